@@ -1,0 +1,12 @@
+"""Shared set-up: eight fake devices, and shapes checked at every annotated function."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+from jaxtyping import install_import_hook
+
+install_import_hook("unires_jax", "beartype.beartype")

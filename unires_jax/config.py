@@ -1,0 +1,274 @@
+"""Every setting of a run, as typed dataclasses. Standard library only.
+
+Each field says where its default comes from: `paper` (PAPER facts: read or read off the
+figure), `CLIP` (the pretrained model), or `ours` (the paper does not say). A field without
+a mark is `ours`. Configs in `configs/` build a `Config`; flags override single fields
+(`--config.model.width=192`); `validate` then checks what types cannot.
+"""
+
+import dataclasses
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work. The message names the field and the remedy."""
+
+
+@dataclasses.dataclass
+class VisionConfig:
+    """CLIP's image tower. Defaults: CLIP ViT-B/16 (the paper names no size)."""
+
+    patch: int = 16  # pixels along one side of a patch
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp: int = 3072  # hidden width of the feed-forward block
+    activation: str = "quick_gelu"  # "quick_gelu" (OpenAI) or "gelu" (LAION)
+
+
+@dataclasses.dataclass
+class TextConfig:
+    """CLIP's text tower. Defaults: CLIP ViT-B/16."""
+
+    vocab: int = 49408
+    context: int = 77  # longest token sequence, SOS and EOS included
+    width: int = 512
+    depth: int = 12
+    heads: int = 8
+    mlp: int = 2048
+    activation: str = "quick_gelu"
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """UniRES. The order of parts is the paper's figure; the sizes are ours."""
+
+    image_size: int = 480  # side of the square the picture is letterboxed into, pixels
+    vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
+    text: TextConfig = dataclasses.field(default_factory=TextConfig)
+    width: int = 256  # d: width of the filters and the decoder
+    heads: int = 8
+    mlp_ratio: int = 2  # feed-forward width over d in filters and decoder
+    low_groups: int = 64  # GroupViT's default; the paper gives no count
+    high_groups: int = 8  # GroupViT's default; the paper gives no count
+    split_layer: int = -1  # block before which high replaces low; -1 = half (figure)
+    group_bias: float = -10.0  # start of the per-head bias on patch -> group logits
+    mixer_layers: int = (
+        1  # self-attention among patches, once per image, before stage 1
+    )
+    stage_layers: int = 2  # layers of each decoder stage
+    mask_stride: int = 4  # image pixels per cell of the mask grid
+    mask_channels: int = 32  # channels on the mask grid
+    stem_channels: int = 32  # channels of the stride-4 image stem; 0 removes it
+    share_eos: bool = True  # add the EOS feature to every word (CLIP's text is causal)
+    figure_only: bool = False  # drop what is ours beyond the drawing (bias, EOS, stem)
+    groups: str = "both"  # ablation: "both", "low", "high" or "none"
+    filters: str = "lrf"  # ablation: "lrf", or "ffn" (no language in the filters)
+    stages: int = 2  # ablation: 1 = stage 1 of double depth, no stage 2
+    dtype: str = (
+        "float32"  # compute type: "float32" or "bfloat16" (parameters: float32)
+    )
+    remat: bool = False  # recompute block activations in the backward pass
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """What is read and how it is drawn."""
+
+    dir: str = "data"  # folder of prepared TFDS data sets
+    train: tuple[str, ...] = (
+        "partworld:train",
+    )  # <name>[/<config>]:<split>, or a path
+    tokenizer: str = (
+        ""  # tokenizer.json, its folder or a hub id; "" = the data set's own
+    )
+    expressions: int = 8  # k: expressions drawn per image
+    part_share: float = 0.5  # wanted share of part expressions among the drawn
+    flip: float = 0.5  # probability of a mirrored picture
+    crop: float = 0.3  # probability of a random crop
+    crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
+    lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context
+    workers: int = 1  # reader processes; 0 reads in the training process
+    max_bad_share: float = 0.001  # bad records tolerated before the job stops
+
+
+@dataclasses.dataclass
+class LossConfig:
+    """Mask and no-target losses; the paper names none."""
+
+    bce: float = 1.0
+    dice: float = 1.0
+    no_target: float = 0.1
+    positive_cap: float = 10.0  # largest weight of a positive cell in the BCE
+    dice_eps: float = 1e-3
+
+
+@dataclasses.dataclass
+class OptimConfig:
+    """AdamW with per-group rates; the paper names none."""
+
+    rate: float = 1e-4  # decoder, filters, group tokens
+    vision_rate: float = 1e-5
+    text_rate: float = 5e-6  # 0 freezes the text tower
+    scratch_rate: float = 5e-4  # one rate for everything when nothing is pretrained
+    layer_decay: float = 0.8  # vision rate factor per block from the top (B .8, L .85)
+    weight_decay: float = 0.05
+    b1: float = 0.9
+    b2: float = 0.98
+    warmup: int = 500  # updates
+    clip: float = 1.0  # global gradient norm
+    ema: float = 0.999  # decay of the averaged weights; 0 turns them off
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """The loop. Steps count optimizer updates."""
+
+    steps: int = 10_000
+    batch: int = 16  # images per update over all hosts and accumulation rounds
+    accumulation: int = 1  # rounds a batch is cut into
+    log_every: int = 50
+    picture_every: int = 1000  # prediction pictures to TensorBoard; 0 = none
+    eval_every: int = 1000  # 0 = only at the end
+    checkpoint_every: int = 500
+    keep: int = 2  # checkpoints kept beside the best
+
+
+@dataclasses.dataclass
+class EvalConfig:
+    """In-training evaluation and evaluate.py."""
+
+    splits: tuple[str, ...] = ("partworld:val",)  # all splits of this run's report
+    watch: str = ""  # split evaluated in training; "" = the first of splits
+    watch_images: int = 64  # its first images, the same every time
+    batch: int = 8  # images encoded at once
+    expressions: int = 64  # expressions decoded at once
+
+
+@dataclasses.dataclass
+class MeshConfig:
+    """Devices: ("data", "fsdp")."""
+
+    fsdp: int = 1  # devices that share one copy of the parameters; -1 = all
+
+
+@dataclasses.dataclass
+class Config:
+    """One run."""
+
+    name: str = "unires"
+    seed: int = 0
+    clip: str = ""  # CLIP weights: folder, .safetensors or hub id; "" = from scratch
+    init_from: str = ""  # workdir or checkpoint whose parameters start this run
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+
+
+def vision_b32() -> VisionConfig:
+    """CLIP ViT-B/32."""
+    return VisionConfig(patch=32)
+
+
+def vision_b16() -> VisionConfig:
+    """CLIP ViT-B/16."""
+    return VisionConfig()
+
+
+def vision_l14() -> VisionConfig:
+    """CLIP ViT-L/14 (the @336 variant differs only in its position table)."""
+    return VisionConfig(patch=14, width=1024, depth=24, heads=16, mlp=4096)
+
+
+def text_b() -> TextConfig:
+    """The text tower beside ViT-B."""
+    return TextConfig()
+
+
+def text_l() -> TextConfig:
+    """The text tower beside ViT-L."""
+    return TextConfig(width=768, heads=12, mlp=3072)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain containers, for config.json and checkpoints."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
+    """Rebuild a config written by `to_dict`; unknown or missing fields are errors."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown, missing = set(values) - set(fields), set(fields) - set(values)
+    if unknown or missing:
+        raise ConfigError(
+            f"{cls.__name__}: unknown fields {sorted(unknown)}, missing fields "
+            f"{sorted(missing)}; it was written by another version of unires_jax."
+        )
+    built = {}
+    for name, value in values.items():
+        kind = fields[name].type
+        if dataclasses.is_dataclass(kind):
+            value = from_dict(value, kind)
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[name] = value
+    return cls(**built)
+
+
+def split_layer(model: ModelConfig) -> int:
+    """The block before which high-level group tokens replace the low-level ones."""
+    return model.vision.depth // 2 if model.split_layer < 0 else model.split_layer
+
+
+def mask_grid(model: ModelConfig) -> int:
+    """Cells along one side of the mask grid: a whole number of cells per patch.
+
+    Where the stride does not divide the patch (14 pixels), the nearest finer or coarser
+    whole number is taken, so the true stride is `image_size / mask_grid`.
+    """
+    return (
+        model.image_size
+        // model.vision.patch
+        * round(model.vision.patch / model.mask_stride)
+    )
+
+
+def validate(config: Config) -> None:
+    """Check what types cannot. Raises ConfigError listing every fault at once."""
+    m, d, t, o = config.model, config.data, config.train, config.optim
+    size_unit = m.vision.patch
+    faults = [
+        message
+        for wrong, message in [
+            (m.image_size % size_unit, f"model.image_size={m.image_size} must be a "
+             f"multiple of model.vision.patch={size_unit}"),
+            (m.mask_stride not in (2, 4, 8), "model.mask_stride must be 2, 4 or 8"),
+            (m.vision.width % m.vision.heads, "model.vision.heads must divide its width"),
+            (m.text.width % m.text.heads, "model.text.heads must divide its width"),
+            (m.width % m.heads, "model.heads must divide model.width"),
+            (m.width % 4, "model.width must be a multiple of 4 (2-D positions)"),
+            (m.groups not in ("both", "low", "high", "none"),
+             f"model.groups={m.groups!r} must be both, low, high or none"),
+            (m.filters not in ("lrf", "ffn"), f"model.filters={m.filters!r} must be lrf or ffn"),
+            (m.stages not in (1, 2), "model.stages must be 1 or 2"),
+            (m.dtype not in ("float32", "bfloat16"), f"model.dtype={m.dtype!r} must be float32 or bfloat16"),
+            (m.split_layer >= m.vision.depth, "model.split_layer must be below model.vision.depth"),
+            (t.batch % t.accumulation, "train.accumulation must divide train.batch"),
+            (d.expressions < 1, "data.expressions must be at least 1"),
+            (not 0 <= d.part_share <= 1, "data.part_share must lie in [0, 1]"),
+            (not 0 <= d.flip <= 1, "data.flip must lie in [0, 1]"),
+            (not 0 <= d.crop <= 1, "data.crop must lie in [0, 1]"),
+            (not d.lengths or list(d.lengths) != sorted(d.lengths) or d.lengths[-1] > m.text.context,
+             f"data.lengths={d.lengths} must rise and end at most at model.text.context={m.text.context}"),
+            (not 0 <= o.ema < 1, "optim.ema must lie in [0, 1)"),
+            (t.steps < 1 or t.batch < 1, "train.steps and train.batch must be positive"),
+            (config.mesh.fsdp == 0, "mesh.fsdp must be positive, or -1 for all devices"),
+        ]
+        if wrong
+    ]  # fmt: skip
+    if faults:
+        raise ConfigError("The configuration cannot work:\n  " + "\n  ".join(faults))

@@ -1,0 +1,103 @@
+"""A prepared data set (TFDS folder, ArrayRecord) opened as records."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from unires_jax.data import records
+from unires_jax.data.records import DataError, Record
+
+TOKENIZER_FILE = "tokenizer.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedSplit:
+    """One split, random access: `split[i] -> Record`. Picklable; opens on first use."""
+
+    folder: str  # the versioned TFDS folder
+    split: str
+
+    @property
+    def dataset(self) -> str:
+        """Its name in expression keys: `<name>` or `<name>_<config>`."""
+        return _dataset_name(self.folder)
+
+    @functools.cached_property
+    def _source(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(self.folder)
+        skip = {"image": tfds.decode.SkipDecoding()}
+        return builder.as_data_source(self.split, decoders=skip)
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"folder": self.folder, "split": self.split}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__dict__.update(state)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Record:
+        return records.from_example(self._source[int(index)])
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The tokenizer stored beside the data, if there is one."""
+        path = Path(self.folder) / TOKENIZER_FILE
+        return path if path.exists() else None
+
+    def fingerprint(self) -> str:
+        """A hash of what the split holds: shard names, sizes and record counts."""
+        info = _split_info(Path(self.folder))[self.split]
+        shards = sorted(Path(self.folder).glob(f"*-{self.split}.*"))
+        described = [(p.name, p.stat().st_size) for p in shards]
+        text = json.dumps([info, described], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _dataset_name(folder: str) -> str:
+    info = json.loads((Path(folder) / "dataset_info.json").read_text())
+    config = info.get("configName", "")
+    return f"{info['name']}_{config}" if config else str(info["name"])
+
+
+def _split_info(folder: Path) -> dict[str, Any]:
+    info = json.loads((folder / "dataset_info.json").read_text())
+    return {s["name"]: s for s in info.get("splits", [])}
+
+
+def open_split(spec: str, data_dir: str | Path = "data") -> PreparedSplit:
+    """Open `<name>[/<config>][/<version>]:<split>`, or `<folder>:<split>`.
+
+    Raises DataError if the folder or the split is not there, naming what is.
+    """
+    name, colon, split = spec.rpartition(":")
+    if not colon or not name or not split:
+        raise DataError(f"{spec!r}: expected <data set>:<split>, e.g. partworld:val")
+    folder = _find_folder(name, Path(data_dir))
+    known = _split_info(folder)
+    if split not in known:
+        raise DataError(
+            f"{spec!r}: {folder} has no split {split!r}; it has {sorted(known)}"
+        )
+    return PreparedSplit(str(folder), split)
+
+
+def _find_folder(name: str, data_dir: Path) -> Path:
+    for base in (data_dir / name, Path(name)):
+        found = sorted(base.glob("**/dataset_info.json")) if base.is_dir() else []
+        if len(found) == 1:
+            return found[0].parent
+        if found:
+            choices = ", ".join(str(p.parent.relative_to(base)) for p in found)
+            raise DataError(f"{base} holds several data sets; add one of: {choices}")
+    raise DataError(
+        f"no prepared data set {name!r} under {data_dir}; "
+        f"build it with: unires build {name.split('/')[0]} --data_dir {data_dir}"
+    )
