@@ -1,0 +1,102 @@
+"""Devices: start-up, the mesh, what is sharded how, and the feed. Names the mesh axes.
+
+Two axes: "data" replicates parameters, "fsdp" shards them; the batch is split over both.
+Source: ours (the layout common to large JAX code bases).
+"""
+
+import contextlib
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from unires_jax.config import ConfigError, MeshConfig
+
+DATA, FSDP = "data", "fsdp"
+BATCH = PartitionSpec((DATA, FSDP))
+REPLICATED = PartitionSpec()
+
+# Arrays below this many elements are cheaper to keep whole than to gather.
+SHARD_ABOVE = 2**14
+
+Tree = TypeVar("Tree")
+
+
+def start_distributed() -> None:
+    """Join the cluster if the environment describes one. The first statement of main."""
+    # No cluster found is how a single host looks (jax raises ValueError for it).
+    with contextlib.suppress(ValueError):
+        jax.distributed.initialize()
+
+
+def is_main() -> bool:
+    """Whether this process writes the files of the run."""
+    return jax.process_index() == 0
+
+
+def make_mesh(config: MeshConfig, devices: list[Any] | None = None) -> Mesh:
+    """The mesh over all devices (or those given).
+
+    Raises ConfigError if `mesh.fsdp` does not divide their number.
+    """
+    devices = jax.devices() if devices is None else devices
+    fsdp = len(devices) if config.fsdp < 0 else config.fsdp
+    if len(devices) % fsdp:
+        raise ConfigError(f"mesh.fsdp={fsdp} must divide the {len(devices)} devices")
+    shape = (len(devices) // fsdp, fsdp)
+    auto = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh(shape, (DATA, FSDP), axis_types=auto, devices=devices)
+
+
+def is_sharded() -> bool:
+    """Whether a mesh of more than one device is active (`jax.set_mesh`)."""
+    return jax.sharding.get_abstract_mesh().size > 1
+
+
+def constrain_batch(x: Array) -> Array:
+    """Keep the first axis of an activation split over the mesh like the batch.
+
+    Left alone, the partitioner reshards activations between blocks. Identity without a
+    mesh, or where the axis does not divide.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size <= 1 or x.shape[0] % mesh.size:
+        return x
+    return jax.lax.with_sharding_constraint(x, BATCH)
+
+
+def shard_largest_axis(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """FSDP: split the largest axis that divides; small arrays stay whole."""
+    size = mesh.shape[FSDP]
+    axes = [i for i, n in enumerate(shape) if n % size == 0]
+    if size == 1 or np.prod(shape) < SHARD_ABOVE or not axes:
+        return REPLICATED
+    largest = max(axes, key=lambda i: shape[i])
+    return PartitionSpec(*(FSDP if i == largest else None for i in range(len(shape))))
+
+
+def shard_like_parameters(tree: Tree, mesh: Mesh) -> Tree:
+    """A NamedSharding for each array (or ShapeDtypeStruct) of a tree."""
+    return jax.tree.map(
+        lambda x: NamedSharding(mesh, shard_largest_axis(x.shape, mesh)), tree
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole."""
+    return NamedSharding(mesh, REPLICATED)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The first axis split over all devices."""
+    return NamedSharding(mesh, BATCH)
+
+
+def feed(batch: Tree, mesh: Mesh) -> Tree:
+    """This process's rows of a global batch, as global arrays split over the devices."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, x), batch
+    )

@@ -1,0 +1,213 @@
+"""UniRES: CLIP's towers with group tokens, a region filter per level, two-stage decoder.
+
+Three steps: `encode_image` once per picture, `encode_text` once per sentence, `decode`
+for any pairing of the two. Order of parts: the paper's figure. Sizes and what the figure
+does not draw: ours, marked where it stands.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float, Int, UInt8
+
+from unires_jax.config import ModelConfig, mask_grid, split_layer
+from unires_jax.mesh import constrain_batch
+from unires_jax.models.clip import GroupTokens, TextTower, VisionTower
+from unires_jax.models.fusion import (
+    FusionLayer,
+    MaskHead,
+    NoTargetHead,
+    Stage,
+    Stem,
+    grid_positions,
+)
+from unires_jax.models.layers import Dense, LayerNorm
+
+# CLIP's pixel statistics, RGB in [0, 1].
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ImageFeatures(NamedTuple):
+    """What `decode` needs of a picture. Any number of expressions shares it."""
+
+    patches: Float[Array, "b n d"]
+    low: Float[Array, "b g_low d"] | None
+    high: Float[Array, "b g_high d"] | None
+    detail: Float[Array, "b g g c"] | None
+    positions: Float[Array, "b n d"]
+
+    def of(self, image_index: Int[Array, "e"]) -> "ImageFeatures":
+        """The features of each expression's image."""
+        return jax.tree.map(lambda x: x[image_index], self)
+
+    def repeat(self, times: int) -> "ImageFeatures":
+        """Each image `times` over. Unlike a gather it stays local to a batch shard."""
+        return jax.tree.map(lambda x: constrain_batch(jnp.repeat(x, times, 0)), self)
+
+
+class Filter(nnx.Module):
+    """LRF: the group tokens of one level, filtered by the words [figure]."""
+
+    def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.project = Dense(config.vision.width, config.width, dtype=dtype, rngs=rngs)
+        self.ln_words = LayerNorm(config.width, dtype=dtype, rngs=rngs)
+        self.layer = FusionLayer(
+            config.width,
+            config.heads,
+            config.mlp_ratio,
+            attend=config.filters == "lrf",
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self, groups: Float[Array, "e g d"], words: Float[Array, "e l d"], mask: Array
+    ) -> Float[Array, "e g d"]:
+        return self.layer(groups, self.ln_words(words), mask=mask)
+
+
+class UniRES(nnx.Module):
+    """The model. All switches are `ModelConfig`'s."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        kw = {"dtype": dtype, "rngs": rngs}
+        self.config = config
+        self.vision = VisionTower(
+            config.vision, config.image_size, remat=config.remat, **kw
+        )
+        self.text = TextTower(config.text, remat=config.remat, **kw)
+        self.low, self.high = _group_tokens(config, dtype, rngs)
+        self.low_filter = None if self.low is None else Filter(config, **kw)
+        self.high_filter = None if self.high is None else Filter(config, **kw)
+
+        d = config.width
+        self.patch_project = Dense(config.vision.width, d, **kw)
+        self.word_project = Dense(config.text.width, d, **kw)
+        shares_eos = config.share_eos and not config.figure_only
+        self.eos_project = Dense(d, d, zero_init=True, **kw) if shares_eos else None
+        mixers = 0 if config.figure_only else config.mixer_layers
+        layer = (d, config.heads, config.mlp_ratio)
+        self.mixers = nnx.List([FusionLayer(*layer, **kw) for _ in range(mixers)])
+
+        two = config.stages == 2 and config.groups != "none"
+        depth = config.stage_layers if two else 2 * config.stage_layers
+        remat = {"remat": config.remat}
+        self.stage1 = Stage(*layer, depth, **remat, **kw)
+        self.stage2 = Stage(*layer, depth, **remat, **kw) if two else None
+
+        self.grid = mask_grid(config)
+        ratio = self.grid // (config.image_size // config.vision.patch)
+        stem = 0 if config.figure_only else config.stem_channels
+        self.stem = Stem(stem, **kw) if stem else None
+        self.head = MaskHead(d, ratio, config.mask_channels, stem, **kw)
+        self.no_target_head = NoTargetHead(d, **kw)
+
+    def encode_image(
+        self, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
+    ) -> ImageFeatures:
+        """Encode letterboxed RGB pictures; `extent` is the valid height, width (pixels)."""
+        pixels = _normalise(images).astype(self.config.dtype)
+        seen = self.vision(
+            pixels, self.low, self.high, split_layer=split_layer(self.config)
+        )
+        side = self.config.image_size // self.config.vision.patch
+        positions = grid_positions(
+            extent, self.config.image_size, side, self.config.width
+        ).astype(self.config.dtype)
+        patches = self.patch_project(seen.patches)
+        for mixer in self.mixers:
+            patches = mixer(patches, None, positions=positions)
+        stem = None if self.stem is None else self.stem(pixels, self.grid)
+        return ImageFeatures(
+            patches=patches,
+            low=_project(self.low_filter, seen.low),
+            high=_project(self.high_filter, seen.high),
+            detail=self.head.detail(stem),
+            positions=positions,
+        )
+
+    def encode_text(
+        self, tokens: Int[Array, "e l"], lengths: Int[Array, "e"]
+    ) -> Float[Array, "e l d"]:
+        """Word features at decoder width, SOS to EOS; `lengths` counts both."""
+        words = self.word_project(self.text(tokens, lengths))
+        if self.eos_project is None:
+            return words
+        # CLIP's tower is causal: only EOS has read the whole sentence (ours).
+        return words + self.eos_project(_eos(words, lengths))[:, None]
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        words: Float[Array, "e l d"],
+        lengths: Int[Array, "e"],
+        image_index: Int[Array, "e"] | None = None,
+    ) -> tuple[Float[Array, "e g g"], Float[Array, "e"]]:
+        """Mask logits on the grid and no-target logits.
+
+        `image_index[e]` points each expression at its image; None means equally many
+        expressions per image, image after image (training).
+        """
+        f = (
+            features.repeat(words.shape[0] // features.patches.shape[0])
+            if image_index is None
+            else features.of(image_index)
+        )
+        mask = (jnp.arange(words.shape[1]) < lengths[:, None])[:, None]  # [e, 1, l]
+        x = self.stage1(f.patches, words, f.positions, mask)
+        if self.stage2 is not None:
+            x = self.stage2(x, self.filter_groups(f, words, mask), f.positions)
+        return self.head(x, f.detail), self.no_target_head(x, _eos(words, lengths))
+
+    def filter_groups(
+        self, features: ImageFeatures, words: Float[Array, "e l d"], mask: Array
+    ) -> Float[Array, "e g d"]:
+        """The filtered groups of both levels, low first [figure]."""
+        levels = [
+            (self.low_filter, features.low),
+            (self.high_filter, features.high),
+        ]
+        return jnp.concatenate(
+            [f(g, words, mask) for f, g in levels if f is not None], axis=1
+        )
+
+
+def _group_tokens(
+    config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs
+) -> tuple[GroupTokens | None, GroupTokens | None]:
+    """Low and high tokens; ablations move the absent level's count to the other."""
+    split, depth = split_layer(config), config.vision.depth
+    both = config.low_groups + config.high_groups
+    low, high = {
+        "both": (config.low_groups, config.high_groups),
+        "low": (both, 0),
+        "high": (0, both),
+        "none": (0, 0),
+    }[config.groups]
+    bias = None if config.figure_only else config.group_bias
+
+    def tokens(count: int, blocks: int) -> GroupTokens | None:
+        if not count:
+            return None
+        return GroupTokens(
+            count, blocks, config.vision, bias=bias, dtype=dtype, rngs=rngs
+        )
+
+    return tokens(low, split), tokens(high, depth - split)
+
+
+def _project(filter_: Filter | None, groups: Array | None) -> Array | None:
+    return None if filter_ is None else filter_.project(groups)
+
+
+def _eos(words: Float[Array, "e l d"], lengths: Int[Array, "e"]) -> Array:
+    return jnp.take_along_axis(words, (lengths - 1)[:, None, None], axis=1)[:, 0]
+
+
+def _normalise(images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
+    return (images.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
