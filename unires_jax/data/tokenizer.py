@@ -1,0 +1,243 @@
+"""Text to CLIP tokens, through a `tokenizer.json` of Hugging Face `tokenizers`."""
+
+import collections
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from jaxtyping import Int32
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from unires_jax.data.records import DataError
+
+SOS, EOS = "<|startoftext|>", "<|endoftext|>"
+FILE = "tokenizer.json"
+_SUFFIX = "</w>"
+# CLIP's word pattern: the special tokens, English contractions, words, single digits
+# and runs of other signs.
+_WORDS = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
+    r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+log = logging.getLogger(__name__)
+
+
+class Tokenizer:
+    """CLIP's text interface: lower-cased, SOS ... EOS, padded with EOS.
+
+    `truncated` counts the sentences that were cut, `longest` is the length in tokens
+    (SOS and EOS included) of the longest one seen, before any cut.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Build from the JSON text of a tokenizer.json. Raises DataError."""
+        try:
+            self._inner = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # tokenizers raises bare Exception
+            raise DataError(
+                f"tokenizer: not a readable {FILE}: {error}; expected the file written "
+                f"by Hugging Face tokenizers (a CLIP folder's {FILE})"
+            ) from None
+        self._inner.no_truncation()
+        self._inner.no_padding()
+        self.sos, self.eos = (self._special(name) for name in (SOS, EOS))
+        self.truncated = 0
+
+    def _special(self, token: str) -> int:
+        found = self._inner.token_to_id(token)
+        if found is None:
+            raise DataError(
+                f"tokenizer: has no token {token!r}; expected a CLIP-style {FILE}"
+            )
+        return int(found)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows an embedding table needs."""
+        return int(self._inner.get_vocab_size(with_added_tokens=True))
+
+    def ids(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Token ids of each sentence, without SOS and EOS, uncut.
+
+        Raises DataError for a sentence without any token.
+        """
+        cleaned = [s.strip().lower() for s in sentences]
+        found = self._inner.encode_batch(cleaned, add_special_tokens=False)
+        ids = [e.ids for e in found]
+        for sentence, tokens in zip(sentences, ids, strict=True):
+            if not tokens:
+                raise DataError(
+                    f"expression {sentence!r} is empty; expected at least one word"
+                )
+        return ids
+
+    def encode(
+        self, sentences: Sequence[str], context: int, lengths: tuple[int, ...]
+    ) -> tuple[Int32[np.ndarray, "e l"], Int32[np.ndarray, "e"]]:
+        """Tokens padded to the smallest of `lengths` that fits the longest sentence.
+
+        A sentence of more than `min(context, lengths[-1])` tokens is cut, keeping EOS,
+        counted in `truncated`, and told once. The second array holds the lengths, SOS
+        and EOS included. Raises DataError for an empty sentence.
+        """
+        return self.pad(self.ids(sentences), context, lengths)
+
+    def pad(
+        self, ids: Sequence[Sequence[int]], context: int, lengths: tuple[int, ...]
+    ) -> tuple[Int32[np.ndarray, "e l"], Int32[np.ndarray, "e"]]:
+        """`encode` for sentences that `ids` has split."""
+        limit = min(context, lengths[-1])
+        counts = np.array([min(len(x) + 2, limit) for x in ids], np.int32)
+        self._note_cut(sum(len(x) + 2 > limit for x in ids), limit)
+        longest = int(counts.max(initial=2))
+        length = next((n for n in lengths if n >= longest), limit)
+        tokens = np.full((len(ids), min(length, context)), self.eos, np.int32)
+        tokens[:, 0] = self.sos
+        for row, sentence, count in zip(tokens, ids, counts, strict=True):
+            row[1 : count - 1] = sentence[: count - 2]
+        return tokens, counts
+
+    def _note_cut(self, cut: int, limit: int) -> None:
+        if cut and not self.truncated:
+            log.warning(
+                "An expression is longer than %d tokens; such ones are cut (counted, "
+                "not told again).",
+                limit,
+            )
+        self.truncated += cut
+
+    def to_json(self) -> str:
+        """The tokenizer as the text of its tokenizer.json."""
+        return str(self._inner.to_str())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        """The tokenizer that `to_json` wrote."""
+        return cls(text)
+
+    def __getstate__(self) -> str:
+        return self.to_json()
+
+    def __setstate__(self, text: str) -> None:
+        self.__init__(text)  # type: ignore[misc]
+
+
+def load_tokenizer(path_or_hub_id: str | Path) -> Tokenizer:
+    """Load a tokenizer.json, the one in a folder, or the one of a hub model id.
+
+    Raises DataError naming what was looked for.
+    """
+    path = Path(path_or_hub_id)
+    file = path / FILE if path.is_dir() else path
+    if file.is_file():
+        return Tokenizer.from_json(file.read_text(encoding="utf-8"))
+    if path.is_dir() or path.suffix == ".json" or len(path.parts) != 2:
+        raise DataError(
+            f"tokenizer {str(path_or_hub_id)!r}: {file} does not exist; expected a "
+            f"{FILE}, a folder that holds one, or a hub id such as "
+            "openai/clip-vit-base-patch16"
+        )
+    return Tokenizer.from_json(_download(str(path_or_hub_id)))
+
+
+def _download(hub_id: str) -> str:
+    import huggingface_hub
+
+    try:
+        file = huggingface_hub.hf_hub_download(hub_id, FILE)
+    except Exception as error:  # any of the hub's or the connection's
+        raise DataError(
+            f"tokenizer {hub_id!r}: no such file or folder here, and the hub did not "
+            f"give its {FILE} ({type(error).__name__}); check the name, or download "
+            "the file and give its path"
+        ) from error
+    return Path(file).read_text(encoding="utf-8")
+
+
+def train_bpe(
+    captions: Iterable[str], path: str | Path, vocab_size: int = 1024
+) -> Tokenizer:
+    """Learn a byte-pair vocabulary with CLIP's conventions and write it to `path`.
+
+    Ids: 256 bytes, 256 bytes that end a word, the merges, SOS, EOS (the last, as in
+    CLIP). Every text can be encoded. `vocab_size` is an upper bound. Raises DataError
+    if it leaves no room or there is no caption.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    base = alphabet + [c + _SUFFIX for c in alphabet]
+    room = vocab_size - len(base) - 2
+    if room < 0:
+        raise DataError(f"vocab_size={vocab_size} must be at least {len(base) + 2}")
+    merges = _learn_merges(captions, vocab_size)[:room]
+    # Two pairs can merge into one token: an id belongs to a token, not to a merge.
+    tokens = list(dict.fromkeys([*base, *(a + b for a, b in merges), SOS, EOS]))
+    vocab = {token: i for i, token in enumerate(tokens)}
+    built = _clip_pipeline(
+        models.BPE(
+            vocab=vocab,
+            merges=merges,
+            unk_token=EOS,
+            end_of_word_suffix=_SUFFIX,
+            continuing_subword_prefix="",
+        )
+    )
+    built.add_special_tokens([SOS, EOS])
+    _write_atomically(Path(path), built.to_str(pretty=True))
+    return Tokenizer.from_json(built.to_str())
+
+
+def _clip_pipeline(model: models.BPE) -> tokenizers.Tokenizer:
+    built = tokenizers.Tokenizer(model)
+    built.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
+            normalizers.Lowercase(),
+        ]
+    )
+    built.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(_WORDS), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    built.decoder = decoders.ByteLevel()
+    return built
+
+
+def _learn_merges(captions: Iterable[str], vocab_size: int) -> list[tuple[str, str]]:
+    # Sorted distinct words: the same captions in any order give the same merges.
+    counts = collections.Counter(c.strip().lower() for c in captions)
+    if not any(counts):
+        raise DataError("train_bpe: no captions; expected at least one sentence")
+
+    def sentences() -> Iterator[str]:
+        for caption in sorted(counts):
+            yield from [caption] * counts[caption]
+
+    learner = _clip_pipeline(
+        models.BPE(end_of_word_suffix=_SUFFIX, continuing_subword_prefix="")
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        end_of_word_suffix=_SUFFIX,
+        continuing_subword_prefix="",
+    )
+    learner.train_from_iterator(sentences(), trainer)
+    model: dict[str, Any] = json.loads(learner.to_str())["model"]
+    return [(a, b) for a, b in model["merges"]]
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
