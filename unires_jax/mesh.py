@@ -19,7 +19,7 @@ BATCH = PartitionSpec((DATA, FSDP))
 REPLICATED = PartitionSpec()
 
 # Arrays below this many elements are cheaper to keep whole than to gather.
-SHARD_ABOVE = 2**14
+SHARD_ABOVE = 2**12
 
 Tree = TypeVar("Tree")
 

@@ -216,9 +216,7 @@ class NoTargetHead(nnx.Module):
     Ours: the paper has no such output.
     """
 
-    def __init__(
-        self, width: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs
-    ):
+    def __init__(self, width: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
         self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
         self.hidden = Dense(2 * width, width, dtype=dtype, rngs=rngs)
         self.out = Dense(width, 1, zero_init=True, dtype=dtype, rngs=rngs)

@@ -5,7 +5,7 @@ for any pairing of the two. Order of parts: the paper's figure. Sizes and what t
 does not draw: ours, marked where it stands.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -175,6 +175,53 @@ class UniRES(nnx.Module):
         return jnp.concatenate(
             [f(g, words, mask) for f, g in levels if f is not None], axis=1
         )
+
+
+class Apply:
+    """UniRES as pure functions of a tree of parameters, for `jax.jit` and `jax.grad`."""
+
+    def __init__(self, config: ModelConfig):
+        self.config = config
+        model = nnx.eval_shape(lambda: UniRES(config, rngs=nnx.Rngs(0)))
+        self._graph, state = nnx.split(model)
+        self.abstract: dict[str, Any] = nnx.to_pure_dict(state)  # ShapeDtypeStructs
+
+    def init(self, key: Array) -> dict[str, Any]:
+        """Fresh float32 parameters from a PRNG key."""
+        return nnx.to_pure_dict(nnx.state(UniRES(self.config, rngs=nnx.Rngs(key))))
+
+    def bind(self, params: dict[str, Any]) -> UniRES:
+        """The module with these parameters."""
+        return nnx.merge(self._graph, params)
+
+    def encode_image(
+        self,
+        params: dict[str, Any],
+        images: UInt8[Array, "b s s 3"],
+        extent: Int[Array, "b 2"],
+    ) -> ImageFeatures:
+        """`UniRES.encode_image`."""
+        return self.bind(params).encode_image(images, extent)
+
+    def encode_text(
+        self,
+        params: dict[str, Any],
+        tokens: Int[Array, "e l"],
+        lengths: Int[Array, "e"],
+    ) -> Float[Array, "e l d"]:
+        """`UniRES.encode_text`."""
+        return self.bind(params).encode_text(tokens, lengths)
+
+    def decode(
+        self,
+        params: dict[str, Any],
+        features: ImageFeatures,
+        words: Float[Array, "e l d"],
+        lengths: Int[Array, "e"],
+        image_index: Int[Array, "e"] | None = None,
+    ) -> tuple[Float[Array, "e g g"], Float[Array, "e"]]:
+        """`UniRES.decode`."""
+        return self.bind(params).decode(features, words, lengths, image_index)
 
 
 def _group_tokens(

@@ -1,0 +1,98 @@
+"""The optimizer: AdamW with a rate per group of parameters. Source: ours."""
+
+import re
+from typing import Any
+
+import jax
+import optax
+
+from unires_jax.config import Config, ConfigError
+
+# Every parameter belongs to exactly one group: the first row that matches its path.
+GROUPS = (
+    (r"vision/blocks/(\d+)/.*", "vision block"),
+    (r"vision/(patch_embed|cls|positions|ln_pre)(/.*)?", "vision embedding"),
+    (r"vision/ln_post/.*", "vision top"),
+    (r"text/.*", "text"),
+    (r"(low|high)/.*", "new"),
+    (r"(low|high)_filter/.*", "new"),
+    (r"(patch|word|eos)_project/.*", "new"),
+    (r"(mixers|stage1|stage2|stem|head|no_target_head)/.*", "new"),
+)
+
+# Norms, biases, tokens and positions are not pulled towards zero.
+NO_DECAY = re.compile(
+    r".*/(bias|scale|tokens|cls|positions|embedding)$|(low|high)/bias$"
+)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """`("vision", "blocks", 0)` as `vision/blocks/0`."""
+    return "/".join(str(getattr(k, "key", k)) for k in path)
+
+
+def group_of(name: str) -> tuple[str, int]:
+    """The group of a parameter and its block (-1 outside blocks).
+
+    Raises ConfigError for a parameter that no row of GROUPS covers.
+    """
+    for pattern, group in GROUPS:
+        if match := re.fullmatch(pattern, name):
+            return group, int(match[1]) if group == "vision block" else -1
+    raise ConfigError(f"no optimizer group covers the parameter {name}")
+
+
+def rate_of(name: str, config: Config) -> float:
+    """The peak learning rate of a parameter."""
+    optim, depth = config.optim, config.model.vision.depth
+    group, block = group_of(name)
+    if not (config.clip or config.init_from):
+        return optim.scratch_rate
+    if group == "new":
+        return optim.rate
+    if group == "text":
+        return optim.text_rate
+    below_top = {"vision top": 0, "vision embedding": depth + 1}.get(
+        group, depth - block
+    )
+    return optim.vision_rate * optim.layer_decay**below_top
+
+
+def rates(params: Any, config: Config) -> Any:
+    """The peak learning rate of every parameter, a tree like `params`."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: rate_of(path_name(path), config), params
+    )
+
+
+def decays(params: Any) -> Any:
+    """Whether weight decay applies, a tree like `params`."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: not NO_DECAY.match(path_name(path)), params
+    )
+
+
+def schedule(config: Config) -> optax.Schedule:
+    """Linear warm-up to 1, cosine to 0, over optimizer updates."""
+    steps = config.train.steps
+    warmup = min(config.optim.warmup, steps // 2)
+    return optax.warmup_cosine_decay_schedule(0, 1, warmup, max(steps, warmup + 1))
+
+
+def make_optimizer(config: Config, params: Any) -> optax.GradientTransformation:
+    """Clip by global norm, AdamW, each parameter at its own rate.
+
+    `params` may be abstract. Raises ConfigError for a parameter in no group.
+    """
+    optim, rate = config.optim, rates(params, config)
+
+    def at_own_rate(updates: Any, _: Any = None) -> Any:
+        return jax.tree.map(lambda u, r: u * r, updates, rate)
+
+    return optax.chain(
+        optax.clip_by_global_norm(optim.clip),
+        optax.scale_by_adam(optim.b1, optim.b2),
+        optax.add_decayed_weights(optim.weight_decay, mask=decays),
+        optax.stateless(at_own_rate),
+        optax.scale_by_learning_rate(schedule(config)),
+    )
