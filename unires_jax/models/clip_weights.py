@@ -39,7 +39,7 @@ def read_clip_config(path: str) -> tuple[VisionConfig, TextConfig]:
     try:
         config = json.loads(file.read_text())
         vision, text = config["vision_config"], config["text_config"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{file}: expected the config.json of a CLIPModel with vision_config and "
             f"text_config ({error!r}). Take it from the repository of the weights."
@@ -250,7 +250,7 @@ def _files(path: Path) -> list[Path]:
         return [path / "model.safetensors"]
     try:
         shards = set(json.loads(index.read_text())["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{index}: expected JSON with a weight_map ({error!r}); fetch it again."
         ) from error

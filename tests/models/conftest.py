@@ -1,0 +1,88 @@
+"""CLIP checkpoints as transformers writes them, and our towers filled from one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+TINY_VISION = {
+    "hidden_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "image_size": 64,
+    "patch_size": 16,
+}
+TINY_TEXT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+# The vocabulary is cut so that no test draws 25M embeddings nobody looks at.
+SPECIAL = {"vocab_size": 1000, "bos_token_id": 998, "eos_token_id": 2}
+
+
+def _make_clip(
+    vision: dict[str, Any] = TINY_VISION,
+    text: dict[str, Any] = TINY_TEXT,
+    activation: str = "quick_gelu",
+) -> Any:
+    config = transformers.CLIPConfig(
+        vision_config=vision | {"hidden_act": activation},
+        text_config=SPECIAL | text | {"hidden_act": activation},
+    )
+    torch.manual_seed(0)
+    model = transformers.CLIPModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    return model
+
+
+def _load_towers(
+    folder: Path, image_size: int, context: int | None = None, **options: Any
+) -> tuple[Any, Any]:
+    from unires_jax.models.clip import TextTower, VisionTower
+    from unires_jax.models.clip_weights import load_clip, read_clip_config
+
+    vision_config, text_config = read_clip_config(str(folder))
+    text_config.context = context or text_config.context
+    vision, text = nnx.eval_shape(
+        lambda: (
+            VisionTower(vision_config, image_size, rngs=nnx.Rngs(0), **options),
+            TextTower(text_config, rngs=nnx.Rngs(0), **options),
+        )
+    )
+    (v_graph, v_state), (t_graph, t_state) = nnx.split(vision), nnx.split(text)
+    trees = load_clip(str(folder), nnx.to_pure_dict(v_state), nnx.to_pure_dict(t_state))
+    v_tree, t_tree = jax.tree.map(jnp.asarray, trees)
+    return nnx.merge(v_graph, v_tree), nnx.merge(t_graph, t_tree)
+
+
+@pytest.fixture(scope="session")
+def make_clip() -> Callable[..., Any]:
+    """A random CLIPModel without zeros or ones, so that swapped tensors cannot pass."""
+    return _make_clip
+
+
+@pytest.fixture(scope="session")
+def load_towers() -> Callable[..., tuple[Any, Any]]:
+    """(folder, image_size, context, dtype, remat) -> towers, built as a run does."""
+    return _load_towers
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A small perturbed CLIPModel and the folder transformers saved it to."""
+    folder = tmp_path_factory.mktemp("tiny_clip")
+    model = _make_clip()
+    model.save_pretrained(folder)
+    return model, folder
