@@ -1,0 +1,130 @@
+"""What metrics.json says of a split: numbers by level, size and name; reading check."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from unires_jax.data.records import LEVELS
+from unires_jax.evaluation import metrics
+from unires_jax.evaluation.results import Result
+
+UNTRAINED = "untrained"
+
+
+def summarize(
+    results: Sequence[Result], *, no_target_trained: bool = True
+) -> dict[str, Any]:
+    """The block of a split in metrics.json: fractions by level, size and name.
+
+    IoU metrics cover targeted expressions; those without a target count in N-acc and
+    T-acc alone. `no_target` is "untrained" if its head never saw any.
+    """
+    targeted = [r for r in results if r.targeted]
+    levels = by_level(targeted)
+    blocks: dict[str, Any] = {
+        name: {
+            **summary(rows).as_dict(),
+            "ceiling_mIoU": summary(rows, ceiling=True).as_dict()["mIoU"],
+        }
+        for name, rows in levels.items()
+    }
+    blocks["part"]["whole_object_confusion"] = _confusion(levels["part"])
+    return {
+        **blocks,
+        "no_target": _no_target(results) if no_target_trained else UNTRAINED,
+        "by_size": {
+            name: _by(rows, lambda r: metrics.size_bucket(r.area, r.height, r.width))
+            for name, rows in levels.items()
+        },
+        "by_part": _by(levels["part"], lambda r: r.part),
+        "by_category": {
+            name: _by(rows, lambda r: r.category) for name, rows in levels.items()
+        },
+        "images": len({r.image for r in results}),
+        "expressions": len(results),
+    }
+
+
+def by_level(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Rows of "object", "part" and "pooled"."""
+    levels = {name: [r for r in results if LEVELS[r.level] == name] for name in LEVELS}
+    return {**levels, "pooled": list(results)}
+
+
+def summary(results: Sequence[Result], *, ceiling: bool = False) -> metrics.Summary:
+    """mIoU, oIoU and P@X of rows, or of the ground truth after the decoder grid."""
+    if ceiling:
+        return metrics.summarize(*_pairs([r.ceiling for r in results]))
+    return metrics.summarize(*_pairs([(r.intersection, r.union) for r in results]))
+
+
+def _pairs(
+    pairs: Sequence[tuple[int, int]],
+) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
+    rows = np.array(pairs, np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, Any]:
+    columns = _pairs([(r.intersection, r.union) for r in results])
+    found = metrics.summarize_by([label(r) for r in results], *columns)
+    return {name: s.as_dict() for name, s in found.items()}
+
+
+def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:
+    asked = [r.confused for r in parts if r.confused is not None]
+    return {"share": float(np.mean(asked)) if asked else None, "count": len(asked)}
+
+
+def _no_target(results: Sequence[Result]) -> dict[str, float | int | None] | str:
+    if any(r.no_target is None for r in results):
+        return UNTRAINED
+    said_none = np.array([(r.no_target or 0.0) > 0.5 for r in results], bool)
+    return metrics.no_target_accuracy(
+        said_none, np.array([not r.targeted for r in results], bool)
+    )
+
+
+def derange(results: Sequence[Result]) -> list[Result]:
+    """Each answer scored against another target of its image and level (reading check).
+
+    The distinct targets of an image and level are shifted by one. Expressions whose
+    level has no other target in the image are left out. A model that ignores the
+    sentence scores about the same on these rows as on their originals.
+    """
+    groups: dict[tuple[int, int], dict[str, None]] = {}
+    for r in results:
+        if r.targeted:
+            groups.setdefault((r.image, r.level), {})[r.target] = None
+    swapped = []
+    for r in results:
+        targets = list(groups.get((r.image, r.level), ()))
+        if not r.targeted or len(targets) < 2:
+            continue
+        other = targets[(targets.index(r.target) + 1) % len(targets)]
+        size = [r.height, r.width]
+        intersection, union = metrics.intersection_union(
+            {"size": size, "counts": r.rle}, {"size": size, "counts": other}
+        )
+        swapped.append(
+            dataclasses.replace(r, target=other, intersection=intersection, union=union)
+        )
+    return swapped
+
+
+def reading_check(results: Sequence[Result]) -> dict[str, Any]:
+    """mIoU with the sentences deranged, and of the same answers as they belong."""
+    swapped = derange(results)
+    keys = {r.key for r in swapped}
+    aligned = by_level([r for r in results if r.key in keys])
+    return {
+        name: {
+            "count": len(rows),
+            "aligned_mIoU": summary(aligned[name]).as_dict()["mIoU"],
+            "deranged_mIoU": summary(rows).as_dict()["mIoU"],
+        }
+        for name, rows in by_level(swapped).items()
+    }
