@@ -1,0 +1,31 @@
+"""Train UniRES.
+
+    python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+    python train.py --config=configs/quickstart.py --config.train.batch=8
+
+A workdir that holds a run is resumed: the same command goes on where it stopped.
+"""
+
+from absl import flags
+
+from unires_jax import app
+from unires_jax.config import Config
+
+WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; default: runs/<name>")
+
+
+def main(config: Config) -> None:
+    """Start the devices, then train, evaluating on the way."""
+    from unires_jax import mesh
+    from unires_jax.data.pipeline import run_tokenizer
+    from unires_jax.evaluation.watch import make_watch
+    from unires_jax.training import trainer
+
+    mesh.start_distributed()
+    workdir = WORKDIR.value or f"runs/{config.name}"
+    tokenizer = run_tokenizer(config)
+    trainer.fit(config, workdir, tokenizer, make_watch(config, tokenizer))
+
+
+if __name__ == "__main__":  # the data readers import this file again
+    app.run(main)

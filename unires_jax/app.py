@@ -1,0 +1,252 @@
+"""How a script starts: its flags, its config, and errors that a user can act on.
+
+    if __name__ == "__main__":
+        app.run(main)
+
+jax is not imported here before the command line is known to be right.
+"""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import re
+import runpy
+import sys
+import textwrap
+import traceback
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from unires_jax.config import Config, ConfigError, validate
+
+OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
+HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
+
+
+def run(main: Callable[[Config], None]) -> None:
+    """Parse the command line and call `main` with the validated config.
+
+    A wrong command line ends with exit code 2, an error in what the user gave (data,
+    weights, checkpoints, settings) with 1 and its message; anything else is a bug and
+    keeps its traceback.
+    """
+    if HELP & set(sys.argv[1:]):
+        print(help_text(sys.argv))
+        return
+    try:
+        config, rest = parse_config(sys.argv)
+        _parse_flags(rest)
+    except (ConfigError, flags.Error) as error:
+        _fail(error, 2)
+    # What must be in the environment before jax is imported (allocator) belongs here.
+    try:
+        main(config)
+    except user_errors() as error:
+        _fail(error, 1)
+
+
+def _fail(error: Exception, code: int) -> typing.NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    if code == 2:
+        print(f"All settings: python {sys.argv[0]} --help", file=sys.stderr)
+    sys.exit(code)
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """The errors whose message is meant for the user."""
+    from unires_jax.data.records import DataError
+    from unires_jax.models.clip_weights import WeightsError
+    from unires_jax.training.checkpoint import CheckpointError
+    from unires_jax.training.trainer import TrainingError
+
+    return ConfigError, DataError, WeightsError, CheckpointError, TrainingError
+
+
+def parse_config(argv: list[str]) -> tuple[Config, list[str]]:
+    """The config of `--config=file.py[:argument]` and its overrides; the other flags.
+
+    Overrides take the type of their field: `--config.model.width=192`,
+    `--config.data.lengths="(16, 32)"`, `--noconfig.model.remat`. Raises ConfigError
+    for a field that does not exist (naming the nearest), a value of another type, a
+    file that cannot be loaded (naming the cause), and settings that cannot work.
+    """
+    for arg in argv[1:]:
+        if match := OVERRIDE.match(arg):
+            _check_field(match[1])
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_dataclass(
+        "config", Config(), flag_values=values, sys_argv=argv, parse_fn=load_config
+    )
+    try:
+        rest = values(argv, known_only=True)
+    except flags.Error as error:
+        if isinstance(error.__context__, ConfigError):
+            raise error.__context__ from None
+        raise ConfigError(_explain(error)) from error
+    if not values["config"].present:
+        raise ConfigError(f"--config=<file> is missing. {_known_configs()}")
+    check_types(holder.value)
+    validate(holder.value)
+    return holder.value, rest
+
+
+def _explain(error: flags.Error) -> str:
+    found = re.search(r"config\.([\w.]+)=", str(error))
+    kind = dict(fields()).get(found[1]) if found else None
+    return f"{error}; expected {_kind_name(kind)}" if kind else str(error)
+
+
+def load_config(spec: str) -> Config:
+    """What `get_config` of a config file returns: `file.py`, or `file.py:argument`.
+
+    Raises ConfigError naming the file and why it cannot be used.
+    """
+    path, colon, argument = spec.partition(":")
+    if not Path(path).is_file():
+        raise ConfigError(f"{path}: no such file. {_known_configs()}")
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+        if get_config is None:
+            raise ConfigError("has no function get_config()")
+        config = get_config(*([argument] if colon else []))
+    except Exception as error:  # a config file is a program and may raise anything
+        raise ConfigError(f"{path}{_line(error, path)}: {_cause(error)}") from error
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"{path}: get_config() returned {type(config).__name__}, expected "
+            "unires_jax.config.Config"
+        )
+    return config
+
+
+def _line(error: Exception, path: str) -> str:
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _cause(error: Exception) -> str:
+    kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+    return f"{kind}{error.msg if isinstance(error, SyntaxError) else error}"
+
+
+def _known_configs() -> str:
+    found = sorted(Path("configs").glob("*.py"))
+    return f"There are: {', '.join(map(str, found))}" if found else ""
+
+
+def fields(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted name and the type of every setting."""
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.type):
+            yield from fields(typing.cast(type, field.type), f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field.type
+
+
+def _check_field(name: str) -> None:
+    """Raise ConfigError naming the nearest setting unless there is one of this name."""
+    known = [n for n, _ in fields()]
+    if name in known:
+        return
+    inside = [n for n in known if n.startswith(name + ".")]
+    if inside:
+        raise ConfigError(f"config.{name} is a group of settings: {', '.join(inside)}")
+    same_end = [n for n in known if n.rpartition(".")[2] == name.rpartition(".")[2]]
+    nearest = difflib.get_close_matches(name, same_end or known, n=1, cutoff=0)[0]
+    raise ConfigError(
+        f"there is no setting config.{name}; the nearest is --config.{nearest}"
+    )
+
+
+def check_types(config: Config) -> None:
+    """Raise ConfigError listing every setting whose value is of another type."""
+    faults = []
+    for name, kind in fields():
+        value: Any = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        if not _fits(value, kind):
+            faults.append(f"{name}: expected {_kind_name(kind)}, found {value!r}")
+    if faults:
+        raise ConfigError("Settings of the wrong type:\n  " + "\n  ".join(faults))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        item = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(_fits(v, item) for v in value)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _kind_name(kind: Any) -> str:
+    return kind.__name__ if typing.get_origin(kind) is None else str(kind)
+
+
+def _parse_flags(argv: list[str]) -> None:
+    """The script's own absl flags. Raises flags.Error for anything else."""
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+        raise flags.Error(f"unexpected arguments {rest[1:]}; flags start with --")
+
+
+def help_text(argv: list[str]) -> str:
+    """What the script does, its flags, and every setting with its value and meaning.
+
+    With `--config=...` among the arguments: that file's docstring and values.
+    """
+    try:
+        config = parse_config([a for a in argv if a not in HELP])[0]
+    except ConfigError:
+        config = Config()
+    lines = [(sys.modules["__main__"].__doc__ or "").strip()]
+    files = [m[1] for a in argv if (m := re.match(r"--?config=([^:]+)", a))]
+    for file in files:
+        if Path(file).is_file():
+            text = ast.get_docstring(ast.parse(Path(file).read_text())) or ""
+            lines += ["", f"{file}: {text}"]
+    lines += ["", "Flags:", f"  --config=FILE[:ARGUMENT]  {_known_configs()}"]
+    lines += [
+        f"  --{flag.name}={flag.default or ''}  {flag.help}"
+        for flag in flags.FLAGS.get_key_flags_for_module(argv[0])
+    ]
+    lines += ["", "Settings (add --config=FILE to see what it sets):"]
+    lines += [
+        f"  --config.{name}={value!r}  {comment}".rstrip()
+        for name, value, comment in _settings(config)
+    ]
+    return "\n".join(lines)
+
+
+def _settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    comments = _comments(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _settings(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value, comments[field.name]
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """The comment beside each field of a config class, from its source."""
+    source = textwrap.dedent(inspect.getsource(cls))
+    lines = source.splitlines()
+    body = typing.cast(ast.ClassDef, ast.parse(source).body[0]).body
+    return {
+        typing.cast(ast.Name, node.target).id: " ".join(
+            line.partition("# ")[2] for line in lines[node.lineno - 1 : node.end_lineno]
+        ).strip()
+        for node in body
+        if isinstance(node, ast.AnnAssign)
+    }

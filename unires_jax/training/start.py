@@ -1,0 +1,161 @@
+"""Where a run starts: its own checkpoint, another one's weights, CLIP's, or scratch."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from unires_jax.config import Config, ConfigError, to_dict
+from unires_jax.models.clip_weights import load_clip, read_clip_config, resize_positions
+from unires_jax.models.unires import Apply
+from unires_jax.training.checkpoint import (
+    Checkpoints,
+    Meta,
+    check_shapes,
+    find_checkpoint,
+    load_params,
+    read_meta,
+    saved_config,
+)
+from unires_jax.training.train_step import TrainState, abstract_state, init_state
+
+Tree = dict[Any, Any]
+
+# What may change between two starts of one run: the place it runs in and what it says.
+# `train.steps` may too, so that a run can be prolonged (its cosine then differs).
+MAY_CHANGE = (
+    "name",
+    "data.dir",
+    "data.workers",
+    "data.max_bad_share",
+    "model.remat",
+    "train.steps",
+    "train.accumulation",
+    "train.log_every",
+    "train.picture_every",
+    "train.eval_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "eval.",
+    "mesh.",
+)
+
+
+def start(
+    config: Config, mesh: Mesh, checkpoints: Checkpoints, about: Meta
+) -> tuple[TrainState, int]:
+    """The state to go on from, sharded over the mesh, and the next global batch.
+
+    Raises CheckpointError or WeightsError for weights that do not fit, ConfigError for
+    a workdir that holds a run of another config or other data.
+    """
+    # 1. This workdir's own run, from its last complete step.
+    if folder := checkpoints.latest:
+        meta = read_meta(folder)
+        check_same_run(config, about, meta, folder)
+        return checkpoints.restore(abstract_state(config, mesh)), int(meta["batch"])
+    # 2. The weights of another run, with a fresh optimizer.
+    if config.init_from:
+        return init_state(config, mesh, take_over(config)), 0
+    # 3. CLIP's towers; the rest from the seed.
+    if config.clip:
+        return init_state(config, mesh, with_clip(config)), 0
+    # 4. Scratch.
+    return init_state(config, mesh), 0
+
+
+def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> None:
+    """Raise ConfigError unless resuming `meta` goes on with the same arithmetic."""
+    old, new = flatten(to_dict(saved_config(meta, folder))), flatten(to_dict(config))
+    faults = [
+        f"{name}: the run has {old[name]!r}, now {new[name]!r}"
+        for name in new
+        if old[name] != new[name] and not name.startswith(MAY_CHANGE)
+    ]
+    if not faults and meta["data"] != about["data"]:
+        faults = [f"data: the run has {meta['data']}, now {about['data']}"]
+    if not faults and meta["tokenizer"] != about["tokenizer"]:
+        faults = ["data.tokenizer: its content has changed"]
+    if faults:
+        raise ConfigError(
+            f"{folder.parent.parent} holds a run that differs; set these back, or "
+            "take another --workdir (with --config.init_from to keep the weights):\n  "
+            + "\n  ".join(faults)
+        )
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"model": {"width": 64}}` as `{"model.width": 64}`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def take_over(config: Config) -> Tree:
+    """The best (averaged) parameters of `config.init_from`, fitted to this model.
+
+    The vision position table is resized to this resolution as CLIP's is; the text one
+    is cut, or prolonged with fresh rows. Raises CheckpointError listing what does not
+    fit.
+    """
+    apply = Apply(config.model)
+    params, _ = load_params(config.init_from)
+    if "vision" in params and "text" in params:
+        side = config.model.image_size // config.model.vision.patch
+        table = resize_positions(params["vision"]["positions"], side)
+        params["vision"]["positions"] = table
+        params["text"]["positions"] = _fit_context(config, params["text"]["positions"])
+    check_shapes(params, apply.abstract, find_checkpoint(config.init_from))
+    return params
+
+
+def _fit_context(config: Config, table: np.ndarray) -> np.ndarray:
+    context = config.model.text.context
+    if len(table) >= context:
+        return table[:context]
+    fresh = _fresh(config)["text"]["positions"]
+    return np.concatenate([table, fresh[len(table) :]])
+
+
+def with_clip(config: Config) -> Tree:
+    """Fresh parameters with both towers from `config.clip`.
+
+    Raises ConfigError if its config.json disagrees with the model, WeightsError listing
+    every tensor that does not fit.
+    """
+    _check_clip_config(config)
+    params = _fresh(config)
+    params["vision"], params["text"] = load_clip(
+        config.clip, params["vision"], params["text"]
+    )
+    return params
+
+
+def _check_clip_config(config: Config) -> None:
+    """Heads and activation do not show in shapes, so they are compared by name."""
+    if config.clip.endswith(".safetensors"):
+        return  # comes without a config.json
+    vision, text = read_clip_config(config.clip)
+    model = to_dict(config.model)
+    ours = flatten({k: model[k] for k in ("vision", "text")})
+    clip = flatten({"vision": to_dict(vision), "text": to_dict(text)})
+    faults = [
+        f"model.{name}={ours[name]!r}, CLIP has {clip[name]!r}"
+        for name in clip
+        if ours[name] != clip[name] and name != "text.context"
+    ]
+    if faults:
+        raise ConfigError(
+            f"{config.clip} does not fit the config:\n  " + "\n  ".join(faults)
+        )
+
+
+def _fresh(config: Config) -> Tree:
+    apply = Apply(config.model)
+    return jax.device_get(jax.jit(apply.init)(jax.random.key(config.seed)))
