@@ -1,0 +1,176 @@
+"""`unires build NAME`: prepare a data set with its TFDS builder, without TensorFlow.
+
+A builder lives in `datasets/NAME/NAME_dataset_builder.py` and is loaded by path, so that
+nothing here imports one. It is a class `Builder` (tfds.core.GeneratorBasedBuilder) whose
+keyword-only arguments with defaults are the options of the command, and may carry
+`tokenizer_vocab`: the size of a tokenizer trained on its train split and stored beside it.
+"""
+
+import argparse
+import difflib
+import importlib.util
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from unires_jax.data.prepared import TOKENIZER_FILE, PreparedSplit
+from unires_jax.data.records import DataError
+
+OPTIONS_FILE = "build_options.json"
+_SUFFIX = "_dataset_builder.py"
+
+
+def build(
+    name: str,
+    data_dir: str | Path = "data",
+    *,
+    datasets_dir: str | Path | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Path:
+    """Prepare a data set as ArrayRecord and return its versioned folder.
+
+    A folder built before with the same options is kept. Raises DataError for an unknown
+    name or option (naming the nearest), and for a folder built with other options unless
+    `overwrite` is given.
+    """
+    import tensorflow_datasets as tfds
+
+    cls = load_builder(name, datasets_dir)
+    chosen = _choose(name, cls, options)
+    builder = cls(data_dir=str(data_dir), file_format="array_record", **chosen)
+    folder = Path(builder.data_path)
+    if folder.exists() and not overwrite:
+        _require_same(folder, chosen)
+        print(f"{folder} is already built")
+    else:
+        mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+        config = tfds.download.DownloadConfig(download_mode=mode)
+        tfds.disable_progress_bar()  # builders count their own scenes or images
+        builder.download_and_prepare(download_config=config)
+        (folder / OPTIONS_FILE).write_text(json.dumps(chosen, indent=1))
+    _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
+    return folder
+
+
+def load_builder(name: str, datasets_dir: str | Path | None = None) -> type:
+    """The `Builder` class of a data set. Raises DataError naming the nearest one."""
+    root = Path(datasets_dir) if datasets_dir else _datasets_dir()
+    path = root / name / f"{name}{_SUFFIX}"
+    if not path.is_file():
+        known = sorted(p.parent.name for p in root.glob(f"*/*{_SUFFIX}"))
+        raise DataError(
+            f"no data set {name!r} in {root}{_nearest(name, known)}; "
+            f"there are: {', '.join(known) or 'none'}"
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise DataError(f"{path} cannot be loaded as a module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "Builder"):
+        raise DataError(f"{path} defines no class Builder")
+    return module.Builder
+
+
+def builder_options(cls: type) -> dict[str, Any]:
+    """A builder's options and their defaults: its own keyword-only arguments."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """`unires build NAME [--data_dir data] [--overwrite] [--<option> value ...]`."""
+    parser = argparse.ArgumentParser(prog="unires build", description=__doc__)
+    parser.add_argument("name", help="a folder of datasets/")
+    parser.add_argument("--data_dir", default="data")
+    parser.add_argument("--datasets_dir", default=None)
+    parser.add_argument("--overwrite", action="store_true")
+    known, rest = parser.parse_known_args(argv)
+    options = _parse_options(rest)
+    build(
+        known.name,
+        known.data_dir,
+        datasets_dir=known.datasets_dir,
+        overwrite=known.overwrite,
+        **options,
+    )
+    return 0
+
+
+def _datasets_dir() -> Path:
+    beside_package = Path(__file__).parents[2] / "datasets"
+    found = [p for p in (Path("datasets"), beside_package) if p.is_dir()]
+    if not found:
+        raise DataError(
+            "no folder datasets/ here or beside the package; run from a clone of the "
+            "repository or pass --datasets_dir"
+        )
+    return found[0]
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
+    """All options of a builder, each of its default's type."""
+    defaults = builder_options(cls)
+    chosen = dict(defaults)
+    for key, value in options.items():
+        if key not in defaults:
+            raise DataError(
+                f"{name} has no option {key!r}{_nearest(key, list(defaults))}; "
+                f"it has: {', '.join(defaults) or 'none'}"
+            )
+        kind = type(defaults[key])
+        try:
+            chosen[key] = kind(value)
+        except ValueError:
+            raise DataError(
+                f"{name}: --{key} {value!r} is no {kind.__name__}"
+            ) from None
+    return chosen
+
+
+def _parse_options(rest: Sequence[str]) -> dict[str, str]:
+    words = [w for item in rest for w in item.split("=", 1)]
+    if len(words) % 2 or any(not w.startswith("--") for w in words[::2]):
+        raise DataError(
+            f"options are --name value or --name=value, got {' '.join(rest)}"
+        )
+    return {
+        k.removeprefix("--"): v for k, v in zip(words[::2], words[1::2], strict=True)
+    }
+
+
+def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
+    path = folder / OPTIONS_FILE
+    built = json.loads(path.read_text()) if path.exists() else None
+    if built != chosen:
+        raise DataError(
+            f"{folder} was built with {built}, now asked for {chosen}; pass --overwrite "
+            "to replace it, or another --data_dir"
+        )
+
+
+def _train_tokenizer(folder: Path, vocab: int) -> None:
+    if not vocab or (folder / TOKENIZER_FILE).exists():
+        return
+    from unires_jax.data.tokenizer import train_bpe
+
+    train_bpe(_captions(folder), folder / TOKENIZER_FILE, vocab)
+
+
+def _captions(folder: Path) -> Iterator[str]:
+    split = PreparedSplit(str(folder), "train")
+    for index in range(len(split)):
+        for expression in split[index].expressions:
+            yield expression.sent

@@ -1,0 +1,5 @@
+"""PartWorld: procedurally drawn scenes with objects, parts and checked expressions."""
+
+from unires_jax.data.partworld.world import SPLITS, Scene, draw_record, draw_scene
+
+__all__ = ["SPLITS", "Scene", "draw_record", "draw_scene"]

@@ -1,0 +1,317 @@
+"""How people and animals are drawn. Each function fills a sketch, facing right.
+
+`r` draws the pose; y points down and the ground is near y = 1.
+"""
+
+from random import Random
+
+from unires_jax.data.partworld.sketch import (
+    Sketch,
+    box,
+    curve,
+    ellipse,
+    limb,
+    poly,
+    smooth,
+)
+
+
+def man(s: Sketch, r: Random) -> None:
+    """A man from the front: hat, head, shirt, arms, legs."""
+    _legs(s, r, "trousers", top=0.66)
+    _arms(s, r, shoulder=0.155, y=0.415, tone="skin", sleeve="dark")
+    s.add(
+        "shirt", "main", smooth((-0.2, 0.36), (0.2, 0.36), (0.19, 0.72), (-0.19, 0.72))
+    )
+    _face(s, 0.22)
+    s.add("hat", "accent", box(-0.135, 0.0, 0.135, 0.15, round=0.04))
+    s.detail("hat", "accent", box(-0.22, 0.115, 0.22, 0.16, round=0.02))
+
+
+def woman(s: Sketch, r: Random) -> None:
+    """A woman from the front: long hair, head, dress, arms, legs."""
+    s.add("hair", "hair", smooth((-0.2, 0.0), (0.2, 0.0), (0.27, 0.44), (-0.27, 0.44)))
+    _legs(s, r, "skin", top=0.74)
+    _arms(s, r, shoulder=0.13, y=0.42, tone="skin", sleeve="light")
+    s.add(
+        "dress",
+        "main",
+        smooth((-0.15, 0.36), (0.15, 0.36), (0.3, 0.84), (-0.3, 0.84), rounds=1),
+    )
+    _face(s, 0.22)
+    fringe = smooth((-0.19, 0.2), (-0.16, 0.03), (0.16, 0.03), (0.19, 0.2), (0.0, 0.09))
+    s.detail("hair", "hair", fringe)
+
+
+def _face(s: Sketch, y: float) -> None:
+    s.add("head", "skin", ellipse(0, y, 0.155, 0.165))
+    for x in (-0.055, 0.055):
+        s.detail("head", "ink", ellipse(x, y + 0.015, 0.016, 0.022, n=10))
+    s.detail(
+        "head",
+        "ink",
+        smooth((-0.06, y + 0.085), (0, y + 0.1), (0.06, y + 0.085), (0, y + 0.13)),
+    )
+
+
+def _legs(s: Sketch, r: Random, tone: str, top: float) -> None:
+    spread = r.uniform(0.09, 0.18)
+    for side in (-1, 1):
+        foot = side * spread
+        s.add("leg", tone, limb(side * 0.095, top, foot, 0.94, 0.07, 0.058))
+        s.detail("leg", "ink", ellipse(foot + 0.02 * side, 0.965, 0.085, 0.035))
+
+
+def _arms(
+    s: Sketch, r: Random, shoulder: float, y: float, tone: str, sleeve: str
+) -> None:
+    raised = r.choice(["none", "none", "one", "both"])
+    for side in (-1, 1):
+        up = raised == "both" or (raised == "one" and side == 1)
+        reach = r.uniform(0.3, 0.36) if up else r.uniform(0.3, 0.36)
+        hand_y = y - r.uniform(0.14, 0.24) if up else y + r.uniform(0.2, 0.27)
+        x = side * shoulder
+        s.add("arm", tone, limb(x, y, side * reach, hand_y, 0.058, 0.05))
+        middle = x + 0.45 * (side * reach - x), y + 0.45 * (hand_y - y)
+        s.detail("arm", sleeve, limb(x, y, *middle, 0.066, 0.064))
+
+
+def dog(s: Sketch, r: Random) -> None:
+    """A dog in profile, standing or sitting: hanging ears, a raised tail."""
+    wag = r.uniform(-0.06, 0.08)
+    tail = [(0.16, 0.42), (0.06, 0.3 + wag), (0.05, 0.14 + wag)]
+    if r.random() < 0.35:
+        _sitting(s, tail, "light", 0.055)
+        x, y = 0.62, 0.2
+    else:
+        s.add("tail", "light", *curve(tail, 0.055, 0.045))
+        _four_legs(s, r, (0.24, 0.62), 0.55, 0.86, 0.062)
+        s.add(
+            "body",
+            "main",
+            smooth(
+                (0.08, 0.34),
+                (0.4, 0.38),
+                (0.76, 0.28),
+                (0.78, 0.62),
+                (0.45, 0.62),
+                (0.1, 0.66),
+            ),
+        )
+        x, y = 0.74, 0.24
+    s.add(
+        "head",
+        "main",
+        ellipse(x, y, 0.16, 0.15),
+        ellipse(x + 0.14, y + 0.06, 0.12, 0.08),
+    )
+    s.detail("head", "ink", ellipse(x + 0.24, y + 0.02, 0.035, 0.03, n=12))
+    s.detail("head", "cream", ellipse(x + 0.07, y - 0.04, 0.033, 0.036, n=12))
+    s.detail("head", "ink", ellipse(x + 0.08, y - 0.035, 0.018, 0.022, n=10))
+    s.add("ear", "darker", ellipse(x - 0.09, y + 0.04, 0.075, 0.16, r.uniform(0, 18)))
+
+
+def cat(s: Sketch, r: Random) -> None:
+    """A cat in profile with its face to us: pointed ears, a long curled tail."""
+    curl = r.uniform(-0.05, 0.05)
+    tail = [(0.2, 0.6), (0.06, 0.5), (0.04, 0.3 + curl), (0.14, 0.18 + curl)]
+    if r.random() < 0.45:
+        _sitting(
+            s, [(0.2, 0.8), (0.04, 0.74), (0.0, 0.55), (0.08, 0.42)], "light", 0.05
+        )
+        x, y = 0.58, 0.24
+    else:
+        s.add("tail", "light", *curve(tail, 0.05, 0.045))
+        _four_legs(s, r, (0.26, 0.62), 0.62, 0.88, 0.052)
+        s.add(
+            "body",
+            "main",
+            smooth(
+                (0.12, 0.44),
+                (0.4, 0.44),
+                (0.72, 0.38),
+                (0.74, 0.7),
+                (0.42, 0.7),
+                (0.14, 0.74),
+            ),
+        )
+        x, y = 0.74, 0.32
+    for side in (-1, 1):
+        tip = (x + side * 0.19, y - 0.27)
+        s.add(
+            "ear",
+            "darker",
+            poly((x + side * 0.2, y - 0.02), tip, (x + side * 0.03, y - 0.13)),
+        )
+    s.add("head", "main", ellipse(x, y, 0.19, 0.16))
+    for side in (-1, 1):
+        s.detail("head", "lime", ellipse(x + side * 0.075, y - 0.02, 0.036, 0.04, n=12))
+        s.detail("head", "ink", ellipse(x + side * 0.075, y - 0.02, 0.014, 0.034, n=10))
+    s.detail(
+        "head", "pink", poly((x - 0.03, y + 0.04), (x + 0.03, y + 0.04), (x, y + 0.075))
+    )
+
+
+def _sitting(s: Sketch, tail: list[tuple[float, float]], tone: str, r: float) -> None:
+    s.add("tail", tone, *curve(tail, r, r * 0.8))
+    s.add(
+        "body",
+        "main",
+        smooth((0.44, 0.3), (0.72, 0.3), (0.74, 0.9), (0.14, 0.94), (0.16, 0.62)),
+    )
+    s.add("leg", "dark", limb(0.66, 0.56, 0.68, 0.9, 0.065, 0.055))
+    s.add(
+        "leg", "dark", ellipse(0.34, 0.78, 0.16, 0.14), limb(0.34, 0.9, 0.46, 0.9, 0.05)
+    )
+
+
+def _four_legs(
+    s: Sketch, r: Random, hips: tuple[float, float], top: float, foot: float, w: float
+) -> None:
+    swing = r.uniform(-0.06, 0.06)
+    for x in hips:
+        s.add(
+            "leg",
+            "darker",
+            limb(x + 0.1, top, x + 0.12 - swing, foot - 0.01, w, w * 0.85),
+        )
+        s.add("leg", "dark", limb(x, top, x + swing, foot, w * 1.05, w * 0.9))
+
+
+def horse(s: Sketch, r: Random) -> None:
+    """A horse in profile: a mane along its neck, a saddle, a hanging tail."""
+    swish = r.uniform(-0.04, 0.06)
+    s.add(
+        "tail",
+        "hair",
+        *curve([(0.14, 0.42), (0.04 - swish, 0.52), (0.03 - swish, 0.74)], 0.05, 0.065),
+    )
+    _four_legs(s, r, (0.22, 0.58), 0.6, 0.95, 0.05)
+    s.add(
+        "body",
+        "main",
+        smooth(
+            (0.08, 0.36),
+            (0.4, 0.4),
+            (0.62, 0.32),
+            (0.78, 0.36),
+            (0.74, 0.66),
+            (0.42, 0.66),
+            (0.1, 0.7),
+        ),
+        limb(0.68, 0.46, 0.82, 0.2, 0.13, 0.09),
+    )
+    s.add(
+        "mane",
+        "hair",
+        smooth(
+            (0.52, 0.42),
+            (0.6, 0.24),
+            (0.74, 0.02),
+            (0.84, 0.04),
+            (0.76, 0.22),
+            (0.66, 0.44),
+        ),
+    )
+    s.add("head", "main", limb(0.82, 0.16, 0.98, 0.32, 0.095, 0.065))
+    s.detail("head", "main", poly((0.77, 0.1), (0.81, -0.04), (0.87, 0.08)))
+    s.detail(
+        "head",
+        "ink",
+        ellipse(0.86, 0.16, 0.02, 0.024, n=10),
+        ellipse(1.0, 0.31, 0.014, 0.014, n=8),
+    )
+    s.add(
+        "saddle",
+        "accent",
+        smooth(
+            (0.3, 0.34),
+            (0.42, 0.37),
+            (0.54, 0.32),
+            (0.54, 0.54),
+            (0.42, 0.6),
+            (0.3, 0.54),
+        ),
+    )
+
+
+def elephant(s: Sketch, r: Random) -> None:
+    """An elephant in profile: a trunk, a big ear, thick legs."""
+    s.add("tail", "darker", *curve([(0.09, 0.36), (0.03, 0.5), (0.04, 0.62)], 0.022))
+    for x, tone in ((0.28, "darker"), (0.6, "darker"), (0.2, "dark"), (0.52, "dark")):
+        step = r.uniform(-0.02, 0.02)
+        s.add(
+            "leg", tone, box(x - 0.075 + step, 0.55, x + 0.075 + step, 0.93, round=0.03)
+        )
+    s.add(
+        "body",
+        "main",
+        smooth(
+            (0.06, 0.2), (0.4, 0.1), (0.74, 0.2), (0.72, 0.7), (0.4, 0.72), (0.06, 0.72)
+        ),
+    )
+    lift = r.choice([0.0, 0.0, 0.28])
+    s.add(
+        "trunk",
+        "light",
+        *curve(
+            [(0.9, 0.32), (1.02, 0.44), (1.07, 0.6 - lift), (1.15, 0.7 - 1.8 * lift)],
+            0.075,
+            0.055,
+        ),
+    )
+    s.add("head", "main", ellipse(0.82, 0.28, 0.17, 0.17))
+    s.detail("head", "ink", ellipse(0.9, 0.25, 0.02, 0.024, n=10))
+    s.detail("head", "cream", limb(0.9, 0.42, 1.0, 0.5, 0.03, 0.012))
+    s.add(
+        "ear",
+        "darker",
+        smooth((0.62, 0.14), (0.8, 0.14), (0.8, 0.42), (0.66, 0.54), (0.58, 0.36)),
+    )
+
+
+def bird(s: Sketch, r: Random) -> None:
+    """A bird in profile, wing folded or raised."""
+    s.add(
+        "tail",
+        "darker",
+        poly((0.26, 0.46), (0.0, 0.36), (0.02, 0.5), (0.0, 0.62), (0.26, 0.62)),
+    )
+    for x in (0.46, 0.56):
+        s.add(
+            "",
+            "orange",
+            limb(x, 0.7, x + 0.02, 0.88, 0.018),
+            limb(x, 0.88, x + 0.08, 0.88, 0.016),
+        )
+    s.add(
+        "body",
+        "main",
+        smooth(
+            (0.14, 0.46),
+            (0.42, 0.32),
+            (0.74, 0.3),
+            (0.78, 0.6),
+            (0.52, 0.78),
+            (0.26, 0.68),
+            rounds=3,
+        ),
+    )
+    s.add("beak", "orange", poly((0.88, 0.16), (1.1, 0.27), (0.88, 0.36)))
+    s.add("head", "main", ellipse(0.78, 0.25, 0.165, 0.16))
+    s.detail("head", "cream", ellipse(0.83, 0.21, 0.045, 0.048, n=14))
+    s.detail("head", "ink", ellipse(0.84, 0.21, 0.025, 0.03, n=10))
+    if r.random() < 0.5:
+        wing = smooth(
+            (0.66, 0.46), (0.34, 0.38), (0.16, 0.56), (0.3, 0.68), (0.58, 0.64)
+        )
+    else:
+        wing = smooth(
+            (0.62, 0.5),
+            (0.6, 0.3),
+            (0.3, -0.06),
+            (0.14, 0.0),
+            (0.3, 0.34),
+            (0.38, 0.54),
+        )
+    s.add("wing", "dark", wing)

@@ -1,0 +1,134 @@
+"""Scenes: which objects, where, how large, in which order they cover each other."""
+
+import dataclasses
+from random import Random
+
+import numpy as np
+
+from unires_jax.data.partworld.kinds import (
+    COLOURS,
+    KINDS,
+    NOVEL_COLOURS,
+    NOVEL_PARTS,
+    VARIANTS,
+    variant,
+)
+from unires_jax.data.partworld.sketch import Shape, rotation
+
+SIZES = ((120, 160), (120, 160), (128, 160), (144, 160), (160, 160), (160, 120))
+MAX_OVERLAP = 0.3  # of the smaller of two boxes, when objects are placed
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """An object as it will be drawn."""
+
+    kind: str
+    colour: str
+    shapes: tuple[Shape, ...]  # back to front, stored pixels, their box at (0, 0)
+    width: float  # of the box, stored pixels
+    height: float
+    left: float = 0.0  # where the box is put
+    top: float = 0.0
+
+
+def plan(
+    kind: str, colour: str, drawing: int, side: float, turn: float, mirrored: bool
+) -> Plan:
+    """A drawing `side` pixels long, turned by `turn` degrees, then perhaps mirrored."""
+    sketch = variant(kind, drawing)
+    low, high = sketch.extent()
+    scale = side / float((high - low).max())
+    matrix = scale * rotation(turn).T * ([-1.0, 1.0] if mirrored else [1.0, 1.0])
+    turned = [[o @ matrix for o in s.outlines] for s in sketch.shapes]
+    points = np.concatenate([o for group in turned for o in group])
+    corner = points.min(axis=0)
+    width, height = np.ptp(points, axis=0).tolist()
+    shapes = tuple(
+        dataclasses.replace(s, outlines=tuple(o - corner for o in group))
+        for s, group in zip(sketch.shapes, turned, strict=True)
+    )
+    return Plan(kind, colour, shapes, width, height)
+
+
+def is_novel(kind: str, colour: str) -> bool:
+    """Whether an object shows a held-out pair or has a held-out part."""
+    return (colour, kind) in NOVEL_COLOURS or any(k == kind for k, _ in NOVEL_PARTS)
+
+
+def plan_scene(
+    r: Random, living: bool | None, novel: bool
+) -> tuple[int, int, list[Plan]]:
+    """Height, width and 2 to 6 objects, far to near.
+
+    `living`: True asks for at least one person or animal, False for one of the rest.
+    `novel`: True asks for at least one object with a held-out pair; otherwise no object
+    has a held-out (colour, kind).
+    """
+    height, width = r.choice(SIZES)
+    while True:
+        wanted = _cast(r, living, novel)
+        plans = _place(r, wanted, height, width)
+        fits = [p for p in plans if living is None or KINDS[p.kind].living == living]
+        if novel:
+            fits = [p for p in fits if is_novel(p.kind, p.colour)]
+        if len(plans) >= 2 and fits:
+            return height, width, sorted(plans, key=lambda p: p.top + p.height)
+
+
+def _cast(r: Random, living: bool | None, novel: bool) -> list[Plan]:
+    """The objects before they are placed: a leading kind, often repeated, and others."""
+    count = r.choices((2, 3, 4, 5, 6), (15, 32, 28, 16, 9))[0]
+    kinds = [k for k, v in KINDS.items() if living is None or v.living == living]
+    pairs = [(k, c) for k in kinds for c in COLOURS if novel or not _barred(k, c)]
+    lead, colour = r.choice([p for p in pairs if is_novel(*p)] if novel else pairs)
+    repeats = min(count, r.choices((1, 2, 3), (18, 54, 28))[0])
+    cast = [(lead, colour)]
+    for i in range(1, count):
+        kind = lead if i < repeats else r.choice(list(KINDS))
+        colours = [c for c in COLOURS if novel or not _barred(kind, c)]
+        same = colour in colours and r.random() < 0.25
+        cast.append((kind, colour if same else r.choice(colours)))
+    shrink = {2: 1.0, 3: 0.94, 4: 0.84, 5: 0.76, 6: 0.7}[count]
+    return [_dress(r, kind, colour, shrink) for kind, colour in cast]
+
+
+def _barred(kind: str, colour: str) -> bool:
+    return (colour, kind) in NOVEL_COLOURS
+
+
+def _dress(r: Random, kind: str, colour: str, shrink: float) -> Plan:
+    low, high = KINDS[kind].side
+    # Two clusters, so that "big" and "small" often hold by a clear margin.
+    share = r.uniform(0, 0.3) if r.random() < 0.5 else r.uniform(0.7, 1.0)
+    side = (low + share * (high - low)) * shrink
+    drawing, mirrored = r.randrange(VARIANTS), r.random() < 0.5
+    return plan(kind, colour, drawing, side, r.gauss(0, 4), mirrored)
+
+
+def _place(r: Random, wanted: list[Plan], height: int, width: int) -> list[Plan]:
+    """The objects that found a place with little overlap, in random order."""
+    placed: list[Plan] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    for item in wanted:
+        w, h = item.width, item.height
+        for _ in range(30):
+            left = r.uniform(1, max(1.0, width - 1 - w))
+            top = r.uniform(1, max(1.0, height - 1 - h))
+            box = (left, top, left + w, top + h)
+            if all(_overlap(box, other) <= MAX_OVERLAP for other in boxes):
+                boxes.append(box)
+                placed.append(dataclasses.replace(item, left=left, top=top))
+                break
+    return placed
+
+
+def _overlap(
+    a: tuple[float, float, float, float], b: tuple[float, float, float, float]
+) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(x[2] - x[0]) * (x[3] - x[1]) for x in (a, b)]
+    return width * height / min(areas)
