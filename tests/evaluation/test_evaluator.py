@@ -203,7 +203,7 @@ def test_a_bad_record_is_named(
         dataclasses.replace(m, rle=records.encode_mask(np.ones((50, 60), bool)))
         for m in boxes[1].masks
     )
-    with pytest.raises(DataError, match="image/height"):
+    with pytest.raises(DataError, match="the record says 50 x 60"):
         evaluate(with_record(height=50, width=60, masks=masks), predict, config)
 
 

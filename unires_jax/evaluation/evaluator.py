@@ -217,8 +217,8 @@ class ModelPredict:
         size = (placement.crop_height, placement.crop_width)
         if size != (record.height, record.width):
             raise DataError(
-                f"{name}: the picture has {size[0]} x {size[1]} pixels, image/height "
-                f"and image/width say {record.height} x {record.width}; rebuild the data"
+                f"{name}: the picture has {size[0]} x {size[1]} pixels, the record "
+                f"says {record.height} x {record.width}; build the data again"
             )
         return canvas, placement
 

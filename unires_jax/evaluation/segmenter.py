@@ -1,0 +1,77 @@
+"""The model with compiled steps, as the evaluator calls it."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Int32, UInt8
+
+from unires_jax.config import Config, MeshConfig
+from unires_jax.mesh import batch_sharding, make_mesh, replicated
+from unires_jax.models.unires import Apply
+
+
+class Compiled:
+    """UniRES' three steps, jitted once for any parameters, on this process's devices.
+
+    Images and expressions are split over all of them if `config.eval` divides evenly,
+    else the first does the work. No step waits for another process.
+    """
+
+    def __init__(self, config: Config):
+        devices = jax.local_devices()
+        sizes = (config.eval.batch, config.eval.expressions)
+        if any(size % len(devices) for size in sizes):
+            devices = devices[:1]
+        self.mesh = make_mesh(MeshConfig(), devices)
+        apply = Apply(config.model)
+        self.encode_image = jax.jit(apply.encode_image)
+        self.encode_text = jax.jit(apply.encode_text)
+        self.decode = jax.jit(apply.decode)
+
+    def bind(self, params: dict[str, Any]) -> "BoundSegmenter":
+        """The steps with parameters copied to this process's devices.
+
+        With several processes all must call it: sharded parameters are gathered.
+        """
+        if jax.process_count() > 1:
+            params = multihost_utils.process_allgather(params, tiled=True)
+        return BoundSegmenter(self, jax.device_put(params, replicated(self.mesh)))
+
+
+class BoundSegmenter:
+    """An `evaluator.Segmenter`."""
+
+    def __init__(self, steps: Compiled, params: dict[str, Any]):
+        self._steps, self._params = steps, params
+        self._put = functools.partial(jax.device_put, device=batch_sharding(steps.mesh))
+
+    def encode_image(
+        self, images: UInt8[np.ndarray, "b s s 3"], extent: Int32[np.ndarray, "b 2"]
+    ) -> Any:
+        """Features of letterboxed pictures."""
+        return self._call(self._steps.encode_image, images, extent)
+
+    def encode_text(
+        self, tokens: Int32[np.ndarray, "e l"], lengths: Int32[np.ndarray, "e"]
+    ) -> Any:
+        """Words at decoder width."""
+        return self._call(self._steps.encode_text, tokens, lengths)
+
+    def decode(
+        self,
+        features: Any,
+        words: Any,
+        lengths: Int32[np.ndarray, "e"],
+        image_index: Int32[np.ndarray, "e"],
+    ) -> tuple[Any, Any]:
+        """Mask logits [e, g, g] and no-target logits [e]."""
+        return self._call(self._steps.decode, features, words, lengths, image_index)
+
+    def _call(self, step: Any, *args: Any) -> Any:
+        # The mesh is set here because each calling thread has a setting of its own.
+        with jax.set_mesh(self._steps.mesh):
+            fed = [self._put(x) if isinstance(x, np.ndarray) else x for x in args]
+            return step(self._params, *fed)
