@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -119,7 +119,7 @@ class StopSignal:
     def __init__(self) -> None:
         self.asked = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StopSignal":
         if jax.process_count() == 1:
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self
@@ -153,7 +153,7 @@ class Watch:
         )
         self._restart_clock(step)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Watch":
         return self
 
     def __exit__(self, *_: object) -> None:
