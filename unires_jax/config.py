@@ -1,8 +1,8 @@
 """Every setting of a run, as typed dataclasses. Standard library only.
 
-Each field says where its default comes from: `paper` (PAPER facts: read or read off the
-figure), `CLIP` (the pretrained model), or `ours` (the paper does not say). A field without
-a mark is `ours`. Configs in `configs/` build a `Config`; flags override single fields
+Where a default comes from stands beside it: `figure` (read off the paper's drawing) or
+`CLIP` (the pretrained model). A field without a mark is ours: the paper does not say.
+Configs in `configs/` build a `Config`; flags override single fields
 (`--config.model.width=192`); `validate` then checks what types cannot.
 """
 
@@ -211,7 +211,7 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
     built = {}
     for name, value in values.items():
         kind = fields[name].type
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             value = from_dict(value, kind)
         elif isinstance(value, list):
             value = tuple(value)
@@ -239,36 +239,71 @@ def mask_grid(model: ModelConfig) -> int:
 
 def validate(config: Config) -> None:
     """Check what types cannot. Raises ConfigError listing every fault at once."""
-    m, d, t, o = config.model, config.data, config.train, config.optim
-    size_unit = m.vision.patch
-    faults = [
-        message
-        for wrong, message in [
-            (m.image_size % size_unit, f"model.image_size={m.image_size} must be a "
-             f"multiple of model.vision.patch={size_unit}"),
-            (m.mask_stride not in (2, 4, 8), "model.mask_stride must be 2, 4 or 8"),
-            (m.vision.width % m.vision.heads, "model.vision.heads must divide its width"),
-            (m.text.width % m.text.heads, "model.text.heads must divide its width"),
-            (m.width % m.heads, "model.heads must divide model.width"),
-            (m.width % 4, "model.width must be a multiple of 4 (2-D positions)"),
-            (m.groups not in ("both", "low", "high", "none"),
-             f"model.groups={m.groups!r} must be both, low, high or none"),
-            (m.filters not in ("lrf", "ffn"), f"model.filters={m.filters!r} must be lrf or ffn"),
-            (m.stages not in (1, 2), "model.stages must be 1 or 2"),
-            (m.dtype not in ("float32", "bfloat16"), f"model.dtype={m.dtype!r} must be float32 or bfloat16"),
-            (m.split_layer >= m.vision.depth, "model.split_layer must be below model.vision.depth"),
-            (t.batch % t.accumulation, "train.accumulation must divide train.batch"),
-            (d.expressions < 1, "data.expressions must be at least 1"),
-            (not 0 <= d.part_share <= 1, "data.part_share must lie in [0, 1]"),
-            (not 0 <= d.flip <= 1, "data.flip must lie in [0, 1]"),
-            (not 0 <= d.crop <= 1, "data.crop must lie in [0, 1]"),
-            (not d.lengths or list(d.lengths) != sorted(d.lengths) or d.lengths[-1] > m.text.context,
-             f"data.lengths={d.lengths} must rise and end at most at model.text.context={m.text.context}"),
-            (not 0 <= o.ema < 1, "optim.ema must lie in [0, 1)"),
-            (t.steps < 1 or t.batch < 1, "train.steps and train.batch must be positive"),
-            (config.mesh.fsdp == 0, "mesh.fsdp must be positive, or -1 for all devices"),
-        ]
-        if wrong
-    ]  # fmt: skip
+    checks = [*_model_checks(config.model), *_data_checks(config), *_run_checks(config)]
+    faults = [message for right, message in checks if not right]
     if faults:
         raise ConfigError("The configuration cannot work:\n  " + "\n  ".join(faults))
+
+
+Check = tuple[bool, str]  # what must hold, and what to say where it does not
+
+
+def _model_checks(m: ModelConfig) -> list[Check]:
+    def one_of(field: str, value: object, choices: tuple[object, ...]) -> Check:
+        return value in choices, f"model.{field}={value!r} must be one of {choices}"
+
+    def divides(small: str, a: int, large: str, b: int) -> Check:
+        return b % a == 0, f"model.{small}={a} must divide model.{large}={b}"
+
+    return [
+        divides("vision.patch", m.vision.patch, "image_size", m.image_size),
+        divides("vision.heads", m.vision.heads, "vision.width", m.vision.width),
+        divides("text.heads", m.text.heads, "text.width", m.text.width),
+        divides("heads", m.heads, "width", m.width),
+        (m.width % 4 == 0, f"model.width={m.width} must be a multiple of 4"),
+        one_of("mask_stride", m.mask_stride, (2, 4, 8)),
+        one_of("groups", m.groups, ("both", "low", "high", "none")),
+        one_of("filters", m.filters, ("lrf", "ffn")),
+        one_of("stages", m.stages, (1, 2)),
+        one_of("dtype", m.dtype, ("float32", "bfloat16")),
+        (
+            m.split_layer < m.vision.depth,
+            f"model.split_layer={m.split_layer} must be below model.vision.depth",
+        ),
+    ]
+
+
+def _data_checks(config: Config) -> list[Check]:
+    d, context = config.data, config.model.text.context
+
+    def share(field: str, value: float) -> Check:
+        return 0 <= value <= 1, f"data.{field}={value} must lie in [0, 1]"
+
+    rising = list(d.lengths) == sorted(d.lengths)
+    return [
+        (d.expressions > 0, "data.expressions must be at least 1"),
+        share("part_share", d.part_share),
+        share("flip", d.flip),
+        share("crop", d.crop),
+        share("crop_keep", d.crop_keep),
+        (
+            bool(d.lengths) and rising and d.lengths[-1] <= context,
+            f"data.lengths={d.lengths} must rise to at most model.text.context="
+            f"{context}",
+        ),
+    ]
+
+
+def _run_checks(config: Config) -> list[Check]:
+    t = config.train
+    return [
+        (t.steps > 0, "train.steps must be positive"),
+        (t.batch > 0, "train.batch must be positive"),
+        (t.accumulation > 0, "train.accumulation must be positive"),
+        (
+            t.batch % max(t.accumulation, 1) == 0,
+            f"train.accumulation={t.accumulation} must divide train.batch={t.batch}",
+        ),
+        (0 <= config.optim.ema < 1, "optim.ema must lie in [0, 1)"),
+        (config.mesh.fsdp != 0, "mesh.fsdp must be positive, or -1 for all devices"),
+    ]

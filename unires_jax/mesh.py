@@ -1,6 +1,7 @@
-"""Devices: start-up, the mesh, what is sharded how, and the feed. Names the mesh axes.
+"""Devices: start-up, the mesh, what is sharded how, and the feed.
 
-Two axes: "data" replicates parameters, "fsdp" shards them; the batch is split over both.
+The only file that names mesh axes: "data" replicates parameters, "fsdp" shards them;
+the batch is split over both.
 Source: ours (the layout common to large JAX code bases).
 """
 
@@ -25,7 +26,7 @@ Tree = TypeVar("Tree")
 
 
 def start_distributed() -> None:
-    """Join the cluster if the environment describes one. The first statement of main."""
+    """Join the cluster the environment describes, if any. First statement of main."""
     # No cluster found is how a single host looks (jax raises ValueError for it).
     with contextlib.suppress(ValueError):
         jax.distributed.initialize()
@@ -95,7 +96,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def feed(batch: Tree, mesh: Mesh) -> Tree:
-    """This process's rows of a global batch, as global arrays split over the devices."""
+    """This process's rows of a batch, as global arrays split over the devices."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, x), batch

@@ -21,7 +21,7 @@ class DataError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """A region of the image. `rle` is COCO's compressed counts over the image's size."""
+    """A region of the image; `rle` holds COCO's compressed counts over its size."""
 
     ann_id: int
     category: str
@@ -180,7 +180,7 @@ def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:
 
 
 def decode_mask(rle: str, height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """The mask of compressed RLE counts. Raises DataError if they do not fill the size."""
+    """The mask of compressed RLE counts. Raises DataError unless they fill the size."""
     check_rle(rle, height, width)
     return coco_mask.decode({"size": [height, width], "counts": rle.encode()}).view(
         bool

@@ -1,11 +1,14 @@
 """Language meets picture: region filters, decoder stages, image stem and mask head."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from unires_jax.config import ModelConfig
 from unires_jax.mesh import constrain_batch
 from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm, gelu
 
@@ -20,27 +23,22 @@ class FusionLayer(nnx.Module):
 
     def __init__(
         self,
-        width: int,
-        heads: int,
-        mlp_ratio: int,
+        config: ModelConfig,
         *,
         attend: bool = True,
-        dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """`attend=False` puts a feed-forward block of equal size in attention's place."""
-        self.ln1 = LayerNorm(width, dtype=dtype, rngs=rngs)
+        """`attend=False` puts feed-forward of equal size in attention's place."""
+        d, dtype = config.width, jnp.dtype(config.dtype)
+        zeros: dict[str, Any] = {"zero_init_out": True, "dtype": dtype, "rngs": rngs}
+        self.ln1 = LayerNorm(d, dtype=dtype, rngs=rngs)
         self.mix = (
-            Attention(width, heads, zero_init_out=True, dtype=dtype, rngs=rngs)
+            Attention(d, config.heads, **zeros)
             if attend
-            else FeedForward(
-                width, 2 * width, zero_init_out=True, dtype=dtype, rngs=rngs
-            )
+            else FeedForward(d, 2 * d, **zeros)
         )
-        self.ln2 = LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.mlp = FeedForward(
-            width, mlp_ratio * width, zero_init_out=True, dtype=dtype, rngs=rngs
-        )
+        self.ln2 = LayerNorm(d, dtype=dtype, rngs=rngs)
+        self.mlp = FeedForward(d, config.mlp_ratio * d, **zeros)
 
     def __call__(
         self,
@@ -63,26 +61,12 @@ class FusionLayer(nnx.Module):
 class Stage(nnx.Module):
     """A decoder stage: patches query words (stage 1) or filtered groups (stage 2)."""
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        mlp_ratio: int,
-        depth: int,
-        *,
-        dtype: jnp.dtype = jnp.float32,
-        remat: bool = False,
-        rngs: nnx.Rngs,
-    ):
-        """`depth` layers; `remat` recomputes each in the backward pass."""
-        self.ln_keys = LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.layers = nnx.List(
-            [
-                FusionLayer(width, heads, mlp_ratio, dtype=dtype, rngs=rngs)
-                for _ in range(depth)
-            ]
-        )
-        self.remat = remat
+    def __init__(self, config: ModelConfig, depth: int, *, rngs: nnx.Rngs):
+        """`depth` layers; `config.remat` recomputes each in the backward pass."""
+        dtype = jnp.dtype(config.dtype)
+        self.ln_keys = LayerNorm(config.width, dtype=dtype, rngs=rngs)
+        self.layers = nnx.List([FusionLayer(config, rngs=rngs) for _ in range(depth)])
+        self.remat = config.remat
 
     def __call__(
         self,
@@ -149,7 +133,7 @@ class Stem(nnx.Module):
     def __call__(
         self, images: Float[Array, "b s s 3"], grid: int
     ) -> Float[Array, "b g g c"]:
-        """`grid` is the side of the mask grid; it is 1/4 of the image for patch 8, 16."""
+        """Features on a mask grid of `grid` cells a side."""
         x = gelu(self.conv1(images))
         x = gelu(self.conv2(x))
         x = self.conv3(x)
@@ -170,8 +154,8 @@ class MaskHead(nnx.Module):
     """Patches of an expression to logits on the mask grid.
 
     Dense and depth-to-space (a transposed convolution by another name; XLA on CPU runs
-    the real one in a naive loop), the stem added, one 3x3 mix, one projection. Ours: the
-    figure draws widening trapezoids only.
+    the real one in a naive loop), the stem added, one 3x3 mix, one projection. Ours:
+    the figure draws widening trapezoids only.
     """
 
     def __init__(
@@ -197,7 +181,7 @@ class MaskHead(nnx.Module):
         self.ratio = ratio
 
     def detail(self, stem: Float[Array, "b g g s"] | None) -> Array | None:
-        """The stem in the head's channels; once per image, before expressions fan out."""
+        """The stem in the head's channels, once per image."""
         return None if self.stem is None or stem is None else self.stem(stem)
 
     def __call__(

@@ -1,8 +1,8 @@
-"""UniRES: CLIP's towers with group tokens, a region filter per level, two-stage decoder.
+"""UniRES: CLIP's towers with group tokens, a filter per level, a two-stage decoder.
 
 Three steps: `encode_image` once per picture, `encode_text` once per sentence, `decode`
-for any pairing of the two. Order of parts: the paper's figure. Sizes and what the figure
-does not draw: ours, marked where it stands.
+for any pairing of the two. Order of parts: the paper's figure. Sizes and what the
+figure does not draw: ours, marked where it stands.
 """
 
 from typing import Any, NamedTuple
@@ -52,17 +52,11 @@ class ImageFeatures(NamedTuple):
 class Filter(nnx.Module):
     """LRF: the group tokens of one level, filtered by the words [figure]."""
 
-    def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
         self.project = Dense(config.vision.width, config.width, dtype=dtype, rngs=rngs)
         self.ln_words = LayerNorm(config.width, dtype=dtype, rngs=rngs)
-        self.layer = FusionLayer(
-            config.width,
-            config.heads,
-            config.mlp_ratio,
-            attend=config.filters == "lrf",
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.layer = FusionLayer(config, attend=config.filters == "lrf", rngs=rngs)
 
     def __call__(
         self, groups: Float[Array, "e g d"], words: Float[Array, "e l d"], mask: Array
@@ -74,31 +68,28 @@ class UniRES(nnx.Module):
     """The model. All switches are `ModelConfig`'s."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
-        kw = {"dtype": dtype, "rngs": rngs}
+        d, dtype = config.width, jnp.dtype(config.dtype)
+        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.config = config
         self.vision = VisionTower(
             config.vision, config.image_size, remat=config.remat, **kw
         )
         self.text = TextTower(config.text, remat=config.remat, **kw)
         self.low, self.high = _group_tokens(config, dtype, rngs)
-        self.low_filter = None if self.low is None else Filter(config, **kw)
-        self.high_filter = None if self.high is None else Filter(config, **kw)
+        self.low_filter = Filter(config, rngs=rngs) if self.low else None
+        self.high_filter = Filter(config, rngs=rngs) if self.high else None
 
-        d = config.width
         self.patch_project = Dense(config.vision.width, d, **kw)
         self.word_project = Dense(config.text.width, d, **kw)
         shares_eos = config.share_eos and not config.figure_only
         self.eos_project = Dense(d, d, zero_init=True, **kw) if shares_eos else None
         mixers = 0 if config.figure_only else config.mixer_layers
-        layer = (d, config.heads, config.mlp_ratio)
-        self.mixers = nnx.List([FusionLayer(*layer, **kw) for _ in range(mixers)])
+        self.mixers = nnx.List([FusionLayer(config, rngs=rngs) for _ in range(mixers)])
 
         two = config.stages == 2 and config.groups != "none"
         depth = config.stage_layers if two else 2 * config.stage_layers
-        remat = {"remat": config.remat}
-        self.stage1 = Stage(*layer, depth, **remat, **kw)
-        self.stage2 = Stage(*layer, depth, **remat, **kw) if two else None
+        self.stage1 = Stage(config, depth, rngs=rngs)
+        self.stage2 = Stage(config, depth, rngs=rngs) if two else None
 
         self.grid = mask_grid(config)
         ratio = self.grid // (config.image_size // config.vision.patch)
@@ -110,7 +101,7 @@ class UniRES(nnx.Module):
     def encode_image(
         self, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
     ) -> ImageFeatures:
-        """Encode letterboxed RGB pictures; `extent` is the valid height, width (pixels)."""
+        """Encode letterboxed pictures of valid height and width `extent`, pixels."""
         pixels = _normalise(images).astype(self.config.dtype)
         seen = self.vision(
             pixels, self.low, self.high, split_layer=split_layer(self.config)
@@ -168,17 +159,17 @@ class UniRES(nnx.Module):
         self, features: ImageFeatures, words: Float[Array, "e l d"], mask: Array
     ) -> Float[Array, "e g d"]:
         """The filtered groups of both levels, low first [figure]."""
-        levels = [
-            (self.low_filter, features.low),
-            (self.high_filter, features.high),
-        ]
-        return jnp.concatenate(
-            [f(g, words, mask) for f, g in levels if f is not None], axis=1
-        )
+        low, high = features.low, features.high
+        filtered = []
+        if self.low_filter is not None and low is not None:
+            filtered.append(self.low_filter(low, words, mask))
+        if self.high_filter is not None and high is not None:
+            filtered.append(self.high_filter(high, words, mask))
+        return jnp.concatenate(filtered, axis=1)
 
 
 class Apply:
-    """UniRES as pure functions of a tree of parameters, for `jax.jit` and `jax.grad`."""
+    """UniRES as pure functions of a tree of parameters."""
 
     def __init__(self, config: ModelConfig):
         self.config = config
@@ -249,7 +240,7 @@ def _group_tokens(
 
 
 def _project(filter_: Filter | None, groups: Array | None) -> Array | None:
-    return None if filter_ is None else filter_.project(groups)
+    return filter_.project(groups) if filter_ and groups is not None else None
 
 
 def _eos(words: Float[Array, "e l d"], lengths: Int[Array, "e"]) -> Array:

@@ -1,7 +1,7 @@
-"""Losses on the mask grid and on the no-target logit. Source: ours (the paper names none).
+"""Losses on the mask grid and on the no-target logit (ours: the paper names none).
 
-Every loss is a row of values, one per expression; the caller averages over the rows that
-count in the global batch.
+Every loss is a row of values, one per expression; the caller averages over the rows
+that count in the global batch.
 """
 
 import jax

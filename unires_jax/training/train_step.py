@@ -35,7 +35,7 @@ class Rows(NamedTuple):
 class TrainState(NamedTuple):
     """All that a run carries from update to update."""
 
-    step: Int[Array, ""]  # updates done
+    step: Any  # Int[Array, ""]: updates done; a ShapeDtypeStruct in `abstract_state`
     params: Tree
     ema: Tree  # empty if optim.ema is 0
     opt_state: Any
@@ -87,8 +87,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
     """The jitted update: (state, global batch) -> (state, metrics). Donates the state.
 
-    Metrics: loss, bce, dice, no_target, iou (on the grid), rate (the schedule's factor),
-    grad_norm, grad_norm/<part of the model> (not finite where the part broke),
+    Metrics: loss, bce, dice, no_target, iou (on the grid), rate (the schedule's
+    factor), grad_norm, grad_norm/<part of the model> (not finite where the part broke),
     cosine/<level> (mean pairwise cosine of the group tokens: near 1 is a collapse).
     Raises ConfigError if a round of the batch does not divide over the devices.
     """
@@ -177,7 +177,7 @@ class Counts(NamedTuple):
 def batch_loss(
     apply: Apply, config: Config, params: Tree, rows: Rows, counts: Counts
 ) -> tuple[Float[Array, ""], Metrics]:
-    """The loss of a batch (or of one round of it) and its metrics, as shares of `counts`."""
+    """The loss of a batch, or of one round of it, and its metrics; see `Counts`."""
     if config.optim.text_rate == 0 and (config.clip or config.init_from):
         params = {**params, "text": jax.lax.stop_gradient(params["text"])}
     b, k = rows.valid.shape
