@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from random import Random
 
-from unires_jax.data.partworld import living, things
+from unires_jax.data.partworld import animals, people, things
 from unires_jax.data.partworld.sketch import Sketch
 
 VARIANTS = 16  # drawings of each kind; pose and proportions differ
@@ -36,19 +36,21 @@ KINDS: dict[str, Kind] = {
     k.name: k
     for k in (
         Kind("man", ("man", "guy"), "person",
-             ("head", "hat", "shirt", "arm", "leg"), living.man, (76, 100), _MAN),
+             ("head", "hat", "shirt", "arm", "leg"), people.man, (76, 100), _MAN),
         Kind("woman", ("woman", "lady"), "person",
-             ("head", "hair", "dress", "arm", "leg"), living.woman, (76, 100), _WOMAN),
+             ("head", "hair", "dress", "arm", "leg"), people.woman, (76, 100), _WOMAN),
         Kind("dog", ("dog",), "animal",
-             ("head", "ear", "body", "leg", "tail"), living.dog, (58, 92)),
+             ("head", "ear", "body", "leg", "tail"), animals.dog, (58, 92)),
         Kind("cat", ("cat",), "animal",
-             ("head", "ear", "body", "leg", "tail"), living.cat, (58, 92)),
+             ("head", "ear", "body", "leg", "tail"), animals.cat, (58, 92)),
         Kind("horse", ("horse",), "animal",
-             ("head", "mane", "saddle", "body", "leg", "tail"), living.horse, (66, 100)),
+             ("head", "mane", "saddle", "body", "leg", "tail"),
+             animals.horse, (66, 100)),
         Kind("elephant", ("elephant",), "animal",
-             ("head", "ear", "trunk", "body", "leg", "tail"), living.elephant, (62, 98)),
+             ("head", "ear", "trunk", "body", "leg", "tail"),
+             animals.elephant, (62, 98)),
         Kind("bird", ("bird",), "animal",
-             ("head", "beak", "body", "wing", "tail"), living.bird, (54, 88)),
+             ("head", "beak", "body", "wing", "tail"), animals.bird, (54, 88)),
         Kind("car", ("car",), "vehicle",
              ("wheel", "window", "door", "bumper"), things.car, (62, 98)),
         Kind("truck", ("truck",), "vehicle",
@@ -108,6 +110,31 @@ NOVEL_COLOURS = frozenset(  # (colour, kind)
     }
 )
 
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a split shows and speaks of."""
+
+    living: bool | None = None  # True: people and animals; False: the rest
+    novel: bool = False  # True: held-out pairs and nothing else; False: none of them
+
+    def covers(self, kind: str) -> bool:
+        """Whether expressions may be about the kind."""
+        return self.living in (None, KINDS[kind].living)
+
+    def speaks_of(self, kind: str, colour: str) -> bool:
+        """Whether expressions may be about such an object."""
+        return self.covers(kind) and (not self.novel or _is_novel(kind, colour))
+
+    def shows(self, kind: str, colour: str) -> bool:
+        """Whether such an object may be drawn."""
+        return self.novel or (colour, kind) not in NOVEL_COLOURS
+
+
+def _is_novel(kind: str, colour: str) -> bool:
+    return (colour, kind) in NOVEL_COLOURS or any(k == kind for k, _ in NOVEL_PARTS)
+
+
 _PLURALS = {
     "man": "men",
     "woman": "women",
@@ -116,6 +143,7 @@ _PLURALS = {
     "bus": "buses",
     "body": "bodies",
     "fruit": "fruit",
+    "dress": "dresses",
     "hair": "hair",
 }
 

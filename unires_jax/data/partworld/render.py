@@ -1,8 +1,8 @@
 """From plans to a picture and to what can be seen in it: exact visible masks.
 
 All shapes are painted, far to near, as labels on a canvas SCALE times finer than the
-picture. Colours are the labels looked up and averaged; masks are the labels at the centre
-of each pixel, so they never overlap and parts lie inside their object by construction.
+picture. Colours are the labels looked up and averaged; masks are the labels at the
+pixels' centres, so they never overlap and a part lies inside its object.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ from unires_jax.data.partworld.backgrounds import Ground, background
 from unires_jax.data.partworld.scene import Plan
 from unires_jax.data.partworld.sketch import Shape
 
-SCALE = 3
+SCALE = 3  # odd: a pixel of the picture has a central canvas pixel
+CENTRES = slice(SCALE // 2, None, SCALE)
 EDGE = 128  # label offset of the dark line between two surfaces
 QUALITY = 92
 # A part is referred to if it is at least 10 px across (smaller side of its visible box)
@@ -70,7 +71,7 @@ def render(height: int, width: int, plans: list[Plan], r: Random) -> View | None
     canvas, owners, colours = _paint(height, width, plans, r)
     silhouettes = [_silhouette(height, width, p) for p in plans]
     # Column-major like COCO's RLE, which every mask is then encoded to.
-    labels = np.asfortranarray(canvas[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE])
+    labels = np.asfortranarray(canvas[CENTRES, CENTRES])
     objects = _see(plans, labels, owners, silhouettes)
     if objects is None:
         return None
@@ -194,14 +195,13 @@ def _colour(
     colours: UInt8[np.ndarray, "256 4"],
     ground: Ground,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    height, width = ground.shape[:2]
+    """The picture: labels looked up, dark lines between them, over the ground."""
     edge = cv2.morphologyEx(canvas, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     edge &= canvas > 0
-    lookup = canvas + np.uint8(EDGE) * edge.view(np.uint8)
-    fine = (
-        colours.view(np.uint32)[:, 0][lookup].view(np.uint8).reshape(*canvas.shape, 4)
-    )
-    small = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+    labels = canvas + np.uint8(EDGE) * edge.view(np.uint8)
+    packed = colours.view(np.uint32)[:, 0].take(labels)  # 4 bytes at once
+    fine = packed.view(np.uint8).reshape(*canvas.shape, 4)
+    small = cv2.blur(fine, (SCALE, SCALE))[CENTRES, CENTRES]
     mixed = small[..., :3] + ground * (1 - small[..., 3:] / np.float32(255))
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 

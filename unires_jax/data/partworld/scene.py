@@ -11,12 +11,15 @@ from unires_jax.data.partworld.kinds import (
     NOVEL_COLOURS,
     NOVEL_PARTS,
     VARIANTS,
+    Rules,
     variant,
 )
 from unires_jax.data.partworld.sketch import Shape, rotation
 
 SIZES = ((120, 160), (120, 160), (128, 160), (144, 160), (160, 160), (160, 120))
 MAX_OVERLAP = 0.3  # of the smaller of two boxes, when objects are placed
+SAME_COLOUR = 0.25  # another object takes the leading one's colour
+_SHRINK = {2: 1.0, 3: 0.94, 4: 0.84, 5: 0.76, 6: 0.7}  # many objects are drawn smaller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,50 +54,37 @@ def plan(
     return Plan(kind, colour, shapes, width, height)
 
 
-def is_novel(kind: str, colour: str) -> bool:
-    """Whether an object shows a held-out pair or has a held-out part."""
-    return (colour, kind) in NOVEL_COLOURS or any(k == kind for k, _ in NOVEL_PARTS)
-
-
-def plan_scene(
-    r: Random, living: bool | None, novel: bool
-) -> tuple[int, int, list[Plan]]:
-    """Height, width and 2 to 6 objects, far to near.
-
-    `living`: True asks for at least one person or animal, False for one of the rest.
-    `novel`: True asks for at least one object with a held-out pair; otherwise no object
-    has a held-out (colour, kind).
-    """
+def plan_scene(r: Random, rules: Rules) -> tuple[int, int, list[Plan]]:
+    """Height, width and 2 to 6 objects, far to near, at least one to speak of."""
     height, width = r.choice(SIZES)
     while True:
-        wanted = _cast(r, living, novel)
-        plans = _place(r, wanted, height, width)
-        fits = [p for p in plans if living is None or KINDS[p.kind].living == living]
-        if novel:
-            fits = [p for p in fits if is_novel(p.kind, p.colour)]
-        if len(plans) >= 2 and fits:
+        plans = _place(r, _cast(r, rules), height, width)
+        if len(plans) > 1 and any(rules.speaks_of(p.kind, p.colour) for p in plans):
             return height, width, sorted(plans, key=lambda p: p.top + p.height)
 
 
-def _cast(r: Random, living: bool | None, novel: bool) -> list[Plan]:
-    """The objects before they are placed: a leading kind, often repeated, and others."""
+def _cast(r: Random, rules: Rules) -> list[Plan]:
+    """The objects before they are placed: a leading kind, often twice, and others."""
     count = r.choices((2, 3, 4, 5, 6), (15, 32, 28, 16, 9))[0]
-    kinds = [k for k, v in KINDS.items() if living is None or v.living == living]
-    pairs = [(k, c) for k in kinds for c in COLOURS if novel or not _barred(k, c)]
-    lead, colour = r.choice([p for p in pairs if is_novel(*p)] if novel else pairs)
+    kind, colour = _lead(r, rules)
     repeats = min(count, r.choices((1, 2, 3), (18, 54, 28))[0])
-    cast = [(lead, colour)]
+    cast = [(kind, colour)]
     for i in range(1, count):
-        kind = lead if i < repeats else r.choice(list(KINDS))
-        colours = [c for c in COLOURS if novel or not _barred(kind, c)]
-        same = colour in colours and r.random() < 0.25
-        cast.append((kind, colour if same else r.choice(colours)))
-    shrink = {2: 1.0, 3: 0.94, 4: 0.84, 5: 0.76, 6: 0.7}[count]
-    return [_dress(r, kind, colour, shrink) for kind, colour in cast]
+        other = kind if i < repeats else r.choice(list(KINDS))
+        colours = [c for c in COLOURS if rules.shows(other, c)]
+        same = colour in colours and r.random() < SAME_COLOUR
+        cast.append((other, colour if same else r.choice(colours)))
+    return [_dress(r, k, c, _SHRINK[count]) for k, c in cast]
 
 
-def _barred(kind: str, colour: str) -> bool:
-    return (colour, kind) in NOVEL_COLOURS
+def _lead(r: Random, rules: Rules) -> tuple[str, str]:
+    """The kind and colour of the object that the scene is made for."""
+    if rules.novel and r.random() < 0.5:
+        colour, kind = r.choice(sorted(NOVEL_COLOURS))
+        return kind, colour
+    kinds = [k for k, _ in sorted(NOVEL_PARTS)] if rules.novel else list(KINDS)
+    kind = r.choice([k for k in kinds if rules.covers(k)])
+    return kind, r.choice([c for c in COLOURS if rules.shows(kind, c)])
 
 
 def _dress(r: Random, kind: str, colour: str, shrink: float) -> Plan:
@@ -103,7 +93,8 @@ def _dress(r: Random, kind: str, colour: str, shrink: float) -> Plan:
     share = r.uniform(0, 0.3) if r.random() < 0.5 else r.uniform(0.7, 1.0)
     side = (low + share * (high - low)) * shrink
     drawing, mirrored = r.randrange(VARIANTS), r.random() < 0.5
-    return plan(kind, colour, drawing, side, r.gauss(0, 4), mirrored)
+    tilt = 5.0 if KINDS[kind].group in ("animal", "vehicle") else 1.5  # degrees
+    return plan(kind, colour, drawing, side, r.gauss(0, tilt), mirrored)
 
 
 def _place(r: Random, wanted: list[Plan], height: int, width: int) -> list[Plan]:

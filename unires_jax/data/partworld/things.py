@@ -1,4 +1,7 @@
-"""How vehicles, buildings, plants and furniture are drawn, facing right."""
+"""How vehicles, houses, trees and chairs are drawn.
+
+Each function fills a sketch facing right; `r` draws the variation; y points down.
+"""
 
 from random import Random
 
@@ -104,8 +107,14 @@ def bicycle(s: Sketch, r: Random) -> None:
                 ellipse(x, 0.5, 0.15, 0.008, spoke + r.uniform(0, 30), n=8),
             )
     w = 0.032
-    bars = [(0.2, 0.5, 0.36, 0.2), (0.2, 0.5, 0.46, 0.5), (0.36, 0.2, 0.46, 0.5),
-            (0.37, 0.22, 0.68, 0.2), (0.46, 0.5, 0.68, 0.22), (0.66, 0.16, 0.8, 0.5)]  # fmt: skip
+    bars = [
+        (0.2, 0.5, 0.36, 0.2),
+        (0.2, 0.5, 0.46, 0.5),
+        (0.36, 0.2, 0.46, 0.5),
+        (0.37, 0.22, 0.68, 0.2),
+        (0.46, 0.5, 0.68, 0.22),
+        (0.66, 0.16, 0.8, 0.5),
+    ]
     s.add("frame", "main", *(limb(*bar, w) for bar in bars))
     s.add("", "ink", limb(0.36, 0.2, 0.34, 0.12, 0.018))
     s.add(

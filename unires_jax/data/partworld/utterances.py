@@ -1,14 +1,9 @@
-"""Which expressions a scene gets: drawn descriptions that denote exactly their targets."""
+"""What is said of a scene: drawn descriptions that denote exactly their targets."""
 
 import dataclasses
 from random import Random
 
-from unires_jax.data.partworld import wording
 from unires_jax.data.partworld.description import (
-    CORNERS,
-    PLACES,
-    RELATIONS,
-    SIDES,
     Description,
     Phrase,
     Target,
@@ -17,24 +12,37 @@ from unires_jax.data.partworld.description import (
     rivals,
     touches_novel,
 )
-from unires_jax.data.partworld.kinds import COLOURS, GROUPS, KINDS, PARTS, members
-from unires_jax.data.partworld.render import View
-
-TRIES = 12  # draws for each expression wanted
-MULTI_SHARE, NONE_SHARE = 0.11, 0.035
-# Which modifiers a phrase carries, and how often it is tried. Easy ones come first so
-# that a small model learns words before it learns to count.
-_MODIFIERS: tuple[tuple[tuple[str, ...], int], ...] = (
-    ((), 14),
-    (("colour",), 30),
-    (("place",), 22),
-    (("colour", "place"), 9),
-    (("size",), 9),
-    (("size", "colour"), 4),
-    (("ordinal",), 8),
-    (("relation",), 9),
-    (("colour", "relation"), 3),
+from unires_jax.data.partworld.kinds import (
+    COLOURS,
+    KINDS,
+    NOVEL_COLOURS,
+    NOVEL_PARTS,
+    PARTS,
+    Rules,
+    members,
 )
+from unires_jax.data.partworld.predicates import PLACES, RELATIONS, SIDES
+from unires_jax.data.partworld.render import View
+from unires_jax.data.partworld.wording import Numbers, say
+
+COUNT = (8, 16)  # expressions of a scene, fewer where little can be said
+NOVEL_COUNT = (3, 8)
+TRIES = 12  # draws for each expression wanted
+MULTI_SHARE, NONE_SHARE = 0.11, 0.035  # of the draws; 10 % and 7 % of what is kept
+GROUP_SHARE = 0.15  # "animal" instead of "dog"
+BARE_SHARE = 0.12  # "left roof" instead of "roof of the left house"
+# Which modifiers a phrase carries, and how often that is tried.
+_MODIFIERS: dict[tuple[str, ...], int] = {
+    (): 14,
+    ("colour",): 30,
+    ("place",): 22,
+    ("colour", "place"): 9,
+    ("size",): 9,
+    ("size", "colour"): 4,
+    ("ordinal",): 8,
+    ("relation",): 9,
+    ("colour", "relation"): 3,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,154 +59,153 @@ class Utterance:
         return bool(self.description[0].part)
 
 
-def utterances(
-    view: View, living: bool | None, novel: bool, r: Random
-) -> list[Utterance]:
-    """Distinct, checked expressions of a scene, about half of them about parts.
-
-    `living` restricts targets to people and animals (True) or to the rest (False);
-    `novel` asks for expressions that name a held-out pair, otherwise none does.
-    """
+def utterances(view: View, rules: Rules, r: Random) -> list[Utterance]:
+    """Distinct, checked expressions of a scene, about half of them about parts."""
     allowed = [
-        i
-        for i, o in enumerate(view.objects)
-        if living is None or KINDS[o.kind].living == living
+        i for i, o in enumerate(view.objects) if rules.speaks_of(o.kind, o.colour)
     ]
-    wanted = min(r.randint(8, 16), 4 + 4 * len(allowed))
+    if not allowed:
+        return []
+    wanted = min(
+        r.randint(*NOVEL_COUNT if rules.novel else COUNT), 4 + 4 * len(allowed)
+    )
     made: dict[str, Utterance] = {}
     for _ in range(TRIES * wanted):
-        if len(made) >= wanted or not allowed:
+        if len(made) == wanted:
             break
-        parts = sum(u.part for u in made.values())
-        empty = not novel and r.random() < NONE_SHARE
+        part = 2 * sum(u.part for u in made.values()) <= len(made)
+        empty = not rules.novel and r.random() < NONE_SHARE
         draw = _none if empty else _one_or_more
-        description = draw(view, allowed, 2 * parts <= len(made), novel, r)
-        utterance = description and _check(view, description, living, novel, r)
+        description = draw(view, r.choice(allowed), part, rules, r)
+        utterance = description and _utter(view, description, rules, r)
         if utterance and bool(utterance.targets) != empty:
-            made.setdefault(utterance.text, utterance)
+            made.setdefault(utterance.text.replace("the ", ""), utterance)
     return list(made.values())
 
 
-def _check(
-    view: View, description: Description, living: bool | None, novel: bool, r: Random
+def _utter(
+    view: View, description: Description, rules: Rules, r: Random
 ) -> Utterance | None:
+    """The description in words, if it is certain and within the rules."""
     targets = denotes(description, view)
-    if targets is None:
+    if targets is None or not _within(rules, description, targets, view):
         return None
-    if novel and not all(names_novel(p) for p in description):
-        return None
-    if not novel and touches_novel(description, targets, view):
-        return None
-    kinds = {view.objects[i].kind for i, _ in targets}
-    named = {k for p in description for k in members(p.noun)} if not targets else kinds
-    if living is not None and any(KINDS[k].living != living for k in named):
-        return None
-    instances = len(targets)
-    if description[0].part and targets:
+    first = description[0]
+    instances = len(targets) or r.choice((1, 2))
+    if first.part and targets:
         instances = sum(view.objects[i].parts[part].count for i, part in targets)
-    elif description[0].part:
-        instances = r.choice((1, 2))
-    compared = len(rivals(description[0], view))
-    text = wording.say(description, compared, len(targets), instances, r)
-    return Utterance(text, description, targets)
+    numbers = Numbers(len(rivals(first, view)), len(targets), instances)
+    return Utterance(say(description, numbers, r), description, targets)
+
+
+def _within(
+    rules: Rules, description: Description, targets: frozenset[Target], view: View
+) -> bool:
+    if rules.novel:
+        return all(names_novel(p) for p in description)
+    if touches_novel(description, targets, view):
+        return False
+    meant = {view.objects[i].kind for i, _ in targets}
+    named = {kind for p in description for kind in members(p.noun)}
+    return all(rules.covers(kind) for kind in meant or named)
 
 
 def _one_or_more(
-    view: View, allowed: list[int], part: bool, novel: bool, r: Random
+    view: View, target: int, part: bool, rules: Rules, r: Random
 ) -> Description | None:
-    if not novel and r.random() < MULTI_SHARE:
-        return _multi(view, allowed, part, r)
-    return _single(view, r.choice(allowed), part, novel, r)
-
-
-def _single(
-    view: View, target: int, part: bool, novel: bool, r: Random
-) -> Description | None:
-    seen = view.objects[target]
-    noun = seen.kind
-    group = KINDS[noun].group
-    if group and not novel and r.random() < 0.15:
-        noun = group
-    name = ""
-    if part:
-        clear = [p for p, region in seen.parts.items() if region.clear]
-        if not clear:
-            return None
-        name = r.choice(sorted(clear))
-        if not novel and r.random() < 0.12:
-            return (Phrase("", part=name, place=r.choice(("", "", *SIDES))),)
-    modifiers, weights = zip(*_MODIFIERS, strict=True)
-    phrase = Phrase(noun, part=name)
-    for modifier in r.choices(modifiers, weights)[0]:
+    if not rules.novel and r.random() < MULTI_SHARE:
+        return _several(view, target, part, r)
+    phrase = (_novel_noun if rules.novel else _noun)(view, target, part, r)
+    if phrase is None:
+        return None
+    if not phrase.noun:
+        return (phrase,)
+    (modifiers,) = r.choices(list(_MODIFIERS), list(_MODIFIERS.values()))
+    for modifier in modifiers:
         phrase = _modify(phrase, modifier, view, target, r)
     return (phrase,)
+
+
+def _noun(view: View, target: int, part: bool, r: Random) -> Phrase | None:
+    """A kind or its group, and one of the object's clear parts if asked for."""
+    seen = view.objects[target]
+    group = KINDS[seen.kind].group
+    noun = group if group and r.random() < GROUP_SHARE else seen.kind
+    if not part:
+        return Phrase(noun)
+    clear = sorted(name for name, region in seen.parts.items() if region.clear)
+    if not clear:
+        return None
+    name = r.choice(clear)
+    if r.random() < BARE_SHARE:
+        return Phrase("", part=name, place=r.choice(("", "", *SIDES)))
+    return Phrase(noun, part=name)
+
+
+def _novel_noun(view: View, target: int, part: bool, r: Random) -> Phrase | None:
+    """A held-out (colour, kind) with any part or none, or a held-out (kind, part)."""
+    seen = view.objects[target]
+    clear = sorted(name for name, region in seen.parts.items() if region.clear)
+    held_out = [name for name in clear if (seen.kind, name) in NOVEL_PARTS]
+    if (seen.colour, seen.kind) not in NOVEL_COLOURS:
+        return Phrase(seen.kind, part=r.choice(held_out)) if held_out else None
+    if part and not clear:
+        return None
+    return Phrase(seen.kind, seen.colour, part=r.choice(clear) if part else "")
 
 
 def _modify(
     phrase: Phrase, modifier: str, view: View, target: int, r: Random
 ) -> Phrase:
-    if modifier == "colour":
-        return dataclasses.replace(phrase, colour=view.objects[target].colour)
-    if modifier == "size":
-        return dataclasses.replace(phrase, size=r.choice(("big", "small")))
-    if modifier == "place":
-        weights = [3 if p in SIDES[:2] else 2 if p in SIDES else 1 for p in PLACES]
-        return dataclasses.replace(phrase, place=r.choices(PLACES, weights)[0])
-    if modifier == "ordinal":
-        side = r.choice(("left", "right"))
-        return dataclasses.replace(phrase, ordinal=r.choice((1, 2, 2, 3)), side=side)
-    others = [o for i, o in enumerate(view.objects) if i != target]
-    other = r.choice(others)
+    match modifier:
+        case "colour":
+            return dataclasses.replace(phrase, colour=view.objects[target].colour)
+        case "size":
+            return dataclasses.replace(phrase, size=r.choice(("big", "small")))
+        case "place":
+            weights = [3 if p in ("left", "right") else 1 for p in PLACES]
+            return dataclasses.replace(phrase, place=r.choices(PLACES, weights)[0])
+        case "ordinal":
+            side = r.choice(("left", "right"))
+            return dataclasses.replace(phrase, ordinal=r.randint(1, 3), side=side)
+    other = r.choice([o for i, o in enumerate(view.objects) if i != target])
     anchor = Phrase(other.kind, other.colour if r.random() < 0.3 else "")
-    return dataclasses.replace(
-        phrase, relation=r.choice(list(RELATIONS)), anchor=anchor
-    )
+    relation = r.choice(list(RELATIONS))
+    return dataclasses.replace(phrase, relation=relation, anchor=anchor)
 
 
-def _multi(view: View, allowed: list[int], part: bool, r: Random) -> Description | None:
-    seen = view.objects[r.choice(allowed)]
-    if not part and r.random() < 0.35 and len(allowed) > 1:
-        pair = r.sample(allowed, 2)
+def _several(view: View, target: int, part: bool, r: Random) -> Description | None:
+    """A plural ("wheels of both cars"), or two objects joined by "and"."""
+    seen = view.objects[target]
+    if not part and r.random() < 0.35:
+        other = r.choice([o for o in view.objects if o is not seen])
         return tuple(
-            Phrase(o.kind, o.colour if r.random() < 0.5 else "")
-            for o in (view.objects[i] for i in pair)
+            Phrase(o.kind, o.colour if r.random() < 0.5 else "") for o in (seen, other)
         )
-    noun = KINDS[seen.kind].group if r.random() < 0.3 else seen.kind
-    if not noun:
-        noun = seen.kind
-    return (
-        Phrase(
-            noun,
-            colour=seen.colour if r.random() < 0.25 else "",
-            place=r.choice(("left", "right", "top", "bottom"))
-            if r.random() < 0.3
-            else "",
-            part=r.choice(sorted(seen.parts)) if part and seen.parts else "",
-            several=True,
-        ),
+    group = KINDS[seen.kind].group
+    phrase = Phrase(
+        group if group and r.random() < 0.3 else seen.kind,
+        colour=seen.colour if r.random() < 0.25 else "",
+        place=r.choice(SIDES) if r.random() < 0.3 else "",
+        part=r.choice(sorted(seen.parts)) if part and seen.parts else "",
+        several=True,
     )
+    return (phrase,)
 
 
 def _none(
-    view: View, allowed: list[int], part: bool, novel: bool, r: Random
+    view: View, near: int, part: bool, rules: Rules, r: Random
 ) -> Description | None:
-    """A description close to the scene that fits nothing in it."""
-    seen = view.objects[r.choice(allowed)]
+    """A description close to an object of the scene that fits nothing in it."""
+    seen = view.objects[near]
     if part and r.random() < 0.6:
-        absent = [p for p in PARTS if p not in KINDS[seen.kind].parts]
-        return (
-            Phrase(
-                seen.kind, colour=r.choice(("", seen.colour)), part=r.choice(absent)
-            ),
-        )
+        foreign = [p for p in PARTS if p not in KINDS[seen.kind].parts]
+        colour = r.choice(("", seen.colour))
+        return (Phrase(seen.kind, colour, part=r.choice(foreign)),)
     noun, colour = seen.kind, seen.colour
     if r.random() < 0.5:
-        noun = r.choice([k for k in KINDS if k != noun])
+        noun = r.choice([k for k in KINDS if k != noun and rules.covers(k)])
     else:
         colour = r.choice([c for c in COLOURS if c != colour])
-    name = r.choice(KINDS[noun].parts) if part else ""
-    phrase = Phrase(noun, colour=colour, part=name)
-    return (phrase,) if not rivals(phrase, view) else None
-
-
-__all__ = ["CORNERS", "GROUPS", "Utterance", "utterances"]
+    phrase = Phrase(noun, colour, part=r.choice(KINDS[noun].parts) if part else "")
+    return None if rivals(phrase, view) else (phrase,)

@@ -4,155 +4,149 @@ Sides are only ever the picture's, never an object's own, so that a mirrored pic
 right again once the words left and right are exchanged.
 """
 
+import dataclasses
 from random import Random
 
 from unires_jax.data.partworld.description import Description, Phrase
 from unires_jax.data.partworld.kinds import KINDS, plural
 
-_ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth"}
+_ORDINALS = ("first", "second", "third", "fourth")
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
-_SIZES = {"big": ("big", "large", "bigger", "biggest"), "small": ("small", "little", "smaller", "smallest")}  # fmt: skip
+_SIZES = {  # any, of exactly two, of more
+    "big": (("big", "large"), "bigger", "biggest"),
+    "small": (("small", "little"), "smaller", "smallest"),
+}
 _RELATIONS = {
     "left of": ("left of", "to the left of", "on the left of"),
     "right of": ("right of", "to the right of", "on the right of"),
-    "above": ("above",),
-    "below": ("below", "under"),
+    "above": ("above", "above", "over"),
+    "below": ("below", "below", "under"),
     "next to": ("next to", "beside"),
     "in front of": ("in front of",),
     "behind": ("behind",),
 }
-_BEFORE = {"middle": ("middle", "center")}
 _AFTER = {
     "left": ("on the left", "on left", "left", "on the left side", "to the left"),
     "right": ("on the right", "on right", "right", "on the right side", "to the right"),
     "top": ("at the top", "at top", "on top"),
     "bottom": ("at the bottom", "at bottom", "on bottom"),
     "middle": ("in the middle", "in middle", "in the center"),
+    "far": ("on the {}", "on {}", "{}"),
+    "corner": ("in the {}", "at the {}", "{}", "in the {} corner"),
 }
+_PERSON = ("in {c}", "wearing {c}")
 
 
-def say(
-    description: Description, rivals: int, targets: int, instances: int, r: Random
-) -> str:
-    """One of a description's wordings, in lower case.
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What the wording of a description must agree with."""
 
-    `rivals` is the number of objects compared, `targets` of objects meant, `instances`
-    of visible parts meant (2 for both arms of one man).
-    """
+    rivals: int  # objects compared: two have a bigger one, three a biggest
+    targets: int  # objects meant
+    instances: int  # visible parts meant: 2 for both arms of one man
+
+
+def say(description: Description, numbers: Numbers, r: Random) -> str:
+    """One of a description's wordings, in lower case, drawn by `r`."""
     if len(description) > 1:
-        return " and ".join(_article(_objects(p, 1, 1, r), r) for p in description)
+        one = Numbers(1, 1, 1)
+        return " and ".join(_article(_objects(p, one, r), r) for p in description)
     (phrase,) = description
-    if not phrase.part:
-        return _article(_objects(phrase, rivals, targets, r), r)
-    noun = plural(phrase.part) if instances > 1 else phrase.part
-    return _parts(phrase, noun, rivals, targets, r)
+    text = _parts(phrase, numbers, r) if phrase.part else _objects(phrase, numbers, r)
+    return _article(text, r)
 
 
 def _article(text: str, r: Random) -> str:
-    bare = text.split()[0] in ("both", "all", "two", "three", "four")
-    return text if bare or r.random() < 0.65 else f"the {text}"
+    counted = text.split()[0] in ("both", "all", *_NUMBERS.values())
+    return text if counted or r.random() < 0.7 else f"the {text}"
 
 
-def _parts(phrase: Phrase, noun: str, rivals: int, targets: int, r: Random) -> str:
+def _parts(phrase: Phrase, numbers: Numbers, r: Random) -> str:
+    """The part's name before, after or around the words of its object."""
+    noun = plural(phrase.part) if numbers.instances > 1 else phrase.part
     if not phrase.noun:
-        return _article(_where(phrase, noun, r), r)
-    owner, plain = _owner(phrase, rivals, targets, r)
-    form = r.random()
-    if phrase.several or form < 0.45:
-        quantified = owner.split()[0] in ("both", "all")
-        return f"{noun} of {owner}" if quantified else f"{noun} of the {owner}"
-    if form < 0.55:
-        return f"{noun} on the {owner}" if plain else f"{noun} of the {owner}"
-    if form < 0.62 and plain and owner.split()[-1] in _kind_words(phrase):
-        return f"{owner}'s {noun}"
-    if plain:
-        return f"{owner} {noun}"
-    core = _core(phrase, rivals, 1, r)
-    if phrase.place:
+        return _where(phrase, noun, r)
+    if phrase.several or r.random() < 0.5:
+        owner = _objects(phrase, numbers, r)
+        whole = owner.split()[0] in ("both", "all")
+        return f"{noun} of {owner}" if whole else f"{noun} of the {owner}"
+    core = _core(phrase, numbers, r)
+    if phrase.ordinal or phrase.relation:
+        return f"{noun} of {_around(phrase, core, r)}"
+    if phrase.place and r.random() < 0.5:
         return _where(phrase, f"{core} {noun}", r)
-    return f"{noun} of {owner}"
+    owner = f"{_before(phrase.place, r)} {core}".strip()
+    possessive = (
+        "{owner}'s {noun}" if core.endswith(_nouns(phrase)) else "{owner} {noun}"
+    )
+    forms = ("{owner} {noun}", "{owner} {noun}", possessive, "{noun} on the {owner}")
+    return r.choice(forms).format(owner=owner, noun=noun)
 
 
-def _owner(phrase: Phrase, rivals: int, targets: int, r: Random) -> tuple[str, bool]:
-    """The phrase of the whole object, and whether a part's name may follow it."""
-    if phrase.place and r.random() < 0.5 and not phrase.several:
-        core = _core(phrase, rivals, targets, r)
-        return f"{_before(phrase.place, r)} {core}", True
-    plain = not (phrase.place or phrase.ordinal or phrase.relation or phrase.several)
-    return _objects(phrase, rivals, targets, r), plain
-
-
-def _objects(phrase: Phrase, rivals: int, targets: int, r: Random) -> str:
-    core = _core(phrase, rivals, targets, r)
+def _objects(phrase: Phrase, numbers: Numbers, r: Random) -> str:
+    core = _core(phrase, numbers, r)
     if phrase.several:
-        core = _quantified(core, targets, r)
+        core = f"{_quantity(numbers.targets, r)} {core}".strip()
+    return _around(phrase, core, r)
+
+
+def _quantity(count: int, r: Random) -> str:
+    if count == 2:
+        return r.choice(("", "both", "both", "two"))
+    return r.choice(("", "all", "all the", _NUMBERS.get(count, "all")))
+
+
+def _around(phrase: Phrase, core: str, r: Random) -> str:
+    """The words of order, relation or place, put around the core."""
+    the = r.choice(("the ", "the ", ""))
     if phrase.ordinal:
-        nth = _ORDINALS[phrase.ordinal]
-        the = r.choice(("the ", "the ", ""))
-        tail = f"from {the}{phrase.side}"
+        nth, tail = _ORDINALS[phrase.ordinal - 1], f"from {the}{phrase.side}"
         return r.choice((f"{nth} {core} {tail}", f"{core} {nth} {tail}"))
-    if phrase.relation and phrase.anchor:
+    if phrase.anchor:
         link = r.choice(_RELATIONS[phrase.relation])
-        the = r.choice(("the ", "the ", ""))
-        return f"{core} {link} {the}{_core(phrase.anchor, 1, 1, r)}"
+        anchor = _core(phrase.anchor, Numbers(1, 1, 1), r)
+        return f"{core} {link} {the}{anchor}"
     return _where(phrase, core, r)
 
 
 def _where(phrase: Phrase, core: str, r: Random) -> str:
-    if not phrase.place:
-        return core
-    before_allowed = not phrase.several
-    if before_allowed and (phrase.place.startswith("far ") or r.random() < 0.45):
-        return f"{_before(phrase.place, r)} {core}"
     place = phrase.place
-    if place in _AFTER:
-        return f"{core} {r.choice(_AFTER[place])}"
-    link = (
-        r.choice(("on the", ""))
-        if place.startswith("far ")
-        else r.choice(("in the", "at the", ""))
-    )
-    corner = " corner" if link == "in the" and r.random() < 0.3 else ""
-    return " ".join(f"{core} {link} {place}{corner}".split())
+    if not place:
+        return core
+    if not phrase.several and r.random() < 0.45:
+        return f"{_before(place, r)} {core}"
+    first, *second = place.split()
+    form = first if not second or first == "far" else "corner"
+    return f"{core} {r.choice(_AFTER[form]).format(place)}"
 
 
 def _before(place: str, r: Random) -> str:
-    return r.choice(_BEFORE.get(place, (place,)))
+    return r.choice(("middle", "center")) if place == "middle" else place
 
 
-def _quantified(core: str, targets: int, r: Random) -> str:
-    choices = ["", "all ", f"{_NUMBERS[targets]} "] if targets in _NUMBERS else ["all "]
-    return (
-        r.choice(("both ", "both ", "", "two ")) if targets == 2 else r.choice(choices)
-    ) + core
-
-
-def _core(phrase: Phrase, rivals: int, targets: int, r: Random) -> str:
+def _core(phrase: Phrase, numbers: Numbers, r: Random) -> str:
     """Size, colour and noun."""
-    word = r.choice(_kind_words(phrase))
-    noun = plural(word) if phrase.several else word
-    size = _size(phrase.size, rivals, r)
-    if not phrase.colour:
-        return f"{size}{noun}"
-    after = _colour_words(phrase)
-    if not after:
-        return f"{size}{phrase.colour} {noun}"
-    return f"{size}{noun} {r.choice(after).format(c=phrase.colour)}"
+    noun = r.choice(_nouns(phrase))
+    words = [plural(noun) if phrase.several else noun]
+    after = _clothed(phrase)
+    if phrase.colour and after:
+        words.append(r.choice(after).format(c=phrase.colour))
+    elif phrase.colour:
+        words.insert(0, phrase.colour)
+    if phrase.size:
+        plain, of_two, of_more = _SIZES[phrase.size]
+        graded = of_two if numbers.rivals == 2 else of_more
+        words.insert(0, r.choice((*plain, graded)))
+    return " ".join(words)
 
 
-def _size(size: str, rivals: int, r: Random) -> str:
-    if not size:
-        return ""
-    plain, other, comparative, superlative = _SIZES[size]
-    graded = comparative if rivals == 2 else superlative
-    return r.choice((plain, other, graded)) + " "
-
-
-def _kind_words(phrase: Phrase) -> tuple[str, ...]:
-    return KINDS[phrase.noun].words if phrase.noun in KINDS else (phrase.noun,)
-
-
-def _colour_words(phrase: Phrase) -> tuple[str, ...]:
+def _clothed(phrase: Phrase) -> list[str]:
+    """How a person's colour is said, without naming the part meant."""
     if phrase.noun == "person":
-        return ("in {c}", "wearing {c}")
-    return KINDS[phrase.noun].colour_words if phrase.noun in KINDS else ()
+        return list(_PERSON)
+    forms = KINDS[phrase.noun].colour_words if phrase.noun in KINDS else ()
+    return [f for f in forms if not phrase.part or phrase.part not in f]
+
+
+def _nouns(phrase: Phrase) -> tuple[str, ...]:
+    return KINDS[phrase.noun].words if phrase.noun in KINDS else (phrase.noun,)
