@@ -4,17 +4,17 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import UInt8
 
 from unires_jax.config import Config, ConfigError
 from unires_jax.data import prepared, transforms
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import DataError, Record
-from unires_jax.data.sampling import Row, Sampler
+from unires_jax.data.sampling import Batch, Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
 from unires_jax.data.transforms import Placement
 
@@ -22,19 +22,6 @@ REJECTED = "rejected.jsonl"
 LENGTH_SAMPLE = 2000  # records looked at to choose the training length; ours
 
 log = logging.getLogger(__name__)
-
-
-class Batch(NamedTuple):
-    """One process' share of a global batch, in host memory."""
-
-    images: UInt8[np.ndarray, "b H W 3"]
-    extent: Int32[np.ndarray, "b 2"]  # valid height and width on the canvas, pixels
-    tokens: Int32[np.ndarray, "b k l"]
-    lengths: Int32[np.ndarray, "b k"]  # SOS and EOS included; 2 where not valid
-    masks: UInt8[np.ndarray, "b k g g"]  # round(255 * share of the cell covered)
-    valid: Bool[np.ndarray, "b k"]
-    no_target: Bool[np.ndarray, "b k"]
-    level: Int32[np.ndarray, "b k"]
 
 
 class Concatenated:
@@ -135,8 +122,8 @@ def train_batches(
         .seed(config.seed)
         .shuffle()
         .repeat()
-        .random_map(sampler)[first::process_count]
-        .batch(share, drop_remainder=True, batch_fn=_stack)
+        .random_map(_with_seed)[first::process_count]
+        .batch(share, drop_remainder=True, batch_fn=sampler)
     )
     ledger = Rejects(config, len(source), workdir, process_index)
     return _run(_iterate(dataset, config.data.workers), ledger)
@@ -156,17 +143,15 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Any:
 def _run(iterator: Any, ledger: "Rejects") -> Iterator[Batch]:
     try:
         for batch, rejected in iterator:
-            for reason in rejected:
-                ledger.add(reason)
+            for name, reason in rejected:
+                ledger.add(name, reason)
             yield batch
     finally:
         iterator.close()
 
 
-def _stack(rows: Sequence[Row]) -> tuple[Batch, list[str]]:
-    columns = list(zip(*rows, strict=True))
-    arrays = [np.stack(column) for column in columns[:-1]]
-    return Batch(*arrays), [reason for reason in columns[-1] if reason]
+def _with_seed(record: Record, rng: np.random.Generator) -> tuple[Record, int]:
+    return record, int(rng.integers(2**63))
 
 
 class Rejects:
@@ -184,29 +169,28 @@ class Rejects:
             lines = self._path.read_text().splitlines()
             self._seen = {json.loads(line)["record"] for line in lines}
 
-    def add(self, rejected: str) -> None:
-        """Note a line of `Row.rejected`.
+    def add(self, name: str, reason: str) -> None:
+        """Note an unusable record.
 
         Raises DataError beyond `data.max_bad_share` of all records.
         """
-        found = json.loads(rejected)
-        if found["record"] not in self._seen:
-            self._seen.add(found["record"])
-            log.warning("skipped %s: %s", found["record"], found["reason"])
-            self._write(rejected)
+        if name not in self._seen:
+            self._seen.add(name)
+            log.warning("skipped %s: %s", name, reason)
+            self._write({"record": name, "reason": reason})
         if len(self._seen) > self._share * self._total:
             raise DataError(
                 f"{len(self._seen)} of {self._total} records are unusable, more than "
                 f"data.max_bad_share={self._share} allows (list: "
-                f"{self._path or 'in the log'}). The last: {found['record']}: "
-                f"{found['reason']}. Mend the data or raise data.max_bad_share"
+                f"{self._path or 'in the log'}). The last: {name}: {reason}. Mend the "
+                "data or raise data.max_bad_share"
             )
 
-    def _write(self, line: str) -> None:
+    def _write(self, entry: dict[str, str]) -> None:
         if self._path:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
-                file.write(line + "\n")
+                file.write(json.dumps(entry) + "\n")
 
 
 def eval_images(
@@ -219,15 +203,9 @@ def eval_images(
     stop = len(split) if count is None else min(start + count, len(split))
     for index in range(start, stop):
         record = split[index]
-        name = f"{split.dataset}/{split.split} image {record.image_id}"
         try:
-            canvas, placement = transforms.prepare_image(record.image, image_size)
+            pixels = transforms.decode_record_image(record)
         except DataError as error:
+            name = f"{split.dataset}/{split.split} image {record.image_id}"
             raise DataError(f"{name} ({record.filename}): {error}") from None
-        found = (placement.crop_height, placement.crop_width)
-        if found != (record.height, record.width):
-            raise DataError(
-                f"{name}: the picture has {found} pixels, the record says "
-                f"{(record.height, record.width)}; build the data again"
-            )
-        yield record, canvas, placement
+        yield record, *transforms.prepare_image(pixels, image_size)

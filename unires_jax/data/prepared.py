@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unires_jax.data import records
+from unires_jax.data import serialized
 from unires_jax.data.records import DataError, Record
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -30,8 +30,8 @@ class PreparedSplit:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(self.folder)
-        skip = {"image": tfds.decode.SkipDecoding()}
-        return builder.as_data_source(self.split, decoders=skip)
+        undecoded = tfds.decode.DeserializeMethod.RAW_BYTES
+        return builder.as_data_source(self.split, deserialize_method=undecoded)
 
     def __getstate__(self) -> dict[str, str]:
         return {"folder": self.folder, "split": self.split}
@@ -43,7 +43,7 @@ class PreparedSplit:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Record:
-        return records.from_example(self._source[int(index)])
+        return serialized.parse(self._source[int(index)])
 
     @property
     def tokenizer(self) -> Path | None:

@@ -5,27 +5,20 @@ is four additions to a table of differences, and one running sum per column ends
 cost follows the mask's outline instead of its pixels. The algorithm is ours.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, no_type_check
+from collections.abc import Sequence
+from typing import no_type_check
 
-import numba
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from unires_jax.data import records
+from unires_jax.data.compiled import compiled
 from unires_jax.data.records import DataError
 from unires_jax.data.transforms import Placement
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # no folder to keep compiled code in
-        return numba.njit(function)
-
-
-@_compiled
-@no_type_check  # numba compiles the plain function, not one that checks its shapes
+@compiled
+@no_type_check
 def _intervals(counts, ends, pixels):
     """Start and end of every run of ones of every mask, and 0 if all are valid."""
     spans = np.empty((counts.size // 2 + ends.size, 2), np.int64)
@@ -62,7 +55,7 @@ def _intervals(counts, ends, pixels):
     return spans[:found], 0
 
 
-@_compiled
+@compiled
 @no_type_check
 def _union(spans):
     """The spans of several masks, sorted and merged where they touch."""
@@ -79,7 +72,7 @@ def _union(spans):
     return merged[:found]
 
 
-@_compiled
+@compiled
 @no_type_check
 def _area(spans, height, left, top, right, bottom):
     """Mask pixels within a box."""
@@ -92,7 +85,7 @@ def _area(spans, height, left, top, right, bottom):
     return total
 
 
-@_compiled
+@compiled
 @no_type_check
 def _shares(spans, height, left, top, right, bottom, scale_x, scale_y, mirror, grid):
     """Share of each cell; scales are cells per pixel, `mirror` the width in cells."""
@@ -123,6 +116,16 @@ def _shares(spans, height, left, top, right, bottom, scale_x, scale_y, mirror, g
     return steps[:grid]
 
 
+@compiled
+@no_type_check
+def _quantize(shares, out):
+    """round(255 * share)."""
+    for row in range(shares.shape[0]):
+        for cell in range(shares.shape[1]):
+            share = min(max(shares[row, cell], 0.0), 1.0)
+            out[row, cell] = np.uint8(share * 255 + 0.5)
+
+
 class Region:
     """The union of compressed RLE masks over one picture of `height` x `width`.
 
@@ -130,11 +133,10 @@ class Region:
     """
 
     def __init__(self, rles: Sequence[str], height: int, width: int) -> None:
-        raw = [rle.encode() for rle in rles]
-        counts = np.frombuffer(b"".join(raw), np.uint8)
-        ends = np.cumsum([len(r) for r in raw], dtype=np.int64)
+        counts = np.frombuffer("".join(rles).encode(), np.uint8)
+        ends = np.array([len(r) for r in rles]).cumsum()
         spans, fault = _intervals(counts, ends, height * width)
-        if fault:
+        if fault or counts.size != (ends[-1] if rles else 0):
             for rle in rles:  # the slow reference knows the words
                 records.check_rle(rle, height, width)
             raise DataError("rle: not valid compressed counts")
@@ -154,8 +156,15 @@ class Region:
         The exact area average of the mask carried through `placement`; cells or parts
         of cells in the padding count as uncovered.
         """
-        p, cells = placement, grid / placement.canvas
-        shares = _shares(
+        return self._cells(placement, grid).clip(0, 1).astype(np.float32)
+
+    def quantize(self, placement: Placement, out: UInt8[np.ndarray, "g g"]) -> None:
+        """Fill `out` with `shares` as round(255 * share): at most 1/510 away."""
+        _quantize(self._cells(placement, out.shape[0]), out)
+
+    def _cells(self, p: Placement, grid: int) -> Float64[np.ndarray, "g g"]:
+        cells = grid / p.canvas  # per canvas pixel
+        return _shares(
             self._spans,
             self._height,
             p.left,
@@ -167,8 +176,3 @@ class Region:
             p.width * cells if p.flip else 0.0,
             grid,
         )
-        return np.clip(shares, 0, 1, dtype=np.float32, casting="same_kind")
-
-    def quantized(self, placement: Placement, grid: int) -> UInt8[np.ndarray, "g g"]:
-        """`shares` as round(255 * share): at most 1/510 away."""
-        return np.rint(self.shares(placement, grid) * 255).astype(np.uint8)

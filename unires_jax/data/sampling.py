@@ -1,7 +1,7 @@
-"""One record to one training row: draw expressions, augment, rasterise, tokenise."""
+"""Records to training batches: draw expressions, augment, rasterise, tokenise."""
 
 import dataclasses
-import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +16,20 @@ from unires_jax.data.transforms import Placement
 
 CROP_TRIES = 4  # ours
 
+Rejected = tuple[str, str]  # name of an unusable record, and the reason
 
-class Row(NamedTuple):
-    """One image of a batch (fields as `pipeline.Batch`, without its first axis)."""
 
-    image: UInt8[np.ndarray, "H W 3"]
-    extent: Int32[np.ndarray, "2"]
-    tokens: Int32[np.ndarray, "k l"]
-    lengths: Int32[np.ndarray, "k"]
-    masks: UInt8[np.ndarray, "k g g"]
-    valid: Bool[np.ndarray, "k"]
-    no_target: Bool[np.ndarray, "k"]
-    level: Int32[np.ndarray, "k"]
-    rejected: str = ""  # JSON {"record", "reason"} if skipped: the row is then blank
+class Batch(NamedTuple):
+    """One process' share of a global batch, in host memory."""
+
+    images: UInt8[np.ndarray, "b H W 3"]
+    extent: Int32[np.ndarray, "b 2"]  # valid height and width on the canvas, pixels
+    tokens: Int32[np.ndarray, "b k l"]
+    lengths: Int32[np.ndarray, "b k"]  # SOS and EOS included; 2 where not valid
+    masks: UInt8[np.ndarray, "b k g g"]  # round(255 * share of the cell covered)
+    valid: Bool[np.ndarray, "b k"]  # False: nothing was there to draw
+    no_target: Bool[np.ndarray, "b k"]
+    level: Int32[np.ndarray, "b k"]
 
 
 def draw_expressions(
@@ -57,48 +58,66 @@ def draw_expressions(
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """The random map of the pipeline: `(record, rng) -> Row`.
+    """Makes batches of records, each with the seed that decides its random draws.
 
-    A record that cannot be used becomes a blank row whose `rejected` says why, so that
-    neither order nor random draws of the others change.
+    A record that cannot be used leaves a blank row with nothing valid, so that neither
+    the order nor the draws of the others change.
     """
 
     config: Config
     tokenizer: Tokenizer
-    length: int  # l, tokens of every row
+    length: int  # l, tokens of every sentence
 
-    def __call__(self, record: Record, rng: np.random.Generator) -> Row:
-        """The training row of a record, decided by `rng` alone."""
-        try:
-            return self._row(record, rng)
-        except DataError as error:
-            name = f"{record.source} image {record.image_id} ({record.filename})"
-            return self._blank(json.dumps({"record": name, "reason": str(error)}))
+    def __call__(
+        self, drawn: Sequence[tuple[Record, int]]
+    ) -> tuple[Batch, list[Rejected]]:
+        """The batch of (record, seed) pairs, and the records that left blank rows."""
+        batch = self._blank(len(drawn))
+        rejected = []
+        for i, (record, seed) in enumerate(drawn):
+            row = Batch(*(array[i] for array in batch))
+            try:
+                self._fill(row, record, np.random.default_rng(seed))
+            except DataError as error:
+                row.images[:] = transforms.PAD
+                name = f"{record.source} image {record.image_id} ({record.filename})"
+                rejected.append((name, str(error)))
+        return batch, rejected
 
-    def _row(self, record: Record, rng: np.random.Generator) -> Row:
-        data, grid = self.config.data, mask_grid(self.config.model)
+    def _blank(self, images: int) -> Batch:
+        model, k = self.config.model, self.config.data.expressions
+        size, grid = model.image_size, mask_grid(model)
+        tokens = np.full((images, k, self.length), self.tokenizer.eos, np.int32)
+        tokens[:, :, 0] = self.tokenizer.sos
+        return Batch(
+            images=np.empty((images, size, size, 3), np.uint8),
+            extent=np.full((images, 2), size, np.int32),
+            tokens=tokens,
+            lengths=np.full((images, k), 2, np.int32),
+            masks=np.zeros((images, k, grid, grid), np.uint8),
+            valid=np.zeros((images, k), bool),
+            no_target=np.zeros((images, k), bool),
+            level=np.zeros((images, k), np.int32),
+        )
+
+    def _fill(self, row: Batch, record: Record, rng: np.random.Generator) -> None:
+        """Fill one row; all that can fail comes before the first `valid`."""
+        data, model = self.config.data, self.config.model
         drawn = draw_expressions(
             record.expressions, data.expressions, data.part_share, rng
         )
-        pixels = transforms.decode_image(record.image)
-        if pixels.shape[:2] != (record.height, record.width):
-            raise DataError(
-                f"image: is {pixels.shape[0]} x {pixels.shape[1]} pixels, expected "
-                f"image/height x image/width = {record.height} x {record.width}; "
-                "picture and masks belong to different copies"
-            )
+        pixels = transforms.decode_record_image(record)
         regions = [_region(record, x) for x in drawn]
         placement, sentences = self._augment(record, drawn, rng)
-        row = self._blank()
-        row.extent[:] = placement.height, placement.width
-        for i, (x, region) in enumerate(zip(drawn, regions, strict=True)):
-            row.masks[i] = region.quantized(placement, grid)
-            row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
         if drawn:
-            context = self.config.model.text.context
-            tokens, lengths = self.tokenizer.encode(sentences, context, (self.length,))
-            row.tokens[: len(drawn)], row.lengths[: len(drawn)] = tokens, lengths
-        return row._replace(image=transforms.draw(pixels, placement))
+            row.tokens[: len(drawn)], row.lengths[: len(drawn)] = self.tokenizer.encode(
+                sentences, model.text.context, (self.length,)
+            )
+        row.extent[:] = placement.height, placement.width
+        transforms.draw(pixels, placement, row.images)
+        for i, (x, region) in enumerate(zip(drawn, regions, strict=True)):
+            region.quantize(placement, row.masks[i])
+            row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
 
     def _augment(
         self, record: Record, drawn: list[Expression], rng: np.random.Generator
@@ -131,23 +150,6 @@ class Sampler:
             ):
                 return box
         return None
-
-    def _blank(self, rejected: str = "") -> Row:
-        model, k = self.config.model, self.config.data.expressions
-        size, grid = model.image_size, mask_grid(model)
-        tokens = np.full((k, self.length), self.tokenizer.eos, np.int32)
-        tokens[:, 0] = self.tokenizer.sos
-        return Row(
-            image=np.broadcast_to(np.array(transforms.PAD, np.uint8), (size, size, 3)),
-            extent=np.full(2, size, np.int32),
-            tokens=tokens,
-            lengths=np.full(k, 2, np.int32),
-            masks=np.zeros((k, grid, grid), np.uint8),
-            valid=np.zeros(k, bool),
-            no_target=np.zeros(k, bool),
-            level=np.zeros(k, np.int32),
-            rejected=rejected,
-        )
 
 
 def _region(record: Record, expression: Expression) -> Region:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from unires_jax.data.records import DataError
+from unires_jax.data.records import DataError, Record
+from unires_jax.data.resize import resize
 
 PAD = (123, 117, 104)  # CLIP's mean colour in RGB
 
@@ -89,6 +90,18 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return image
 
 
+def decode_record_image(record: Record) -> UInt8[np.ndarray, "h w 3"]:
+    """The RGB pixels of a record. Raises DataError also if its size is another."""
+    pixels = decode_image(record.image)
+    if pixels.shape[:2] != (record.height, record.width):
+        raise DataError(
+            f"image: is {pixels.shape[0]} x {pixels.shape[1]} pixels, expected "
+            f"image/height x image/width = {record.height} x {record.width}; picture "
+            "and masks belong to different copies"
+        )
+    return pixels
+
+
 def _is_whole(data: bytes) -> bool:
     """False if a JPEG or PNG lacks its end marker."""
     if data.startswith(b"\xff\xd8"):
@@ -107,19 +120,19 @@ def _jpeg_scan(data: bytes) -> int:
 
 
 def draw(
-    image: UInt8[np.ndarray, "h w 3"], placement: Placement
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The canvas with the picture placed on it; cubic when enlarged, area when not."""
+    image: UInt8[np.ndarray, "h w 3"],
+    placement: Placement,
+    canvas: UInt8[np.ndarray, "H W 3"],
+) -> None:
+    """Fill the canvas with the picture placed on it and the padding."""
     p = placement
     part = image[p.top : p.top + p.crop_height, p.left : p.left + p.crop_width]
-    enlarges = p.width > p.crop_width or p.height > p.crop_height
-    method = cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA
-    resized = cv2.resize(part, (p.width, p.height), interpolation=method)
-    canvas = np.empty((p.canvas, p.canvas, 3), np.uint8)
-    canvas[p.height :] = PAD
-    canvas[: p.height, p.width :] = PAD
-    canvas[: p.height, : p.width] = cv2.flip(resized, 1) if p.flip else resized
-    return canvas
+    resized = resize(part, p.height, p.width)
+    if p.flip:
+        resized = cv2.flip(resized, 1)
+    below, right = p.canvas - p.height, p.canvas - p.width
+    kind = cv2.BORDER_CONSTANT
+    cv2.copyMakeBorder(resized, 0, below, 0, right, kind, dst=canvas, value=PAD)
 
 
 def prepare_image(
@@ -131,7 +144,9 @@ def prepare_image(
     """
     pixels = decode_image(image) if isinstance(image, bytes) else image
     placement = place(pixels.shape[0], pixels.shape[1], image_size)
-    return draw(pixels, placement), placement
+    canvas = np.empty((image_size, image_size, 3), np.uint8)
+    draw(pixels, placement, canvas)
+    return canvas, placement
 
 
 def random_crop(
