@@ -19,6 +19,7 @@ from unires_jax.evaluation import evaluator, results
 from unires_jax.evaluation.evaluator import ModelPredict, evaluate
 from unires_jax.evaluation.results import Prediction, Result
 from unires_jax.evaluation.summary import derange, reading_check, summarize
+from unires_jax.training.checkpoint import CheckpointError
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ def test_broken_weights_are_not_scored(
             logits, none = super()._decode(*args)
             return logits * np.nan, none
 
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(CheckpointError, match="not finite"):
         evaluate(boxes, ModelPredict(Broken(tokenizer), tokenizer, config), config)
 
 

@@ -20,6 +20,7 @@ from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.data.transforms import Placement, place, prepare_image
 from unires_jax.evaluation import geometry, metrics
 from unires_jax.evaluation.results import Prediction, Result, judge
+from unires_jax.training.checkpoint import CheckpointError
 
 _IN_FLIGHT = 2  # batches
 
@@ -188,7 +189,7 @@ class ModelPredict:
         """Answers for at most `config.eval.batch` records.
 
         Raises DataError for an unreadable picture or one of another size than stated,
-        FloatingPointError if the model's logits are not finite.
+        CheckpointError if the model's logits are not finite.
         """
         canvases, placements = zip(*map(self._prepare, found), strict=True)
         extent = np.array([(p.height, p.width) for p in placements], np.int32)
@@ -263,8 +264,8 @@ def _answer(
     width = geometry.valid_cells(p.width, p.canvas, grid)
     valid = logits[:height, :width]
     if not (np.isfinite(valid).all() and np.isfinite(no_target)):
-        raise FloatingPointError(
-            "the model's logits are not finite; the checkpoint is broken"
+        raise CheckpointError(
+            "the model's logits are not finite; take another step of the run"
         )
     mask = geometry.logits_to_mask(logits, placement)
     marked = valid[valid > 0]

@@ -1,7 +1,9 @@
 """The model with compiled steps, as the evaluator calls it."""
 
+import dataclasses
 import functools
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -9,8 +11,41 @@ from jax.experimental import multihost_utils
 from jaxtyping import Int32, UInt8
 
 from unires_jax.config import Config, MeshConfig
+from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.mesh import batch_sharding, make_mesh, replicated
 from unires_jax.models.unires import Apply
+from unires_jax.training.checkpoint import (
+    Meta,
+    find_checkpoint,
+    load_params,
+    read_meta,
+    saved_config,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A checkpoint, ready to answer."""
+
+    folder: Path  # of its step
+    config: Config  # it was trained with
+    tokenizer: Tokenizer
+    params: dict[str, Any]  # numpy; averaged weights where it has them
+    meta: Meta
+
+
+def load(path: str | Path, pick: Literal["best", "last"] = "best") -> Loaded:
+    """Read a checkpoint: a workdir's best or last, or the folder of one step.
+
+    Raises CheckpointError if there is none, it is foreign, or its arrays do not fit
+    the architecture it names.
+    """
+    folder = find_checkpoint(path, pick)
+    meta = read_meta(folder)
+    config = saved_config(meta, folder)
+    params, _ = load_params(folder, like=Apply(config.model).abstract)
+    tokenizer = Tokenizer.from_json(meta["tokenizer"])
+    return Loaded(folder, config, tokenizer, params, meta)
 
 
 class Compiled:
