@@ -13,11 +13,12 @@ from unires_jax.evaluation import geometry
 sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
-def test_interpolation_by_hand() -> None:
+def test_taps_by_hand() -> None:
     # 4 pixels over 2 cells: centres at .25 and .75 of a cell, clamped at both ends.
-    weights = geometry.interpolation(4, 8, 8, 2)
-    expected = [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
-    np.testing.assert_allclose(weights, expected, atol=1e-7)
+    cells, weight = geometry.taps(4, 8, 8, 2)
+    values = np.array([0.0, 1.0])[cells]
+    found = values[:, 0] * (1 - weight) + values[:, 1] * weight
+    np.testing.assert_allclose(found, [0, 0.25, 0.75, 1], atol=1e-7)
 
 
 def test_padding_is_never_read() -> None:

@@ -1,38 +1,36 @@
 """From the decoder grid to the original picture.
 
 The picture lies in the top left corner of a square canvas (`transforms.Placement`); the
-decoder divides the canvas into `g` x `g` cells. Bilinear interpolation is separable and
-linear, so it is two small matrices, cached for each size. Source: ours (`native`).
+decoder divides the canvas into `g` x `g` cells. Source: ours (`native`).
 """
 
 import functools
+from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32, Int64
 
+from unires_jax.data.compiled import compiled
 from unires_jax.data.raster import Region
 from unires_jax.data.transforms import Placement
 
 
-@functools.lru_cache(maxsize=512)
-def interpolation(
+@functools.lru_cache(maxsize=1024)
+def taps(
     size: int, extent: int, canvas: int, grid: int
-) -> Float[np.ndarray, "size cells"]:
-    """Bilinear weights of one axis, from the cells that hold picture to its pixels.
+) -> tuple[Int64[np.ndarray, "size 2"], Float32[np.ndarray, "size"]]:
+    """Bilinear taps of one axis: for each pixel two cells, and the second's weight.
 
     `size` pixels fill the first `extent` of `canvas` pixels, which hold `grid` cells.
-    Centres lie at halves; beyond the outermost centres the outermost value holds.
+    Centres lie at halves; beyond the outermost centres the outermost value holds, and
+    cells without any picture are never read.
     """
-    cells = valid_cells(extent, canvas, grid)
+    last = valid_cells(extent, canvas, grid) - 1
     centre = (np.arange(size) + 0.5) * extent / size * grid / canvas - 0.5
-    centre = centre.clip(0, cells - 1)
-    below = centre.astype(int)
-    weights = np.zeros((size, cells), np.float32)
-    pixel = np.arange(size)
-    weights[pixel, below] = 1 - (centre - below)
-    weights[pixel, (below + 1).clip(max=cells - 1)] += centre - below
-    weights.setflags(write=False)
-    return weights
+    centre = centre.clip(0, last)
+    below = centre.astype(np.int64)
+    cells = np.stack([below, (below + 1).clip(max=last)], axis=1)
+    return cells, (centre - below).astype(np.float32)
 
 
 def valid_cells(extent: int, canvas: int, grid: int) -> int:
@@ -42,14 +40,27 @@ def valid_cells(extent: int, canvas: int, grid: int) -> int:
 
 def logits_to_original(
     logits: Float[np.ndarray, "g g"], placement: Placement
-) -> Float[np.ndarray, "H W"]:
+) -> Float32[np.ndarray, "H W"]:
     """Logits at each pixel of the original picture, with the letterbox undone."""
     p, grid = placement, len(logits)
-    rows = interpolation(p.crop_height, p.height, p.canvas, grid)
-    columns = interpolation(p.crop_width, p.width, p.canvas, grid)
-    valid = logits[: rows.shape[1], : columns.shape[1]]
-    # Computed as the transpose: COCO's RLE runs down the columns.
-    return (columns @ (valid.T @ rows.T)).T
+    # Column-major, as COCO's RLE runs.
+    out = np.empty((p.crop_width, p.crop_height), np.float32)
+    rows = taps(p.crop_height, p.height, p.canvas, grid)
+    columns = taps(p.crop_width, p.width, p.canvas, grid)
+    _interpolate(np.ascontiguousarray(logits.T, np.float32), *rows, *columns, out)
+    return out.T
+
+
+@compiled
+@no_type_check
+def _interpolate(logits, cells_y, weight_y, cells_x, weight_x, out):
+    """Fill out[x, y] from logits[x, y]: each column of pixels, then along it."""
+    for x in range(out.shape[0]):
+        one, two = logits[cells_x[x, 0]], logits[cells_x[x, 1]]
+        column = one + (two - one) * weight_x[x]
+        for y in range(out.shape[1]):
+            a, b = column[cells_y[y, 0]], column[cells_y[y, 1]]
+            out[x, y] = a + (b - a) * weight_y[y]
 
 
 def logits_to_mask(
@@ -65,6 +76,6 @@ def through_grid(rle: str, placement: Placement, grid: int) -> Bool[np.ndarray, 
     `rle` is COCO's compressed counts over the original picture. Its area share of each
     cell, what training sees, is read as a logit (share - 0.5).
     """
-    region = Region([rle], placement.crop_height, placement.crop_width)
+    region = Region.from_rle(rle, placement.crop_height, placement.crop_width)
     share = region.shares(placement, grid)
     return logits_to_mask(share - np.float32(0.5), placement)
