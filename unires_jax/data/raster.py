@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from unires_jax.data import records
 from unires_jax.data.compiled import compiled
@@ -19,40 +19,36 @@ from unires_jax.data.transforms import Placement
 
 @compiled
 @no_type_check
-def _intervals(counts, ends, pixels):
-    """Start and end of every run of ones of every mask, and 0 if all are valid."""
-    spans = np.empty((counts.size // 2 + ends.size, 2), np.int64)
-    found = 0
-    at = 0
-    for end in ends:
-        value = shift = position = run = 0
-        before = last = 0  # the runs one and two back
-        while at < end:
-            digit = np.int64(counts[at]) - 48
-            at += 1
-            if digit < 0 or digit > 63 or shift > 55:
-                return spans[:0], 1
-            value |= (digit & 31) << shift
-            shift += 5
-            if digit & 32:
-                continue
-            if digit & 16:
-                value -= np.int64(1) << shift
-            if run > 2:
-                value += before
-            before, last = last, value
-            if value < 0 or value > pixels - position:
-                return spans[:0], 1
-            if run & 1 and value > 0:
-                spans[found, 0] = position
-                spans[found, 1] = position + value
-                found += 1
-            position += value
-            run += 1
-            value = shift = 0
-        if shift or position != pixels:
-            return spans[:0], 1
-    return spans[:found], 0
+def _intervals(counts, pixels):
+    """Start and end of every run of ones, their sum, and whether all is valid."""
+    spans = np.empty((counts.size // 2 + 1, 2), np.int64)
+    found = area = position = run = 0
+    value = shift = 0
+    before = last = 0  # the runs one and two back
+    for char in counts:
+        digit = np.int64(char) - 48
+        if digit < 0 or digit > 63 or shift > 55:
+            return spans[:0], 0, False
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= np.int64(1) << shift
+        if run > 2:
+            value += before
+        before, last = last, value
+        if value < 0 or value > pixels - position:
+            return spans[:0], 0, False
+        if run & 1 and value > 0:
+            spans[found, 0] = position
+            spans[found, 1] = position + value
+            found += 1
+            area += value
+        position += value
+        run += 1
+        value = shift = 0
+    return spans[:found], area, shift == 0 and position == pixels
 
 
 @compiled
@@ -127,25 +123,37 @@ def _quantize(shares, out):
 
 
 class Region:
-    """The union of compressed RLE masks over one picture of `height` x `width`.
+    """A set of pixels of one picture, as runs in column-major order."""
 
-    Raises DataError saying what is wrong with the first invalid mask.
-    """
+    def __init__(
+        self, spans: Int64[np.ndarray, "runs 2"], area: int, height: int, width: int
+    ) -> None:
+        """Runs as (start, end), sorted and disjoint; `area` is their sum in pixels."""
+        self.area = area
+        self._spans, self._height, self._width = spans, height, width
 
-    def __init__(self, rles: Sequence[str], height: int, width: int) -> None:
-        counts = np.frombuffer("".join(rles).encode(), np.uint8)
-        ends = np.array([len(r) for r in rles]).cumsum()
-        spans, fault = _intervals(counts, ends, height * width)
-        if fault or counts.size != (ends[-1] if rles else 0):
-            for rle in rles:  # the slow reference knows the words
-                records.check_rle(rle, height, width)
+    @classmethod
+    def from_rle(cls, rle: str, height: int, width: int) -> "Region":
+        """The region of compressed RLE counts. Raises DataError unless they fit."""
+        counts = np.frombuffer(rle.encode(), np.uint8)
+        spans, area, valid = _intervals(counts, height * width)
+        if not valid:
+            records.check_rle(rle, height, width)  # slow, and knows the words
             raise DataError("rle: not valid compressed counts")
-        self._spans = _union(spans) if len(rles) > 1 else spans
-        self._height, self._width = height, width
+        return cls(spans, area, height, width)
 
-    def area(self, box: tuple[int, int, int, int] | None = None) -> int:
-        """Its pixels, or those within `box` (left, top, width, height)."""
-        left, top, width, height = box or (0, 0, self._width, self._height)
+    @classmethod
+    def union(cls, regions: Sequence["Region"], height: int, width: int) -> "Region":
+        """The union of any number of regions of one picture."""
+        if len(regions) == 1:
+            return regions[0]
+        spans = [np.empty((0, 2), np.int64), *(r._spans for r in regions)]
+        merged = _union(np.concatenate(spans))
+        return cls(merged, int((merged[:, 1] - merged[:, 0]).sum()), height, width)
+
+    def area_within(self, box: tuple[int, int, int, int]) -> int:
+        """Its pixels within `box` (left, top, width, height)."""
+        left, top, width, height = box
         return int(
             _area(self._spans, self._height, left, top, left + width, top + height)
         )

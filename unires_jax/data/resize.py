@@ -17,31 +17,41 @@ from unires_jax.data.compiled import compiled
 
 
 def resize(
-    image: UInt8[np.ndarray, "h w 3"], height: int, width: int
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture at another size: INTER_AREA to shrink, INTER_CUBIC to enlarge."""
+    image: UInt8[np.ndarray, "h w 3"],
+    canvas: UInt8[np.ndarray, "H W 3"],
+    height: int,
+    width: int,
+    mirror: bool = False,
+) -> None:
+    """Fill the canvas' first `height` rows and `width` columns with the picture.
+
+    INTER_AREA to shrink, INTER_CUBIC to enlarge.
+    """
     h, w = image.shape[:2]
-    if height > h or width > w:
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    if min(h, w) < 3 or h > 2 * height or w > 2 * width or (h, w) == (height, width):
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    out = np.empty((height, width, 3), np.uint8)
-    rows = np.ascontiguousarray(image).reshape(h, 3 * w)
-    _average(rows, *_taps(h, height), *_taps(w, width), out)
-    return out
+    down = height <= h <= 2 * height and width <= w <= 2 * width
+    if down and min(h, w) >= 3:
+        rows = np.ascontiguousarray(image).reshape(h, 3 * w)
+        _average(rows, *_taps(h, height), *_taps(w, width, mirror), canvas)
+        return
+    enlarges = height > h or width > w
+    method = cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA
+    resized = cv2.resize(image, (width, height), interpolation=method)
+    canvas[:height, :width] = cv2.flip(resized, 1) if mirror else resized
 
 
 @functools.lru_cache(maxsize=1024)
 def _taps(
-    source: int, target: int
+    source: int, target: int, mirror: bool = False
 ) -> tuple[Int64[np.ndarray, "t"], Float32[np.ndarray, "t 3"]]:
     """First source pixel and three weights of each target pixel along one axis."""
     scale = source / target
-    edges = np.arange(target) * scale
-    first = np.minimum((edges + 1e-9).astype(np.int64), source - 3)
+    start = np.arange(target) * scale
+    if mirror:
+        start = start[::-1]
+    first = np.minimum((start + 1e-9).astype(np.int64), source - 3)
     pixel = first[:, None] + np.arange(3)
-    covered = np.minimum(pixel + 1, edges[:, None] + scale)
-    covered = covered - np.maximum(pixel, edges[:, None])
+    covered = np.minimum(pixel + 1, start[:, None] + scale)
+    covered = covered - np.maximum(pixel, start[:, None])
     return first, (np.maximum(covered, 0) / scale).astype(np.float32)
 
 
@@ -54,12 +64,12 @@ def _average(image, top, down, left, across, out):
     """
     row = np.empty(image.shape[1], np.float32)
     half = np.float32(0.5)
-    for y in range(out.shape[0]):
+    for y in range(top.size):
         a, b, c = image[top[y]], image[top[y] + 1], image[top[y] + 2]
         u, v, w = down[y]
         for x in range(row.size):
             row[x] = u * np.float32(a[x]) + v * np.float32(b[x]) + w * np.float32(c[x])
-        for x in range(out.shape[1]):
+        for x in range(left.size):
             n = 3 * left[x]
             u, v, w = across[x]
             red = u * row[n] + v * row[n + 3] + w * row[n + 6]

@@ -1,7 +1,7 @@
 """Records to training batches: draw expressions, augment, rasterise, tokenise."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -107,8 +107,9 @@ class Sampler:
             record.expressions, data.expressions, data.part_share, rng
         )
         pixels = transforms.decode_record_image(record)
-        regions = [_region(record, x) for x in drawn]
-        placement, sentences = self._augment(record, drawn, rng)
+        targets = _targets(record, drawn)
+        regions = [_region(record, x, targets) for x in drawn]
+        placement, sentences = self._augment(record, drawn, targets.values(), rng)
         if drawn:
             row.tokens[: len(drawn)], row.lengths[: len(drawn)] = self.tokenizer.encode(
                 sentences, model.text.context, (self.length,)
@@ -120,14 +121,18 @@ class Sampler:
             row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
 
     def _augment(
-        self, record: Record, drawn: list[Expression], rng: np.random.Generator
+        self,
+        record: Record,
+        drawn: Sequence[Expression],
+        targets: Collection[Region],
+        rng: np.random.Generator,
     ) -> tuple[Placement, list[str]]:
         data, size = self.config.data, self.config.model.image_size
         sentences = [x.sent for x in drawn]
         flip = rng.random() < data.flip and transforms.may_flip(sentences)
         crop = None
         if rng.random() < data.crop and transforms.may_crop(sentences):
-            crop = self._crop(record, drawn, rng)
+            crop = self._crop(record, targets, rng)
         if flip:
             sentences = [transforms.mirrored(s) for s in sentences]
         return transforms.place(
@@ -135,36 +140,40 @@ class Sampler:
         ), sentences
 
     def _crop(
-        self, record: Record, drawn: list[Expression], rng: np.random.Generator
+        self, record: Record, targets: Collection[Region], rng: np.random.Generator
     ) -> tuple[int, int, int, int] | None:
         """A random box in which every drawn target keeps its share, or none."""
-        height, width = record.height, record.width
-        targets = sorted({t for x in drawn for t in x.targets})
-        regions = [Region([record.masks[t].rle], height, width) for t in targets]
-        areas = [r.area() for r in regions]
         keep = self.config.data.crop_keep
         for _ in range(CROP_TRIES):
-            box = transforms.random_crop(height, width, rng)
-            if all(
-                r.area(box) >= keep * a for r, a in zip(regions, areas, strict=True)
-            ):
+            box = transforms.random_crop(record.height, record.width, rng)
+            if all(t.area_within(box) >= keep * t.area for t in targets):
                 return box
         return None
 
 
-def _region(record: Record, expression: Expression) -> Region:
-    """The expression's pixels. Raises DataError naming expression and field."""
-    field = f"expressions (sent_id {expression.sent_id}) {expression.sent!r}"
-    if any(not 0 <= t < len(record.masks) for t in expression.targets):
+def _targets(record: Record, drawn: Sequence[Expression]) -> dict[int, Region]:
+    """The pixels of every drawn target. Raises DataError naming mask and field."""
+    targets: dict[int, Region] = {}
+    for i in sorted({t for x in drawn for t in x.targets}):
+        if not 0 <= i < len(record.masks):
+            raise DataError(f"targets/mask: {i} of {len(record.masks)} masks")
+        mask = record.masks[i]
+        try:
+            targets[i] = Region.from_rle(mask.rle, record.height, record.width)
+        except DataError as error:
+            raise DataError(f"masks[{i}] (ann_id {mask.ann_id}): {error}") from None
+    return targets
+
+
+def _region(
+    record: Record, expression: Expression, targets: dict[int, Region]
+) -> Region:
+    """The expression's pixels: the union of its targets."""
+    parts = [targets[t] for t in expression.targets]
+    region = Region.union(parts, record.height, record.width)
+    if not expression.no_target and not region.area:
         raise DataError(
-            f"{field}: targets {expression.targets} of {len(record.masks)} masks"
+            f"expression {expression.sent!r} (sent_id {expression.sent_id}): has no "
+            "pixel to segment but is not marked no_target; its masks were lost"
         )
-    try:
-        rles = [record.masks[t].rle for t in expression.targets]
-        region = Region(rles, record.height, record.width)
-    except DataError as error:
-        names = [record.masks[t].ann_id for t in expression.targets]
-        raise DataError(f"{field}: masks (ann_id {names}): {error}") from None
-    if not expression.no_target and not region.area():
-        raise DataError(f"{field}: its masks are empty and it is not marked no_target")
     return region

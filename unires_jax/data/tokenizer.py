@@ -26,8 +26,8 @@ _WORDS = (
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
 
-# CLIP splits words of a-z at spaces and encodes each for itself, so that the ids of words
-# can be kept: a tenth of the time.
+# CLIP splits words of a-z at spaces and encodes each for itself, so that the ids of a
+# word can be kept: a tenth of the time.
 _PLAIN = re.compile(r"[a-z ]*").fullmatch
 MAX_WORDS = 100_000
 

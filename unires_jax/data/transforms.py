@@ -5,6 +5,7 @@ always on the right and at the bottom. Training and evaluation share `Placement`
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 
@@ -127,12 +128,14 @@ def draw(
     """Fill the canvas with the picture placed on it and the padding."""
     p = placement
     part = image[p.top : p.top + p.crop_height, p.left : p.left + p.crop_width]
-    resized = resize(part, p.height, p.width)
-    if p.flip:
-        resized = cv2.flip(resized, 1)
-    below, right = p.canvas - p.height, p.canvas - p.width
-    kind = cv2.BORDER_CONSTANT
-    cv2.copyMakeBorder(resized, 0, below, 0, right, kind, dst=canvas, value=PAD)
+    resize(part, canvas, p.height, p.width, p.flip)
+    canvas[p.height :] = _padding(p.canvas - p.height, p.canvas)
+    canvas[: p.height, p.width :] = _padding(p.height, p.canvas - p.width)
+
+
+@functools.lru_cache(maxsize=64)
+def _padding(height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
+    return np.full((height, width, 3), PAD, np.uint8)
 
 
 def prepare_image(
