@@ -1,9 +1,10 @@
 """`unires build NAME`: prepare a data set with its TFDS builder, without TensorFlow.
 
-A builder lives in `datasets/NAME/NAME_dataset_builder.py` and is loaded by path, so that
-nothing here imports one. It is a class `Builder` (tfds.core.GeneratorBasedBuilder) whose
-keyword-only arguments with defaults are the options of the command, and may carry
-`tokenizer_vocab`: the size of a tokenizer trained on its train split and stored beside it.
+A builder is the class `Builder` (tfds.core.GeneratorBasedBuilder) of the file
+`datasets/NAME/NAME_dataset_builder.py`, loaded by path so that nothing imports one. Its
+keyword-only arguments with defaults are the command's options. Where it carries
+`tokenizer_vocab`, a tokenizer of that size is trained on its train split and stored
+beside the data.
 """
 
 import argparse
@@ -32,9 +33,9 @@ def build(
 ) -> Path:
     """Prepare a data set as ArrayRecord and return its versioned folder.
 
-    A folder built before with the same options is kept. Raises DataError for an unknown
-    name or option (naming the nearest), and for a folder built with other options unless
-    `overwrite` is given.
+    A folder built before with the same options is kept. Raises DataError for an
+    unknown name or option (naming the nearest), and for a folder built with other
+    options unless `overwrite` is given.
     """
     import tensorflow_datasets as tfds
 
@@ -57,10 +58,10 @@ def build(
 
 def load_builder(name: str, datasets_dir: str | Path | None = None) -> type:
     """The `Builder` class of a data set. Raises DataError naming the nearest one."""
-    root = Path(datasets_dir) if datasets_dir else _datasets_dir()
+    root = _root(datasets_dir)
     path = root / name / f"{name}{_SUFFIX}"
     if not path.is_file():
-        known = sorted(p.parent.name for p in root.glob(f"*/*{_SUFFIX}"))
+        known = _known(root)
         raise DataError(
             f"no data set {name!r} in {root}{_nearest(name, known)}; "
             f"there are: {', '.join(known) or 'none'}"
@@ -87,32 +88,55 @@ def builder_options(cls: type) -> dict[str, Any]:
 
 def main(argv: Sequence[str]) -> int:
     """`unires build NAME [--data_dir data] [--overwrite] [--<option> value ...]`."""
-    parser = argparse.ArgumentParser(prog="unires build", description=__doc__)
-    parser.add_argument("name", help="a folder of datasets/")
-    parser.add_argument("--data_dir", default="data")
-    parser.add_argument("--datasets_dir", default=None)
-    parser.add_argument("--overwrite", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="unires build", add_help=False, allow_abbrev=False
+    )
+    parser.add_argument("name", nargs="?", help="a folder of datasets/")
+    parser.add_argument("--data_dir", default="data", help="default: data")
+    parser.add_argument("--datasets_dir", help="folder of the builders")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what is there"
+    )
+    parser.add_argument("-h", "--help", action="store_true")
     known, rest = parser.parse_known_args(argv)
-    options = _parse_options(rest)
+    if known.help or not known.name:
+        parser.print_help()
+        print(_describe(known.name, known.datasets_dir))
+        return 0 if known.help else 2
     build(
         known.name,
         known.data_dir,
         datasets_dir=known.datasets_dir,
         overwrite=known.overwrite,
-        **options,
+        **_parse_options(rest),
     )
     return 0
 
 
-def _datasets_dir() -> Path:
+def _describe(name: str | None, datasets_dir: str | None) -> str:
+    if not name:
+        return f"\ndata sets: {', '.join(_known(_root(datasets_dir))) or 'none'}"
+    cls = load_builder(name, datasets_dir)
+    lines = [f"  --{k} (default: {v!r})" for k, v in builder_options(cls).items()]
+    return "\n".join([f"\noptions of {name}: {cls.__doc__}", *lines])
+
+
+def _root(datasets_dir: str | Path | None) -> Path:
     beside_package = Path(__file__).parents[2] / "datasets"
-    found = [p for p in (Path("datasets"), beside_package) if p.is_dir()]
+    places = (
+        [Path(datasets_dir)] if datasets_dir else [Path("datasets"), beside_package]
+    )
+    found = [p for p in places if p.is_dir()]
     if not found:
         raise DataError(
-            "no folder datasets/ here or beside the package; run from a clone of the "
+            f"no folder {' or '.join(map(str, places))}; run from a clone of the "
             "repository or pass --datasets_dir"
         )
     return found[0]
+
+
+def _known(root: Path) -> list[str]:
+    return sorted(p.parent.name for p in root.glob(f"*/*{_SUFFIX}"))
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
@@ -130,14 +154,16 @@ def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
                 f"{name} has no option {key!r}{_nearest(key, list(defaults))}; "
                 f"it has: {', '.join(defaults) or 'none'}"
             )
-        kind = type(defaults[key])
-        try:
-            chosen[key] = kind(value)
-        except ValueError:
-            raise DataError(
-                f"{name}: --{key} {value!r} is no {kind.__name__}"
-            ) from None
+        chosen[key] = _typed(f"{name}: --{key}", value, type(defaults[key]))
     return chosen
+
+
+def _typed(field: str, value: Any, kind: type) -> Any:
+    words = {"true": True, "false": False}
+    try:
+        return words[str(value).lower()] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        raise DataError(f"{field} {value!r} is no {kind.__name__}") from None
 
 
 def _parse_options(rest: Sequence[str]) -> dict[str, str]:
@@ -156,8 +182,8 @@ def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
     built = json.loads(path.read_text()) if path.exists() else None
     if built != chosen:
         raise DataError(
-            f"{folder} was built with {built}, now asked for {chosen}; pass --overwrite "
-            "to replace it, or another --data_dir"
+            f"{folder} was built with {built}, now asked for {chosen}; "
+            "pass --overwrite to replace it, or another --data_dir"
         )
 
 

@@ -24,7 +24,7 @@ def dog(s: Sketch, r: Random) -> None:
         _sitting(s)
         x, y = 0.62, 0.2
     else:
-        s.add("tail", "light", *curve(tail, 0.055, 0.045))
+        s.add("tail", "light", *curve(tail, 0.065, 0.055))
         _four_legs(s, r, (0.24, 0.62), 0.55, 0.86, 0.062)
         s.add(
             "body",
@@ -48,7 +48,7 @@ def dog(s: Sketch, r: Random) -> None:
     s.detail("head", "ink", ellipse(x + 0.24, y + 0.02, 0.035, 0.03, n=12))
     s.detail("head", "cream", ellipse(x + 0.07, y - 0.04, 0.033, 0.036, n=12))
     s.detail("head", "ink", ellipse(x + 0.08, y - 0.035, 0.018, 0.022, n=10))
-    s.add("ear", "darker", ellipse(x - 0.09, y + 0.04, 0.075, 0.16, r.uniform(0, 18)))
+    s.add("ear", "darker", ellipse(x - 0.1, y + 0.05, 0.1, 0.19, r.uniform(0, 18)))
 
 
 def cat(s: Sketch, r: Random) -> None:
@@ -59,7 +59,7 @@ def cat(s: Sketch, r: Random) -> None:
         _sitting(s)
         x, y = 0.58, 0.24
     else:
-        s.add("tail", "light", *curve(tail, 0.05, 0.045))
+        s.add("tail", "light", *curve(tail, 0.06, 0.055))
         _four_legs(s, r, (0.26, 0.62), 0.62, 0.88, 0.052)
         s.add(
             "body",
@@ -176,7 +176,7 @@ def horse(s: Sketch, r: Random) -> None:
 
 def elephant(s: Sketch, r: Random) -> None:
     """An elephant in profile: a trunk, a big ear, thick legs."""
-    s.add("tail", "darker", *curve([(0.09, 0.36), (0.03, 0.5), (0.04, 0.62)], 0.022))
+    s.add("", "darker", *curve([(0.09, 0.36), (0.03, 0.5), (0.04, 0.62)], 0.022))
     for x, tone in ((0.28, "darker"), (0.6, "darker"), (0.2, "dark"), (0.52, "dark")):
         step = r.uniform(-0.02, 0.02)
         s.add(
@@ -205,7 +205,7 @@ def elephant(s: Sketch, r: Random) -> None:
     s.add(
         "ear",
         "darker",
-        smooth((0.62, 0.14), (0.8, 0.14), (0.8, 0.42), (0.66, 0.54), (0.58, 0.36)),
+        smooth((0.55, 0.1), (0.8, 0.1), (0.82, 0.44), (0.66, 0.6), (0.5, 0.4)),
     )
 
 
@@ -236,7 +236,7 @@ def bird(s: Sketch, r: Random) -> None:
             rounds=3,
         ),
     )
-    s.add("beak", "orange", poly((0.88, 0.16), (1.1, 0.27), (0.88, 0.36)))
+    s.add("beak", "orange", poly((0.85, 0.1), (1.16, 0.27), (0.85, 0.42)))
     s.add("head", "main", ellipse(0.78, 0.25, 0.165, 0.16))
     s.detail("head", "cream", ellipse(0.83, 0.21, 0.045, 0.048, n=14))
     s.detail("head", "ink", ellipse(0.84, 0.21, 0.025, 0.03, n=10))

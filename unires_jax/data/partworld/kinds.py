@@ -20,7 +20,7 @@ class Kind:
     group: str  # the wider word: person, animal, vehicle, or "" for none
     parts: tuple[str, ...]
     draw: Callable[[Sketch, Random], None]
-    side: tuple[float, float]  # longer side in stored pixels
+    side: tuple[int, int]  # longer side in stored pixels
     colour_words: tuple[str, ...] = ()  # how a colour is said after the noun
 
     @property
@@ -47,7 +47,7 @@ KINDS: dict[str, Kind] = {
              ("head", "mane", "saddle", "body", "leg", "tail"),
              animals.horse, (66, 100)),
         Kind("elephant", ("elephant",), "animal",
-             ("head", "ear", "trunk", "body", "leg", "tail"),
+             ("head", "ear", "trunk", "body", "leg"),
              animals.elephant, (62, 98)),
         Kind("bird", ("bird",), "animal",
              ("head", "beak", "body", "wing", "tail"), animals.bird, (54, 88)),
@@ -89,7 +89,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {  # RGB of an object's main surface
 # Pairs that only val_novel shows or names. Each half occurs in other, trained pairs.
 NOVEL_PARTS = frozenset(
     {
-        ("dog", "ear"),
+        ("dog", "body"),
         ("horse", "tail"),
         ("elephant", "leg"),
         ("woman", "head"),

@@ -4,7 +4,7 @@ from random import Random
 
 from unires_jax.data.partworld.kinds import COLOURS
 
-RGB = tuple[float, float, float]
+RGB = tuple[int | float, int | float, int | float]
 
 _FIXED: dict[str, RGB] = {
     "ink": (32, 32, 36),

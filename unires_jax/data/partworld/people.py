@@ -22,7 +22,7 @@ def man(s: Sketch, r: Random) -> None:
         "shirt", "main", smooth((-0.2, 0.36), (0.2, 0.36), (0.19, 0.72), (-0.19, 0.72))
     )
     _face(s, 0.22)
-    s.add("hat", "accent", box(-0.135, 0.0, 0.135, 0.15, round=0.04))
+    s.add("hat", "accent", box(-0.14, -0.04, 0.14, 0.15, round=0.04))
     s.detail("hat", "accent", box(-0.22, 0.115, 0.22, 0.16, round=0.02))
 
 
@@ -42,13 +42,13 @@ def woman(s: Sketch, r: Random) -> None:
 
 
 def _face(s: Sketch, y: float) -> None:
-    s.add("head", "skin", ellipse(0, y, 0.155, 0.165))
+    s.add("head", "skin", ellipse(0.0, y, 0.155, 0.165))
     for x in (-0.055, 0.055):
         s.detail("head", "ink", ellipse(x, y + 0.015, 0.016, 0.022, n=10))
     s.detail(
         "head",
         "ink",
-        smooth((-0.06, y + 0.085), (0, y + 0.1), (0.06, y + 0.085), (0, y + 0.13)),
+        smooth((-0.06, y + 0.085), (0.0, y + 0.1), (0.06, y + 0.085), (0.0, y + 0.13)),
     )
 
 

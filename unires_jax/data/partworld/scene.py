@@ -18,7 +18,7 @@ from unires_jax.data.partworld.sketch import Shape, rotation
 
 SIZES = ((120, 160), (120, 160), (128, 160), (144, 160), (160, 160), (160, 120))
 MAX_OVERLAP = 0.3  # of the smaller of two boxes, when objects are placed
-SAME_COLOUR = 0.25  # another object takes the leading one's colour
+SAME_COLOUR = 0.25  # a second object of the leading kind takes its colour too
 _SHRINK = {2: 1.0, 3: 0.94, 4: 0.84, 5: 0.76, 6: 0.7}  # many objects are drawn smaller
 
 
@@ -72,7 +72,7 @@ def _cast(r: Random, rules: Rules) -> list[Plan]:
     for i in range(1, count):
         other = kind if i < repeats else r.choice(list(KINDS))
         colours = [c for c in COLOURS if rules.shows(other, c)]
-        same = colour in colours and r.random() < SAME_COLOUR
+        same = other == kind and r.random() < SAME_COLOUR
         cast.append((other, colour if same else r.choice(colours)))
     return [_dress(r, k, c, _SHRINK[count]) for k, c in cast]
 

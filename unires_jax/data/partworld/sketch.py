@@ -10,7 +10,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-Points = Float[np.ndarray, "p 2"]
+Points = Float[np.ndarray, "_ 2"]  # x, y; each polygon has its own length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def box(x0: float, y0: float, x1: float, y1: float, round: float = 0.0) -> Point
     inset = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
     return np.concatenate(
         [
-            arc @ rotation(90 * i).T + np.array(c) + round * np.array(s)
+            arc @ rotation(90.0 * i).T + np.array(c) + round * np.array(s)
             for i, (c, s) in enumerate(zip(corners, inset, strict=True))
         ]
     )

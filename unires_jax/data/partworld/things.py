@@ -52,7 +52,8 @@ def car(s: Sketch, r: Random) -> None:
 def truck(s: Sketch, r: Random) -> None:
     """A truck from the side: a trailer behind a cab."""
     front = r.uniform(0.94, 1.0)
-    s.add("bumper", "metal", box(front - 0.08, 0.5, front + 0.06, 0.64, round=0.02))
+    s.add("bumper", "metal", box(front - 0.08, 0.46, front + 0.07, 0.64, round=0.02))
+    s.add("bumper", "metal", box(-0.06, 0.46, 0.1, 0.64, round=0.02))
     s.add("", "ink", box(0.05, 0.5, 0.92, 0.58))
     s.add("trailer", "light", box(0.0, 0.0, 0.64, 0.52, round=0.02))
     for x in (0.16, 0.32, 0.48):
@@ -80,7 +81,8 @@ def truck(s: Sketch, r: Random) -> None:
 
 def bus(s: Sketch, r: Random) -> None:
     """A bus from the side: a row of windows, a door at the front."""
-    s.add("bumper", "metal", box(0.93, 0.44, 1.05, 0.59, round=0.02))
+    s.add("bumper", "metal", box(0.93, 0.42, 1.06, 0.6, round=0.02))
+    s.add("bumper", "metal", box(-0.06, 0.42, 0.07, 0.6, round=0.02))
     s.add("", "main", box(0.0, 0.0, 1.0, 0.58, round=0.06))
     s.add("", "light", box(0.01, 0.34, 0.99, 0.4))
     for i in range(r.choice([2, 3, 3])):
@@ -120,7 +122,7 @@ def bicycle(s: Sketch, r: Random) -> None:
     s.add(
         "seat",
         "brown",
-        smooth((0.2, 0.02), (0.46, 0.02), (0.5, 0.1), (0.36, 0.18), (0.2, 0.18)),
+        smooth((0.16, 0.0), (0.48, 0.0), (0.52, 0.1), (0.38, 0.22), (0.18, 0.22)),
     )
     s.add(
         "handlebar",
@@ -154,16 +156,16 @@ def plane(s: Sketch, r: Random) -> None:
         smooth((0.8, 0.2), (0.9, 0.22), (1.02, 0.34), (0.9, 0.46), (0.8, 0.47)),
     )
     for i in range(3):
-        s.add("window", "glass", ellipse(0.36 + 0.16 * i, 0.3, 0.062, 0.07, n=16))
+        s.add("window", "glass", ellipse(0.36 + 0.17 * i, 0.3, 0.072, 0.08, n=16))
     s.add("wing", "dark", poly((0.6, 0.4), (0.36, 0.42), (0.1, 0.68), (0.26, 0.68)))
-    s.add("engine", "metal", box(0.38, 0.48, 0.62, 0.64, round=0.06))
+    s.add("engine", "metal", box(0.36, 0.45, 0.62, 0.66, round=0.06))
     s.detail("engine", "ink", ellipse(0.6, 0.56, 0.025, 0.06, n=12))
 
 
 def boat(s: Sketch, r: Random) -> None:
     """A sailing boat: hull, one or two sails, a flag on the mast."""
-    s.add("", "wood", box(0.475, 0.02, 0.515, 0.76))
-    s.add("flag", "accent", poly((0.5, 0.0), (0.27, 0.07), (0.5, 0.16)))
+    s.add("", "wood", box(0.475, -0.04, 0.515, 0.76))
+    s.add("flag", "accent", poly((0.5, -0.04), (0.2, 0.07), (0.5, 0.18)))
     s.add("sail", "cream", poly((0.54, 0.06), (0.54, 0.66), (0.92, 0.66)))
     if r.random() < 0.6:
         s.add("sail", "pale", poly((0.45, 0.2), (0.45, 0.66), (0.14, 0.66)))
@@ -177,25 +179,18 @@ def boat(s: Sketch, r: Random) -> None:
 
 def house(s: Sketch, r: Random) -> None:
     """A house from the front: roof, chimney, walls, door, one or two windows."""
-    x = r.choice([0.16, 0.66])
-    s.add("chimney", "brick", box(x, 0.02, x + 0.18, 0.4))
+    x = r.choice([0.12, 0.68])
+    s.add("chimney", "brick", box(x, -0.05, x + 0.22, 0.4))
     s.add("wall", "main", box(0.08, 0.4, 0.92, 0.98))
     s.add("roof", "roof", poly((-0.03, 0.44), (0.5, 0.04), (1.03, 0.44)))
-    places = [(0.16, 0.39), (0.61, 0.84)] if r.random() < 0.6 else [(0.6, 0.84)]
-    at = 0.5 if len(places) == 2 else 0.32
-    s.add("door", "wood", box(at - 0.1, 0.62, at + 0.1, 0.98))
-    s.detail("door", "cream", ellipse(at + 0.06, 0.8, 0.02, 0.02, n=10))
-    if len(places) == 2:
-        places = [(0.13, 0.36), (0.64, 0.87)]
-    for x0, x1 in places:
-        middle = (x0 + x1) / 2
-        s.add("window", "glass", box(x0, 0.55, x1, 0.79))
-        s.detail(
-            "window",
-            "cream",
-            box(middle - 0.012, 0.55, middle + 0.012, 0.79),
-            box(x0, 0.66, x1, 0.684),
-        )
+    wide = r.random() < 0.6
+    at, places = (0.5, [0.13, 0.64]) if wide else (0.32, [0.6])
+    s.add("door", "wood", box(at - 0.125, 0.58, at + 0.125, 0.98))
+    s.detail("door", "cream", ellipse(at + 0.07, 0.79, 0.02, 0.02, n=10))
+    for x in places:
+        s.add("window", "glass", box(x, 0.54, x + 0.23, 0.79))
+        upright = box(x + 0.103, 0.54, x + 0.127, 0.79)
+        s.detail("window", "cream", upright, box(x, 0.653, x + 0.23, 0.677))
 
 
 def tree(s: Sketch, r: Random) -> None:

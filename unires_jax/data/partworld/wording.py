@@ -34,6 +34,7 @@ _AFTER = {
     "far": ("on the {}", "on {}", "{}"),
     "corner": ("in the {}", "at the {}", "{}", "in the {} corner"),
 }
+_WORN = ("shirt", "dress", "hat", "hair")
 _PERSON = ("in {c}", "wearing {c}")
 
 
@@ -66,7 +67,9 @@ def _parts(phrase: Phrase, numbers: Numbers, r: Random) -> str:
     noun = plural(phrase.part) if numbers.instances > 1 else phrase.part
     if not phrase.noun:
         return _where(phrase, noun, r)
-    if phrase.several or r.random() < 0.5:
+    # "Man in black hat" would be the man: what is worn keeps apart from the colour.
+    worn = phrase.part in _WORN and bool(phrase.colour)
+    if phrase.several or worn or r.random() < 0.5:
         owner = _objects(phrase, numbers, r)
         whole = owner.split()[0] in ("both", "all")
         return f"{noun} of {owner}" if whole else f"{noun} of the {owner}"

@@ -1,7 +1,13 @@
 """PartWorld as records: one scene for each seed, split and index."""
 
 import dataclasses
+import functools
+import multiprocessing
+import os
+from collections.abc import Iterator
 from random import Random
+
+import cv2
 
 from unires_jax.data.partworld.kinds import KINDS, NOVEL_PARTS, Rules
 from unires_jax.data.partworld.render import View, jpeg, render
@@ -10,6 +16,7 @@ from unires_jax.data.partworld.utterances import Utterance, utterances
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record, encode_mask
 
 MIN_EXPRESSIONS = 3  # a scene of which less can be said is drawn again
+_CHUNK = 32  # scenes drawn by a process at a time
 _ID_STRIDE = 10_000_000  # image ids of one split
 
 
@@ -31,7 +38,7 @@ class Scene:
 
 
 def draw_scene(seed: int, split: str, index: int) -> Scene:
-    """The scene of a seed, split and index; the same on every machine and process."""
+    """The scene of a seed, split and index, the same in every process."""
     rules = SPLITS[split]
     r = Random(f"partworld/{seed}/{split}/{index}")
     while True:
@@ -61,6 +68,23 @@ def draw_record(seed: int, split: str, index: int) -> Record:
         filename=f"{split}_{index:06d}.jpg",
         source=f"partworld seed {seed}",
     )
+
+
+def draw_records(
+    seed: int, split: str, count: int, workers: int | None = None
+) -> Iterator[Record]:
+    """The first records of a split, in order, drawn by `workers` processes.
+
+    None takes one process for each core. The records do not depend on it.
+    """
+    workers = min(workers or os.cpu_count() or 1, count // _CHUNK)
+    draw = functools.partial(draw_record, seed, split)
+    if workers < 2:
+        yield from map(draw, range(count))
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, cv2.setNumThreads, (1,)) as pool:
+        yield from pool.imap(draw, range(count), _CHUNK)
 
 
 def _masks(

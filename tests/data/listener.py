@@ -1,0 +1,156 @@
+"""A literal listener for PartWorld: what a sentence picks out, from its words alone.
+
+Written apart from the generator, with plain two-valued meanings instead of margins. It
+reads a sentence as a bag of words around at most one relation. Where the generator keeps
+clear of near ties and says what it means, both agree.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+Target = tuple[int, str]
+
+PEOPLE = {"man": "man", "guy": "man", "woman": "woman", "lady": "woman"}
+PEOPLE_PLURAL = {"men": "man", "guys": "man", "women": "woman", "ladies": "woman"}
+ANIMALS = ("dog", "cat", "horse", "elephant", "bird")
+VEHICLES = ("car", "truck", "bus", "bicycle", "plane", "boat")
+OTHERS = ("house", "tree", "chair")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
+PARTS = (
+    *("arm", "back", "beak", "body", "bumper", "cab", "chimney", "crown", "door"),
+    *("dress", "ear", "engine", "flag", "frame", "fruit", "hair", "handlebar", "hat"),
+    *("head", "hull", "leg", "mane", "nose", "roof", "saddle", "sail", "seat", "shirt"),
+    *("tail", "trailer", "trunk", "wall", "wheel", "window", "wing"),
+)
+ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
+BIG = {"big", "large", "bigger", "biggest"}
+SMALL = {"small", "little", "smaller", "smallest"}
+RELATION = re.compile(
+    r"(.+?) (to the left of|on the left of|left of|to the right of|on the right of|"
+    r"right of|above|over|below|under|next to|beside|in front of|behind) (?:the )?(.+)"
+)
+
+
+def _nouns() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    one = {k: {v} for k, v in PEOPLE.items()}
+    many = {k: {v} for k, v in PEOPLE_PLURAL.items()}
+    for kind in (*ANIMALS, *VEHICLES, *OTHERS):
+        one[kind] = {kind}
+        many["buses" if kind == "bus" else kind + "s"] = {kind}
+    one |= {"bike": {"bicycle"}, "person": {"man", "woman"}}
+    one |= {"animal": set(ANIMALS), "vehicle": set(VEHICLES)}
+    many |= {"bikes": {"bicycle"}, "people": {"man", "woman"}}
+    many |= {"animals": set(ANIMALS), "vehicles": set(VEHICLES)}
+    return one, many
+
+
+ONE, MANY = _nouns()
+PART_WORDS = {p: p for p in PARTS} | {p + "s": p for p in PARTS}
+PART_WORDS |= {"bodies": "body", "dresses": "dress"}
+
+
+def box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom (exclusive) of the true pixels."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Target]:
+    """The (object, part) pairs of a sentence; `size` is the picture's height, width."""
+    if " and " in text:
+        return {t for half in text.split(" and ") for t in listen(half, objects, size)}
+    holds: Callable[[int], bool] | None = None
+    if match := RELATION.fullmatch(text):
+        text, link, anchor = match.groups()
+        ((other, _),) = listen(anchor, objects, size)
+        holds = _relation(link, other, [o.whole.mask for o in objects])
+    text = re.sub(r"in (?:the )?(\w+) (?:shirt|dress)\b", r"\1", text.replace("'s", ""))
+    words = set(text.split())
+    many, one = [MANY[w] for w in words & set(MANY)], [ONE[w] for w in words & set(ONE)]
+    assert len(many) + len(one) <= 1, f"two nouns in {text!r}"
+    parts = {PART_WORDS[w] for w in words & set(PART_WORDS)}
+    assert len(parts) <= 1, f"two parts in {text!r}"
+    part = next(iter(parts), "")
+    kinds = (many + one)[0] if many or one else None
+    colours = words & set(COLOURS)
+    among = [
+        i
+        for i, o in enumerate(objects)
+        if (o.kind in kinds if kinds else part in o.parts)
+        and (not colours or o.colour in colours)
+    ]
+    chosen = _narrow(words, among, objects, size, bool(many))
+    if holds:
+        chosen = {i for i in among if i != other and holds(i)}
+    if many:
+        assert len(chosen) > 1, f"plural for {len(chosen)} in {text!r}"
+    else:
+        assert len(chosen) < 2, f"singular for {len(chosen)} in {text!r}"
+    return {(i, part) for i in chosen if not part or part in objects[i].parts}
+
+
+def _narrow(
+    words: set[str],
+    among: list[int],
+    objects: Sequence[Any],
+    size: tuple[int, int],
+    many: bool,
+) -> set[int]:
+    """Those of `among` that size, ordinal and place words leave."""
+    boxes = {i: box(objects[i].whole.mask) for i in among}
+    x = {i: (b[0] + b[2]) / 2 / size[1] for i, b in boxes.items()}
+    y = {i: (b[1] + b[3]) / 2 / size[0] for i, b in boxes.items()}
+    area = {i: (b[2] - b[0]) * (b[3] - b[1]) for i, b in boxes.items()}
+    kept = set(among)
+    if words & BIG:
+        kept &= {max(among, key=area.__getitem__)}
+    if words & SMALL:
+        kept &= {min(among, key=area.__getitem__)}
+    if nth := words & set(ORDINALS):
+        order = sorted(among, key=x.__getitem__, reverse="right" in words)
+        return kept & {order[ORDINALS[nth.pop()]]}
+    if words & {"middle", "center"}:
+        kept &= {i for i in among if abs(x[i] - 0.5) < 0.15}
+    lean = {"left": x, "top": y}
+    lean["right"] = {i: 1 - v for i, v in x.items()}
+    lean["bottom"] = {i: 1 - v for i, v in y.items()}
+    sides = words & set(lean)
+    for side in sides:
+        inside = {i for i in among if lean[side][i] < 0.5}
+        extreme = len(sides) == 1 and not many and len(among) > 1
+        kept &= inside & {min(among, key=lean[side].__getitem__)} if extreme else inside
+    return kept
+
+
+def _relation(link: str, other: int, masks: Sequence[Any]) -> Callable[[int], bool]:
+    boxes = [box(m) for m in masks]
+
+    def centre(i: int) -> tuple[float, float]:
+        return (boxes[i][0] + boxes[i][2]) / 2, (boxes[i][1] + boxes[i][3]) / 2
+
+    def gap(i: int) -> float:
+        a, b = boxes[i], boxes[other]
+        return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
+
+    def touches(i: int) -> bool:
+        grown = cv2.dilate(masks[other].astype(np.uint8), np.ones((3, 3), np.uint8))
+        return bool((grown & masks[i]).any())
+
+    by_link: dict[str, Callable[[int], bool]] = {
+        "left of": lambda i: centre(other)[0] - centre(i)[0] > 12,
+        "right of": lambda i: centre(i)[0] - centre(other)[0] > 12,
+        "above": lambda i: centre(other)[1] - centre(i)[1] > 12,
+        "below": lambda i: centre(i)[1] - centre(other)[1] > 12,
+        "next to": lambda i: gap(i) < 14,
+        # Objects are listed far to near.
+        "in front of": lambda i: i > other and touches(i),
+        "behind": lambda i: i < other and touches(i),
+    }
+    same = {"over": "above", "under": "below", "beside": "next to"}
+    for prefix in ("to the ", "on the "):
+        link = link.removeprefix(prefix)
+    return by_link[same.get(link, link)]
