@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,7 @@ from unires_jax.training.metric_writer import MetricWriter
 from unires_jax.training.start import start
 from unires_jax.training.train_step import (
     Metrics,
+    Rows,
     TrainState,
     make_train_step,
 )
@@ -67,7 +68,7 @@ def fit(
         say(f"{workdir}: from step {step} to {steps} on {mesh.size} devices")
         _write_config(workdir, config)
         train_step = make_train_step(config, mesh)
-        batches = train_batches(
+        batches: Iterator[Any] = train_batches(
             config,
             tokenizer,
             start_batch=batch,
@@ -77,7 +78,7 @@ def fit(
         )
         with Watch(workdir, config, step) as watch:
             while step < steps:
-                rows: Any = feed(next(batches), mesh)
+                rows = feed(Rows(*next(batches)), mesh)
                 state, metrics = train_step(state, rows)
                 step, batch = step + 1, batch + 1
                 watch.put(step, metrics)

@@ -1,0 +1,529 @@
+"""The loop on a tiny real model and data set, in this process on two devices."""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import signal
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+from tiny_run import STEPS, assert_same, lines, tiny_config, untimed, write_data
+
+from unires_jax import mesh as mesh_lib
+from unires_jax.config import Config, ConfigError, MeshConfig
+from unires_jax.data.pipeline import run_tokenizer, train_batches
+from unires_jax.models.clip_weights import resize_positions
+from unires_jax.models.unires import Apply
+from unires_jax.training import start as start_lib
+from unires_jax.training import train_step, trainer
+from unires_jax.training.checkpoint import CheckpointError, load_params, read_meta
+from unires_jax.training.trainer import SCORE, TrainingError, fit
+
+LOOP = ("log_every", "eval_every", "picture_every", "checkpoint_every", "keep")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def two_devices(config: MeshConfig) -> jax.sharding.Mesh:
+    """Enough for the batch to be split, and a save costs a fifth of that on eight."""
+    return mesh_lib.make_mesh(config, jax.devices()[:2])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_once() -> Iterator[None]:
+    """Runs that differ in the loop alone share a compiled step and a start."""
+    steps: dict[str, Any] = {}
+    starts: dict[str, Any] = {}
+
+    def key(config: Config) -> str:
+        values = dataclasses.asdict(config)
+        loop = {k: v for k, v in values["train"].items() if k not in LOOP}
+        return repr([values["model"], values["optim"], values["mesh"], loop])
+
+    def make_train_step(config: Config, mesh: Any) -> Any:
+        made = steps.get(key(config)) or train_step.make_train_step(config, mesh)
+        return steps.setdefault(key(config), made)
+
+    def init_state(config: Config, mesh: Any, params: Any = None) -> Any:
+        if params is not None or config.init_from:
+            return train_step.init_state(config, mesh, params)
+        if key(config) not in starts:
+            starts[key(config)] = jax.device_get(train_step.init_state(config, mesh))
+        like = train_step.abstract_state(config, mesh)
+        shardings = jax.tree.map(lambda x: x.sharding, like)
+        return jax.device_put(starts[key(config)], shardings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "make_mesh", two_devices)
+        patch.setattr(trainer, "make_train_step", make_train_step)
+        patch.setattr(start_lib, "init_state", init_state)
+        yield
+
+
+class Hook:
+    """An evaluation that notes what it was given."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores, self.seen = list(scores), {}
+
+    def __call__(
+        self, step: int, params: Any
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        self.seen[step] = jax.device_get(params)
+        picture = np.full((4, 6, 3), (200, 100, 0), np.uint8)
+        score = self.scores.pop(0) if self.scores else 0.1
+        return {SCORE: score, "part/mIoU": math.nan}, {"watch/0": picture}
+
+
+def run(config: Config, workdir: Path, hook: Hook | None = None) -> Any:
+    return jax.device_get(fit(config, workdir, run_tokenizer(config), hook or Hook()))
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any, Hook]:
+    """A whole run: its workdir, last state and hook."""
+    workdir, hook = tmp_path_factory.mktemp("unbroken") / "new" / "run", Hook(0.7, 0.2)
+    return workdir, run(tiny_config(data, picture_every=8), workdir, hook), hook
+
+
+def events(workdir: Path) -> Iterator[Event]:
+    for file in sorted(workdir.glob("events.out.tfevents.*")):
+        content = file.read_bytes()
+        while content:  # length, its checksum, the event, its checksum
+            (length,) = struct.unpack("<Q", content[:8])
+            yield Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+
+
+def test_the_loop_does_what_the_bare_step_does(
+    data: Path, unbroken: tuple[Path, Any, Hook]
+) -> None:
+    _, state, hook = unbroken
+    config = tiny_config(data)
+    mesh = two_devices(config.mesh)
+    expected = start_lib.init_state(config, mesh)
+    step = trainer.make_train_step(config, mesh)
+    batches = train_batches(config, run_tokenizer(config))
+    losses = {}
+    for i in range(1, STEPS + 1):
+        rows: Any = train_step.Rows(*next(batches))
+        expected, metrics = step(expected, mesh_lib.feed(rows, mesh))
+        losses[i] = float(metrics["loss"])
+        if i == 4:
+            assert_same(hook.seen[4], expected.ema)  # the average is evaluated
+    assert int(state.step) == STEPS
+    assert_same(state, expected)
+    found = {
+        x["step"]: x["train/loss"] for x in lines(unbroken[0]) if "train/loss" in x
+    }
+    assert found == {i: losses[i] for i in (1, 2, 4, 6, 8)}
+
+
+def test_metrics_file(unbroken: tuple[Path, Any, Hook]) -> None:
+    found = lines(unbroken[0])
+    kinds = [(x["step"], "eval" if f"eval/{SCORE}" in x else "train") for x in found]
+    train = [(i, "train") for i in (1, 2, 4, 6, 8)]
+    assert kinds == [*train[:3], (4, "eval"), *train[3:], (8, "eval")]
+    evaluated = [x for x in found if f"eval/{SCORE}" in x]
+    assert [x[f"eval/{SCORE}"] for x in evaluated] == [0.7, 0.2]
+    assert evaluated[0]["eval/part/mIoU"] is None  # not a number is not JSON
+    assert all(x["train/images_per_second"] > 0 for x in found if "train/loss" in x)
+    assert "train/grad_norm/vision" in found[0]
+
+
+def test_tensorboard_holds_curves_and_pictures(
+    unbroken: tuple[Path, Any, Hook],
+) -> None:
+    import cv2
+
+    points, pictures = {}, {}
+    for event in events(unbroken[0]):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                pictures[value.tag, event.step] = value.image.encoded_image_string
+            else:
+                points[value.tag, event.step] = value.simple_value
+    for line in lines(unbroken[0]):
+        if "train/loss" in line:
+            expected = np.float32(line["train/loss"])
+            assert points["train/loss", line["step"]] == expected
+    assert points[f"eval/{SCORE}", 4] == np.float32(0.7)
+    assert list(pictures) == [("watch/0", 8)]  # picture_every=8
+    encoded = np.frombuffer(pictures["watch/0", 8], np.uint8)
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert picture.shape == (4, 6, 3) and tuple(picture[0, 0]) == (0, 100, 200)
+
+
+def test_workdir(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
+    workdir, state, _ = unbroken
+    written = json.loads((workdir / "config.json").read_text())
+    assert written["train"]["picture_every"] == 8
+    folders = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
+    assert folders == [4, 6, 8]  # the best, and the two last
+    best, meta = load_params(workdir)
+    assert_same(best, unbroken[2].seen[4])
+    assert meta["batch"] == 4
+    assert list(meta["data"]) == [f"{data}:train"]
+    assert_same(load_params(workdir, "params", "last")[0], state.params)
+
+
+def test_pictures_due() -> None:
+    config = Config()
+    config.train.steps = 100
+
+    def due(pictures: int, evaluations: int) -> list[int]:
+        config.train.picture_every, config.train.eval_every = pictures, evaluations
+        steps = range(1, config.train.steps + 1)
+        evaluated = [s for s in steps if trainer.evaluation_due(config, s)]
+        return [s for s in evaluated if trainer.pictures_due(config, s)]
+
+    assert due(40, 20) == [40, 80, 100]
+    assert due(30, 20) == [40, 60, 100]
+    assert due(10, 50) == [50, 100]
+    assert due(0, 20) == []
+    assert due(40, 0) == [100]
+
+
+class Crash(RuntimeError):
+    pass
+
+
+def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break off where batch number `step` is fed."""
+    feed = mesh_lib.feed
+    left = [step]
+
+    def broken_feed(batch: Any, mesh: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Crash
+        return feed(batch, mesh)
+
+    monkeypatch.setattr(trainer, "feed", broken_feed)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_resume_from_any_step(
+    data: Path,
+    unbroken: tuple[Path, Any, Hook],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+) -> None:
+    config = tiny_config(data, picture_every=8)
+    with monkeypatch.context() as patch:
+        crash_at(step, patch)
+        with pytest.raises(Crash):
+            run(config, tmp_path, Hook(0.7, 0.2))
+    torn = (tmp_path / "metrics.jsonl").read_text() + '{"step": 1, "train/lo'
+    (tmp_path / "metrics.jsonl").write_text(torn)
+    reached = 4 if step >= 4 else 3 if step == 3 else 0
+    hook = Hook(0.7, 0.2) if reached < 4 else Hook(0.2)
+    assert_same(run(config, tmp_path, hook), unbroken[1])
+    assert sorted(hook.seen) == [4, 8] if reached < 4 else [8]
+    assert untimed(lines(tmp_path)) == untimed(lines(unbroken[0]))
+    purges = [e.step for e in events(tmp_path) if e.session_log.status == 1]
+    last = {0: 0, 1: 0, 2: 0, 3: 3, 4: 4, 5: 4, 6: 6, 7: 6}[step]
+    assert purges == ([last + 1] if last else [])
+
+
+def test_a_sigterm_saves_and_returns(
+    data: Path,
+    unbroken: tuple[Path, Any, Hook],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tiny_config(data, picture_every=8)
+    feed, fed = mesh_lib.feed, []
+
+    def signalling_feed(batch: Any, mesh: Any) -> Any:
+        fed.append(1)
+        if len(fed) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return feed(batch, mesh)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "feed", signalling_feed)
+        state = run(config, tmp_path, Hook(0.7))
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert int(state.step) == len(fed) == 5
+    assert "stopped at step 5 of 8; saved" in capsys.readouterr().out
+    assert_same(load_params(tmp_path, "params", "last")[0], state.params)
+    assert_same(run(config, tmp_path, Hook(0.2)), unbroken[1])
+    assert untimed(lines(tmp_path)) == untimed(lines(unbroken[0]))
+
+
+def test_a_finished_run_says_so(
+    data: Path, unbroken: tuple[Path, Any, Hook], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = Hook()
+    before = lines(unbroken[0])
+    again = run(tiny_config(data, picture_every=8), unbroken[0], hook)
+    assert "is finished: step 8 of 8" in capsys.readouterr().out
+    assert_same(again, unbroken[1])
+    assert not hook.seen and lines(unbroken[0]) == before
+
+
+def change(config: Config, **values: Any) -> Config:
+    """A copy with dotted fields (`model__width=32`) set."""
+    config = copy.deepcopy(config)
+    for name, value in values.items():
+        *path, last = name.split("__")
+        target: Any = config
+        for part in path:
+            target = getattr(target, part)
+        assert hasattr(target, last)
+        setattr(target, last, value)
+    return config
+
+
+def test_another_config_is_refused_by_field(
+    data: Path, unbroken: tuple[Path, Any, Hook]
+) -> None:
+    config = change(
+        tiny_config(data),
+        seed=4,
+        model__width=32,
+        optim__rate=1.0,
+        train__batch=16,
+        data__flip=0.25,
+        loss__dice=2.0,
+    )
+    with pytest.raises(ConfigError) as caught:
+        run(config, unbroken[0])
+    message = str(caught.value)
+    for line in (
+        "seed: the run has 3, now 4",
+        "model.width: the run has 16, now 32",
+        "optim.rate: the run has 0.0001, now 1.0",
+        "train.batch: the run has 8, now 16",
+        "data.flip: the run has 0.5, now 0.25",
+        "loss.dice: the run has 1.0, now 2.0",
+        str(unbroken[0]),
+        "--workdir",
+    ):
+        assert line in message
+    assert message.count("the run has") == 6
+
+
+def test_what_may_change_may(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
+    config = change(
+        tiny_config(data),
+        name="renamed",
+        data__workers=3,
+        train__log_every=7,
+        train__keep=5,
+        eval__batch=1,
+        mesh__fsdp=2,
+        model__remat=True,
+        train__steps=4,
+    )
+    assert_same(run(config, unbroken[0]).params, unbroken[1].params)
+
+
+def test_other_data_is_refused(
+    data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
+) -> None:
+    config = tiny_config(data)
+    meta = read_meta(unbroken[0] / "checkpoints" / "8")
+    about = {"data": {f"{data}:train": "0"}, "tokenizer": meta["tokenizer"]}
+    with pytest.raises(ConfigError, match=r"data: the run has .*, now .*'0'"):
+        start_lib.check_same_run(config, about, meta, tmp_path)
+    about = {"data": meta["data"], "tokenizer": "{}"}
+    with pytest.raises(ConfigError, match=r"data\.tokenizer: its content"):
+        start_lib.check_same_run(config, about, meta, tmp_path)
+
+
+def test_not_a_number_stops_at_its_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is the first bad one of the bare loop; later and it are not saved."""
+    config = tiny_config(data, checkpoint_every=1, keep=99)
+    mesh = two_devices(config.mesh)
+    made = trainer.make_train_step(config, mesh)
+
+    def breaking(state: Any, rows: Any) -> Any:
+        """Break one number of the word projection at the start of step 5."""
+        if int(state.step) == 4:
+            kernel = state.params["word_project"]["kernel"]
+            params = copy.copy(state.params)
+            params["word_project"] = {
+                **params["word_project"],
+                "kernel": jax.device_put(kernel.at[0, 0].set(np.nan), kernel.sharding),
+            }
+            state = state._replace(params=params)
+        return made(state, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "make_train_step", lambda *_: breaking)
+        with pytest.raises(TrainingError, match=r"^step 5: loss nan") as caught:
+            run(config, tmp_path, Hook())
+    assert "word_project" in str(caught.value)
+    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert steps == [1, 2, 3, 4]
+    saved = load_params(tmp_path, "params", "last")[0]
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(saved))
+
+
+def test_the_broken_group_is_named() -> None:
+    good = {"loss": 1.0, "grad_norm": 2.0, "grad_norm/text": 1.0, "grad_norm/low": 1.0}
+    trainer.check_finite(3, jax.tree.map(jax.numpy.float32, good))
+    bad = good | {"grad_norm": math.inf, "grad_norm/low": math.inf}
+    with pytest.raises(TrainingError) as caught:
+        trainer.check_finite(3, jax.tree.map(jax.numpy.float32, bad))
+    assert str(caught.value).startswith("step 3: loss 1.0, gradient norm inf; not fin")
+    assert "groups low." in str(caught.value)
+
+
+def test_init_from_takes_the_best_average_and_a_fresh_optimizer(
+    data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
+) -> None:
+    config = change(tiny_config(data), init_from=str(unbroken[0]), optim__rate=0.0)
+    mesh = two_devices(config.mesh)
+    params = start_lib.take_over(config)
+    assert_same(params, unbroken[2].seen[4])
+    state = train_step.init_state(config, mesh, params)
+    assert_same(state.params, unbroken[2].seen[4])
+    assert_same(state.ema, unbroken[2].seen[4])
+    assert int(state.step) == 0
+    moments = jax.tree.leaves(state.opt_state)
+    assert not any(np.any(x) for x in jax.device_get(moments))
+
+
+def test_init_from_is_where_a_new_run_starts(
+    data: Path,
+    unbroken: tuple[Path, Any, Hook],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = change(tiny_config(data), init_from=str(unbroken[0]))
+    states = []
+
+    def note(state: Any, rows: Any) -> Any:
+        states.append(jax.device_get(state))
+        raise Crash
+
+    monkeypatch.setattr(trainer, "make_train_step", lambda *_: note)
+    with pytest.raises(Crash):
+        run(config, tmp_path)
+    assert_same(states[0].params, unbroken[2].seen[4])
+    assert int(states[0].step) == 0
+
+
+def test_init_from_at_another_resolution_and_context(
+    data: Path, unbroken: tuple[Path, Any, Hook]
+) -> None:
+    source = unbroken[2].seen[4]
+    for size, context in [(32, 12), (24, 20)]:
+        config = change(
+            tiny_config(data),
+            init_from=str(unbroken[0]),
+            model__image_size=size,
+            model__text__context=context,
+        )
+        params = start_lib.take_over(config)
+        vision, text = (params[k].pop("positions") for k in ("vision", "text"))
+        np.testing.assert_array_equal(
+            vision, resize_positions(source["vision"]["positions"], size // 8)
+        )
+        assert len(vision) == (size // 8) ** 2 + 1 and len(text) == context
+        kept = min(context, 16)
+        np.testing.assert_array_equal(text[:kept], source["text"]["positions"][:kept])
+        assert np.abs(text[kept:]).sum(1).all()  # fresh rows are drawn, not zero
+        rest = copy.deepcopy(source)
+        rest["vision"].pop("positions"), rest["text"].pop("positions")
+        assert_same(params, rest)
+
+
+def test_init_from_another_architecture_lists_shapes(
+    data: Path, unbroken: tuple[Path, Any, Hook]
+) -> None:
+    config = change(tiny_config(data), init_from=str(unbroken[0]), model__width=32)
+    with pytest.raises(CheckpointError) as caught:
+        start_lib.take_over(config)
+    line = "patch_project.kernel: expected (16, 32), found (16, 16)"
+    assert line in str(caught.value) and str(unbroken[0]) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def clip(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, dict[str, np.ndarray]]:
+    """A CLIP of the tiny config's towers as transformers saves it, and its weights."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("clip")
+    tower = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tower |= {"intermediate_size": 16, "hidden_act": "quick_gelu"}
+    text = {"vocab_size": 600, "max_position_embeddings": 77}
+    image = {"image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    model = transformers.CLIPModel(
+        transformers.CLIPConfig(vision_config=tower | image, text_config=tower | text)
+    )
+    model.save_pretrained(folder)
+    return folder, {k: v.numpy() for k, v in model.state_dict().items()}
+
+
+def test_clip_fills_the_towers_alone(
+    data: Path, clip: tuple[Path, dict[str, np.ndarray]]
+) -> None:
+    folder, weights = clip
+    config = change(tiny_config(data), clip=str(folder))
+    params = start_lib.with_clip(config)
+    fresh = jax.jit(Apply(config.model).init)(jax.random.key(config.seed))
+    np.testing.assert_array_equal(
+        params["text"]["embedding"],
+        weights["text_model.embeddings.token_embedding.weight"],
+    )
+    np.testing.assert_array_equal(
+        params["vision"]["blocks"][0]["mlp"]["up"]["kernel"],
+        weights["vision_model.encoder.layers.0.mlp.fc1.weight"].T,
+    )
+    towers = {"vision", "text"}
+    assert_same(
+        {k: v for k, v in params.items() if k not in towers},
+        {k: v for k, v in jax.device_get(fresh).items() if k not in towers},
+    )
+
+
+def test_a_clip_of_other_heads_is_refused(
+    data: Path, clip: tuple[Path, dict[str, np.ndarray]]
+) -> None:
+    """Heads do not show in shapes: the config.json beside the weights has them."""
+    config = change(
+        tiny_config(data),
+        clip=str(clip[0]),
+        model__vision__heads=4,
+        model__vision__activation="gelu",
+    )
+    with pytest.raises(ConfigError) as caught:
+        start_lib.with_clip(config)
+    assert "model.vision.heads=4, CLIP has 2" in str(caught.value)
+    assert "model.vision.activation='gelu', CLIP has 'quick_gelu'" in str(caught.value)
+    assert "text" not in str(caught.value)
+
+
+def test_no_parameter_is_weakly_typed() -> None:
+    """One that is compiles the whole step a second time: updates are never weak."""
+    model = tiny_config(Path()).model
+    model = dataclasses.replace(model, groups="both", figure_only=False)
+    model.vision.depth = 2
+    params = jax.eval_shape(Apply(model).init, jax.random.key(0))
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    assert [jax.tree_util.keystr(p) for p, x in leaves if x.weak_type] == []
