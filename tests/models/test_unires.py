@@ -1,0 +1,279 @@
+"""UniRES on tiny sizes: what must not matter, and what each switch removes."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unires_jax.config import ModelConfig, TextConfig, VisionConfig
+from unires_jax.models.fusion import depth_to_space, grid_positions
+from unires_jax.models.unires import Apply, ImageFeatures
+
+TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
+LENGTHS = jnp.array([4, 6, 3])
+
+
+def tiny(**changes: Any) -> ModelConfig:
+    config = ModelConfig(
+        image_size=32,
+        vision=VisionConfig(patch=8, width=16, depth=2, heads=2, mlp=32),
+        text=TextConfig(vocab=40, context=16, width=16, depth=1, heads=2, mlp=32),
+        width=16,
+        heads=2,
+        low_groups=5,
+        high_groups=3,
+        group_bias=0.0,
+        stage_layers=1,
+        mask_channels=4,
+        stem_channels=4,
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def perturbed(apply: Apply) -> dict[str, Any]:
+    """Parameters with every tensor moved: zero-initialised branches take part too."""
+    leaves, tree = jax.tree.flatten(apply.init(jax.random.key(0)))
+    rng = np.random.default_rng(1)
+    moved = [x + rng.normal(0, 0.1, x.shape).astype(np.float32) for x in leaves]
+    return jax.tree.unflatten(tree, moved)
+
+
+class Inputs:
+    """Two pictures and three sentences, of which two speak of the second picture."""
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    extent = np.array([[32, 24], [20, 32]], np.int32)
+    tokens = rng.integers(1, 40, (3, 6), dtype=np.int32)
+    index = np.array([1, 0, 1], np.int32)
+
+
+@pytest.fixture(scope="module")
+def full() -> tuple[Apply, dict[str, Any]]:
+    apply = Apply(tiny())
+    return apply, perturbed(apply)
+
+
+def run(
+    apply: Apply,
+    params: dict[str, Any],
+    tokens: np.ndarray = Inputs.tokens,
+    lengths: Any = LENGTHS,
+    index: np.ndarray | None = Inputs.index,
+    images: np.ndarray = Inputs.images,
+    extent: np.ndarray = Inputs.extent,
+) -> tuple[np.ndarray, np.ndarray]:
+    where = None if index is None else jnp.asarray(index)
+    given = (images, extent, tokens, lengths)
+    found = _forward(apply, params, *map(jnp.asarray, given), where)
+    return np.asarray(found[0]), np.asarray(found[1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(
+    apply: Apply,
+    params: dict[str, Any],
+    images: jax.Array,
+    extent: jax.Array,
+    tokens: jax.Array,
+    lengths: jax.Array,
+    index: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    features = apply.encode_image(params, images, extent)
+    words = apply.encode_text(params, tokens, lengths)
+    return apply.decode(params, features, words, lengths, index)
+
+
+def test_shapes(full: tuple[Apply, dict[str, Any]]) -> None:
+    logits, no_target = run(*full)
+    assert logits.shape == (3, 8, 8) and no_target.shape == (3,)
+    assert len({*no_target.tolist()}) == 3  # the sentence decides
+
+
+def test_pad_tokens_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
+    longer = np.pad(Inputs.tokens, ((0, 0), (0, 4)), constant_values=7)
+    longer[0, 4:] = 9  # behind the end of the first sentence
+    for one, other in zip(run(*full), run(*full, tokens=longer), strict=True):
+        np.testing.assert_allclose(one, other, **TOLERANCE)
+
+
+def test_words_change_the_mask(full: tuple[Apply, dict[str, Any]]) -> None:
+    other = Inputs.tokens.copy()
+    other[0, 1] += 1
+    before, after = run(*full)[0], run(*full, tokens=other)[0]
+    assert np.abs(before[0] - after[0]).max() > 1e-3
+    np.testing.assert_allclose(before[1:], after[1:], **TOLERANCE)
+
+
+def test_order_and_company_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
+    logits, no_target = run(*full)
+    swap = [1, 0]
+    again = run(
+        *full,
+        tokens=Inputs.tokens[[2, 0]],
+        lengths=LENGTHS[np.array([2, 0])],
+        index=np.array([0, 0], np.int32),
+        images=Inputs.images[swap],
+        extent=Inputs.extent[swap],
+    )
+    np.testing.assert_allclose(again[0], logits[[2, 0]], **TOLERANCE)
+    np.testing.assert_allclose(again[1], no_target[[2, 0]], **TOLERANCE)
+
+
+def test_no_index_means_image_after_image(full: tuple[Apply, dict[str, Any]]) -> None:
+    rows = np.array([0, 1, 2, 0])
+    kw = {"tokens": Inputs.tokens[rows], "lengths": LENGTHS[rows]}
+    plain = run(*full, **kw, index=None)[0]
+    pointed = run(*full, **kw, index=np.array([0, 0, 1, 1], np.int32))[0]
+    np.testing.assert_allclose(plain, pointed, **TOLERANCE)
+
+
+def test_a_new_model_is_language_blind_but_can_learn() -> None:
+    """New branches end in zeros: the first masks ignore words, their gradient not."""
+    apply = Apply(tiny())
+    params = apply.init(jax.random.key(0))
+    other = (Inputs.tokens + 3) % 40
+    np.testing.assert_array_equal(run(apply, params)[0], run(apply, params, other)[0])
+    out = gradient(apply, params)["stage1"]["layers"][0]["mix"]["out"]["kernel"]
+    assert np.abs(out).max() > 0
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def gradient(apply: Apply, params: dict[str, Any]) -> dict[str, Any]:
+    given = (Inputs.images, Inputs.extent, Inputs.tokens, LENGTHS, Inputs.index)
+    inputs = tuple(map(jnp.asarray, given))
+    return jax.grad(lambda p: jnp.square(_forward(apply, p, *inputs)[0]).mean())(params)
+
+
+def features_of(config: ModelConfig) -> tuple[ImageFeatures, dict[str, Any]]:
+    apply = Apply(config)
+    given = (jnp.asarray(Inputs.images), jnp.asarray(Inputs.extent))
+    return jax.eval_shape(apply.encode_image, apply.abstract, *given), apply.abstract
+
+
+def test_ablation_of_groups_keeps_their_number() -> None:
+    low, params = features_of(tiny(groups="low"))
+    assert low.low is not None and low.low.shape == (2, 8, 16) and low.high is None
+    assert "high" not in params and "high_filter" not in params
+    high, params = features_of(tiny(groups="high"))
+    assert high.high is not None and high.high.shape == (2, 8, 16)
+    assert high.low is None and "low" not in params
+
+
+def test_without_groups_nothing_of_them_is_left() -> None:
+    features, params = features_of(tiny(groups="none"))
+    assert features.low is None and features.high is None
+    gone = {"low", "high", "low_filter", "high_filter", "stage2"}
+    assert not gone & set(params)
+    assert len(params["stage1"]["layers"]) == 2  # double depth
+
+
+def test_one_stage_keeps_the_depth_and_the_groups() -> None:
+    _, params = features_of(tiny(stages=1))
+    assert "stage2" not in params and len(params["stage1"]["layers"]) == 2
+    assert "low" in params
+
+
+@pytest.mark.parametrize("filters", ["lrf", "ffn"])
+def test_only_the_filter_reads_language(filters: str) -> None:
+    apply = Apply(tiny(filters=filters))
+    params = perturbed(apply)
+    rng = np.random.default_rng(2)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    features = ImageFeatures(
+        draw(3, 16, 16), draw(3, 5, 16), draw(3, 3, 16), None, draw(3, 16, 16)
+    )
+    filtered = jax.jit(
+        lambda words: apply.bind(params).filter_groups(
+            features, words, jnp.ones((3, 1, 6), bool)
+        )
+    )
+    one, other = filtered(draw(3, 6, 16)), filtered(draw(3, 6, 16))
+    assert (np.abs(one - other).max() > 1e-3) == (filters == "lrf")
+
+
+def test_the_ffn_in_a_filters_place_has_its_size() -> None:
+    def size(filters: str) -> int:
+        params = features_of(tiny(filters=filters))[1]
+        kernels = jax.tree.leaves(params["low_filter"]["layer"]["mix"])
+        return sum(x.size for x in kernels if x.ndim == 2)
+
+    assert size("ffn") == size("lrf")
+
+
+def test_figure_only_drops_what_is_ours() -> None:
+    _, params = features_of(tiny(figure_only=True))
+    gone = {"eos_project", "stem", "mixers"}
+    assert not gone & set(params)
+    assert "bias" not in params["low"] and "stem" not in params["head"]
+
+
+def test_eos_sharing_lets_a_word_know_what_follows(
+    full: tuple[Apply, dict[str, Any]],
+) -> None:
+    other = Inputs.tokens.copy()
+    other[0, 3] += 1  # the last of the first sentence
+    for share in (True, False):
+        apply, params = full
+        if not share:
+            apply = Apply(tiny(share_eos=False))
+            params = {k: v for k, v in params.items() if k != "eos_project"}
+        both = (jnp.asarray(t) for t in (Inputs.tokens, other))
+        one, two = (jax.jit(apply.encode_text)(params, t, LENGTHS) for t in both)
+        assert (np.abs(one[0, 1] - two[0, 1]).max() > 1e-4) == share
+
+
+def test_no_stem_means_no_pixels_at_the_grid(
+    full: tuple[Apply, dict[str, Any]],
+) -> None:
+    features, params = features_of(tiny(stem_channels=0))
+    assert features.detail is None and "stem" not in params
+
+
+def test_bfloat16_computes_near_float32(full: tuple[Apply, dict[str, Any]]) -> None:
+    low = Apply(tiny(dtype="bfloat16"))
+    logits = run(low, full[1])[0]
+    assert logits.dtype == np.float32
+    scale = np.abs(run(*full)[0]).max()
+    np.testing.assert_allclose(logits, run(*full)[0], atol=0.1 * scale)
+
+
+def test_remat_changes_no_gradient(full: tuple[Apply, dict[str, Any]]) -> None:
+    apply, params = full
+    grads = [gradient(a, params) for a in (apply, Apply(tiny(remat=True)))]
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5, rtol=1e-4), *grads
+    )
+
+
+def test_patch_14_has_a_whole_number_of_cells() -> None:
+    vision = VisionConfig(patch=14, width=16, depth=2, heads=2, mlp=32)
+    config = tiny(image_size=56, vision=vision)
+    apply = Apply(config)
+    images = jax.ShapeDtypeStruct((1, 56, 56, 3), jnp.uint8)
+    extent = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    features = jax.eval_shape(apply.encode_image, apply.abstract, images, extent)
+    assert features.detail is not None and features.detail.shape == (1, 16, 16, 4)
+
+
+def test_depth_to_space_puts_each_cell_in_its_patch() -> None:
+    patches = np.arange(4 * 4, dtype=np.float32).reshape(1, 4, 4)  # ratio 2, 1 channel
+    grid = np.asarray(depth_to_space(jnp.asarray(patches), 2))[0, :, :, 0]
+    expected = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    np.testing.assert_array_equal(grid, expected)
+
+
+def test_positions_mean_a_place_in_the_picture_not_on_the_canvas() -> None:
+    extent = jnp.array([[32, 32], [16, 16]])
+    positions = np.asarray(grid_positions(extent, 32, 8, 16)).reshape(2, 8, 8, 16)
+    # Cell centres at 2 of 16 pixels and at (2, 6 -> mean 4) of 32 mean the same place.
+    finer = np.asarray(grid_positions(jnp.array([[16, 16]]), 16, 4, 16))
+    np.testing.assert_allclose(positions[1, :4, :4], finer.reshape(4, 4, 16), atol=1e-5)
+    assert np.abs(positions[0, :4, :4] - positions[1, :4, :4]).max() > 0.1
+    rows, columns = positions[0, ..., :8], positions[0, ..., 8:]
+    np.testing.assert_array_equal(rows[:, 0], rows[:, 5])
+    np.testing.assert_array_equal(columns[0], columns[5])
