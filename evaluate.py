@@ -10,7 +10,7 @@ Writes predictions.jsonl, metrics.json and report.html, and prints a table.
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from absl import flags
 
@@ -38,6 +38,15 @@ DERANGE = flags.DEFINE_bool(
 )
 
 
+class Answerer(NamedTuple):
+    """Whose masks are scored."""
+
+    config: Config
+    predict: Any  # evaluator.Predict
+    attend: Any  # report.Attend, or None
+    about: dict[str, Any]  # recorded in metrics.json and the report
+
+
 def main() -> None:
     """Load, open the splits, score."""
     from unires_jax import mesh
@@ -46,23 +55,25 @@ def main() -> None:
     from unires_jax.data.prepared import open_split
     from unires_jax.evaluation import run
 
-    config, predict, about = _model() if PREDICT.value == "model" else _check()
-    specs = SPLITS.value or config.eval.splits
-    data_dir = DATA_DIR.value or config.data.dir
+    answerer = _model() if PREDICT.value == "model" else _check()
+    specs = SPLITS.value or answerer.config.eval.splits
+    data_dir = DATA_DIR.value or answerer.config.data.dir
     run.run(
-        config,
+        answerer.config,
         {spec: open_split(spec, data_dir) for spec in specs},
-        predict,
+        answerer.predict,
         OUT.value or Path(WORKDIR.value) / "evaluation",
-        about=about,
+        about=answerer.about,
         images=IMAGES.value,
-        no_target_trained=about.get("no_target_trained", True),
+        no_target_trained=answerer.about.get("no_target_trained", True),
         derange=DERANGE.value,
+        attend=answerer.attend,
     )
 
 
-def _model() -> tuple[Config, Any, dict[str, Any]]:
-    """The checkpoint's config, its answers, and what is recorded of it."""
+def _model() -> Answerer:
+    """The checkpoint's."""
+    from unires_jax.evaluation.attention import make_attend
     from unires_jax.evaluation.evaluator import ModelPredict
     from unires_jax.evaluation.segmenter import Compiled, load
 
@@ -83,12 +94,15 @@ def _model() -> tuple[Config, Any, dict[str, Any]]:
         "revision": meta["revision"],
         "no_target_trained": meta.get("no_target_trained", config.loss.no_target > 0),
     }
-    segmenter = Compiled(config).bind(loaded.params)
-    return config, ModelPredict(segmenter, loaded.tokenizer, config), about
+    predict = ModelPredict(
+        Compiled(config).bind(loaded.params), loaded.tokenizer, config
+    )
+    attend = make_attend(loaded.params, loaded.tokenizer, config)
+    return Answerer(config, predict, attend, about)
 
 
-def _check() -> tuple[Config, Any, dict[str, Any]]:
-    """An answer that needs no model; the grid ceiling is that of the workdir's."""
+def _check() -> Answerer:
+    """Without a model; the grid ceiling is that of the workdir's."""
     from unires_jax.evaluation import evaluator
 
     config = Config()
@@ -97,7 +111,8 @@ def _check() -> tuple[Config, Any, dict[str, Any]]:
         if not file.is_file():
             raise ConfigError(f"{file}: no such file; --workdir is no training run")
         config = from_dict(json.loads(file.read_text()))
-    return config, getattr(evaluator, PREDICT.value), {"name": PREDICT.value}
+    predict = getattr(evaluator, PREDICT.value)
+    return Answerer(config, predict, None, {"name": PREDICT.value})
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
