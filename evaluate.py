@@ -121,6 +121,9 @@ def _fail(error: Exception, code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if app.HELP & set(sys.argv):
+        print(__doc__, flags.FLAGS.module_help(sys.argv[0]), sep="\n")
+        sys.exit()
     try:
         if extra := flags.FLAGS(sys.argv)[1:]:
             raise flags.Error(f"unexpected arguments {extra}; flags start with --")

@@ -262,5 +262,6 @@ def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None
     assert "Traceback" not in done.stderr
     done = start(f"--workdir={tmp_path / 'none'}")
     assert done.returncode == 1 and "no such folder" in done.stderr
+    assert "derange" in start("--help").stdout
     done = start("--predict=oracle")
     assert done.returncode == 2 and "ground_truth" in done.stderr
