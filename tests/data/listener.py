@@ -1,7 +1,7 @@
 """A literal listener for PartWorld: what a sentence picks out, from its words alone.
 
 Written apart from the generator, with plain two-valued meanings instead of margins. It
-reads a sentence as a bag of words around at most one relation. Where the generator keeps
+reads a sentence as a bag of words around at most one relation. Where the generator is
 clear of near ties and says what it means, both agree.
 """
 

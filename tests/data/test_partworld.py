@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from listener import box, listen
 
 from unires_jax.data import partworld, records
-from unires_jax.data.partworld import kinds, predicates
+from unires_jax.data.partworld import kinds, predicates, sheet
 from unires_jax.data.partworld.description import Phrase, denotes
 from unires_jax.data.partworld.render import MIN_ACROSS, Region, Seen, View, render
 from unires_jax.data.partworld.scene import plan
@@ -111,8 +111,8 @@ def test_mirroring_a_plan_mirrors_its_mask():
     ahead, back = masks
     height, width = np.minimum(ahead.shape, back.shape)
     ahead, back = ahead[:height, :width], back[:height, :width]
-    assert (back == ahead[:, ::-1]).mean() > 0.97  # the rest is sampling
-    assert (back == ahead).mean() < 0.9
+    assert (back == ahead[:, ::-1]).mean() > 0.95  # the rest is sampling
+    assert (back == ahead).mean() < 0.85
 
 
 # Meaning
@@ -399,3 +399,15 @@ def test_records_do_not_depend_on_the_number_of_processes():
     assert list(partworld.draw_records(0, "val", 70, workers=2)) == alone
     assert [r.filename for r in alone[:2]] == ["val_000000.jpg", "val_000001.jpg"]
     assert len({r.image_id for r in alone}) == 70
+
+
+# Pictures for people
+
+
+def test_a_sheet_lights_up_the_targets():
+    scenes = [partworld.draw_scene(0, "val", i) for i in range(4)]
+    picture = sheet.sheet(scenes, columns=2)
+    side, height = sheet.TILE, sheet.TILE + sheet.CAPTION
+    assert picture.shape == (2 * height, 2 * side, 3)
+    chart = sheet.kinds_chart()
+    assert chart.std() > 30 and chart[0, 0].tolist() == [255, 255, 255]
