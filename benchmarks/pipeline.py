@@ -25,7 +25,7 @@ import tensorflow_datasets as tfds
 from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from unires_jax.data import pipeline, records, tokenizer
+from unires_jax.data import pipeline, prepared, records, tokenizer
 from unires_jax.data.records import Expression, Mask, Record
 
 WORDS = ["red", "old", "small", "bright", "dark", "plain", "round", "big"]
@@ -150,7 +150,7 @@ def prepare(items: list[Record], folder: Path) -> Config:
     builder = Coco(data_dir=str(folder), file_format="array_record")
     builder.download_and_prepare()
     sentences = [x.sent for r in items for x in r.expressions]
-    tokenizer.train_bpe(sentences, Path(builder.data_path) / tokenizer.FILE)
+    tokenizer.train_bpe(sentences, Path(builder.data_path) / prepared.TOKENIZER_FILE)
     return Config(
         model=ModelConfig(image_size=480),
         data=DataConfig(

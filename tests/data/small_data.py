@@ -17,8 +17,10 @@ from unires_jax.config import (
     TrainConfig,
     VisionConfig,
 )
-from unires_jax.data import records, tokenizer
+from unires_jax.data import prepared, records, tokenizer
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
+
+NAMES = ("red", "old", "small", "bright", "dark", "plain", "round", "big")
 
 
 class Tiny(tfds.core.GeneratorBasedBuilder):
@@ -47,7 +49,7 @@ def write(folder: Path, **splits: Sequence[Record]) -> Path:
     builder.download_and_prepare()
     out = Path(builder.data_path)
     captions = [x.sent for s in splits.values() for r in s for x in r.expressions]
-    tokenizer.train_bpe(captions or ["dog"], out / tokenizer.FILE, 600)
+    tokenizer.train_bpe(captions or ["dog"], out / prepared.TOKENIZER_FILE, 600)
     return out
 
 
@@ -78,7 +80,7 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
                 parent=i - 1 if level == PART else -1,
             )
         )
-        for j, sent in enumerate((f"dog {i} on the left", "red animal")):
+        for j, sent in enumerate((f"{NAMES[i]} dog on the left", "red animal")):
             text = f"head of {sent}" if level == PART else sent
             expressions.append(
                 Expression(

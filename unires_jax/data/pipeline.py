@@ -113,7 +113,10 @@ def train_batches(
         )
     source = Concatenated(open_splits(config))
     if not len(source):
-        raise DataError(f"{config.data.train} hold no records; build them again")
+        raise DataError(
+            f"data.train={config.data.train} names no records; expected at least one "
+            "<data set>:<split>, e.g. partworld:train"
+        )
     sampler = Sampler(config, tokenizer, training_length(config, tokenizer))
     first = start_batch * config.train.batch + process_index
     # Sliced last: earlier, the draws would depend on the number of processes.

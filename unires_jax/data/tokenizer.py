@@ -14,10 +14,10 @@ import tokenizers
 from jaxtyping import Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from unires_jax.data.prepared import TOKENIZER_FILE as FILE
 from unires_jax.data.records import DataError
 
 SOS, EOS = "<|startoftext|>", "<|endoftext|>"
-FILE = "tokenizer.json"
 _SUFFIX = "</w>"
 # CLIP's word pattern: the special tokens, English contractions, words, single digits
 # and runs of other signs.
@@ -130,6 +130,11 @@ class Tokenizer:
             )
         self.truncated += cut
 
+    def decode(self, tokens: Sequence[int] | Int32[np.ndarray, "l"]) -> str:
+        """The text of token ids, for people to read."""
+        text = self._inner.decode([int(t) for t in tokens])
+        return str(text).replace(_SUFFIX, " ").strip()
+
     def to_json(self) -> str:
         """The tokenizer as the text of its tokenizer.json."""
         return str(self._inner.to_str())
@@ -192,7 +197,7 @@ def train_bpe(
     room = vocab_size - len(base) - 2
     if room < 0:
         raise DataError(f"vocab_size={vocab_size} must be at least {len(base) + 2}")
-    merges = _learn_merges(captions, vocab_size)[:room]
+    merges = _learn_merges(captions, base, vocab_size)[:room]
     # Two pairs can merge into one token: an id belongs to a token, not to a merge.
     tokens = list(dict.fromkeys([*base, *(a + b for a, b in merges), SOS, EOS]))
     vocab = {token: i for i, token in enumerate(tokens)}
@@ -229,8 +234,9 @@ def _clip_pipeline(model: models.BPE) -> tokenizers.Tokenizer:
     return built
 
 
-def _learn_merges(captions: Iterable[str], vocab_size: int) -> list[tuple[str, str]]:
-    # Sorted distinct words: the same captions in any order give the same merges.
+def _learn_merges(
+    captions: Iterable[str], base: list[str], vocab_size: int
+) -> list[tuple[str, str]]:
     counts = collections.Counter(c.strip().lower() for c in captions)
     if not any(counts):
         raise DataError("train_bpe: no captions; expected at least one sentence")
@@ -245,7 +251,9 @@ def _learn_merges(captions: Iterable[str], vocab_size: int) -> list[tuple[str, s
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        # Given ids beforehand: else they follow the order of a hash map, and so does
+        # the choice among pairs that are equally frequent.
+        special_tokens=base,
         end_of_word_suffix=_SUFFIX,
         continuing_subword_prefix="",
     )

@@ -1,0 +1,241 @@
+"""Batches over processes, workers and restarts; bad records; evaluation pictures."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_data
+from absl import flags
+
+from unires_jax.config import Config, ConfigError
+from unires_jax.data import pipeline, prepared
+from unires_jax.data.pipeline import Batch, run_tokenizer, train_batches
+from unires_jax.data.records import DataError
+from unires_jax.data.transforms import mirrored
+
+RECORDS = 11  # no multiple of the batch: epochs end within batches
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_flags() -> None:
+    flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    good = [small_data.scene(i) for i in range(RECORDS)]
+    half = good[0].image[:300]
+    bad = [
+        small_data.replace(good[i], image=half) if i == 4 else good[i] for i in range(8)
+    ]
+    out = tmp_path_factory.mktemp("data")
+    return small_data.write(out, train=good, bad=bad, other=good[:2])
+
+
+@pytest.fixture
+def config(folder: Path) -> Config:
+    return small_data.tiny_config(folder)
+
+
+def take(config: Config, count: int, **options: object) -> list[Batch]:
+    stream = train_batches(config, run_tokenizer(config), **options)
+    found = list(itertools.islice(stream, count))
+    stream.close()
+    return found
+
+
+def equal(one: Batch, two: Batch) -> bool:
+    return all(
+        a.dtype == b.dtype and np.array_equal(a, b)
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+def test_shapes_and_types(config: Config) -> None:
+    batch = take(config, 1)[0]
+    shapes = {name: (a.shape, a.dtype.name) for name, a in batch._asdict().items()}
+    assert shapes == {
+        "images": ((4, 32, 32, 3), "uint8"),
+        "extent": ((4, 2), "int32"),
+        "tokens": ((4, 4, 16), "int32"),
+        "lengths": ((4, 4), "int32"),
+        "masks": ((4, 4, 8, 8), "uint8"),
+        "valid": ((4, 4), "bool"),
+        "no_target": ((4, 4), "bool"),
+        "level": ((4, 4), "int32"),
+    }
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_the_same_global_batches(
+    config: Config, processes: int
+) -> None:
+    """Process p holds rows p, p + n, ... of what one process would hold."""
+    whole = take(config, 6)
+    for p in range(processes):
+        share = take(config, 6, process_index=p, process_count=processes)
+        for one, part in zip(whole, share, strict=True):
+            assert equal(Batch(*(a[p::processes] for a in one)), part)
+
+
+def test_resumes_exactly_at_a_batch(config: Config) -> None:
+    whole = take(config, 9)
+    for start in (1, 4, 8):
+        rest = take(config, 9 - start, start_batch=start)
+        assert all(equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
+    resumed = take(config, 1, start_batch=5, process_index=1, process_count=2)[0]
+    assert equal(Batch(*(a[1::2] for a in whole[5])), resumed)
+
+
+def test_workers_change_nothing(config: Config) -> None:
+    whole = take(config, 7)[2:]
+    for workers in (1, 2):
+        data = dataclasses.replace(config.data, workers=workers)
+        other = take(dataclasses.replace(config, data=data), 5, start_batch=2)
+        assert all(equal(a, b) for a, b in zip(whole, other, strict=True))
+
+
+def test_every_epoch_holds_every_record_in_another_order(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.train.batch, config.data.flip, config.data.crop = 1, 0.0, 0.0
+    batches = take(config, 3 * RECORDS)
+    seen = [b.images.tobytes() for b in batches]
+    epochs = [seen[i * RECORDS : (i + 1) * RECORDS] for i in range(3)]
+    assert all(len(set(e)) == RECORDS for e in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_epochs_and_seeds_draw_differently(config: Config) -> None:
+    config.train.batch = RECORDS
+    first, second = take(config, 2)
+    config.seed = 4
+    other = take(config, 1)[0]
+
+    def of_image(batch: Batch, image: bytes) -> bytes:
+        row = [i.tobytes() for i in batch.images].index(image)
+        return batch.tokens[row].tobytes()
+
+    config.data.flip = config.data.crop = 0.0
+    plain = [take(config, 1, start_batch=i)[0] for i in range(2)]
+    image = plain[0].images[0].tobytes()
+    assert of_image(plain[0], image) != of_image(plain[1], image)
+    assert not equal(first, second) and not equal(first, other)
+
+
+def test_several_sources_are_mixed(folder: Path, config: Config) -> None:
+    config.data.train = (f"{folder}:train", f"{folder}:other")
+    config.train.batch, config.data.flip, config.data.crop = RECORDS + 2, 0.0, 0.0
+    images = [i.tobytes() for i in take(config, 1)[0].images]
+    assert sorted(images.count(i) for i in set(images)) == [1] * 9 + [2] * 2
+
+
+def test_length_is_the_bucket_of_the_longest_sentence(
+    folder: Path, config: Config
+) -> None:
+    tokenizer = run_tokenizer(config)
+    split = prepared.open_split(f"{folder}:train")
+    texts = [
+        x.sent for r in map(split.__getitem__, range(RECORDS)) for x in r.expressions
+    ]
+    longest = max(len(i) for s in texts for i in tokenizer.ids([s, mirrored(s)])) + 2
+    assert longest > max(map(len, tokenizer.ids(texts))) + 2  # "right" was never learnt
+    for lengths, expected in [
+        ((16, 32), 16),
+        ((4, longest, 32), longest),
+        ((4, longest - 1, 32), 32),
+        ((4, 8), 8),
+    ]:
+        config.data.lengths = lengths
+        assert take(config, 1)[0].tokens.shape == (4, 4, expected)
+    assert max(b.lengths.max() for b in take(config, 12)) == 8
+
+
+def test_batch_must_divide(config: Config) -> None:
+    with pytest.raises(ConfigError, match=r"train\.batch=4 must be a multiple of .* 3"):
+        train_batches(config, run_tokenizer(config), process_count=3)
+
+
+def test_no_data_is_told(config: Config) -> None:
+    tokenizer = run_tokenizer(config)
+    config.data.train = ()
+    with pytest.raises(DataError, match="names no records"):
+        train_batches(config, tokenizer)
+
+
+def test_missing_tokenizer_and_small_vocabulary_are_told(
+    config: Config, folder: Path, tmp_path: Path
+) -> None:
+    config.model.text.vocab = 520
+    with pytest.raises(ConfigError, match=r"model\.text\.vocab=520 is smaller"):
+        run_tokenizer(config)
+    bare = small_data.write(tmp_path, train=[small_data.scene(0)])
+    (bare / prepared.TOKENIZER_FILE).unlink()
+    config.data.train = (f"{bare}:train",)
+    with pytest.raises(DataError, match=r"stores no tokenizer; set data\.tokenizer"):
+        run_tokenizer(config)
+    config.model.text.vocab, config.data.tokenizer = 600, str(folder)
+    assert run_tokenizer(config).vocab_size <= 600
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_records_are_written_down_and_skipped(
+    folder: Path, config: Config, tmp_path: Path, workers: int
+) -> None:
+    config.data.train, config.data.workers = (f"{folder}:bad",), workers
+    config.data.max_bad_share = 0.2
+    batches = take(config, 6, workdir=tmp_path)  # three epochs
+    rows = np.concatenate([b.valid.any(1) for b in batches])
+    assert rows.tolist().count(False) == 3
+    lines = (tmp_path / "rejected.jsonl").read_text().splitlines()
+    assert len(lines) == 1  # told once, whatever the epochs
+    found = json.loads(lines[0])
+    assert found["record"] == "tiny image 4 (4.jpg)"
+    assert "truncated" in found["reason"]
+    again = take(config, 6, workdir=tmp_path, start_batch=6)
+    assert len(again) == 6
+    assert (tmp_path / "rejected.jsonl").read_text().splitlines() == lines
+
+
+def test_too_many_bad_records_stop_the_job(
+    folder: Path, config: Config, tmp_path: Path
+) -> None:
+    config.data.train = (f"{folder}:bad",)
+    config.data.max_bad_share = 0.12  # 1 of 8 is .125
+    with pytest.raises(DataError, match=r"1 of 8 records.*tiny image 4.*truncated"):
+        take(config, 6, workdir=tmp_path)
+    assert (tmp_path / "rejected.jsonl").exists()
+
+
+def test_processes_keep_lists_of_their_own(
+    folder: Path, config: Config, tmp_path: Path
+) -> None:
+    config.data.train, config.data.max_bad_share = (f"{folder}:bad",), 0.2
+    for p in range(2):
+        take(config, 8, workdir=tmp_path, process_index=p, process_count=2)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names <= {"rejected.jsonl", "rejected-1.jsonl"} and names
+
+
+def test_eval_images_come_in_order(folder: Path) -> None:
+    split = prepared.open_split(f"{folder}:train")
+    found = list(pipeline.eval_images(split, 32))
+    assert [r.image_id for r, _, _ in found] == [split[i].image_id for i in range(11)]
+    part = list(pipeline.eval_images(split, 32, start=9, count=5))
+    assert [r.image_id for r, _, _ in part] == [r.image_id for r, _, _ in found[9:]]
+    record, canvas, placement = found[0]
+    assert canvas.shape == (32, 32, 3) and canvas.dtype == np.uint8
+    assert (placement.height, placement.width) == (21, 32)
+    assert (placement.crop_height, placement.crop_width) == (
+        record.height,
+        record.width,
+    )
+
+
+def test_eval_skips_nothing(folder: Path) -> None:
+    split = prepared.open_split(f"{folder}:bad")
+    with pytest.raises(DataError, match=r"tiny/bad image 4 \(4\.jpg\).*truncated"):
+        list(pipeline.eval_images(split, 32))
