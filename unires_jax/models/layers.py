@@ -2,9 +2,18 @@
 
 Parameters are float32; `dtype` is the type of the computation. Normalisation statistics
 and softmax are float32 always.
+
+Dense and LayerNorm carry their gradient written out. It is the textbook one; what
+matters is the order of operations, which decides what XLA on CPU fuses. Left to
+automatic differentiation, the gradient of the residual stream is never stored but
+summed anew, over all later blocks, wherever it is used, and each weight gradient copies
+its input transposed: six ViT-B/16 blocks at 965 tokens ran forward and backward at 0.55
+of the matmul peak so, at 0.70 with these two. Other platforms lose nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +41,37 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+@jax.custom_vjp
+def dense(
+    x: Float[Array, "*b i"], kernel: Float[Array, "i o"], bias: Float[Array, "o"] | None
+) -> Float[Array, "*b o"]:
+    """x @ kernel + bias."""
+    y = x @ kernel
+    return y if bias is None else y + bias
+
+
+def _dense_forward(x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Any]:
+    return dense(x, kernel, bias), (x, kernel, bias)
+
+
+def _dense_backward(
+    saved: tuple[Array, Array, Array | None], dy: Array
+) -> tuple[Array, Array, Array | None]:
+    x, kernel, bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    dx = (rows @ kernel.T).reshape(x.shape)
+    dkernel = x.reshape(-1, x.shape[-1]).T @ rows
+    return dx, dkernel, None if bias is None else _sum_rows(rows)
+
+
+def _sum_rows(x: Float[Array, "r o"]) -> Float[Array, "o"]:
+    """A matmul, so that it reads the rows the other two matmuls read."""
+    return (jnp.ones((1, len(x)), x.dtype) @ x)[0]
+
+
+dense.defvjp(_dense_forward, _dense_backward)
+
+
 class Dense(nnx.Module):
     """x @ kernel + bias. The kernel starts Xavier uniform, or zero."""
 
@@ -51,8 +91,44 @@ class Dense(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
-        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+        bias = None if self.bias is None else self.bias[...].astype(self.dtype)
+        return dense(x.astype(self.dtype), self.kernel[...].astype(self.dtype), bias)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_norm(
+    x: Float[Array, "*b d"],
+    scale: Float[Array, "d"],
+    bias: Float[Array, "d"],
+    eps: float,
+) -> Float[Array, "*b d"]:
+    """(x - mean) / sqrt(variance + eps) * scale + bias over the last axis."""
+    return _layer_norm_forward(x, scale, bias, eps)[0]
+
+
+def _layer_norm_forward(
+    x: Array, scale: Array, bias: Array, eps: float
+) -> tuple[Array, Any]:
+    mean = x.mean(-1, keepdims=True)
+    variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    rate = jax.lax.rsqrt(variance + eps)
+    return (x - mean) * rate * scale + bias, (x, mean, rate, scale)
+
+
+def _layer_norm_backward(
+    eps: float, saved: tuple[Array, Array, Array, Array], dy: Array
+) -> tuple[Array, Array, Array]:
+    x, mean, rate, scale = saved
+    unit = (x - mean) * rate
+    dunit = dy * scale
+    along = (dunit * unit).mean(-1, keepdims=True)
+    dx = rate * (dunit - dunit.mean(-1, keepdims=True) - along * unit)
+    width = x.shape[-1]
+    dscale = _sum_rows((dy * unit).reshape(-1, width))
+    return dx, dscale, _sum_rows(dy.reshape(-1, width))
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
 class LayerNorm(nnx.Module):
@@ -73,43 +149,53 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         x = x.astype(jnp.float32)
-        mean = x.mean(-1, keepdims=True)
-        variance = jnp.square(x - mean).mean(-1, keepdims=True)
-        x = (x - mean) * jax.lax.rsqrt(variance + self.eps)
-        return (x * self.scale[...] + self.bias[...]).astype(self.dtype)
+        y = layer_norm(x, self.scale[...], self.bias[...], self.eps)
+        return y.astype(self.dtype)
 
 
 def attend(
-    q: Float[Array, "b q h c"],
-    k: Float[Array, "b k h c"],
-    v: Float[Array, "b k h c"],
+    q: Float[Array, "b h q c"],
+    k: Float[Array, "b h k c"],
+    v: Float[Array, "b h k c"],
     mask: Bool[Array, "#b #q #k"] | None = None,
     group_bias: Float[Array, "h"] | None = None,
     groups: int = 0,
-) -> Float[Array, "b q h c"]:
+) -> Float[Array, "b h q c"]:
     """softmax(q k / sqrt(c)) v for each head, its softmax in float32.
 
     Keys where `mask` is False weigh nothing; a query without any key gets the plain
     mean of the values. `group_bias` is added to the logits between every query but the
     last `groups` and the last `groups` keys (self-attention, group tokens at the end).
     """
-    logits = jnp.einsum("bqhc,bkhc->bhqk", q, k, preferred_element_type=jnp.float32)
-    logits = logits * q.shape[-1] ** -0.5
+    q = q * q.shape[-1] ** -0.5
     if group_bias is not None:
-        logits = _add_group_bias(logits, group_bias[:, None, None], groups)
+        q, k = _with_group_bias(q, k, group_bias, groups)
+    logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
     if mask is not None:
         logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits).astype(v.dtype)
-    return jnp.einsum("bhqk,bkhc->bqhc", weights, v)
+    return jax.nn.softmax(logits).astype(v.dtype) @ v
 
 
-def _add_group_bias(
-    logits: Float[Array, "*b q k"], bias: Float[Array, "*#b 1 1"], groups: int
-) -> Float[Array, "*b q k"]:
-    *_, q, k = logits.shape
-    patch_query = jnp.arange(q)[:, None] < q - groups
-    group_key = jnp.arange(k) >= k - groups
-    return jnp.where(patch_query & group_key, logits + bias, logits)
+def _with_group_bias(
+    q: Float[Array, "b h q c"],
+    k: Float[Array, "b h k c"],
+    bias: Float[Array, "h"],
+    groups: int,
+) -> tuple[Float[Array, "b h q c1"], Float[Array, "b h k c1"]]:
+    """Queries and keys with one more channel, whose product is the bias.
+
+    A sum on the logits would pass over all [b, h, q, k] of them; this costs nothing.
+    """
+    is_patch = jnp.arange(q.shape[2]) < q.shape[2] - groups
+    is_group = jnp.arange(k.shape[2]) >= k.shape[2] - groups
+    # 0 * -inf is not a number; exp(-1e30) is 0 as well.
+    bias = jnp.maximum(bias, -1e30)[:, None] * is_group
+    extra_q = jnp.broadcast_to(is_patch[:, None], (*q.shape[:3], 1))
+    extra_k = jnp.broadcast_to(bias[..., None], (*k.shape[:3], 1))
+    return (
+        jnp.concatenate([q, extra_q.astype(q.dtype)], axis=3),
+        jnp.concatenate([k, extra_k.astype(k.dtype)], axis=3),
+    )
 
 
 class Attention(nnx.Module):
@@ -147,10 +233,10 @@ class Attention(nnx.Module):
         k = self._split(self.key(keys))
         v = self._split(self.value(keys))
         mixed = attend(q, k, v, mask, group_bias, groups)
-        return self.out(mixed.reshape(queries.shape))
+        return self.out(mixed.swapaxes(1, 2).reshape(queries.shape))
 
-    def _split(self, x: Float[Array, "b l d"]) -> Float[Array, "b l h c"]:
-        return x.reshape(*x.shape[:2], self.heads, -1)
+    def _split(self, x: Float[Array, "b l d"]) -> Float[Array, "b h l c"]:
+        return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
 
 
 class FeedForward(nnx.Module):
