@@ -36,9 +36,9 @@ KINDS: dict[str, Kind] = {
     k.name: k
     for k in (
         Kind("man", ("man", "guy"), "person",
-             ("head", "hat", "shirt", "arm", "leg"), people.man, (76, 100), _MAN),
+             ("head", "hat", "shirt", "arm", "leg"), people.man, (70, 100), _MAN),
         Kind("woman", ("woman", "lady"), "person",
-             ("head", "hair", "dress", "arm", "leg"), people.woman, (76, 100), _WOMAN),
+             ("head", "hair", "dress", "arm", "leg"), people.woman, (70, 100), _WOMAN),
         Kind("dog", ("dog",), "animal",
              ("head", "ear", "body", "leg", "tail"), animals.dog, (58, 92)),
         Kind("cat", ("cat",), "animal",

@@ -15,7 +15,8 @@ Truth = bool | None
 # Margins, in pixels of the stored picture unless said otherwise.
 APART = 14.0  # between two objects of which one is further left (right, up, down)
 BESIDE = 20.0  # along the axis of a relation
-SIZE_RATIO = 1.3  # between the sizes of the biggest and the next
+SLANT = 0.8  # largest distance across that axis, as a share of the distance along it
+SIZE_RATIO = 1.25  # between the sizes of the biggest and the next
 SEEN_RATIO = 1.1  # the same for what is visible of them
 NEAR, FAR = 0.44, 0.56  # share of the picture: within a side's half, beyond it
 CENTRAL, OFF_CENTRE, LEVEL = 0.1, 0.2, 0.25  # shares of the picture from its middle
@@ -126,7 +127,7 @@ def _beside(side: str) -> Callable[[View, int, int], Truth]:
         across = abs(ay - by) if side in ("left", "right") else abs(ax - bx)
         if along <= 0.4 * BESIDE:
             return False
-        return True if along >= BESIDE and across <= along else None
+        return True if along >= BESIDE and across <= SLANT * along else None
 
     return holds
 

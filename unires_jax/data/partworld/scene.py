@@ -90,7 +90,7 @@ def _lead(r: Random, rules: Rules) -> tuple[str, str]:
 def _dress(r: Random, kind: str, colour: str, shrink: float) -> Plan:
     low, high = KINDS[kind].side
     # Two clusters, so that "big" and "small" often hold by a clear margin.
-    share = r.uniform(0, 0.3) if r.random() < 0.5 else r.uniform(0.7, 1.0)
+    share = r.uniform(0, 0.25) if r.random() < 0.5 else r.uniform(0.75, 1.0)
     side = (low + share * (high - low)) * shrink
     drawing, mirrored = r.randrange(VARIANTS), r.random() < 0.5
     tilt = 5.0 if KINDS[kind].group in ("animal", "vehicle") else 1.5  # degrees

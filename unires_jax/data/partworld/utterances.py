@@ -21,7 +21,7 @@ from unires_jax.data.partworld.kinds import (
     Rules,
     members,
 )
-from unires_jax.data.partworld.predicates import PLACES, RELATIONS, SIDES
+from unires_jax.data.partworld.predicates import PLACES, RELATIONS, SIDES, toward
 from unires_jax.data.partworld.render import View
 from unires_jax.data.partworld.wording import Numbers, say
 
@@ -37,9 +37,9 @@ _MODIFIERS: dict[tuple[str, ...], int] = {
     ("colour",): 30,
     ("place",): 22,
     ("colour", "place"): 9,
-    ("size",): 9,
-    ("size", "colour"): 4,
-    ("ordinal",): 8,
+    ("size",): 12,
+    ("size", "colour"): 5,
+    ("ordinal",): 12,
     ("relation",): 9,
     ("colour", "relation"): 3,
 }
@@ -123,6 +123,8 @@ def _one_or_more(
     (modifiers,) = r.choices(list(_MODIFIERS), list(_MODIFIERS.values()))
     for modifier in modifiers:
         phrase = _modify(phrase, modifier, view, target, r)
+        if phrase is None:
+            return None
     return (phrase,)
 
 
@@ -156,21 +158,40 @@ def _novel_noun(view: View, target: int, part: bool, r: Random) -> Phrase | None
 
 def _modify(
     phrase: Phrase, modifier: str, view: View, target: int, r: Random
-) -> Phrase:
+) -> Phrase | None:
+    """The phrase with one more modifier, guessed to fit the target."""
+    seen = view.objects[target]
+    others = [view.objects[i] for i in rivals(phrase, view) if i != target]
     match modifier:
         case "colour":
-            return dataclasses.replace(phrase, colour=view.objects[target].colour)
+            return dataclasses.replace(phrase, colour=seen.colour)
         case "size":
-            return dataclasses.replace(phrase, size=r.choice(("big", "small")))
+            area = seen.whole.area
+            size = "big" if all(area > o.whole.area for o in others) else "small"
+            return dataclasses.replace(phrase, size=size)
         case "place":
             weights = [3 if p in ("left", "right") else 1 for p in PLACES]
             return dataclasses.replace(phrase, place=r.choices(PLACES, weights)[0])
         case "ordinal":
             side = r.choice(("left", "right"))
-            return dataclasses.replace(phrase, ordinal=r.randint(1, 3), side=side)
-    other = r.choice([o for i, o in enumerate(view.objects) if i != target])
-    anchor = Phrase(other.kind, other.colour if r.random() < 0.3 else "")
-    relation = r.choice(list(RELATIONS))
+            own = toward(side, seen.whole)
+            nth = 1 + sum(toward(side, o.whole) > own for o in others)
+            return dataclasses.replace(phrase, ordinal=nth, side=side)
+    return _relate(phrase, view, target, r)
+
+
+def _relate(phrase: Phrase, view: View, target: int, r: Random) -> Phrase | None:
+    true = [
+        (name, other)
+        for name, holds in RELATIONS.items()
+        for other in range(len(view.objects))
+        if other != target and holds(view, target, other)
+    ]
+    if not true:
+        return None
+    relation, other = r.choice(true)
+    seen = view.objects[other]
+    anchor = Phrase(seen.kind, seen.colour if r.random() < 0.3 else "")
     return dataclasses.replace(phrase, relation=relation, anchor=anchor)
 
 

@@ -10,7 +10,7 @@ from random import Random
 from unires_jax.data.partworld.description import Description, Phrase
 from unires_jax.data.partworld.kinds import KINDS, plural
 
-_ORDINALS = ("first", "second", "third", "fourth")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
 _SIZES = {  # any, of exactly two, of more
     "big": (("big", "large"), "bigger", "biggest"),
