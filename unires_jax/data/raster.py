@@ -54,11 +54,10 @@ def _intervals(counts, pixels):
 @compiled
 @no_type_check
 def _union(spans):
-    """The spans of several masks, sorted and merged where they touch."""
+    """Spans sorted by their start, merged where they touch."""
     merged = np.empty_like(spans)
     found = 0
-    for i in np.argsort(spans[:, 0]):
-        start, end = spans[i]
+    for start, end in spans:
         if found and start <= merged[found - 1, 1]:
             merged[found - 1, 1] = max(end, merged[found - 1, 1])
         else:
@@ -147,8 +146,10 @@ class Region:
         """The union of any number of regions of one picture."""
         if len(regions) == 1:
             return regions[0]
-        spans = [np.empty((0, 2), np.int64), *(r._spans for r in regions)]
-        merged = _union(np.concatenate(spans))
+        spans = np.concatenate(
+            [np.empty((0, 2), np.int64), *(r._spans for r in regions)]
+        )
+        merged = _union(spans[np.argsort(spans[:, 0])])
         return cls(merged, int((merged[:, 1] - merged[:, 0]).sum()), height, width)
 
     def area_within(self, box: tuple[int, int, int, int]) -> int:
