@@ -1,0 +1,52 @@
+"""train.py as a process that is sent a signal at a chosen moment of its own.
+
+    python killed_train.py TERM feed:5 --config=... --workdir=...
+
+Moments: `feed:n`, before the n-th step of this process; `save:n`, when the n-th
+checkpoint of this process is written but has not got its name yet; `begin:n`, when its
+folder is made.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM}
+
+
+def main() -> None:
+    name, moment = sys.argv[1:3]
+    kind, _, left = moment.partition(":")
+    count = [int(left)]
+
+    def tick() -> None:
+        count[0] -= 1
+        if count[0] == 0:
+            os.kill(os.getpid(), SIGNALS[name])
+
+    def is_step(path: object) -> bool:
+        folder = Path(os.fsdecode(path))  # type: ignore[arg-type]
+        return folder.parent.name == "checkpoints"
+
+    def listen(event: str, args: tuple) -> None:
+        if (event == "os.rename" and kind == "save" and is_step(args[1])) or (
+            event == "os.mkdir" and kind == "begin" and is_step(args[0])
+        ):
+            tick()
+
+    if kind == "feed":
+        from unires_jax.training import trainer
+
+        feed = trainer.feed
+        trainer.feed = lambda *args: (tick(), feed(*args))[1]
+    else:
+        sys.addaudithook(listen)
+    sys.argv[:3] = [str(ROOT / "train.py")]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

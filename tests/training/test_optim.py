@@ -1,0 +1,93 @@
+"""Groups, rates and decay of every parameter of a real model."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from unires_jax.config import Config, ConfigError, ModelConfig, TextConfig, VisionConfig
+from unires_jax.models.unires import Apply
+from unires_jax.training import optim
+
+CONFIG = Config(
+    clip="somewhere",
+    model=ModelConfig(
+        image_size=16,
+        vision=VisionConfig(patch=8, width=8, depth=3, heads=2, mlp=8),
+        text=TextConfig(vocab=10, context=8, width=8, depth=1, heads=2, mlp=8),
+        width=8,
+        heads=2,
+        low_groups=2,
+        high_groups=2,
+    ),
+)
+PARAMS = Apply(CONFIG.model).abstract
+
+
+def named(tree: dict) -> dict[str, float]:
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {optim.path_name(path): value for path, value in flat}
+
+
+def test_every_parameter_is_in_exactly_one_group() -> None:
+    import re
+
+    for name in named(PARAMS):
+        assert sum(bool(re.fullmatch(p, name)) for p, _ in optim.GROUPS) == 1, name
+
+
+def test_an_uncovered_parameter_is_named() -> None:
+    with pytest.raises(ConfigError, match="extra/kernel"):
+        optim.rates({"extra": {"kernel": 1}}, CONFIG)
+
+
+def test_rates_of_a_pretrained_start() -> None:
+    rates, o = named(optim.rates(PARAMS, CONFIG)), CONFIG.optim
+    assert rates["head/mix/kernel"] == rates["low/tokens"] == o.rate
+    assert rates["text/embedding"] == o.text_rate
+    assert rates["vision/ln_post/scale"] == o.vision_rate
+    blocks = [rates[f"vision/blocks/{i}/mlp/up/kernel"] for i in range(3)]
+    expected = [o.vision_rate * 0.8**n for n in (3, 2, 1)]
+    np.testing.assert_allclose(blocks, expected)
+    assert rates["vision/positions"] == pytest.approx(o.vision_rate * 0.8**4)
+
+
+def test_one_rate_from_scratch() -> None:
+    scratch = dataclasses.replace(CONFIG, clip="")
+    rates = set(named(optim.rates(PARAMS, scratch)).values())
+    assert rates == {CONFIG.optim.scratch_rate}
+
+
+def test_decay_spares_norms_biases_tokens_positions() -> None:
+    decays = named(optim.decays(PARAMS))
+    decayed = {n for n, yes in decays.items() if yes}
+    assert decayed and all(n.endswith("/kernel") for n in decayed)
+    assert {n for n in decays if n.endswith("/kernel")} == decayed
+
+
+def test_schedule_counts_updates() -> None:
+    config = dataclasses.replace(CONFIG)
+    config.optim = dataclasses.replace(CONFIG.optim, warmup=10)
+    config.train = dataclasses.replace(CONFIG.train, steps=110)
+    rate = optim.schedule(config)
+    assert rate(0) == 0 and rate(10) == 1
+    assert rate(5) == pytest.approx(0.5) and rate(60) == pytest.approx(0.5)
+    assert rate(110) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_update_is_adamw_at_each_rate() -> None:
+    config = dataclasses.replace(CONFIG)
+    config.optim = dataclasses.replace(CONFIG.optim, warmup=0, clip=1e9)
+    params = {
+        "head": {"mix": {"kernel": np.full(3, 2.0, np.float32)}},
+        "text": {"embedding": np.full(3, 2.0, np.float32)},
+    }
+    optimizer = optim.make_optimizer(config, params)
+    grads = jax.tree.map(lambda x: np.full_like(x, 0.3), params)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    # The first Adam step is the gradient's sign.
+    o = config.optim
+    expected = -o.rate * (1 + o.weight_decay * 2)
+    np.testing.assert_allclose(updates["head"]["mix"]["kernel"], expected, rtol=1e-4)
+    np.testing.assert_allclose(updates["text"]["embedding"], -o.text_rate, rtol=1e-4)

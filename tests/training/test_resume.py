@@ -1,0 +1,127 @@
+"""Real processes of train.py, killed and asked to stop, against one left alone."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_run import assert_same, config_file, lines, tiny_config, untimed, write_data
+
+from unires_jax.training.checkpoint import load_params
+
+ROOT = Path(__file__).parents[2]
+KILLER = Path(__file__).with_name("killed_train.py")
+
+
+class Runs:
+    """Starts processes of one config; they share compiled programs."""
+
+    def __init__(self, folder: Path) -> None:
+        data = write_data(folder / "data")
+        self.config = tiny_config(data, log_every=1)
+        self.file = config_file(folder, self.config)
+        self.env = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+
+    def __call__(
+        self, workdir: Path, moment: str = "", *flags: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end, or to the moment of a signal (`KILL feed:3`)."""
+        program = [str(KILLER), *moment.split()] if moment else [str(ROOT / "train.py")]
+        command = [sys.executable, *program, f"--config={self.file}", *flags]
+        return subprocess.run(
+            [*command, f"--workdir={workdir}"],
+            env=self.env,
+            cwd=workdir.parent,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+
+def last_weights(workdir: Path) -> tuple[Any, dict[str, Any]]:
+    ema, meta = load_params(workdir, "ema", "last")
+    return [ema, load_params(workdir, "params", "last")[0]], meta
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    done = runs(workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def assert_as_unbroken(workdir: Path, unbroken: Path) -> None:
+    weights, meta = last_weights(workdir)
+    expected, expected_meta = last_weights(unbroken)
+    assert_same(weights, expected)
+    assert meta == expected_meta
+    assert untimed(lines(workdir)) == untimed(lines(unbroken))
+
+
+def test_a_run_that_is_killed_killed_saving_and_stopped_ends_as_one_left_alone(
+    runs: Runs, unbroken: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "run"
+    # Steps 1 and 2, nothing saved: everything is done again.
+    assert runs(workdir, "KILL feed:3").returncode == -signal.SIGKILL
+    assert [x["step"] for x in lines(workdir)] == [1]  # step 2 was not looked at yet
+    # Step 3 is saved, the save of step 4 (its evaluation) never gets its name.
+    assert runs(workdir, "KILL save:2").returncode == -signal.SIGKILL
+    names = sorted(p.name for p in (workdir / "checkpoints").iterdir())
+    assert names == ["3", "4.orbax-checkpoint-tmp"]
+    # From step 3, asked to stop before its second step.
+    stopped = runs(workdir, "TERM feed:2")
+    assert stopped.returncode == 0, stopped.stderr
+    assert f"{workdir}: from step 3 to 8" in stopped.stdout
+    assert "stopped at step 5 of 8; saved. The same command goes on." in stopped.stdout
+    # Progress with time left, rate and loss.
+    progress = r"5/8 \[\d\d:\d\d<\d\d:\d\d, .*(step/s|s/step), loss=\d"
+    assert re.search(progress, stopped.stderr)
+    assert last_weights(workdir)[1]["batch"] == 5
+    # To the end.
+    ended = runs(workdir)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{workdir}: from step 5 to 8" in ended.stdout
+    assert_as_unbroken(workdir, unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    [f"{name} feed:{step}" for name in ("KILL", "TERM") for step in range(1, 9)]
+    + [f"KILL {kind}:{save}" for kind in ("begin", "save") for save in range(1, 5)],
+)
+def test_any_moment(runs: Runs, unbroken: Path, tmp_path: Path, moment: str) -> None:
+    workdir = tmp_path / "run"
+    expected = 0 if "TERM" in moment else -signal.SIGKILL
+    assert runs(workdir, moment).returncode == expected
+    ended = runs(workdir)
+    assert ended.returncode == 0, ended.stderr
+    assert_as_unbroken(workdir, unbroken)
+
+
+@pytest.mark.slow
+def test_with_reader_processes(runs: Runs, unbroken: Path, tmp_path: Path) -> None:
+    """Readers in processes of their own see the same batches and end with the run."""
+    workdir, flag = tmp_path / "run", "--config.data.workers=2"
+    assert runs(workdir, "KILL feed:5", flag).returncode == -signal.SIGKILL
+    assert runs(workdir, "TERM feed:2", flag).returncode == 0
+    assert runs(workdir, "", flag).returncode == 0
+    assert_same(last_weights(workdir)[0], last_weights(unbroken)[0])
