@@ -72,7 +72,6 @@ KINDS: dict[str, Kind] = {
     )
 }  # fmt: skip
 
-GROUPS = ("person", "animal", "vehicle")
 PARTS: tuple[str, ...] = tuple(sorted({p for k in KINDS.values() for p in k.parts}))
 
 COLOURS: dict[str, tuple[int, int, int]] = {  # RGB of an object's main surface

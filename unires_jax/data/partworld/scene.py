@@ -16,6 +16,7 @@ from unires_jax.data.partworld.kinds import (
 )
 from unires_jax.data.partworld.sketch import Shape, rotation
 
+# Height and width; pictures that are wider than high are the most frequent.
 SIZES = ((120, 160), (120, 160), (128, 160), (144, 160), (160, 160), (160, 120))
 MAX_OVERLAP = 0.3  # of the smaller of two boxes, when objects are placed
 SAME_COLOUR = 0.25  # a second object of the leading kind takes its colour too
@@ -98,7 +99,7 @@ def _dress(r: Random, kind: str, colour: str, shrink: float) -> Plan:
 
 
 def _place(r: Random, wanted: list[Plan], height: int, width: int) -> list[Plan]:
-    """The objects that found a place with little overlap, in random order."""
+    """Those of the wanted objects that found a place with little overlap."""
     placed: list[Plan] = []
     boxes: list[tuple[float, float, float, float]] = []
     for item in wanted:
