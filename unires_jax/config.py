@@ -147,7 +147,7 @@ class EvalConfig:
 
 @dataclasses.dataclass
 class MeshConfig:
-    """Devices: ("data", "fsdp")."""
+    """How devices share the work; the batch is always split over all of them."""
 
     fsdp: int = 1  # devices that share one copy of the parameters; -1 = all
 

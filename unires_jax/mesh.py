@@ -6,12 +6,13 @@ Source: ours (the layout common to large JAX code bases).
 """
 
 import contextlib
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from unires_jax.config import ConfigError, MeshConfig
 
@@ -68,7 +69,9 @@ def constrain_batch(x: Array) -> Array:
     return jax.lax.with_sharding_constraint(x, BATCH)
 
 
-def shard_largest_axis(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+def shard_largest_axis(
+    shape: tuple[int, ...], mesh: Mesh | AbstractMesh
+) -> PartitionSpec:
     """FSDP: split the largest axis that divides; small arrays stay whole."""
     size = mesh.shape[FSDP]
     axes = [i for i, n in enumerate(shape) if n % size == 0]
@@ -76,6 +79,37 @@ def shard_largest_axis(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
         return REPLICATED
     largest = max(axes, key=lambda i: shape[i])
     return PartitionSpec(*(FSDP if i == largest else None for i in range(len(shape))))
+
+
+def gather(params: Tree) -> Tree:
+    """Whole parameters of sharded ones, for use inside a jitted step.
+
+    Said outright, gradients go back to the shards and activations keep the batch's
+    split; left to itself, the partitioner follows the parameters and reshards
+    activations. Identity without a mesh.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size <= 1:
+        return params
+    return jax.tree.map(
+        lambda x: _gathered(x, shard_largest_axis(x.shape, mesh)), params
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gathered(x: Array, spec: PartitionSpec) -> Array:
+    return jax.lax.with_sharding_constraint(x, REPLICATED)
+
+
+def _gathered_forward(x: Array, spec: PartitionSpec) -> tuple[Array, None]:
+    return _gathered(x, spec), None
+
+
+def _gathered_backward(spec: PartitionSpec, _: None, grad: Array) -> tuple[Array]:
+    return (jax.lax.with_sharding_constraint(grad, spec),)
+
+
+_gathered.defvjp(_gathered_forward, _gathered_backward)
 
 
 def shard_like_parameters(tree: Tree, mesh: Mesh) -> Tree:

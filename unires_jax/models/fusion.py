@@ -208,7 +208,10 @@ class NoTargetHead(nnx.Module):
     def __call__(
         self, x: Float[Array, "e n d"], eos: Float[Array, "e d"]
     ) -> Float[Array, "e"]:
-        best = self.norm(x).max(axis=1)
+        # A smooth maximum: the hard one's gradient is 0/0 where a recomputed value
+        # differs from the maximum in its last bit.
+        best = jax.nn.logsumexp(self.norm(x).astype(jnp.float32), axis=1)
+        best = best.astype(eos.dtype)
         hidden = gelu(self.hidden(jnp.concatenate([best, eos], axis=-1)))
         return self.out(hidden)[:, 0].astype(jnp.float32)
 

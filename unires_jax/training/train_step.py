@@ -108,9 +108,9 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = average(state.ema, params, state.step, config.optim.ema)
         metrics["rate"] = rate(state.step)
-        metrics["grad_norm"] = optax.global_norm(grads)
+        metrics["grad_norm"] = optax.tree.norm(grads)
         for part, tree in grads.items():
-            metrics[f"grad_norm/{part}"] = optax.global_norm(tree)
+            metrics[f"grad_norm/{part}"] = optax.tree.norm(tree)
         return TrainState(state.step + 1, params, ema, opt_state), metrics
 
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
@@ -184,7 +184,7 @@ def batch_loss(
     # [b, k, ...] -> [e, ...]
     flat = jax.tree.map(lambda x: x.reshape(b * k, *x.shape[2:]), rows[2:])
     tokens, lengths, masks, valid, no_target, _ = flat
-    model = apply.bind(params)
+    model = apply.bind(mesh_lib.gather(params))
     features = model.encode_image(rows.images, rows.extent)
     words = model.encode_text(tokens, lengths)
     logits, no_target_logits = model.decode(features, words, lengths)

@@ -1,0 +1,64 @@
+"""Settings: what is refused, and the way to a file and back."""
+
+import dataclasses
+import json
+
+import pytest
+
+from unires_jax import config as config_lib
+from unires_jax.config import Config, ConfigError, ModelConfig, VisionConfig
+
+
+def test_defaults_are_valid() -> None:
+    config_lib.validate(Config())
+
+
+def test_all_faults_are_told_at_once() -> None:
+    config = Config()
+    config.model.image_size = 250
+    config.model.groups = "some"
+    config.train.accumulation = 3
+    config.data.flip = 1.5
+    with pytest.raises(ConfigError) as error:
+        config_lib.validate(config)
+    for field in ("image_size=250", "groups='some'", "accumulation=3", "flip=1.5"):
+        assert field in str(error.value)
+
+
+@pytest.mark.parametrize("lengths", [(), (32, 16), (16, 78)])
+def test_token_buckets_rise_to_the_context(lengths: tuple[int, ...]) -> None:
+    config = Config()
+    config.data.lengths = lengths
+    with pytest.raises(ConfigError, match=r"data\.lengths"):
+        config_lib.validate(config)
+
+
+def test_there_and_back_through_json() -> None:
+    config = Config(name="x", data=config_lib.DataConfig(lengths=(8, 77)))
+    values = json.loads(json.dumps(config_lib.to_dict(config)))
+    assert config_lib.from_dict(values) == config
+
+
+def test_a_config_of_another_version_is_refused() -> None:
+    values = config_lib.to_dict(Config())
+    values["model"]["depth_of_thought"] = 3
+    del values["model"]["heads"]
+    with pytest.raises(ConfigError, match=r"depth_of_thought.*heads"):
+        config_lib.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("patch", "size", "stride", "grid"),
+    [(16, 480, 4, 120), (16, 480, 2, 240), (32, 224, 4, 56), (14, 336, 4, 96)],
+)
+def test_mask_grid(patch: int, size: int, stride: int, grid: int) -> None:
+    vision = VisionConfig(patch=patch)
+    model = ModelConfig(image_size=size, vision=vision, mask_stride=stride)
+    assert config_lib.mask_grid(model) == grid
+
+
+def test_half_of_the_blocks_unless_told() -> None:
+    assert config_lib.split_layer(ModelConfig()) == 6
+    assert (
+        config_lib.split_layer(dataclasses.replace(ModelConfig(), split_layer=2)) == 2
+    )

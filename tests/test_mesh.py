@@ -1,0 +1,64 @@
+"""What is sharded, and how a batch reaches the devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from unires_jax import mesh as mesh_lib
+from unires_jax.config import ConfigError, MeshConfig
+
+
+def test_the_mesh_takes_all_devices() -> None:
+    assert mesh_lib.make_mesh(MeshConfig()).shape == {"data": 8, "fsdp": 1}
+    assert mesh_lib.make_mesh(MeshConfig(fsdp=4)).shape == {"data": 2, "fsdp": 4}
+    assert mesh_lib.make_mesh(MeshConfig(fsdp=-1)).shape == {"data": 1, "fsdp": 8}
+
+
+def test_fsdp_must_divide_the_devices() -> None:
+    with pytest.raises(ConfigError, match=r"fsdp=3.*8 devices"):
+        mesh_lib.make_mesh(MeshConfig(fsdp=3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"),
+    [
+        ((512, 64), P("fsdp", None)),
+        ((64, 512), P(None, "fsdp")),
+        ((511, 64), P(None, "fsdp")),  # the largest that divides
+        ((511, 63), P()),
+        ((8, 8), P()),  # too small to be worth it
+    ],
+)
+def test_the_largest_axis_that_divides_is_split(
+    shape: tuple[int, ...], spec: P
+) -> None:
+    mesh = mesh_lib.make_mesh(MeshConfig(fsdp=8))
+    assert mesh_lib.shard_largest_axis(shape, mesh) == spec
+
+
+def test_without_fsdp_everything_is_whole() -> None:
+    mesh = mesh_lib.make_mesh(MeshConfig())
+    assert mesh_lib.shard_largest_axis((512, 64), mesh) == P()
+
+
+def test_feed_splits_rows_over_all_devices() -> None:
+    mesh = mesh_lib.make_mesh(MeshConfig(fsdp=2))
+    rows = np.arange(32).reshape(16, 2)
+    fed = mesh_lib.feed({"x": rows}, mesh)["x"]
+    np.testing.assert_array_equal(fed, rows)
+    assert {s.data.shape for s in fed.addressable_shards} == {(2, 2)}
+
+
+def test_constrain_batch_needs_a_mesh_and_a_divisible_axis() -> None:
+    mesh = mesh_lib.make_mesh(MeshConfig())
+    x = jnp.zeros((16, 4))
+    assert not mesh_lib.is_sharded()
+    assert mesh_lib.constrain_batch(x) is x
+    with jax.set_mesh(mesh):
+        assert mesh_lib.is_sharded()
+        split = jax.jit(lambda: mesh_lib.constrain_batch(jnp.zeros((16, 4))))()
+        odd = jax.jit(lambda: mesh_lib.constrain_batch(jnp.zeros((3, 4))))()
+    assert {s.data.shape for s in split.addressable_shards} == {(2, 4)}
+    assert odd.shape == (3, 4)
