@@ -1,6 +1,6 @@
 """PartWorld from scratch on a laptop: data to report in under 20 minutes on 2 cores.
 
-    python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 from unires_jax.config import (

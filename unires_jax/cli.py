@@ -1,9 +1,12 @@
 """The command `unires`: thin doors to the package.
 
 unires build NAME    prepare a data set (datasets/NAME)
-unires show CONFIG   a page of training batches as the model sees them
+unires show DATA     a page of training batches as the model sees them
+
+Each has its own --help.
 """
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 
@@ -17,9 +20,26 @@ def _build(argv: Sequence[str]) -> int:
 
 
 def _show(argv: Sequence[str]) -> int:
-    from unires_jax.data import show
+    from unires_jax import app
+    from unires_jax.config import Config
+    from unires_jax.data.show import show
 
-    return show.main(argv)
+    parser = argparse.ArgumentParser(
+        prog="unires show",
+        description="A page of training batches as the model sees them: the augmented "
+        "picture, its masks and sentences; a JSON of the same beside it.",
+    )
+    parser.add_argument("data", help="<data set>:<split> or <folder>:<split>")
+    parser.add_argument("--config", help="file.py[:argument]; default: no file")
+    parser.add_argument("--data_dir", default="data", help="folder of data sets")
+    parser.add_argument("--out", default="show.html", help="the page")
+    parser.add_argument("--batches", type=int, default=1, help="how many batches")
+    args = parser.parse_args(argv)
+    config = app.load_config(args.config) if args.config else Config()
+    config.data.train, config.data.dir = (args.data,), args.data_dir
+    config.data.workers = 0
+    print(show(config, args.out, args.batches))
+    return 0
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"build": _build, "show": _show}

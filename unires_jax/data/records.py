@@ -4,7 +4,7 @@ Flat on disk (nested sequences need TensorFlow), nested tuples in memory. Source
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -134,44 +134,6 @@ def to_example(record: Record) -> dict[str, Any]:
         ],
         "targets": [{"expression": e, "mask": m} for e, m in targets],
     }
-
-
-def from_example(example: Mapping[str, Any]) -> Record:
-    """The record of a TFDS example read with the image's decoding skipped."""
-    targets: dict[int, list[int]] = {}
-    pairs = example["targets"]
-    for e, m in zip(pairs["expression"], pairs["mask"], strict=True):
-        targets.setdefault(int(e), []).append(int(m))
-    masks = tuple(
-        Mask(**{**row, "bbox": tuple(map(float, row["bbox"]))})
-        for row in _rows(example["masks"], _MASK_FIELDS)
-    )
-    expressions = tuple(
-        Expression(**row, targets=tuple(targets.get(i, ())))
-        for i, row in enumerate(_rows(example["expressions"], _EXPRESSION_FIELDS))
-    )
-    return Record(
-        image=bytes(example["image"]),
-        image_id=int(example["image/id"]),
-        coco_id=int(example["image/coco_id"]),
-        filename=_python(example["image/filename"]),
-        height=int(example["image/height"]),
-        width=int(example["image/width"]),
-        source=_python(example["image/source"]),
-        masks=masks,
-        expressions=expressions,
-    )
-
-
-def _python(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _rows(columns: Mapping[str, Any], names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for values in zip(*(columns[n] for n in names), strict=True):
-        yield {n: _python(v) for n, v in zip(names, values, strict=True)}
 
 
 def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:

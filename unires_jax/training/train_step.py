@@ -92,6 +92,17 @@ def make_train_step(
     cosine/<level> (mean pairwise cosine of the group tokens: near 1 is a collapse).
     Raises ConfigError if a round of the batch does not divide over the devices.
     """
+    jitted = jit_step(config, mesh)
+
+    def step(state: TrainState, rows: Rows) -> tuple[TrainState, Metrics]:
+        with jax.set_mesh(mesh):
+            return jitted(state, rows)
+
+    return step
+
+
+def jit_step(config: Config, mesh: Mesh) -> Any:
+    """The jitted update of `make_train_step`, to be called under `jax.set_mesh`."""
     rounds, images = config.train.accumulation, config.train.batch
     if images // rounds % mesh.size:
         raise ConfigError(
@@ -114,18 +125,12 @@ def make_train_step(
         return TrainState(state.step + 1, params, ema, opt_state), metrics
 
     shardings = jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
-    jitted = jax.jit(
+    return jax.jit(
         update,
         in_shardings=(shardings, mesh_lib.batch_sharding(mesh)),
         out_shardings=(shardings, mesh_lib.replicated(mesh)),
         donate_argnums=0,
     )
-
-    def step(state: TrainState, rows: Rows) -> tuple[TrainState, Metrics]:
-        with jax.set_mesh(mesh):
-            return jitted(state, Rows(*rows))
-
-    return step
 
 
 def average(ema: Tree, params: Tree, step: Int[Array, ""], decay: float) -> Tree:
