@@ -1,0 +1,39 @@
+# make quickstart: from a clone to a trained model's table and report.html (2 cores, no GPU)
+# make test:       the test suite;  make test-slow: the heavy checks
+# make lint:       format, lint, types
+
+PYTHON ?= python3.11
+VENV ?= .venv
+DATA ?= data
+RUN ?= runs/quickstart
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: quickstart test test-slow lint
+
+quickstart: $(VENV)/.core
+	$(BIN)/unires build partworld --data_dir $(DATA)
+	$(BIN)/python train.py --config=configs/quickstart.py --workdir=$(RUN) --config.data.dir=$(DATA)
+	$(BIN)/python evaluate.py --workdir=$(RUN)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -e '.[dev]'
+	touch $@
