@@ -29,7 +29,7 @@ def get_config(ablation: str = "full") -> Config:
     )
     for field, value in ABLATIONS[ablation].items():
         setattr(model, field, value)
-    splits = tuple(f"partworld:{s}" for s in ("val", "testA", "testB", "val_novel"))
+    splits = tuple(f"partworld:{s}" for s in ("val", "testA", "testB"))
     return Config(
         name=f"quickstart_{ablation}" if ablation != "full" else "quickstart",
         model=model,
