@@ -8,9 +8,8 @@ Writes predictions.jsonl, metrics.json and report.html, and prints a table.
 """
 
 import json
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -115,21 +114,5 @@ def _check() -> Answerer:
     return Answerer(config, predict, None, {"name": PREDICT.value})
 
 
-def _fail(error: Exception, code: int) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
-    if app.HELP & set(sys.argv):
-        print(__doc__, flags.FLAGS.module_help(sys.argv[0]), sep="\n")
-        sys.exit()
-    try:
-        if extra := flags.FLAGS(sys.argv)[1:]:
-            raise flags.Error(f"unexpected arguments {extra}; flags start with --")
-    except flags.Error as error:
-        _fail(error, 2)
-    try:
-        main()
-    except app.user_errors() as error:
-        _fail(error, 1)
+    app.run(main, takes_config=False)

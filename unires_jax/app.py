@@ -23,30 +23,34 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from unires_jax import memory
 from unires_jax.config import Config, ConfigError, validate
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
-def run(main: Callable[[Config], None]) -> None:
-    """Parse the command line and call `main` with the validated config.
+def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
+    """Parse the command line and call `main`, with the validated config if it takes one.
 
     A wrong command line ends with exit code 2, an error in what the user gave (data,
     weights, checkpoints, settings) with 1 and its message; anything else is a bug and
     keeps its traceback.
     """
     if HELP & set(sys.argv[1:]):
-        print(help_text(sys.argv))
+        print(help_text(sys.argv) if takes_config else "\n".join(_about(sys.argv)))
         return
+    given, rest = [], sys.argv
     try:
-        config, rest = parse_config(sys.argv)
+        if takes_config:
+            config, rest = parse_config(sys.argv)
+            given.append(config)
         _parse_flags(rest)
     except (ConfigError, flags.Error) as error:
         _fail(error, 2)
-    # What must be in the environment before jax is imported (allocator) belongs here.
+    memory.keep_freed_memory()  # before jax starts its threads
     try:
-        main(config)
+        main(*given)
     except user_errors() as error:
         _fail(error, 1)
 
@@ -54,7 +58,7 @@ def run(main: Callable[[Config], None]) -> None:
 def _fail(error: Exception, code: int) -> typing.NoReturn:
     print(f"error: {error}", file=sys.stderr)
     if code == 2:
-        print(f"All settings: python {sys.argv[0]} --help", file=sys.stderr)
+        print(f"What it takes: python {sys.argv[0]} --help", file=sys.stderr)
     sys.exit(code)
 
 
@@ -209,23 +213,29 @@ def help_text(argv: list[str]) -> str:
         config = parse_config([a for a in argv if a not in HELP])[0]
     except ConfigError:
         config = Config()
-    lines = [(sys.modules["__main__"].__doc__ or "").strip()]
+    lines = _about(argv)
     files = [m[1] for a in argv if (m := re.match(r"--?config=([^:]+)", a))]
     for file in files:
         if Path(file).is_file():
             text = ast.get_docstring(ast.parse(Path(file).read_text())) or ""
             lines += ["", f"{file}: {text}"]
-    lines += ["", "Flags:", f"  --config=FILE[:ARGUMENT]  {_known_configs()}"]
-    lines += [
-        f"  --{flag.name}={flag.default or ''}  {flag.help}"
-        for flag in flags.FLAGS.get_key_flags_for_module(argv[0])
-    ]
     lines += ["", "Settings (add --config=FILE to see what it sets):"]
+    lines += [f"  --config=FILE[:ARGUMENT]  {_known_configs()}"]
     lines += [
         f"  --config.{name}={value!r}  {comment}".rstrip()
         for name, value, comment in _settings(config)
     ]
     return "\n".join(lines)
+
+
+def _about(argv: list[str]) -> list[str]:
+    """The script's docstring and its own flags."""
+    lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
+    return lines + [
+        f"  --{flag.name}={flag.default if flag.default is not None else ''}  "
+        f"{flag.help}"
+        for flag in flags.FLAGS.get_key_flags_for_module(argv[0])
+    ]
 
 
 def _settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
