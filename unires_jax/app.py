@@ -31,7 +31,7 @@ HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
 def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
-    """Parse the command line and call `main`, with the validated config if it takes one.
+    """Parse the command line and call `main`, with the validated config if wanted.
 
     A wrong command line ends with exit code 2, an error in what the user gave (data,
     weights, checkpoints, settings) with 1 and its message; anything else is a bug and
