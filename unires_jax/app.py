@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import os
 import re
 import runpy
 import sys
@@ -49,6 +50,9 @@ def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
     except (ConfigError, flags.Error) as error:
         _fail(error, 2)
     memory.keep_freed_memory()  # before jax starts its threads
+    # Readers are ended with batches in flight. Their tracker frees these, and need not
+    # tell the user about it.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     try:
         main(*given)
     except user_errors() as error:

@@ -1,12 +1,13 @@
 """The training loop: batch, step, look, evaluate, save."""
 
+import contextlib
 import json
 import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -68,7 +69,7 @@ def fit(
         say(f"{workdir}: from step {step} to {steps} on {mesh.size} devices")
         _write_config(workdir, config)
         train_step = make_train_step(config, mesh)
-        batches: Iterator[Any] = train_batches(
+        batches: Any = train_batches(
             config,
             tokenizer,
             start_batch=batch,
@@ -76,7 +77,7 @@ def fit(
             process_count=jax.process_count(),
             workdir=workdir,
         )
-        with Watch(workdir, config, step) as watch:
+        with Watch(workdir, config, step) as watch, contextlib.closing(batches):
             while step < steps:
                 rows = feed(Rows(*next(batches)), mesh)
                 state, metrics = train_step(state, rows)
