@@ -55,6 +55,7 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "no_filters": {"filters": "ffn"},
     "one_stage": {"stages": 1},
     "no_eos": {"share_eos": False},
+    "no_gate": {"gate": False},
     "no_stem": {"stem_channels": 0},
     "figure_only": {"figure_only": True},
 }

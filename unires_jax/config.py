@@ -61,7 +61,8 @@ class ModelConfig:
     mask_channels: int = 32  # channels on the mask grid
     stem_channels: int = 32  # channels of the stride-4 image stem; 0 removes it
     share_eos: bool = True  # add the EOS feature to every word (CLIP's text is causal)
-    figure_only: bool = False  # drop what is ours beyond the drawing (bias, EOS, stem)
+    gate: bool = True  # the sentence's EOS scales channels of patches and mask cells
+    figure_only: bool = False  # drop what is ours beyond the drawing: docs/model.md
     groups: str = "both"  # ablation: "both", "low", "high" or "none"
     filters: str = "lrf"  # ablation: "lrf", or "ffn" (no language in the filters)
     stages: int = 2  # ablation: 1 = stage 1 of double depth, no stage 2

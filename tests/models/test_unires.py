@@ -207,9 +207,9 @@ def test_the_ffn_in_a_filters_place_has_its_size() -> None:
 
 def test_figure_only_drops_what_is_ours() -> None:
     _, params = features_of(tiny(figure_only=True))
-    gone = {"eos_project", "stem", "mixers"}
+    gone = {"eos_project", "patch_gate", "stem", "mixers"}
     assert not gone & set(params)
-    assert "bias" not in params["low"] and "stem" not in params["head"]
+    assert "bias" not in params["low"] and not {"stem", "gate"} & set(params["head"])
 
 
 def test_eos_sharing_lets_a_word_know_what_follows(

@@ -164,16 +164,25 @@ class MaskHead(nnx.Module):
         ratio: int,
         channels: int,
         stem_channels: int,
+        gated: bool,
         *,
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """`ratio` grid cells along a patch's side; `stem_channels=0` without a stem."""
+        """`ratio` grid cells along a patch's side; `stem_channels=0` without a stem.
+
+        `gated`: the sentence scales the channels before the mix.
+        """
         self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
         self.expand = Dense(width, ratio**2 * channels, dtype=dtype, rngs=rngs)
         self.stem = (
             Dense(stem_channels, channels, dtype=dtype, rngs=rngs)
             if stem_channels
+            else None
+        )
+        self.gate = (
+            Dense(width, channels, zero_init=True, dtype=dtype, rngs=rngs)
+            if gated
             else None
         )
         self.mix = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
@@ -185,11 +194,16 @@ class MaskHead(nnx.Module):
         return None if self.stem is None or stem is None else self.stem(stem)
 
     def __call__(
-        self, x: Float[Array, "e n d"], detail: Float[Array, "e g g c"] | None
+        self,
+        x: Float[Array, "e n d"],
+        detail: Float[Array, "e g g c"] | None,
+        eos: Float[Array, "e d"],
     ) -> Float[Array, "e g g"]:
         cells = depth_to_space(self.expand(self.norm(x)), self.ratio)
         if detail is not None:
             cells = cells + detail
+        if self.gate is not None:
+            cells = cells * (1 + self.gate(eos))[:, None, None]
         cells = gelu(self.mix(gelu(cells)))
         return self.project(cells)[..., 0].astype(jnp.float32)
 

@@ -83,6 +83,8 @@ class UniRES(nnx.Module):
         self.word_project = Dense(config.text.width, d, **kw)
         shares_eos = config.share_eos and not config.figure_only
         self.eos_project = Dense(d, d, zero_init=True, **kw) if shares_eos else None
+        gated = config.gate and not config.figure_only
+        self.patch_gate = Dense(d, d, zero_init=True, **kw) if gated else None
         mixers = 0 if config.figure_only else config.mixer_layers
         self.mixers = nnx.List([FusionLayer(config, rngs=rngs) for _ in range(mixers)])
 
@@ -95,7 +97,7 @@ class UniRES(nnx.Module):
         ratio = self.grid // (config.image_size // config.vision.patch)
         stem = 0 if config.figure_only else config.stem_channels
         self.stem = Stem(stem, **kw) if stem else None
-        self.head = MaskHead(d, ratio, config.mask_channels, stem, **kw)
+        self.head = MaskHead(d, ratio, config.mask_channels, stem, gated, **kw)
         self.no_target_head = NoTargetHead(d, **kw)
 
     def encode_image(
@@ -150,10 +152,14 @@ class UniRES(nnx.Module):
             else features.of(image_index)
         )
         mask = (jnp.arange(words.shape[1]) < lengths[:, None])[:, None]  # [e, 1, l]
-        x = self.stage1(f.patches, words, f.positions, mask)
+        eos = _eos(words, lengths)
+        x = f.patches
+        if self.patch_gate is not None:
+            x = x * (1 + self.patch_gate(eos))[:, None]
+        x = self.stage1(x, words, f.positions, mask)
         if self.stage2 is not None:
             x = self.stage2(x, self.filter_groups(f, words, mask), f.positions)
-        return self.head(x, f.detail), self.no_target_head(x, _eos(words, lengths))
+        return self.head(x, f.detail, eos), self.no_target_head(x, eos)
 
     def filter_groups(
         self, features: ImageFeatures, words: Float[Array, "e l d"], mask: Array

@@ -16,7 +16,7 @@ GROUPS = (
     (r"text/.*", "text"),
     (r"(low|high)/.*", "new"),
     (r"(low|high)_filter/.*", "new"),
-    (r"(patch|word|eos)_project/.*", "new"),
+    (r"(patch_project|word_project|eos_project|patch_gate)/.*", "new"),
     (r"(mixers|stage1|stage2|stem|head|no_target_head)/.*", "new"),
 )
 

@@ -1,0 +1,40 @@
+"""The command `unires`, as a user calls it."""
+
+from pathlib import Path
+
+import pytest
+
+from unires_jax import __version__, cli
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"unires_jax {__version__}"
+
+
+@pytest.mark.parametrize(("argv", "code"), [([], 2), (["bild"], 2), (["--help"], 0)])
+def test_help_names_the_commands(
+    argv: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(argv) == code
+    error = capsys.readouterr().err
+    assert all(command in error for command in cli.COMMANDS)
+    assert ("no command 'bild'" in error) == (argv == ["bild"])
+
+
+def test_build_names_the_nearest_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["build", "partwrld"]) == 1
+    assert "did you mean 'partworld'" in capsys.readouterr().err
+
+
+def test_build_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--scenes", "6", "--eval_scenes", "2"]
+    assert cli.main(["build", "partworld", "--data_dir", str(tmp_path), *sizes]) == 0
+    page = tmp_path / "show.html"
+    argv = ["show", "partworld:val", "--data_dir", str(tmp_path), "--out", str(page)]
+    config = Path(__file__).parents[1] / "configs" / "quickstart.py"
+    assert cli.main([*argv, "--config", str(config)]) == 0
+    text = page.read_text()
+    assert "data:image/" in text and "http" not in text.replace("http://www.w3.org", "")
+    assert cli.main(["show", "partworld:nope", "--data_dir", str(tmp_path)]) == 1
+    assert "it has ['testA', 'testB', 'train'" in capsys.readouterr().err
