@@ -36,9 +36,9 @@ def get_config(ablation: str = "full") -> Config:
         data=DataConfig(lengths=(16, 24, 32)),
         optim=OptimConfig(scratch_rate=1e-3, warmup=100, ema=0.995),
         train=TrainConfig(
-            steps=1000,
+            steps=1500,
             batch=16,
-            eval_every=250,
+            eval_every=500,
             picture_every=500,
             checkpoint_every=500,
         ),
