@@ -10,7 +10,13 @@ from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import ModelConfig
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm, gelu
+from unires_jax.models.layers import (
+    Attention,
+    Dense,
+    FeedForward,
+    LayerNorm,
+    quick_gelu,
+)
 
 
 class FusionLayer(nnx.Module):
@@ -134,8 +140,8 @@ class Stem(nnx.Module):
         self, images: Float[Array, "b s s 3"], grid: int
     ) -> Float[Array, "b g g c"]:
         """Features on a mask grid of `grid` cells a side."""
-        x = gelu(self.conv1(images))
-        x = gelu(self.conv2(x))
+        x = quick_gelu(self.conv1(images))
+        x = quick_gelu(self.conv2(x))
         x = self.conv3(x)
         if x.shape[1] != grid:
             x = jax.image.resize(x, (x.shape[0], grid, grid, x.shape[3]), "linear")
@@ -204,7 +210,7 @@ class MaskHead(nnx.Module):
             cells = cells + detail
         if self.gate is not None:
             cells = cells * (1 + self.gate(eos))[:, None, None]
-        cells = gelu(self.mix(gelu(cells)))
+        cells = quick_gelu(self.mix(quick_gelu(cells)))
         return self.project(cells)[..., 0].astype(jnp.float32)
 
 
@@ -226,7 +232,7 @@ class NoTargetHead(nnx.Module):
         # differs from the maximum in its last bit.
         best = jax.nn.logsumexp(self.norm(x).astype(jnp.float32), axis=1)
         best = best.astype(eos.dtype)
-        hidden = gelu(self.hidden(jnp.concatenate([best, eos], axis=-1)))
+        hidden = quick_gelu(self.hidden(jnp.concatenate([best, eos], axis=-1)))
         return self.out(hidden)[:, 0].astype(jnp.float32)
 
 

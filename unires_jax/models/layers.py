@@ -173,7 +173,11 @@ def attend(
     logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
     if mask is not None:
         logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
-    return jax.nn.softmax(logits).astype(v.dtype) @ v
+    # Divided after the product with the values: [b, h, q, c], not [b, h, q, k].
+    top = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
+    weights = jnp.exp(logits - top)
+    total = weights.sum(axis=-1, keepdims=True)
+    return (weights.astype(v.dtype) @ v / total).astype(v.dtype)
 
 
 def _with_group_bias(
@@ -247,7 +251,7 @@ class FeedForward(nnx.Module):
         width: int,
         hidden: int,
         *,
-        activation: str = "gelu",
+        activation: str = "quick_gelu",
         zero_init_out: bool = False,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
