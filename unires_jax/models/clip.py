@@ -101,7 +101,9 @@ class GroupTokens(nnx.Module):
         self.tokens = nnx.Param(jax.random.normal(rngs.params(), (count, config.width)))
         self.norm = LayerNorm(config.width, dtype=dtype, rngs=rngs)
         self.bias = (
-            None if bias is None else nnx.Param(jnp.full((blocks, config.heads), bias))
+            None
+            if bias is None
+            else nnx.Param(jnp.full((blocks, config.heads), bias, jnp.float32))
         )
 
     def enter(self, stream: Float[Array, "b l d"]) -> Float[Array, "b g d"]:
