@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,16 +38,31 @@ class Runs:
         self, workdir: Path, moment: str = "", *flags: str
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end, or to the moment of a signal (`KILL feed:3`)."""
+        return wait(self.start(workdir, moment, *flags))
+
+    def start(
+        self, workdir: Path, moment: str = "", *flags: str, cluster: str = ""
+    ) -> subprocess.Popen[str]:
+        """The process; with `cluster` ("<port> <i>") the i-th of two."""
         program = [str(KILLER), *moment.split()] if moment else [str(ROOT / "train.py")]
         command = [sys.executable, *program, f"--config={self.file}", *flags]
-        return subprocess.run(
+        return subprocess.Popen(
             [*command, f"--workdir={workdir}"],
-            env=self.env,
+            env=self.env | ({"CLUSTER": cluster} if cluster else {}),
             cwd=workdir.parent,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
         )
+
+
+def wait(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """What a process said and how it ended."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def last_weights(workdir: Path) -> tuple[Any, dict[str, Any]]:
@@ -125,3 +141,31 @@ def test_with_reader_processes(runs: Runs, unbroken: Path, tmp_path: Path) -> No
     assert runs(workdir, "TERM feed:2", flag).returncode == 0
     assert runs(workdir, "", flag).returncode == 0
     assert_same(last_weights(workdir)[0], last_weights(unbroken)[0])
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_one_goes_on(
+    runs: Runs, unbroken: Path, tmp_path: Path
+) -> None:
+    """A notice to one stops both; the numbers are one process' but for rounding."""
+    workdir = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    moments = ["TERM feed:99", "TERM feed:3"]
+    both = [
+        runs.start(workdir, moment, cluster=f"{port} {i}")
+        for i, moment in enumerate(moments)
+    ]
+    done = [wait(process) for process in both]
+    assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+    stopped = int(last_weights(workdir)[1]["batch"])
+    assert 3 <= stopped <= 5
+    assert f"stopped at step {stopped} of 8; saved" in done[0].stdout
+    assert "stopped" not in done[1].stdout  # one process speaks
+    assert runs(workdir).returncode == 0
+    for found, expected in zip(lines(workdir), lines(unbroken), strict=True):
+        assert found.keys() == expected.keys()
+        if "train/loss" in found:
+            # Sums over two devices are rounded otherwise.
+            assert found["train/loss"] == pytest.approx(expected["train/loss"], 1e-3)

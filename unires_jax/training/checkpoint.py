@@ -96,10 +96,6 @@ class Checkpoints:
             force=True,
         )
 
-    def wait(self) -> None:
-        """Block until the last save is complete on disk."""
-        self._manager.wait_until_finished()
-
     def restore(self, like: Any) -> Any:
         """The last step's state in the shapes, types and shardings of `like`.
 
