@@ -2,6 +2,10 @@
 
 import json
 import logging
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,9 +142,27 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Any:
     batches = dataset.to_iter_dataset(options)
     if workers:
         batches = batches.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2),
+            worker_init_fn=_start_reader,
         )
     return iter(batches)
+
+
+def _start_reader(index: int, count: int) -> None:
+    """A reader ends with its parent, however that ends, and on no signal before.
+
+    Else it outlives a killed trainer, or dies of a SIGTERM to the group before the
+    trainer has saved.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent:
+            parent.join()
+            os._exit(0)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _run(iterator: Any, ledger: "Rejects") -> Iterator[Batch]:
