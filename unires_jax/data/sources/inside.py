@@ -1,0 +1,119 @@
+"""Files named by data that others wrote: only inside a folder, only up to a size.
+
+A path that leaves the folder, by `..` or by a symbolic link, is refused; a picture
+whose header declares more pixels than allowed is refused before it is decoded.
+"""
+
+import functools
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from unires_jax.data.records import DataError
+
+MAX_BYTES = 64 << 20  # of one picture or mask file; ours
+MAX_PIXELS = 1 << 26  # of one picture, 8192 x 8192; ours
+
+
+def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
+    """The bytes of a file below `folder`. Raises DataError saying why there are none."""
+    path = find_inside(folder, relative)
+    size = path.stat().st_size
+    if size > limit:
+        raise DataError(
+            f"expected a file of at most {limit} bytes, found {size} in {relative!r}; "
+            "store the picture smaller"
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"expected a readable file, found {error.strerror} at {relative!r}; "
+            "check its permissions"
+        ) from None
+
+
+def find_inside(folder: Path, relative: str) -> Path:
+    """The regular file `relative` names below `folder`. Raises DataError otherwise."""
+    root = _resolved(folder)
+    parts = PurePosixPath(relative)
+    hostile = ".." in parts.parts or "\0" in relative or "\\" in relative
+    if hostile or parts.is_absolute() or PureWindowsPath(relative).drive:
+        raise DataError(
+            f"expected a path below the file's own folder, found {relative!r}; put the "
+            "pictures beside the file and name them with forward slashes"
+        )
+    try:
+        path = (root / parts).resolve()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
+        there, path = False, root
+    if not path.is_relative_to(root):
+        raise DataError(
+            f"expected a file below {folder}, found {relative!r}, a link out of it; "
+            "copy the file there"
+        )
+    if not there:
+        raise DataError(
+            f"expected a file at {relative!r}, found none{_same_name(root, parts)}; "
+            "add the file or drop the line"
+        )
+    return path
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def _same_name(root: Path, parts: PurePosixPath) -> str:
+    """A hint at a file whose name differs only in case."""
+    parent = root / parts.parent
+    try:
+        names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    except OSError:
+        return ""
+    close = [n for n in names if n.lower() == parts.name.lower()]
+    return f" (there is {close[0]!r}: upper and lower case differ)" if close else ""
+
+
+def check_size(data: bytes, height: int, width: int, limit: int = MAX_PIXELS) -> None:
+    """Raise DataError unless the header of a picture declares height x width pixels."""
+    found = header_size(data)
+    if found[0] * found[1] > limit:
+        raise DataError(
+            f"expected at most {limit} pixels, found {found[0]} x {found[1]} in the "
+            "header; store the picture smaller"
+        )
+    if found != (height, width):
+        raise DataError(
+            f"expected the stated height x width {height} x {width}, found a picture "
+            f"of {found[0]} x {found[1]}; correct the size, or it is another copy of "
+            "the picture than the masks were made for"
+        )
+
+
+def header_size(data: bytes) -> tuple[int, int]:
+    """Height and width in the header of a JPEG or PNG. Raises DataError for others."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    size = _jpeg_size(data) if data.startswith(b"\xff\xd8") else None
+    if size is None:
+        raise DataError(
+            f"expected a JPEG or PNG, found {len(data)} bytes beginning with "
+            f"{data[:8]!r}; convert the picture"
+        )
+    return size
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """From the start-of-frame segment, which comes before the pixels."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[at + 5 : at + 7], "big")
+            return height, int.from_bytes(data[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
