@@ -91,7 +91,7 @@ def _model() -> Answerer:
         "step": int(loaded.folder.name),
         "checkpoint": str(loaded.folder),
         "revision": meta["revision"],
-        "no_target_trained": meta.get("no_target_trained", config.loss.no_target > 0),
+        "no_target_trained": meta["no_target_trained"],
     }
     predict = ModelPredict(
         Compiled(config).bind(loaded.params), loaded.tokenizer, config

@@ -11,7 +11,7 @@ import small_data
 from absl import flags
 
 from unires_jax.config import Config, ConfigError
-from unires_jax.data import pipeline, prepared
+from unires_jax.data import prepared
 from unires_jax.data.pipeline import Batch, run_tokenizer, train_batches
 from unires_jax.data.records import DataError
 from unires_jax.data.transforms import mirrored
@@ -218,24 +218,3 @@ def test_processes_keep_lists_of_their_own(
         take(config, 8, workdir=tmp_path, process_index=p, process_count=2)
     names = {p.name for p in tmp_path.iterdir()}
     assert names <= {"rejected.jsonl", "rejected-1.jsonl"} and names
-
-
-def test_eval_images_come_in_order(folder: Path) -> None:
-    split = prepared.open_split(f"{folder}:train")
-    found = list(pipeline.eval_images(split, 32))
-    assert [r.image_id for r, _, _ in found] == [split[i].image_id for i in range(11)]
-    part = list(pipeline.eval_images(split, 32, start=9, count=5))
-    assert [r.image_id for r, _, _ in part] == [r.image_id for r, _, _ in found[9:]]
-    record, canvas, placement = found[0]
-    assert canvas.shape == (32, 32, 3) and canvas.dtype == np.uint8
-    assert (placement.height, placement.width) == (21, 32)
-    assert (placement.crop_height, placement.crop_width) == (
-        record.height,
-        record.width,
-    )
-
-
-def test_eval_skips_nothing(folder: Path) -> None:
-    split = prepared.open_split(f"{folder}:bad")
-    with pytest.raises(DataError, match=r"tiny/bad image 4 \(4\.jpg\).*truncated"):
-        list(pipeline.eval_images(split, 32))

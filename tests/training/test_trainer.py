@@ -15,7 +15,15 @@ import jax
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
-from tiny_run import STEPS, assert_same, lines, tiny_config, untimed, write_data
+from tiny_run import (
+    STEPS,
+    assert_same,
+    lines,
+    small_data,
+    tiny_config,
+    untimed,
+    write_data,
+)
 
 from unires_jax import mesh as mesh_lib
 from unires_jax.config import Config, ConfigError, MeshConfig
@@ -175,9 +183,28 @@ def test_workdir(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
     assert folders == [4, 6, 8]  # the best, and the two last
     best, meta = load_params(workdir)
     assert_same(best, unbroken[2].seen[4])
-    assert meta["batch"] == 4
+    assert meta["batch"] == 4 and not meta["no_target_trained"]
     assert list(meta["data"]) == [f"{data}:train"]
     assert_same(load_params(workdir, "params", "last")[0], state.params)
+
+
+def test_whether_no_target_was_trained_is_remembered(tmp_path: Path) -> None:
+    scenes = [small_data.scene(i, pairs=2) for i in range(8)]
+    nothing = [
+        dataclasses.replace(x, targets=(), no_target=True)
+        for x in scenes[0].expressions
+    ]
+    mixed = [dataclasses.replace(scenes[0], expressions=tuple(nothing)), *scenes[1:]]
+    data = small_data.write(tmp_path / "data", train=mixed)
+    config = tiny_config(data, eval_every=0)
+    config.eval.splits = ()
+    for steps in (1, 2):  # resumed, it still knows
+        config.train.steps = steps
+        run(config, tmp_path / "run")
+        assert load_params(tmp_path / "run", "params", "last")[1]["no_target_trained"]
+    config.loss.no_target = 0
+    run(config, tmp_path / "without")
+    assert not load_params(tmp_path / "without")[1]["no_target_trained"]
 
 
 def test_pictures_due() -> None:

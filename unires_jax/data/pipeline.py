@@ -12,7 +12,6 @@ from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import UInt8
 
 from unires_jax.config import Config, ConfigError
 from unires_jax.data import prepared, transforms
@@ -20,7 +19,6 @@ from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import DataError, Record
 from unires_jax.data.sampling import Batch, Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
-from unires_jax.data.transforms import Placement
 
 REJECTED = "rejected.jsonl"
 LENGTH_SAMPLE = 2000  # records looked at to choose the training length; ours
@@ -216,21 +214,3 @@ class Rejects:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-
-
-def eval_images(
-    split: PreparedSplit, image_size: int, start: int = 0, count: int | None = None
-) -> Iterator[tuple[Record, UInt8[np.ndarray, "H W 3"], Placement]]:
-    """Records `start` to `start + count` with canvas and placement, in order.
-
-    Nothing is skipped in evaluation: a bad picture raises DataError naming the record.
-    """
-    stop = len(split) if count is None else min(start + count, len(split))
-    for index in range(start, stop):
-        record = split[index]
-        try:
-            pixels = transforms.decode_record_image(record)
-        except DataError as error:
-            name = f"{split.dataset}/{split.split} image {record.image_id}"
-            raise DataError(f"{name} ({record.filename}): {error}") from None
-        yield record, *transforms.prepare_image(pixels, image_size)

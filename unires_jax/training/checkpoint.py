@@ -115,7 +115,7 @@ def _score(metrics: Mapping[str, float]) -> float:
 
 
 def describe(config: Config, tokenizer: str, data: Mapping[str, str]) -> Meta:
-    """What a checkpoint carries beside the state, but for the batch number.
+    """What a checkpoint carries beside the state, but for the run's progress.
 
     `tokenizer` is the text of its tokenizer.json, `data` a fingerprint per split.
     """
@@ -170,7 +170,7 @@ def _saved_score(folder: Path) -> float:
 def read_meta(folder: str | Path) -> Meta:
     """What the checkpoint of a step says of itself.
 
-    Keys: those of `describe`, and `batch` (the next global batch of training).
+    Keys: those of `describe`, and the fields of `start.Progress`.
     Raises CheckpointError if it is not a checkpoint of ours.
     """
     try:

@@ -1,7 +1,7 @@
 """Where a run starts: its own checkpoint, another one's weights, CLIP's, or scratch."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -43,10 +43,17 @@ MAY_CHANGE = (
 )
 
 
+class Progress(NamedTuple):
+    """How far a run has come with its data; kept in each checkpoint's meta."""
+
+    batch: int = 0  # the next global batch
+    no_target_trained: bool = False  # whether an expression denoted nothing so far
+
+
 def start(
     config: Config, mesh: Mesh, checkpoints: Checkpoints, about: Meta
-) -> tuple[TrainState, int]:
-    """The state to go on from, sharded over the mesh, and the next global batch.
+) -> tuple[TrainState, Progress]:
+    """The state to go on from, sharded over the mesh, and the progress it stands for.
 
     Raises CheckpointError or WeightsError for weights that do not fit, ConfigError for
     a workdir that holds a run of another config or other data.
@@ -55,15 +62,16 @@ def start(
     if folder := checkpoints.latest:
         meta = read_meta(folder)
         check_same_run(config, about, meta, folder)
-        return checkpoints.restore(abstract_state(config, mesh)), int(meta["batch"])
+        progress = Progress(**{name: meta[name] for name in Progress._fields})
+        return checkpoints.restore(abstract_state(config, mesh)), progress
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
-        return init_state(config, mesh, take_over(config)), 0
+        return init_state(config, mesh, take_over(config)), Progress()
     # 3. CLIP's towers; the rest from the seed.
     if config.clip:
-        return init_state(config, mesh, with_clip(config)), 0
+        return init_state(config, mesh, with_clip(config)), Progress()
     # 4. Scratch.
-    return init_state(config, mesh), 0
+    return init_state(config, mesh), Progress()
 
 
 def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> None:

@@ -22,7 +22,7 @@ from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.mesh import feed, is_main, make_mesh
 from unires_jax.training.checkpoint import Checkpoints, describe
 from unires_jax.training.metric_writer import MetricWriter
-from unires_jax.training.start import start
+from unires_jax.training.start import Progress, start
 from unires_jax.training.train_step import (
     Metrics,
     Rows,
@@ -61,7 +61,7 @@ def fit(
     data = dict(zip(config.data.train, prints, strict=True))
     about = describe(config, tokenizer.to_json(), data)
     with StopSignal() as stop, Checkpoints(workdir, config.train) as checkpoints:
-        state, batch = start(config, mesh, checkpoints, about)
+        state, progress = start(config, mesh, checkpoints, about)
         step = int(state.step)
         if step >= steps:
             say(f"{workdir} is finished: step {step} of {steps}")
@@ -72,16 +72,16 @@ def fit(
         batches: Any = train_batches(
             config,
             tokenizer,
-            start_batch=batch,
+            start_batch=progress.batch,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             workdir=workdir,
         )
         with Watch(workdir, config, step) as watch, contextlib.closing(batches):
             while step < steps:
-                rows = feed(Rows(*next(batches)), mesh)
-                state, metrics = train_step(state, rows)
-                step, batch = step + 1, batch + 1
+                rows = Rows(*next(batches))
+                state, metrics = train_step(state, feed(rows, mesh))
+                step, progress = step + 1, _advance(progress, rows, config)
                 watch.put(step, metrics)
                 stopping = stop.asked or checkpoints.preempted(step)
                 evaluating = evaluation_due(config, step)
@@ -92,12 +92,19 @@ def fit(
                         scores, pictures = evaluate(step, state.ema or state.params)
                         watch.evaluated(step, scores, pictures)
                     score = scores.get(SCORE)
-                    checkpoints.save(step, state, about | {"batch": batch}, score)
+                    meta = about | progress._asdict()
+                    checkpoints.save(step, state, meta, score)
                 if stopping:
                     break
     if step < steps:
         say(f"stopped at step {step} of {steps}; saved. The same command goes on.")
     return state
+
+
+def _advance(progress: Progress, rows: Rows, config: Config) -> Progress:
+    """Progress after a batch, as this process has seen it."""
+    learns = config.loss.no_target > 0 and bool(np.any(rows.no_target))
+    return Progress(progress.batch + 1, progress.no_target_trained or learns)
 
 
 def evaluation_due(config: Config, step: int) -> bool:
