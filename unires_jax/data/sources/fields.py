@@ -1,4 +1,4 @@
-"""Values of foreign JSON-like entries, checked: what is wrong is named, never guessed."""
+"""Values of foreign JSON-like entries: what is wrong is named, never guessed."""
 
 import json
 import math

@@ -239,7 +239,7 @@ _STEPS = {
 
 
 def _check_extent(value: Any, size: int, where: str) -> None:
-    """Raise DataError on deep nesting, or on more values than the file can spell out."""
+    """Raise DataError on deep nesting, or more values than the file spells out."""
     level, seen, depth = [value], 0, 0
     while level:
         seen += len(level)

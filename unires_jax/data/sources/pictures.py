@@ -7,7 +7,6 @@ from pathlib import Path, PureWindowsPath
 from unires_jax.data.records import DataError
 from unires_jax.data.sources.fields import shown
 
-MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
 # Where the projects keep COCO's train2014, from the root of their data.
 FOLDERS = (
     "images/mscoco/images/train2014",
@@ -22,7 +21,7 @@ FOLDERS = (
     "images",
     "image",
 )
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers that carry the size
+_LIST = ", ".join(FOLDERS[1:])
 
 
 class ImageFolder:
@@ -86,7 +85,7 @@ def safe_parts(name: str) -> list[str]:
     return parts
 
 
-def find_inside(root: str | Path, relative: str) -> Path | None:
+def find_any_case(root: str | Path, relative: str) -> Path | None:
     """A file or folder below root by its path, whatever the case of its parts."""
     at = Path(root)
     for part in relative.split("/"):
@@ -108,39 +107,10 @@ def find_images(root: str | Path, given: str | Path = "") -> ImageFolder:
         return ImageFolder(given)
     for base in (Path(root), Path(root).parent):
         for relative in FOLDERS:
-            found = find_inside(base, relative)
+            found = find_any_case(base, relative)
             if found is not None and found.is_dir():
                 return ImageFolder(found)
     raise DataError(
-        f"{Path(root) / FOLDERS[0]}: no such folder of images, nor {', '.join(FOLDERS)} "
+        f"{Path(root) / FOLDERS[0]}: no such folder, nor {_LIST} "
         f"in {root} or beside it; name it with --images"
     )
-
-
-def image_size(data: bytes) -> tuple[int, int]:
-    """Height and width that a JPEG or PNG states, without decoding it.
-
-    Raises DataError if the bytes are neither or end before the size.
-    """
-    size = None
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
-        size = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    elif data.startswith(b"\xff\xd8"):
-        size = _jpeg_size(data)
-    if size is None or not (0 < size[0] <= MAX_SIDE and 0 < size[1] <= MAX_SIDE):
-        raise DataError(f"image: {len(data)} bytes that are no whole JPEG or PNG")
-    return size
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _FRAMES:
-            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-        if marker == 0xFF:
-            at += 1
-            continue
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None

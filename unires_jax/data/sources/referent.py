@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, DataError, Expression, Mask, Record
-from unires_jax.data.sources.pictures import image_size
+from unires_jax.data.sources.mres_files import check_size
 from unires_jax.data.sources.rejects import Rejects
 
 
@@ -86,7 +86,7 @@ def to_records(
         first = group[0]
         try:
             image = picture(first.filename)
-            _check_size(image, first)
+            check_size(image, first.height, first.width)
         except DataError as error:
             for referent in group:
                 rejects.add(referent.name, str(error))
@@ -201,13 +201,3 @@ def _record(
         filename=referent.filename,
         source=source,
     )
-
-
-def _check_size(image: bytes, referent: Referent) -> None:
-    """Raise DataError unless the picture has the size its masks were drawn on."""
-    size = image_size(image)
-    if size != (referent.height, referent.width):
-        raise DataError(
-            f"{referent.filename} is {size[0]} x {size[1]} pixels, its masks are for "
-            f"{referent.height} x {referent.width}; they belong to different copies"
-        )
