@@ -44,14 +44,15 @@ def build(
     builder = cls(data_dir=str(data_dir), file_format="array_record", **chosen)
     folder = Path(builder.data_path)
     if folder.exists() and not overwrite:
-        _require_same(folder, chosen)
+        _require_same(folder, _lasting(cls, chosen))
         print(f"{folder} is already built")
     else:
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
         builder.download_and_prepare(download_config=config)
-        (folder / OPTIONS_FILE).write_text(json.dumps(chosen, indent=1))
+        options = _lasting(cls, chosen)
+        (folder / OPTIONS_FILE).write_text(json.dumps(options, indent=1))
     _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
     return folder
 
@@ -156,6 +157,11 @@ def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
             )
         chosen[key] = _typed(f"{name}: --{key}", value, type(defaults[key]))
     return chosen
+
+
+def _lasting(cls: type, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options that decide what is built; the builder's `how` names the others."""
+    return {k: v for k, v in chosen.items() if k not in getattr(cls, "how", ())}
 
 
 def _typed(field: str, value: Any, kind: type) -> Any:

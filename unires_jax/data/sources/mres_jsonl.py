@@ -26,8 +26,8 @@ from unires_jax.data.records import (
     Mask,
     Record,
 )
-from unires_jax.data.sources import inside, mres_masks
-from unires_jax.data.sources.fields import Fields, fault, load_json, short
+from unires_jax.data.sources import mres_files, mres_masks
+from unires_jax.data.sources.mres_fields import Fields, load_json, short
 
 SOURCE = "mres_jsonl"
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -152,8 +152,8 @@ def parse(text: bytes, folder: Path) -> Record:
     Raises DataError naming the field, what was expected and what to do.
     """
     fields = Fields(load_json(text), "", LINE_FIELDS)
-    height = fields.integer("height", 1, inside.MAX_PIXELS)
-    width = fields.integer("width", 1, inside.MAX_PIXELS)
+    height = fields.integer("height", 1, mres_files.MAX_PIXELS)
+    width = fields.integer("width", 1, mres_files.MAX_PIXELS)
     name, image = _read_image(fields, folder, height, width)
     masks, indices = _read_masks(fields.items("masks"), folder, height, width)
     record = Record(
@@ -181,8 +181,8 @@ def _read_image(
         raise fields.fault("image_bytes", "null beside image", "give the picture once")
     value = fields.text(field)
     try:
-        data = _from_base64(value) if inline else inside.read_inside(folder, value)
-        inside.check_size(data, height, width)
+        data = _from_base64(value) if inline else mres_files.read_inside(folder, value)
+        mres_files.check_size(data, height, width)
     except DataError as error:
         raise DataError(f"{field}: {error}") from None
     return "" if inline else value, data
@@ -273,48 +273,62 @@ def _check_cycles(masks: tuple[Mask, ...], fields: list[Fields]) -> None:
 def _read_expressions(
     items: list[Any], masks: tuple[Mask, ...], indices: dict[str, int]
 ) -> tuple[Expression, ...]:
-    found: list[Expression] = []
+    """Expressions by ref_id; sentences of one referent in the order of the line."""
     referents: dict[tuple[int, tuple[int, ...]], int] = {}
-    by_id: dict[int, tuple[int, Expression]] = {}  # sentences so far, and the first one
-    sentences: set[tuple[int, int]] = set()
+    firsts: dict[int, Expression] = {}
+    used: dict[int, set[int]] = {}
+    found = []
     for i, item in enumerate(items):
         fields = Fields(item, f"expressions[{i}]", EXPRESSION_FIELDS)
-        text = fields.text("text")
-        level = fields.choice("level", LEVELS)
-        targets = _read_targets(fields, level, masks, indices)
-        # Sentences about the same masks are one referent; of what is not there, none.
-        own = referents.setdefault((level, targets), i) if targets else i
-        ref_id = fields.integer("ref_id", 0, default=own)
-        sent_id = fields.integer("sent_id", 0, default=i)
-        count, first = by_id.get(ref_id, (0, None))
-        if first and (first.level, set(first.targets)) != (level, set(targets)):
-            raise fault(
-                fields.place("ref_id"),
-                f"the level and targets that ref_id {ref_id} has before",
-                [LEVELS[level], fields.get("targets")],
-                "number each referent on its own",
-            )
-        if (ref_id, sent_id) in sentences:
-            raise fault(
-                fields.place("sent_id"),
-                f"a number that ref_id {ref_id} has not used",
-                sent_id,
-                "give ref_id and sent_id to all expressions of the line or to none",
-            )
-        sentences.add((ref_id, sent_id))
-        expression = Expression(
-            ref_id=ref_id,
-            sent_id=sent_id,
-            raw=text,
-            sent=" ".join(text.lower().split()),
-            level=level,
-            targets=targets,
-            sent_index=count,
-            no_target=not targets,
-        )
-        by_id[ref_id] = (count + 1, first or expression)
-        found.append(expression)
+        expression = _read_expression(fields, i, masks, indices, referents)
+        first = firsts.setdefault(expression.ref_id, expression)
+        sentences = used.setdefault(expression.ref_id, set())
+        _check_referent(fields, expression, first, sentences)
+        found.append(dataclasses.replace(expression, sent_index=len(sentences)))
+        sentences.add(expression.sent_id)
     return tuple(sorted(found, key=lambda x: x.ref_id))
+
+
+def _read_expression(
+    fields: Fields,
+    position: int,
+    masks: tuple[Mask, ...],
+    indices: dict[str, int],
+    referents: dict[tuple[int, tuple[int, ...]], int],
+) -> Expression:
+    text = fields.text("text")
+    level = fields.choice("level", LEVELS)
+    targets = _read_targets(fields, level, masks, indices)
+    # Sentences about the same masks are one referent; of what is not there, none.
+    same = (level, tuple(sorted(targets)))
+    own = referents.setdefault(same, position) if targets else position
+    return Expression(
+        ref_id=fields.integer("ref_id", 0, default=own),
+        sent_id=fields.integer("sent_id", 0, default=position),
+        raw=text,
+        sent=" ".join(text.lower().split()),
+        level=level,
+        targets=targets,
+        no_target=not targets,
+    )
+
+
+def _check_referent(
+    fields: Fields, expression: Expression, first: Expression, sentences: set[int]
+) -> None:
+    same = set(first.targets) == set(expression.targets)
+    if not same or first.level != expression.level:
+        raise fields.fault(
+            "targets",
+            f"the level and targets that ref_id {first.ref_id} has above",
+            "give each referent a ref_id of its own, or leave ref_id out",
+        )
+    if expression.sent_id in sentences:
+        raise fields.fault(
+            "sent_id",
+            f"a number that ref_id {first.ref_id} has not used",
+            "number its sentences, or leave ref_id and sent_id out everywhere",
+        )
 
 
 def _read_targets(

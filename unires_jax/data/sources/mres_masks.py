@@ -9,8 +9,8 @@ from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
 from unires_jax.data.records import DataError
-from unires_jax.data.sources import inside
-from unires_jax.data.sources.fields import Fields, fault, finite
+from unires_jax.data.sources import mres_files
+from unires_jax.data.sources.mres_fields import Fields, fault, finite
 
 FORMS = ("rle", "polygons", "png")
 _OUTSIDE = 1.0  # pixels by which a polygon or box may leave the picture; rounding
@@ -105,8 +105,8 @@ def _check_polygon(points: Any, place: str, height: int, width: int) -> None:
 
 
 def _from_png(name: str, folder: Path, height: int, width: int) -> str:
-    data = inside.read_inside(folder, name)
-    inside.check_size(data, height, width)
+    data = mres_files.read_inside(folder, name)
+    mres_files.check_size(data, height, width)
     grey = data.startswith(b"\x89PNG") and data[25:26] == b"\0"
     pixels = (
         cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -126,8 +126,9 @@ def read_box(
 ) -> tuple[float, float, float, float]:
     """The given box (x, y, width, height in pixels), or the mask's own extent."""
     if fields.get("bbox") is None:
-        found = coco_mask.toBbox({"size": [height, width], "counts": rle.encode()})
-        return tuple(map(float, found))
+        item = {"size": [height, width], "counts": rle.encode()}
+        x, y, w, h = map(float, coco_mask.toBbox(item))
+        return x, y, w, h
     x, y, w, h = fields.numbers("bbox", 4)
     right, bottom = width + _OUTSIDE, height + _OUTSIDE
     if min(x, y) < -_OUTSIDE or min(w, h) < 0 or x + w > right or y + h > bottom:

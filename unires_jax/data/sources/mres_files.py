@@ -14,7 +14,7 @@ MAX_PIXELS = 1 << 26  # of one picture, 8192 x 8192; ours
 
 
 def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
-    """The bytes of a file below `folder`. Raises DataError saying why there are none."""
+    """The bytes of a file below `folder`. Raises DataError where there are none."""
     path = find_inside(folder, relative)
     size = path.stat().st_size
     if size > limit:
