@@ -38,17 +38,26 @@ def valid_cells(extent: int, canvas: int, grid: int) -> int:
     return -(-extent * grid // canvas)
 
 
+def logits_at(
+    logits: Float[np.ndarray, "g g"], placement: Placement, height: int, width: int
+) -> Float32[np.ndarray, "H W"]:
+    """Bilinear logits at each pixel of the picture in a size of one's choice.
+
+    The letterbox is undone; `height` and `width` may squash the picture.
+    """
+    p, grid = placement, len(logits)
+    out = np.empty((width, height), np.float32)  # column-major, as COCO's RLE runs
+    rows = taps(height, p.height, p.canvas, grid)
+    columns = taps(width, p.width, p.canvas, grid)
+    _interpolate(np.ascontiguousarray(logits.T, np.float32), *rows, *columns, out)
+    return out.T
+
+
 def logits_to_original(
     logits: Float[np.ndarray, "g g"], placement: Placement
 ) -> Float32[np.ndarray, "H W"]:
     """Logits at each pixel of the original picture, with the letterbox undone."""
-    p, grid = placement, len(logits)
-    # Column-major, as COCO's RLE runs.
-    out = np.empty((p.crop_width, p.crop_height), np.float32)
-    rows = taps(p.crop_height, p.height, p.canvas, grid)
-    columns = taps(p.crop_width, p.width, p.canvas, grid)
-    _interpolate(np.ascontiguousarray(logits.T, np.float32), *rows, *columns, out)
-    return out.T
+    return logits_at(logits, placement, placement.crop_height, placement.crop_width)
 
 
 @compiled

@@ -1,8 +1,8 @@
-"""Referring segmentation metrics from (intersection, union) pairs, protocol `native`.
+"""Referring segmentation metrics from (intersection, union) pairs, by any protocol.
 
-One pair of pixel counts per expression is accumulated and divided once. Every sentence
-counts for itself; an empty union scores 0; a precision threshold is met by equality.
-Functions take plain arrays and COCO RLE. Source: DESIGN, "Evaluation".
+One pair of pixel counts per expression is accumulated and divided once. Under `native`
+every sentence counts for itself, an empty union scores 0, and a precision threshold is
+met by equality. Functions take plain arrays and COCO RLE. Source: DESIGN, "Evaluation".
 """
 
 import dataclasses
@@ -10,52 +10,91 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
-from pycocotools import mask as coco_mask
+from jaxtyping import Bool, Float, Int64
 
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+from unires_jax.evaluation import protocols, runs, truth
+from unires_jax.evaluation.protocols import NATIVE, Protocol
+from unires_jax.evaluation.runs import RLE, MaskLike, as_rle
+from unires_jax.evaluation.truth import Polygons
+
+__all__ = ["RLE", "MaskLike", "as_rle"]  # and what is defined below
+
 SIZE_EDGES = (0.005, 0.02, 0.1)  # shares of the image's area
 SIZE_NAMES = ("below 0.5 %", "0.5 to 2 %", "2 to 10 %", "10 % and more")
+WORD_EDGES = (3, 6, 10)
+WORD_NAMES = ("1 to 2 words", "3 to 5 words", "6 to 9 words", "10 words and more")
 
-RLE = Mapping[str, Any]  # {"size": [height, width], "counts": compressed}
-MaskLike = Shaped[np.ndarray, "_ _"] | RLE  # an array is a mask where it is not 0
-
-
-def as_rle(mask: MaskLike) -> dict[str, Any]:
-    """COCO's compressed RLE of a mask: `size` and `counts` (bytes)."""
-    if isinstance(mask, np.ndarray):
-        return dict(coco_mask.encode(np.asfortranarray(mask != 0, np.uint8)))
-    counts = mask["counts"]
-    counts = counts.encode() if isinstance(counts, str) else counts
-    return {"size": [int(n) for n in mask["size"]], "counts": counts}
+Answers = Bool[np.ndarray, "e"]
 
 
 def area(mask: MaskLike) -> int:
     """Pixels of a mask."""
-    return int(coco_mask.area(as_rle(mask)))
+    return int(runs.parse(mask).area)
 
 
 def intersection_union(prediction: MaskLike, target: MaskLike) -> tuple[int, int]:
     """Pixels of the intersection and of the union of two masks of one size.
 
-    RLE counts must be valid (`records.check_rle`). Raises ValueError if sizes differ.
+    Raises DataError for invalid RLE, ValueError if sizes differ.
     """
-    a, b = as_rle(prediction), as_rle(target)
-    if list(a["size"]) != list(b["size"]):
-        raise ValueError(
-            f"prediction is {tuple(a['size'])}, target is {tuple(b['size'])} (height, "
-            "width); both must have the original picture's size"
-        )
-    intersection = int(coco_mask.area(coco_mask.merge([a, b], intersect=True)))
-    total = int(coco_mask.area(a)) + int(coco_mask.area(b))
-    return intersection, total - intersection
+    return runs.intersection_union(runs.parse(prediction), runs.parse(target))
+
+
+def pairs(
+    protocol: str | Protocol,
+    predictions: Sequence[MaskLike],
+    targets: Sequence[MaskLike],
+    polygons: Sequence[Polygons | None] | None = None,
+) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
+    """(I, U) of binary masks on the protocol's grid, for each prediction and target.
+
+    Both are of the picture's size, or already of the grid's. `polygons` are those of
+    each target's annotation, for the protocols that scale them (ReLA) or look at their
+    overlaps (LAVT, LISA); without them the target is taken as it is.
+    """
+    rules = protocols.get(protocol)
+    outlines = polygons if polygons is not None else [None] * len(targets)
+    found = np.empty((len(targets), 2), np.int64)
+    rows = zip(predictions, targets, outlines, strict=True)
+    for i, (prediction, target, outline) in enumerate(rows):
+        answer = truth.of_prediction(rules, runs.parse(prediction))
+        drawn = truth.draw(rules, runs.parse(target), outline)
+        found[i] = runs.intersection_union(answer, drawn)
+    return found[:, 0], found[:, 1]
+
+
+def score(
+    protocol: str | Protocol,
+    predictions: Sequence[MaskLike],
+    targets: Sequence[MaskLike],
+    *,
+    polygons: Sequence[Polygons | None] | None = None,
+    targeted: Sequence[bool] | None = None,
+    said_none: Sequence[bool] | None = None,
+) -> "Summary":
+    """Score binary masks by a protocol: `pairs`, then `summarize`.
+
+    `targeted` is False for expressions that denote nothing, `said_none` is the model's
+    own decision that nothing is meant; by default all are targeted and none is said.
+    """
+    found = pairs(protocol, predictions, targets, polygons)
+    truths = None if targeted is None else np.array(targeted, bool)
+    answers = None if said_none is None else np.array(said_none, bool)
+    return summarize(*found, protocol=protocol, targeted=truths, said_none=answers)
 
 
 def iou(
-    intersection: Int64[np.ndarray, "e"], union: Int64[np.ndarray, "e"]
-) -> Float64[np.ndarray, "e"]:
-    """Intersection over union of each expression; 0 where the union is empty."""
-    return intersection / np.maximum(union, 1)
+    intersection: Int64[np.ndarray, "e"],
+    union: Int64[np.ndarray, "e"],
+    protocol: Protocol = NATIVE,
+) -> Float[np.ndarray, "e"]:
+    """Intersection over union of each expression, by the protocol's division."""
+    kind = np.float32 if protocol.single else np.float64
+    around = union.astype(kind) + kind(protocol.epsilon)
+    out = np.zeros(len(union), kind)
+    found = np.divide(intersection.astype(kind), around, out=out, where=union > 0)
+    found[union == 0] = protocol.empty
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,45 +104,99 @@ class Summary:
     count: int
     mIoU: float  # mean of the expressions' IoU (the field's gIoU)
     oIoU: float  # sum of intersections over sum of unions (the field's cIoU)
-    precision: tuple[float, ...]  # share with IoU >= each of THRESHOLDS
+    precision: tuple[float, ...]  # share above each of the protocol's thresholds
+    protocol: Protocol = NATIVE
+    no_target: Mapping[str, Any] | None = None  # `no_target_accuracy`, where it counts
 
     def as_dict(self) -> dict[str, float | int | None]:
         """For metrics.json: None where nothing was scored."""
+        names = self.protocol.columns()
         if not self.count:
-            return dict.fromkeys(columns()) | {"count": 0}
+            return dict.fromkeys(names) | {"count": 0}
         values = (self.mIoU, self.oIoU, *self.precision)
-        return {**dict(zip(columns(), values, strict=True)), "count": self.count}
+        return {**dict(zip(names, values, strict=True)), "count": self.count}
+
+    def named(self) -> dict[str, float | int | None]:
+        """The same under the project's own names, with N-acc and T-acc if it has them.
+
+        CRIS and the projects without precision print fewer: what they do not print is
+        marked as ours or absent.
+        """
+        values = self.as_dict()
+        shown = {name: values[ours] for ours, name in self.protocol.columns().items()}
+        if self.no_target is not None:
+            shown |= {k: self.no_target[k] for k in ("N-acc", "T-acc")}
+        return shown | {"count": self.count}
 
 
-def columns() -> list[str]:
+def columns(protocol: Protocol = NATIVE) -> list[str]:
     """Names of a Summary's numbers: mIoU, oIoU, P@0.5 to P@0.9."""
-    return ["mIoU", "oIoU", *(f"P@{t}" for t in THRESHOLDS)]
+    return list(protocol.columns())
 
 
 def summarize(
-    intersection: Int64[np.ndarray, "e"], union: Int64[np.ndarray, "e"]
+    intersection: Int64[np.ndarray, "e"],
+    union: Int64[np.ndarray, "e"],
+    protocol: str | Protocol = NATIVE,
+    *,
+    targeted: Answers | None = None,
+    said_none: Answers | None = None,
 ) -> Summary:
-    """mIoU, oIoU and P@X over expressions."""
+    """mIoU, oIoU and precision over expressions.
+
+    Expressions without a target are left out, unless the protocol scores them: then
+    IoU is 1 where the model said "none" (nothing is added to the sums) and 0 elsewhere
+    (the prediction's area is added to the unions); a target that it denied has I = 0;
+    precision covers targeted expressions alone.
+    """
+    rules = protocols.get(protocol)
+    real = np.ones(len(union), bool) if targeted is None else targeted
+    none = np.zeros(len(union), bool) if said_none is None else said_none
+    accuracy = None
+    if rules.no_target:
+        accuracy = no_target_accuracy(none, ~real, rules)
+        intersection = np.where(none | ~real, 0, intersection)
+        union = np.where(none & ~real, 0, union)
+    else:
+        intersection, union = intersection[real], union[real]
+        none, real = none[real], real[real]
     if not len(union):
-        return Summary(0, np.nan, np.nan, (np.nan,) * len(THRESHOLDS))
-    score = iou(intersection, union)
+        empty = (np.nan,) * len(rules.precision)
+        return Summary(0, np.nan, np.nan, empty, rules, accuracy)
+    value = np.where(real, iou(intersection, union, rules), none)
     return Summary(
         count=len(union),
-        mIoU=float(score.mean()),
+        mIoU=float(value.sum(dtype=np.float64) / (len(union) + rules.mean_epsilon)),
         oIoU=float(intersection.sum() / max(union.sum(), 1)),
-        precision=tuple(float((score >= t).mean()) for t in THRESHOLDS),
+        precision=_precision(value[real], rules),
+        protocol=rules,
+        no_target=accuracy,
     )
+
+
+def _precision(value: Float[np.ndarray, "e"], rules: Protocol) -> tuple[float, ...]:
+    if not len(value):
+        return (np.nan,) * len(rules.precision)
+    rounded = rules.single or rules.single_thresholds
+    edges = [np.float32(t) if rounded else t for t in rules.precision]
+    return tuple(float(passes(value, t, rules).mean()) for t in edges)
+
+
+def passes(value: Float[np.ndarray, "e"], edge: Any, rules: Protocol) -> Answers:
+    """Which IoUs reach a precision threshold."""
+    return value >= edge if rules.ties else value > edge
 
 
 def summarize_by(
     labels: Sequence[str],
     intersection: Int64[np.ndarray, "e"],
     union: Int64[np.ndarray, "e"],
+    protocol: Protocol = NATIVE,
 ) -> dict[str, Summary]:
     """A Summary for each label, labels in alphabetical order."""
     names, index = np.unique(np.array(labels, str), return_inverse=True)
     return {
-        str(name): summarize(intersection[index == i], union[index == i])
+        str(name): summarize(intersection[index == i], union[index == i], protocol)
         for i, name in enumerate(names)
     }
 
@@ -114,18 +207,25 @@ def size_bucket(pixels: int, height: int, width: int) -> str:
     return SIZE_NAMES[int(np.searchsorted(SIZE_EDGES, share, side="right"))]
 
 
+def word_bucket(sentence: str) -> str:
+    """Which of WORD_NAMES a sentence's number of words falls into."""
+    words = len(sentence.split())
+    return WORD_NAMES[int(np.searchsorted(WORD_EDGES, words, side="right"))]
+
+
 def no_target_accuracy(
-    said_none: Bool[np.ndarray, "e"], is_none: Bool[np.ndarray, "e"]
+    said_none: Answers, is_none: Answers, protocol: Protocol = NATIVE
 ) -> dict[str, float | int | None]:
     """N-acc = TP/(TP+FN) over no-target expressions, T-acc = TN/(TN+FP) over targeted.
 
     `said_none` is the model's own decision, not an empty mask. None where nothing was
-    asked. Source: gRefCOCO.
+    asked; ReLA prints 0 for both when every sample has a target. Source: gRefCOCO.
     """
     none, targeted = said_none[is_none], ~said_none[~is_none]
+    silent = protocol.no_target and not len(none)
     return {
-        "N-acc": float(none.mean()) if len(none) else None,
-        "T-acc": float(targeted.mean()) if len(targeted) else None,
+        "N-acc": float(none.mean()) if len(none) else 0.0 if silent else None,
+        "T-acc": 0.0 if silent else float(targeted.mean()) if len(targeted) else None,
         "no_target": len(none),
         "targeted": len(targeted),
     }

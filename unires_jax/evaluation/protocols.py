@@ -1,0 +1,184 @@
+"""How each project of the field scores: a protocol is a row of data.
+
+One accumulation over (intersection, union) serves all of them (`metrics.score`). What
+differs, and moves published numbers by points, is written here: which expressions are
+scored and how they are read, the grid and the resampling of prediction and ground
+truth, the threshold, the epsilon, empty unions, ties, no-target expressions, and the
+names the two means go by. Source: each project's evaluation code; `native` is ours.
+"""
+
+import dataclasses
+from typing import Literal
+
+from unires_jax.config import ConfigError
+from unires_jax.data.records import Expression, Record
+
+TENTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+Resample = Literal["bilinear", "bicubic", "bicubic, bilinear", "cris"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """The rules of one project. Defaults are those of `native`."""
+
+    name: str
+    project: str  # whose evaluation this is
+    # What is asked.
+    text: Literal["sent", "raw"] = "sent"  # the field that is read
+    lower: bool = False  # lower-cased before it is read
+    # "first": the first sentence of an annotation's last referent, the others unseen.
+    sentences: Literal["all", "first"] = "all"
+    # Masks.
+    grid: int | None = None  # side of the square both are squashed to; None = original
+    resample: Resample = "bilinear"  # of the model's logits (`resample.mask`)
+    threshold: float = 0.5  # of the probability, which must exceed it
+    polygons: bool = False  # ground truth: polygons scaled to the grid, then filled
+    # Pixels in two polygons of one annotation: in the mask ("union"), or counted twice
+    # and so outside ("background"; LISA drops them, the same for foreground counts).
+    overlap: Literal["union", "background"] = "union"
+    # Arithmetic.
+    epsilon: float = 0.0  # added to each union
+    empty: float = 0.0  # IoU where the union is empty
+    mean_epsilon: float = 0.0  # added to the count that the sum of IoUs is divided by
+    single: bool = False  # IoU in float32
+    precision: tuple[float, ...] = TENTHS
+    ties: bool = True  # IoU equal to a precision threshold passes
+    single_thresholds: bool = False  # thresholds rounded to float32 (.7 and .9 fall)
+    # Expressions without a target are samples of both means, by the model's decision.
+    no_target: bool = False
+    # What the project calls the mean of IoUs, the ratio of sums, and precision.
+    names: tuple[str, str, str] = ("mIoU", "oIoU", "P@")
+
+    def columns(self) -> dict[str, str]:
+        """Our name of each number (mIoU, oIoU, P@0.5, ...) and the project's."""
+        mean, overall, precision = self.names
+        shown = {"mIoU": mean, "oIoU": overall}
+        return shown | {f"P@{t}": f"{precision}{t}" for t in self.precision}
+
+
+_TABLE = (
+    Protocol("native", "unires_jax"),
+    Protocol(
+        "cris",
+        "CRIS",
+        resample="cris",
+        threshold=0.35,
+        epsilon=1e-6,
+        ties=False,
+        single_thresholds=True,
+        names=("IoU", "oIoU (ours)", "Pr@"),
+    ),
+    Protocol(
+        "lavt",
+        "LAVT",
+        text="raw",
+        grid=480,
+        overlap="background",
+    ),
+    Protocol(
+        "rela",
+        "ReLA / gRefCOCO",
+        text="raw",
+        grid=480,
+        polygons=True,
+        precision=(0.7, 0.8, 0.9),
+        no_target=True,
+        names=("gIoU", "cIoU", "Pr@"),
+    ),
+    Protocol(
+        "xdecoder",
+        "X-Decoder / SEEM",
+        text="raw",
+        lower=True,
+        sentences="first",
+        resample="bicubic, bilinear",
+        epsilon=1e-6,
+        single=True,
+        names=("mIoU", "cIoU", "precision@"),
+    ),
+    Protocol(
+        "mmdet",
+        "mmdet RefSegMetric 3.3",
+        text="raw",
+        lower=True,
+        sentences="first",
+        resample="bicubic",
+        single=True,
+        precision=(),
+        names=("mIoU", "cIoU", ""),
+    ),
+    Protocol(
+        "lisa",
+        "LISA",
+        lower=True,
+        overlap="background",
+        epsilon=1e-5,
+        empty=1.0,
+        mean_epsilon=1e-5,
+        precision=(),
+        names=("gIoU", "cIoU", ""),
+    ),
+)
+
+PROTOCOLS = {protocol.name: protocol for protocol in _TABLE}
+NATIVE = PROTOCOLS["native"]
+
+
+def get(protocol: str | Protocol) -> Protocol:
+    """The protocol of a name. Raises ConfigError naming those that there are."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        known = ", ".join(PROTOCOLS)
+        raise ConfigError(f"there is no protocol {protocol!r}; there are: {known}")
+    return PROTOCOLS[protocol]
+
+
+def text(protocol: Protocol, expression: Expression) -> str:
+    """The sentence as the protocol hands it to the model.
+
+    Sources without the annotator's own spelling leave `raw` empty: `sent` stands in.
+    """
+    found = expression.raw or expression.sent
+    if protocol.text == "sent":
+        found = expression.sent
+    return found.lower() if protocol.lower else found
+
+
+def scored(protocol: Protocol, record: Record) -> list[int]:
+    """Indices of the record's expressions that the protocol scores, in order.
+
+    For "first", referents are keyed by their annotation: of several on one the last
+    stays, with the first of its sentences. Referents without a target stay apart.
+    """
+    if protocol.sentences == "all":
+        return list(range(len(record.expressions)))
+    last: dict[tuple[int, ...], int] = {}  # annotation -> referent
+    for x in record.expressions:
+        last[_annotation(record, x)] = x.ref_id
+    first: dict[tuple[int, ...], int] = {}
+    for i, x in enumerate(record.expressions):
+        key = _annotation(record, x)
+        if x.ref_id != last[key]:
+            continue
+        best = first.setdefault(key, i)
+        if x.sent_index < record.expressions[best].sent_index:
+            first[key] = i
+    return sorted(first.values())
+
+
+def _annotation(record: Record, x: Expression) -> tuple[int, ...]:
+    ids = tuple(record.masks[i].ann_id for i in x.targets)
+    return ids or (-1, x.ref_id)
+
+
+def narrow(protocol: Protocol, record: Record) -> tuple[Record, list[int]]:
+    """The record with only the scored expressions, `sent` as the protocol reads it.
+
+    Also their indices in the whole record.
+    """
+    indices = scored(protocol, record)
+    chosen = [record.expressions[i] for i in indices]
+    kept = tuple(dataclasses.replace(x, sent=text(protocol, x)) for x in chosen)
+    return dataclasses.replace(record, expressions=kept), indices
