@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 from unires_jax.data import records
 from unires_jax.data.records import DataError, Mask
 from unires_jax.data.sources.fields import check, get, numbers, read_json
+from unires_jax.data.sources.pictures import MAX_SIDE
 
-MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
 MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
 
 
@@ -84,7 +84,9 @@ def _by_id(content: Any, name: str, where: str) -> dict[int, Any]:
     Raises DataError if an id occurs twice with different content.
     """
     found: dict[int, Any] = {}
-    for entry in get(content, name, list, where, [] if name == "categories" else None):
+    if name == "categories" and name not in content:
+        return found
+    for entry in get(content, name, list, where):
         key = entry.get("id") if isinstance(entry, dict) else None
         if type(key) is int and found.setdefault(key, entry) != entry:
             raise DataError(f"{where}: {name}: id {key} occurs twice, not the same")

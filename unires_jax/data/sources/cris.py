@@ -17,11 +17,9 @@ from pycocotools import mask as coco_mask
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, DataError, Mask
 from unires_jax.data.sources.benchmarks import Benchmark
-from unires_jax.data.sources.coco import MAX_SIDE
 from unires_jax.data.sources.coco_categories import by_place
 from unires_jax.data.sources.fields import check, get, numbers, read_json
-from unires_jax.data.sources.mres_files import header_size
-from unires_jax.data.sources.pictures import find_any_case
+from unires_jax.data.sources.pictures import find_any_case, image_size
 from unires_jax.data.sources.refer import sentences
 from unires_jax.data.sources.referent import Referent, collect
 from unires_jax.data.sources.rejects import Rejects
@@ -60,12 +58,19 @@ def find_masks(root: str | Path, benchmark: Benchmark) -> Path:
 
 def read_file(path: Path, split: str, masks: Path, rejects: Rejects) -> list[Referent]:
     """The referents of one annotation file."""
-
-    def build(entry: Any, where: str) -> Referent:
-        return referent(entry, split, masks, where)
-
     entries = check(read_json(path), list, f"{path}: the whole")
-    return collect(entries, build, str(path), rejects)
+    return read_entries(entries, split, masks, str(path), rejects)
+
+
+def read_entries(
+    entries: list[Any], split: str, masks: Path, where: str, rejects: Rejects
+) -> list[Referent]:
+    """The referents of entries whose masks lie in a folder."""
+
+    def build(entry: Any, at: str) -> Referent:
+        return referent(entry, split, masks, at)
+
+    return collect(entries, build, where, rejects)
 
 
 def referent(entry: Any, split: str, masks: Path, where: str) -> Referent:
@@ -108,18 +113,17 @@ def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        too_large = max(header_size(data)) > MAX_SIDE
+        image_size(data)  # before a decoder makes room for it
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if too_large:
-        raise DataError(f"{path}: a side of more than {MAX_SIDE} pixels, refused")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
-    if pixels is None:
-        raise DataError(f"{path}: cannot be decoded as a PNG")
-    return pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0
+    if pixels is None or b"IEND" not in data[-16:]:
+        raise DataError(f"{path}: is no whole PNG")
+    channels: np.ndarray = np.atleast_3d(np.asarray(pixels))[:, :, :3]  # no alpha
+    return channels.any(axis=2)
 
 
 def _mask(
@@ -135,7 +139,8 @@ def _mask(
         box = left, top, right - left, bottom - top
     else:
         counts = {"size": list(pixels.shape), "counts": rle.encode()}
-        box = tuple(float(v) for v in coco_mask.toBbox(counts))
+        left, top, width, height = (float(v) for v in coco_mask.toBbox(counts))
+        box = left, top, width, height
     return Mask(
         ann_id=segment_id,
         category=category,

@@ -179,8 +179,8 @@ def _long(raw: bytes) -> int:
 
 
 def _name(code: int) -> str:
-    known = pickletools.code2op.get(chr(code))
-    return known.name if known else f"0x{code:02x}"
+    known = {ord(op.code): op.name for op in pickletools.opcodes}
+    return known.get(code, f"0x{code:02x}")
 
 
 Step = Callable[[_Machine], object]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, DataError, Expression, Mask, Record
-from unires_jax.data.sources.mres_files import check_size
+from unires_jax.data.sources.pictures import check_size
 from unires_jax.data.sources.rejects import Rejects
 
 

@@ -1,6 +1,6 @@
 """The refcoco.json that TFDS's `ref_coco` builder asks its users to prepare.
 
-Source: that builder's manual_download_process: {"ref": refs of all benchmarks, each with
+Source: that builder: {"ref": refs of all benchmarks, each with
 its annotation `ann`, `dataset` and `dataset_partition`, "coco_anns": {image id:
 {"info", "anns"}}}. It lists no categories: COCO's own names are taken.
 """

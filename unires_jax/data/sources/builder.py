@@ -1,0 +1,87 @@
+"""What the builders of raw data share: read a folder, write records, tell the counts."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from unires_jax.data import records
+from unires_jax.data.records import DataError
+from unires_jax.data.sources.parquet import Spool
+from unires_jax.data.sources.recognise import Source
+from unires_jax.data.sources.referent import Referent, to_records
+from unires_jax.data.sources.rejects import MAX_BAD_SHARE, REJECTED, Rejects
+
+
+class RawBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Converts the folder `raw`; a builder says how to read it (`read`).
+
+    What cannot be used is written to rejected.jsonl beside the versioned folder and
+    skipped up to `max_bad_share`; beyond it nothing is written and DataError raised.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(
+        self,
+        *,
+        raw: str = "",
+        images: str = "",
+        max_bad_share: float = MAX_BAD_SHARE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.raw, self.images, self.share = raw, images, max_bad_share
+
+    def read(self, rejects: Rejects, spool: Spool) -> Source:
+        """The referents of all splits and where their pictures are."""
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=records.features(),
+            disable_shuffling=True,  # stored by image id; the pipeline shuffles
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        if not self.raw:
+            raise DataError(f"{self.name}: name the folder of raw files with --raw")
+        beside = Path(self.data_path).parent
+        beside.mkdir(parents=True, exist_ok=True)
+        self._rejects = Rejects(beside / REJECTED, self.share)
+        self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=".pictures")
+        source = self.read(self._rejects, Spool(self._spool.name))
+        splits: dict[str, list[Referent]] = {}
+        for referent in source.referents:
+            splits.setdefault(referent.split, []).append(referent)
+        if not splits:
+            raise DataError(f"{self.raw}: holds no referent that can be used")
+        print(f"{self.raw}: the {source.form} form")
+        return {s: self._write(s, splits[s], source.picture) for s in sorted(splits)}
+
+    def _write(
+        self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        name = "_".join(n for n in (self.name, self.builder_config_name) if n)
+        images = expressions = 0
+        made = to_records(referents, picture, name, self._rejects)
+        total = len({r.image_id for r in referents})
+        for record in tqdm(made, split, total, unit=" images"):
+            images, expressions = images + 1, expressions + len(record.expressions)
+            yield record.image_id, records.to_example(record)
+        print(
+            f"{name} {split}: {images} images, {len(referents)} referents, "
+            f"{expressions} expressions. {self._rejects.summary()}"
+        )
+
+    @property
+    def builder_config_name(self) -> str:
+        """The name of the chosen config; "" where there is none."""
+        return self.builder_config.name if self.builder_config else ""
