@@ -130,13 +130,12 @@ def _split_lines(path: Path, lines: Lines) -> Iterator[tuple[int, bytes | None]]
         number, at = lines.first, lines.start
         try:
             file.seek(at)
-            while at < lines.end and (text := file.readline(MAX_LINE)):
+            while at < lines.end and (text := file.readline(MAX_LINE + 1)):
                 at += len(text)
-                whole = text.endswith(b"\n") or len(text) < MAX_LINE
+                whole = text.endswith(b"\n") or len(text) <= MAX_LINE
                 rest = text
                 while not rest.endswith(b"\n") and (rest := file.readline(MAX_LINE)):
                     at += len(rest)
-                    whole = False
                 yield number, text if whole else None
                 number += 1
         except (OSError, EOFError, zlib.error) as error:
