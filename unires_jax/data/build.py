@@ -78,13 +78,21 @@ def load_builder(name: str, datasets_dir: str | Path | None = None) -> type:
 
 
 def builder_options(cls: type) -> dict[str, Any]:
-    """A builder's options and their defaults: its own keyword-only arguments."""
-    parameters = inspect.signature(cls).parameters.values()
-    return {
-        p.name: p.default
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    }
+    """A builder's options and their defaults: its own keyword-only arguments.
+
+    Those of a base class come first; `config` is one where the builder has configs.
+    """
+    configs = [c.name for c in getattr(cls, "BUILDER_CONFIGS", ())]
+    found: dict[str, Any] = {"config": configs[0]} if configs else {}
+    own = [c for c in cls.__mro__ if not c.__module__.startswith("tensorflow_datasets")]
+    for level in reversed(own):
+        parameters = inspect.signature(level).parameters.values()
+        found |= {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+        }
+    return found
 
 
 def main(argv: Sequence[str]) -> int:
@@ -156,6 +164,13 @@ def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
                 f"it has: {', '.join(defaults) or 'none'}"
             )
         chosen[key] = _typed(f"{name}: --{key}", value, type(defaults[key]))
+    known = [c.name for c in getattr(cls, "BUILDER_CONFIGS", ())]
+    if known and chosen["config"] not in known:
+        wanted = chosen["config"]
+        raise DataError(
+            f"{name} has no config {wanted!r}{_nearest(wanted, known)}; it has: "
+            f"{', '.join(known)}"
+        )
     return chosen
 
 

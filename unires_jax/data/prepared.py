@@ -64,7 +64,10 @@ class PreparedSplit:
 def _dataset_name(folder: str) -> str:
     info = json.loads((Path(folder) / "dataset_info.json").read_text())
     config = info.get("configName", "")
-    return f"{info['name']}_{config}" if config else str(info["name"])
+    name = str(info["name"])
+    if config.startswith(name):  # refcoco/refcoco_unc
+        return config
+    return f"{name}_{config}" if config else name
 
 
 def _split_info(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the builders of raw data share: read a folder, write records, tell the counts."""
+"""What the builders of raw data share: read a folder, write records, count."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +16,10 @@ from unires_jax.data.sources.referent import Referent, to_records
 from unires_jax.data.sources.rejects import MAX_BAD_SHARE, REJECTED, Rejects
 
 
-class RawBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class RawBuilder(
+    tfds.core.GeneratorBasedBuilder,
+    skip_registration=True,  # type: ignore[call-arg]
+):
     """Converts the folder `raw`; a builder says how to read it (`read`).
 
     What cannot be used is written to rejected.jsonl beside the versioned folder and
@@ -64,12 +67,15 @@ class RawBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not splits:
             raise DataError(f"{self.raw}: holds no referent that can be used")
         print(f"{self.raw}: the {source.form} form")
-        return {s: self._write(s, splits[s], source.picture) for s in sorted(splits)}
+        return {
+            split: self._generate_examples(split, splits[split], source.picture)
+            for split in sorted(splits)
+        }
 
-    def _write(
+    def _generate_examples(
         self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        name = "_".join(n for n in (self.name, self.builder_config_name) if n)
+        name = self.builder_config.name if self.builder_config else self.name
         images = expressions = 0
         made = to_records(referents, picture, name, self._rejects)
         total = len({r.image_id for r in referents})
@@ -80,8 +86,3 @@ class RawBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             f"{name} {split}: {images} images, {len(referents)} referents, "
             f"{expressions} expressions. {self._rejects.summary()}"
         )
-
-    @property
-    def builder_config_name(self) -> str:
-        """The name of the chosen config; "" where there is none."""
-        return self.builder_config.name if self.builder_config else ""

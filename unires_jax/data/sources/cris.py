@@ -122,8 +122,8 @@ def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
         pixels = None
     if pixels is None or b"IEND" not in data[-16:]:
         raise DataError(f"{path}: is no whole PNG")
-    channels: np.ndarray = np.atleast_3d(np.asarray(pixels))[:, :, :3]  # no alpha
-    return channels.any(axis=2)
+    channels = np.atleast_3d(np.asarray(pixels))[:, :, :3]  # no alpha
+    return np.asarray(channels.any(axis=2))
 
 
 def _mask(

@@ -18,35 +18,32 @@ _WEAR = """shirt sleeve collar pants shorts skirt dress jacket coat hood pocket 
 zipper hat cap helmet glasses goggles glove shoe boot sock lace sole tie belt strap
 buckle watch scarf"""
 _VEHICLE = """wheel tire rim spoke hub fender bumper hood trunk door window windshield
-windscreen mirror headlight taillight light lamp grille license plate number plate
+windscreen mirror headlight taillight light lamp grille
 roof seat saddle handlebar pedal chain fork frame body engine exhaust pipe kickstand
-basket rack mudguard fuselage cockpit nose propeller rotor rudder stabilizer landing gear
+basket rack mudguard fuselage cockpit nose propeller rotor rudder stabilizer
 deck hull mast sail bow stern cabin carriage coach cab bed cargo wiper track antenna"""
-_THING = """handle lid cap neck base bottom top side edge corner rim body label screen
+_THING = """handle lid cap neck base bottom rim body label screen
 keyboard touchpad trackpad key button knob dial speaker cord cable switch stand leg
 armrest arm back backrest cushion seat rung slat drawer shelf door tabletop surface
-blade tip tine prong face hand number pendulum canopy shaft rib strap handle zipper
+blade tip tine prong face hand pendulum canopy shaft rib strap handle zipper
 pocket wheel string head grip throat rudder tail fin nose toe binding deck truck page
 spine cover crust slice filling topping icing frosting layer bun sausage lettuce peel
 stem leaf floret core stalk seed hole pot soil petal flower faucet tap drain basin
 counter tank flush bowl lever burner rack grill vent freezer bristle nozzle hose crown
 pole post sign panel border frame hinge spout leg brim interior inside"""
 
-# Plurals that a rule would miss.
 _IRREGULAR = {"feet": "foot", "teeth": "tooth", "leaves": "leaf", "hooves": "hoof"}
-_KEPT = ("pants", "shorts", "glasses", "goggles")  # without a singular
 _TWO = ("license plate", "number plate", "landing gear")
 LEXICON = frozenset(
     {w for words in (_BODY, _ANIMAL, _WEAR, _VEHICLE, _THING) for w in words.split()}
-    - {w for pair in _TWO for w in pair.split()}
-    | {*_TWO, "number"}
+    | {*_TWO}
 )
 _WORDS = re.compile(r"[a-z]+(?:'s\b)?|'s\b")
 
 
 def part_name(sentence: str) -> str:
     """The part named, in the singular; UNNAMED if the lexicon knows none of it."""
-    words = _WORDS.findall(sentence.lower().replace("’", "'"))
+    words = _WORDS.findall(sentence.lower().replace("\u2019", "'"))
     if "of" in words:
         found = _named(words[: words.index("of")])
         if found:
@@ -73,11 +70,8 @@ def _named(words: list[str]) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    if word in _IRREGULAR or word in _KEPT:
-        return _IRREGULAR.get(word, word)
-    for end, put in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
-        if word.endswith(end):
-            return word.removesuffix(end) + put
-    if word in LEXICON or not word.endswith("s") or word.endswith("ss"):
-        return word
-    return word[:-1]
+    """The form of a word that the lexicon knows, else the word without its s."""
+    forms = (word, _IRREGULAR.get(word, ""), word[:-1], word[:-2], f"{word[:-3]}y")
+    if word.endswith("s") or word in _IRREGULAR:
+        return next((f for f in forms if f in LEXICON), word.removesuffix("s"))
+    return word

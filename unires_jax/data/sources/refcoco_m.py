@@ -25,29 +25,34 @@ def read(root: str | Path, rejects: Rejects, spool: Spool) -> list[Referent]:
             f"with the columns {sorted(parquet.SCHEMAS['moondream'])}"
         )
     found: list[Referent] = []
+    refused: list[tuple[str, str]] = []
     for path in paths:
         for i, row in enumerate(parquet.rows(path)):
-            found += _row(row, spool, f"{path}[{i}]", rejects)
+            good, bad = _row(row, spool, f"{path}[{i}]")
+            found += good
+            refused += bad
+    rejects.expect(len(found) + len(refused))
+    for name, reason in refused:
+        rejects.add(name, reason)
     return found
 
 
 def _row(
-    row: dict[str, Any], spool: Spool, where: str, rejects: Rejects
-) -> list[Referent]:
-    """The referents of one image, each refused on its own."""
+    row: dict[str, Any], spool: Spool, where: str
+) -> tuple[list[Referent], list[tuple[str, str]]]:
+    """The referents of one image, and what of it cannot be used with the reason."""
     samples = row.get("samples")
-    samples = samples if isinstance(samples, list) else [None]
-    rejects.expect(len(samples))
-    found = []
-    for i, sample in enumerate(samples):
+    found: list[Referent] = []
+    refused: list[tuple[str, str]] = []
+    for i, sample in enumerate(samples if isinstance(samples, list) else [None]):
         at = f"{where}: samples[{i}]"
         try:
             found.append(_referent(row, sample, at))
         except DataError as error:
-            rejects.add(at, str(error))
+            refused.append((at, str(error)))
     if found:
         spool.add(found[0].filename, parquet.picture(row, where))
-    return found
+    return found, refused
 
 
 def _referent(row: dict[str, Any], sample: Any, where: str) -> Referent:

@@ -99,8 +99,8 @@ def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Refe
     named = Counter(r.masks[0].part for r in found)
     parents = sum(r.masks[0].parent >= 0 for r in found)
     print(
-        f"refcocom {split}: {len(whole)} object and {len(found)} part referents; of the "
-        f"parts {len(found) - named[UNNAMED]} named by the lexicon "
+        f"refcocom {split}: {len(whole)} object and {len(found)} part referents; of "
+        f"these {len(found) - named[UNNAMED]} named by the lexicon "
         f"({len(named) - (UNNAMED in named)} names), {parents} with a parent"
     )
     return found

@@ -1,0 +1,28 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg from whichever raw form the user holds."""
+
+import tensorflow_datasets as tfds
+
+from unires_jax.data.sources import recognise
+from unires_jax.data.sources.benchmarks import BENCHMARKS
+from unires_jax.data.sources.builder import RawBuilder
+from unires_jax.data.sources.parquet import Spool
+from unires_jax.data.sources.recognise import Source
+from unires_jax.data.sources.rejects import Rejects
+
+NAMES = (
+    "refcoco_unc",
+    "refcoco_google",
+    "refcocoplus_unc",
+    "refcocog_umd",
+    "refcocog_google",
+)
+
+
+class Builder(RawBuilder, skip_registration=True):
+    """RefCOCO, RefCOCO+ or RefCOCOg (`--config`) converted from the folder `--raw`."""
+
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in NAMES]  # noqa: RUF012
+
+    def read(self, rejects: Rejects, spool: Spool) -> Source:
+        benchmark = BENCHMARKS[self.builder_config.name]
+        return recognise.read(self.raw, benchmark, rejects, spool, self.images)
