@@ -90,7 +90,7 @@ def safe_parts(name: str) -> list[str]:
 def find_any_case(root: str | Path, relative: str) -> Path | None:
     """A file or folder below root by its path, whatever the case of its parts."""
     at = Path(root)
-    for part in relative.split("/"):
+    for part in (p for p in relative.split("/") if p != "."):
         names = os.listdir(at) if at.is_dir() else []
         if part not in names:
             part = {n.lower(): n for n in sorted(names)}.get(part.lower(), "")
