@@ -68,15 +68,6 @@ def test_nothing_scored_is_not_zero() -> None:
     }
 
 
-def test_by_label() -> None:
-    found = metrics.summarize_by(
-        ["wheel", "leg", "wheel"], *pairs((1, 2), (1, 4), (2, 2))
-    )
-    assert list(found) == ["leg", "wheel"]
-    assert found["wheel"].mIoU == 0.75 and found["wheel"].count == 2
-    assert found["leg"].mIoU == 0.25
-
-
 @pytest.mark.parametrize(
     ("pixels", "bucket"),
     [(0, 0), (49, 0), (50, 1), (199, 1), (200, 2), (999, 2), (1000, 3), (10_000, 3)],

@@ -1,4 +1,4 @@
-"""Predictions for every expression of a prepared split, scored at original size.
+"""Predictions for every expression of a prepared split, scored by a protocol.
 
 Each picture is encoded once; its expressions are decoded in chunks of fixed size, so
 that a handful of shapes is compiled. Two batches are under way at a time: one computes
@@ -18,8 +18,10 @@ from unires_jax.data import records
 from unires_jax.data.records import DataError, Expression, Record
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.data.transforms import Placement, place, prepare_image
-from unires_jax.evaluation import geometry, metrics
+from unires_jax.evaluation import geometry, metrics, protocols, resample, truth
+from unires_jax.evaluation.protocols import NATIVE
 from unires_jax.evaluation.results import Prediction, Result, judge
+from unires_jax.evaluation.truth import Truth
 from unires_jax.training.checkpoint import CheckpointError
 
 _IN_FLIGHT = 2  # batches
@@ -77,27 +79,34 @@ def evaluate(
     predict: Predict,
     config: Config,
     *,
+    protocol: protocols.Protocol = NATIVE,
     images: int | None = None,
     shard: tuple[int, int] = (0, 1),
     progress: bool = False,
+    ceiling: bool = True,
 ) -> list[Result]:
-    """One row for each expression of the split, or of its first `images` pictures.
+    """One row for each expression the protocol scores, of the first `images` pictures.
 
     `shard` is (process, processes): every processes-th picture is this one's, and
-    `results.gather` joins the rows. Raises DataError naming a record that cannot be
-    used; nothing is skipped.
+    `results.gather` joins the rows. `ceiling` adds what the decoder's grid allows, at
+    original size: under `native` alone. Raises DataError naming a record that cannot
+    be used; nothing is skipped.
     """
     count = len(split) if images is None else min(images, len(split))
     mine = range(count)[shard[0] :: shard[1]]
     size = config.eval.batch
     batches = [mine[i : i + size] for i in range(0, len(mine), size)]
+    judging = _Judging(split, protocol, config if ceiling else None)
 
     def run(batch: Sequence[int]) -> list[list[Result]]:
         found = [_read(split, i) for i in batch]
-        answers = predict(found)
+        asked = [protocols.narrow(protocol, record) for record in found]
+        answers = predict([record for record, _ in asked])
         return [
-            _judge_record(split, i, record, answer, config)
-            for i, record, answer in zip(batch, found, answers, strict=True)
+            judging.rows(image, record, indices, answer)
+            for image, (record, indices), answer in zip(
+                batch, asked, answers, strict=True
+            )
         ]
 
     name = f"{split.dataset}:{split.split}"
@@ -124,30 +133,59 @@ def _read(split: Split, index: int) -> Record:
     return record
 
 
-def _judge_record(
-    split: Split,
-    image: int,
-    record: Record,
-    predictions: Sequence[Prediction],
-    config: Config,
-) -> list[Result]:
-    ceilings: dict[tuple[int, ...], tuple[int, int]] = {(): (0, 0)}
-    rows = []
-    for index, x in enumerate(record.expressions):
-        if x.targets not in ceilings:
-            ceilings[x.targets] = _ceiling(record, x, config)
-        rows.append(
-            judge(
-                record,
-                x,
-                predictions[index],
-                key=records.expression_key(split.dataset, split.split, record, x),
-                image=image,
-                index=index,
-                ceiling=ceilings[x.targets],
+class _Judging:
+    """Rows of a record; its expressions share what their targets have in common."""
+
+    def __init__(
+        self, split: Split, protocol: protocols.Protocol, grid_of: Config | None
+    ):
+        self._split, self._protocol = split, protocol
+        self._config = grid_of if protocol is NATIVE else None
+
+    def rows(
+        self,
+        image: int,
+        record: Record,
+        indices: Sequence[int],
+        predictions: Sequence[Prediction],
+    ) -> list[Result]:
+        """`record` holds the scored expressions, `indices` their places before."""
+        shared: dict[tuple[int, ...], tuple[Truth, tuple[int, int] | None]] = {}
+        rows = []
+        for index, x, answer in zip(
+            indices, record.expressions, predictions, strict=True
+        ):
+            if x.targets not in shared:
+                shared[x.targets] = self._of_targets(record, x)
+            drawn, ceiling = shared[x.targets]
+            key = records.expression_key(
+                self._split.dataset, self._split.split, record, x
             )
-        )
-    return rows
+            rows.append(
+                judge(
+                    record,
+                    x,
+                    answer,
+                    key=key,
+                    image=image,
+                    index=index,
+                    ceiling=ceiling,
+                    protocol=self._protocol,
+                    target=drawn,
+                )
+            )
+        return rows
+
+    def _of_targets(
+        self, record: Record, x: Expression
+    ) -> tuple[Truth, tuple[int, int] | None]:
+        try:
+            drawn = truth.of_expression(self._protocol, record, x)
+        except DataError as error:
+            raise DataError(f"{record.source} {record.filename}: {error}") from None
+        if not self._config:
+            return drawn, None
+        return drawn, _ceiling(record, x, self._config) if x.targets else (0, 0)
 
 
 def _ceiling(record: Record, expression: Expression, config: Config) -> tuple[int, int]:
@@ -155,8 +193,8 @@ def _ceiling(record: Record, expression: Expression, config: Config) -> tuple[in
     rle = records.target_rle(record, expression)
     placement = place(record.height, record.width, config.model.image_size)
     mask = geometry.through_grid(rle, placement, mask_grid(config.model))
-    truth = {"size": [record.height, record.width], "counts": rle}
-    return metrics.intersection_union(mask, truth)
+    size = [record.height, record.width]
+    return metrics.intersection_union(mask, {"size": size, "counts": rle})
 
 
 def ground_truth(found: Sequence[Record]) -> list[list[Prediction]]:
@@ -181,9 +219,16 @@ def empty(found: Sequence[Record]) -> list[list[Prediction]]:
 class ModelPredict:
     """The `Predict` of a model."""
 
-    def __init__(self, segmenter: Segmenter, tokenizer: Tokenizer, config: Config):
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        tokenizer: Tokenizer,
+        config: Config,
+        protocol: protocols.Protocol = NATIVE,
+    ):
         """Sizes come from `config.eval`, `config.model` and `config.data.lengths`."""
         self._segmenter, self._tokenizer, self._config = segmenter, tokenizer, config
+        self._protocol = protocol
 
     def __call__(self, found: Sequence[Record]) -> list[list[Prediction]]:
         """Answers for at most `config.eval.batch` records.
@@ -205,7 +250,9 @@ class ModelPredict:
             for (image, index, _), mask, none in zip(
                 rows, logits, no_target, strict=False
             ):
-                answers[image][index] = _answer(mask, float(none), placements[image])
+                answers[image][index] = _answer(
+                    mask, float(none), placements[image], self._protocol
+                )
         return answers
 
     def _prepare(self, record: Record) -> tuple[UInt8[np.ndarray, "s s 3"], Placement]:
@@ -257,7 +304,10 @@ def _pad(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _answer(
-    logits: Float32[np.ndarray, "g g"], no_target: float, placement: Placement
+    logits: Float32[np.ndarray, "g g"],
+    no_target: float,
+    placement: Placement,
+    protocol: protocols.Protocol,
 ) -> Prediction:
     p, grid = placement, len(logits)
     height = geometry.valid_cells(p.height, p.canvas, grid)
@@ -267,11 +317,14 @@ def _answer(
         raise CheckpointError(
             "the model's logits are not finite; take another step of the run"
         )
-    mask = geometry.logits_to_mask(logits, placement)
     marked = valid[valid > 0]
     score = float(_sigmoid(marked).mean()) if marked.size else 0.0
     none = float(_sigmoid(np.float32(no_target)))
-    return Prediction(records.encode_mask(mask), score, none)
+    scored = records.encode_mask(resample.mask(protocol, logits, placement))
+    if protocol.grid is None:
+        return Prediction(scored, score, none)
+    original = geometry.logits_to_mask(logits, placement)
+    return Prediction(records.encode_mask(original), score, none, scored)
 
 
 def _sigmoid(x: Any) -> Float[np.ndarray, "..."]:

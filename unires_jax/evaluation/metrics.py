@@ -134,6 +134,32 @@ def columns(protocol: Protocol = NATIVE) -> list[str]:
     return list(protocol.columns())
 
 
+def ious(
+    intersection: Int64[np.ndarray, "e"],
+    union: Int64[np.ndarray, "e"],
+    protocol: Protocol,
+    targeted: Answers,
+    said_none: Answers,
+) -> Float[np.ndarray, "e"]:
+    """`iou` with the protocol's rule for expressions that denote nothing."""
+    if not protocol.no_target:
+        return iou(intersection, union, protocol)
+    kept = np.where(said_none, 0, intersection)
+    return np.where(targeted, iou(kept, union, protocol), said_none)
+
+
+def counted(
+    intersection: Int64[np.ndarray, "e"],
+    union: Int64[np.ndarray, "e"],
+    targeted: Answers,
+    said_none: Answers,
+) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
+    """What each expression adds to the sums where no-target ones are scored."""
+    nothing = said_none | ~targeted
+    right = said_none & ~targeted
+    return np.where(nothing, 0, intersection), np.where(right, 0, union)
+
+
 def summarize(
     intersection: Int64[np.ndarray, "e"],
     union: Int64[np.ndarray, "e"],
@@ -152,18 +178,16 @@ def summarize(
     rules = protocols.get(protocol)
     real = np.ones(len(union), bool) if targeted is None else targeted
     none = np.zeros(len(union), bool) if said_none is None else said_none
-    accuracy = None
-    if rules.no_target:
-        accuracy = no_target_accuracy(none, ~real, rules)
-        intersection = np.where(none | ~real, 0, intersection)
-        union = np.where(none & ~real, 0, union)
-    else:
-        intersection, union = intersection[real], union[real]
-        none, real = none[real], real[real]
+    if not rules.no_target:
+        intersection, union, none = intersection[real], union[real], none[real]
+        real = real[real]
+    accuracy = no_target_accuracy(none, ~real, rules) if rules.no_target else None
     if not len(union):
         empty = (np.nan,) * len(rules.precision)
         return Summary(0, np.nan, np.nan, empty, rules, accuracy)
-    value = np.where(real, iou(intersection, union, rules), none)
+    value = ious(intersection, union, rules, real, none)
+    if rules.no_target:
+        intersection, union = counted(intersection, union, real, none)
     return Summary(
         count=len(union),
         mIoU=float(value.sum(dtype=np.float64) / (len(union) + rules.mean_epsilon)),
@@ -185,20 +209,6 @@ def _precision(value: Float[np.ndarray, "e"], rules: Protocol) -> tuple[float, .
 def passes(value: Float[np.ndarray, "e"], edge: Any, rules: Protocol) -> Answers:
     """Which IoUs reach a precision threshold."""
     return value >= edge if rules.ties else value > edge
-
-
-def summarize_by(
-    labels: Sequence[str],
-    intersection: Int64[np.ndarray, "e"],
-    union: Int64[np.ndarray, "e"],
-    protocol: Protocol = NATIVE,
-) -> dict[str, Summary]:
-    """A Summary for each label, labels in alphabetical order."""
-    names, index = np.unique(np.array(labels, str), return_inverse=True)
-    return {
-        str(name): summarize(intersection[index == i], union[index == i], protocol)
-        for i, name in enumerate(names)
-    }
 
 
 def size_bucket(pixels: int, height: int, width: int) -> str:

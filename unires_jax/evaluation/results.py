@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from unires_jax.data.records import (
     target_rle,
     union_rle,
 )
-from unires_jax.evaluation import metrics
-
-PROTOCOL = "native"
+from unires_jax.evaluation import metrics, protocols, runs, truth
+from unires_jax.evaluation.protocols import NATIVE, Protocol
+from unires_jax.evaluation.runs import Runs
+from unires_jax.evaluation.truth import Truth
 
 
 class Prediction(NamedTuple):
@@ -26,6 +27,7 @@ class Prediction(NamedTuple):
     rle: str  # compressed counts over the original picture
     score: float  # mean probability of the mask's cells, 0 without any
     no_target: float | None  # probability that nothing is meant; None = not decided
+    squashed: str = ""  # counts on the protocol's own grid; "" = resize `rle` there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Result:
     width: int
     rle: str
     target: str  # RLE of the ground truth
-    intersection: int  # pixels
+    intersection: int  # pixels of the protocol's grid
     union: int
     score: float
     no_target: float | None
@@ -50,12 +52,30 @@ class Result:
     category: str
     part: str  # "" for an object
     confused: bool | None = None  # a part overlapped its parent more; None = no parent
-    ceiling: tuple[int, int] = (0, 0)  # (I, U) of the ground truth after the grid
+    ceiling: tuple[int, int] | None = None  # (I, U) of the truth after the grid
+    protocol: str = NATIVE.name
+    substituted: bool = False  # the protocol wanted polygons that the data lacks
 
     @property
     def iou(self) -> float:
-        """Intersection over union, 0 where the union is empty."""
-        return self.intersection / max(self.union, 1)
+        """Intersection over union, as the protocol counts it."""
+        (value,) = values([self])
+        return float(value)
+
+    @property
+    def said_none(self) -> bool:
+        """The model's decision that nothing is meant."""
+        return (self.no_target or 0.0) > 0.5
+
+
+def values(results: Sequence[Result]) -> np.ndarray:
+    """Each row's IoU by its protocol, float64 [e]."""
+    if not results:
+        return np.zeros(0)
+    rules = protocols.get(results[0].protocol)
+    pairs = np.array([(r.intersection, r.union) for r in results], np.int64)
+    flags = np.array([(r.targeted, r.said_none) for r in results], bool)
+    return metrics.ious(*pairs.T, rules, *flags.T).astype(np.float64)
 
 
 def judge(
@@ -66,14 +86,21 @@ def judge(
     key: str,
     image: int,
     index: int,
-    ceiling: tuple[int, int],
+    ceiling: tuple[int, int] | None = None,
+    protocol: Protocol = NATIVE,
+    target: Truth | None = None,
 ) -> Result:
-    """Score one prediction against the union of the expression's targets."""
-    target, answer = target_rle(record, expression), prediction.rle
-    size = [record.height, record.width]
-    predicted = {"size": size, "counts": answer}
-    truth = {"size": size, "counts": target}
-    intersection, union = metrics.intersection_union(predicted, truth)
+    """Score one prediction against the union of the expression's targets.
+
+    `target` is `truth.of_expression`, where the caller has it. Raises DataError if the
+    prediction does not have the picture's size.
+    """
+    drawn = target or truth.of_expression(protocol, record, expression)
+    size = (record.height, record.width)
+    predicted = runs.from_rle(prediction.rle, *size)
+    answer = _answer(prediction, predicted, protocol)
+    intersection, union = runs.intersection_union(answer, drawn.runs)
+    whole = target_rle(record, expression)
     masks = [record.masks[i] for i in expression.targets]
     return Result(
         key=key,
@@ -83,19 +110,28 @@ def judge(
         level=expression.level,
         height=record.height,
         width=record.width,
-        rle=answer,
-        target=target,
+        rle=prediction.rle,
+        target=whole,
         intersection=intersection,
         union=union,
         score=prediction.score,
         no_target=prediction.no_target,
         targeted=bool(expression.targets),
-        area=metrics.area(truth),
+        area=runs.from_rle(whole, *size).area,
         category=_common(m.category for m in masks),
         part=_common(m.part for m in masks),
-        confused=_confused(record, expression, predicted, intersection, union),
+        confused=_confused(record, expression, predicted, whole),
         ceiling=ceiling,
+        protocol=protocol.name,
+        substituted=drawn.substituted,
     )
+
+
+def _answer(prediction: Prediction, predicted: Runs, protocol: Protocol) -> Runs:
+    """The prediction on the protocol's grid."""
+    if protocol.grid and prediction.squashed:
+        return runs.from_rle(prediction.squashed, protocol.grid, protocol.grid)
+    return truth.of_prediction(protocol, predicted)
 
 
 def _common(names: Iterable[str]) -> str:
@@ -105,33 +141,33 @@ def _common(names: Iterable[str]) -> str:
 
 
 def _confused(
-    record: Record,
-    expression: Expression,
-    predicted: dict[str, Any],
-    intersection: int,
-    union: int,
+    record: Record, expression: Expression, predicted: Runs, target: str
 ) -> bool | None:
-    """Whether IoU with the parents exceeds IoU with the parts; None without parents."""
+    """Whether IoU with the parents exceeds IoU with the parts; None without parents.
+
+    At original size whatever the protocol: it is our question.
+    """
     parents = {record.masks[i].parent for i in expression.targets}
     if expression.level != PART or not parents or -1 in parents:
         return None
-    whole = union_rle(
-        [record.masks[i].rle for i in sorted(parents)], record.height, record.width
+    size = (record.height, record.width)
+    whole = union_rle([record.masks[i].rle for i in sorted(parents)], *size)
+    parent, part = (
+        runs.intersection_union(predicted, runs.from_rle(rle, *size))
+        for rle in (whole, target)
     )
-    parent = {"size": predicted["size"], "counts": whole}
-    inside, around = metrics.intersection_union(predicted, parent)
-    return inside * max(union, 1) > intersection * max(around, 1)
+    return parent[0] * max(part[1], 1) > part[0] * max(parent[1], 1)
 
 
-def to_line(result: Result, protocol: str = PROTOCOL) -> str:
+def to_line(result: Result) -> str:
     """One line of predictions.jsonl; the RLE is as pycocotools reads it."""
     row = {
         "key": result.key,
         "rle": {"size": [result.height, result.width], "counts": result.rle},
         "score": round(result.score, 4),
-        "no_target": result.no_target and round(result.no_target, 4),
+        "no_target": result.no_target and round(result.no_target, 6),
         "level": LEVELS[result.level],
-        "protocol": protocol,
+        "protocol": result.protocol,
         "I": result.intersection,
         "U": result.union,
     }
@@ -159,7 +195,10 @@ def _pack(results: Sequence[Result]) -> bytes:
 
 def _unpack(data: bytes) -> list[Result]:
     rows = json.loads(data)
-    return [Result(**{**row, "ceiling": tuple(row["ceiling"])}) for row in rows]
+    return [
+        Result(**{**row, "ceiling": row["ceiling"] and tuple(row["ceiling"])})
+        for row in rows
+    ]
 
 
 def _gather_bytes(data: bytes) -> list[bytes]:

@@ -17,7 +17,7 @@ from unires_jax.data.prepared import PreparedSplit
 from unires_jax.evaluation import metrics
 from unires_jax.evaluation.evaluator import Predict, evaluate
 from unires_jax.evaluation.report import Attend, SplitResults, percent, render
-from unires_jax.evaluation.results import PROTOCOL, gather, to_line
+from unires_jax.evaluation.results import gather, to_line
 from unires_jax.evaluation.summary import reading_check, summarize
 from unires_jax.mesh import is_main
 
@@ -45,7 +45,7 @@ def run(
     """
     about = {
         **about,
-        "protocol": PROTOCOL,
+        "protocol": "native",
         "unires_jax": unires_jax.__version__,
         "jax": jax.__version__,
     }

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from unires_jax.data.records import LEVELS
-from unires_jax.evaluation import metrics
+from unires_jax.evaluation import metrics, protocols
+from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result
 
 UNTRAINED = "untrained"
@@ -20,31 +21,35 @@ def summarize(
     """The block of a split in metrics.json: fractions by level, size and name.
 
     IoU metrics cover targeted expressions; those without a target count in N-acc and
-    T-acc alone. `no_target` is "untrained" if its head never saw any.
+    T-acc alone, except where the rows' protocol scores them (ReLA), and never in the
+    breakdowns. `no_target` is "untrained" if its head never saw any.
     """
-    targeted = [r for r in results if r.targeted]
-    levels = by_level(targeted)
+    if not no_target_trained:  # an untrained head never decides
+        results = [dataclasses.replace(r, no_target=None) for r in results]
+    protocol = protocol_of(results)
+    levels = by_level([r for r in results if r.targeted])
     blocks: dict[str, Any] = {
         name: {
-            **summary(rows).as_dict(),
-            "ceiling_mIoU": summary(rows, ceiling=True).as_dict()["mIoU"],
+            **summary(rows, protocol).as_dict(),
+            "ceiling_mIoU": ceiling_mean(levels[name]),
         }
-        for name, rows in levels.items()
+        for name, rows in by_level(results).items()
     }
     blocks["part"]["whole_object_confusion"] = _confusion(levels["part"])
+
+    def by(label: Callable[[Result], str]) -> dict[str, Any]:
+        return {name: _by(rows, label) for name, rows in levels.items()}
+
     return {
         **blocks,
-        "no_target": _no_target(results) if no_target_trained else UNTRAINED,
-        "by_size": {
-            name: _by(rows, lambda r: metrics.size_bucket(r.area, r.height, r.width))
-            for name, rows in levels.items()
-        },
+        "no_target": _no_target(results),
+        "by_size": by(lambda r: metrics.size_bucket(r.area, r.height, r.width)),
+        "by_words": by(lambda r: metrics.word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),
-        "by_category": {
-            name: _by(rows, lambda r: r.category) for name, rows in levels.items()
-        },
+        "by_category": by(lambda r: r.category),
         "images": len({r.image for r in results}),
         "expressions": len(results),
+        "without_polygons": sum(r.substituted for r in results),
     }
 
 
@@ -54,11 +59,27 @@ def by_level(results: Sequence[Result]) -> dict[str, list[Result]]:
     return {**levels, "pooled": list(results)}
 
 
-def summary(results: Sequence[Result], *, ceiling: bool = False) -> metrics.Summary:
-    """mIoU, oIoU and P@X of rows, or of the ground truth after the decoder grid."""
-    if ceiling:
-        return metrics.summarize(*_pairs([r.ceiling for r in results]))
-    return metrics.summarize(*_pairs([(r.intersection, r.union) for r in results]))
+def protocol_of(results: Sequence[Result]) -> Protocol:
+    """The one protocol of rows; `native` for none."""
+    return protocols.get(results[0].protocol) if results else protocols.NATIVE
+
+
+def summary(
+    results: Sequence[Result], protocol: Protocol | None = None
+) -> metrics.Summary:
+    """mIoU, oIoU and P@X of rows, by their protocol."""
+    return metrics.summarize(
+        *_pairs([(r.intersection, r.union) for r in results]),
+        protocol=protocol or protocol_of(results),
+        targeted=np.array([r.targeted for r in results], bool),
+        said_none=np.array([r.said_none for r in results], bool),
+    )
+
+
+def ceiling_mean(results: Sequence[Result]) -> float | None:
+    """mIoU of the ground truth after the decoder grid; None where it was not taken."""
+    pairs = [r.ceiling for r in results if r.ceiling is not None]
+    return metrics.summarize(*_pairs(pairs)).as_dict()["mIoU"]
 
 
 def _pairs(
@@ -69,9 +90,11 @@ def _pairs(
 
 
 def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, Any]:
-    columns = _pairs([(r.intersection, r.union) for r in results])
-    found = metrics.summarize_by([label(r) for r in results], *columns)
-    return {name: s.as_dict() for name, s in found.items()}
+    """A block for each label, in alphabetical order."""
+    groups: dict[str, list[Result]] = {}
+    for r in results:
+        groups.setdefault(label(r), []).append(r)
+    return {name: summary(groups[name]).as_dict() for name in sorted(groups)}
 
 
 def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:
@@ -80,11 +103,12 @@ def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:
 
 
 def _no_target(results: Sequence[Result]) -> dict[str, float | int | None] | str:
-    if any(r.no_target is None for r in results):
+    if all(r.no_target is None for r in results):
         return UNTRAINED
-    said_none = np.array([(r.no_target or 0.0) > 0.5 for r in results], bool)
     return metrics.no_target_accuracy(
-        said_none, np.array([not r.targeted for r in results], bool)
+        np.array([r.said_none for r in results], bool),
+        np.array([not r.targeted for r in results], bool),
+        protocol_of(results),
     )
 
 
