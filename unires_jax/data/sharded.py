@@ -126,7 +126,8 @@ def _serialize(record: Record) -> bytes:
         _serializer = features, ExampleSerializer(features.get_serialized_info())
     features, serializer = _serializer
     example = features.encode_example(records.to_example(record))
-    return serializer.serialize_example(example)
+    # A protobuf map is written in an order of the process' own unless told otherwise.
+    return serializer.get_tf_example(example).SerializeToString(deterministic=True)
 
 
 _serializer: Any = None  # made once in each process

@@ -8,11 +8,12 @@ import base64
 import binascii
 import dataclasses
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pycocotools import mask as coco_mask
 
@@ -96,10 +97,10 @@ def _split_of(path: Path) -> str:
     return match[1]
 
 
-def open_lines(path: Path) -> BinaryIO:
+def open_lines(path: Path) -> io.BufferedIOBase:
     """The plain text of a file. Raises DataError if it cannot be opened."""
     try:
-        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror}") from None
 
