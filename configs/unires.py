@@ -3,9 +3,11 @@
     python train.py --config=configs/unires.py --workdir=runs/unires \
         --config.clip=openai/clip-vit-base-patch16
 
-Needs a TPU or GPU mesh, CLIP weights (a hub id or a local folder) and MRES-style data
-prepared under `data/mres32m`. Sizes and rates are ours: the paper gives none. It has
-not been run on MRES-32M, which was never released: no result, no run time is claimed.
+Needs a TPU or GPU mesh, CLIP weights (a hub id or a local folder), MRES-style data
+prepared under `data/mres32m`, and the evaluation splits of RefCOCO, RefCOCO+, RefCOCOg,
+gRefCOCO and RefCOCOm, whose images are dropped from it by COCO id. Sizes and rates are
+ours: the paper gives none. It has not been run on MRES-32M, which was never released: no
+result, no run time is claimed.
 """
 
 from unires_jax.config import (
@@ -21,7 +23,9 @@ from unires_jax.config import (
     text_l,
     vision_l14,
 )
+from unires_jax.data.leakage import EVALUATION
 
+TOKENIZER = "openai/clip-vit-base-patch16"  # the same for every CLIP size
 # Image tower, text tower, pixels, layer decay.
 SIZES: dict[str, tuple[VisionConfig, TextConfig, int, float]] = {
     "b32": (VisionConfig(patch=32), TextConfig(), 480, 0.8),
@@ -42,7 +46,14 @@ def get_config(size: str = "b16") -> Config:
             dtype="bfloat16",
             remat=True,
         ),
-        data=DataConfig(train=("mres32m:train",), expressions=8, workers=8),
+        data=DataConfig(
+            train=("mres32m:train",),
+            tokenizer=TOKENIZER,
+            exclude=EVALUATION,
+            expressions=8,
+            part_share=0.5,  # half of the drawn expressions are about parts
+            workers=8,
+        ),
         optim=OptimConfig(layer_decay=decay, warmup=2000, ema=0.9998),
         train=TrainConfig(
             steps=100_000,

@@ -57,7 +57,9 @@ def arguments() -> list[str]:
     quickstart = runpy.run_path(str(folder / "quickstart.py"))["ABLATIONS"]
     sizes = runpy.run_path(str(folder / "unires.py"))["SIZES"]
     found = [f"quickstart.py:{name}" for name in quickstart]
-    return found + [f"unires.py:{name}" for name in sizes]
+    settings = runpy.run_path(str(folder / "finetune.py"))["SETTINGS"]
+    found += [f"finetune.py:{name}" for name in settings]
+    return found + [f"{f}.py:{name}" for f in ("unires", "zero_shot") for name in sizes]
 
 
 @pytest.mark.slow

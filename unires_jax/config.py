@@ -90,6 +90,8 @@ class DataConfig:
     crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
     lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context
     workers: int = 1  # reader processes; 0 reads in the training process
+    exclude: tuple[str, ...] = ()  # splits whose images (by COCO id) are not trained on
+    exclude_google: bool = False  # nor those of RefCOCO's and RefCOCOg's google splits
     max_bad_share: float = 0.001  # bad records tolerated before the job stops
 
 
@@ -106,8 +108,9 @@ class LossConfig:
 
 @dataclasses.dataclass
 class OptimConfig:
-    """AdamW with per-group rates; the paper names none."""
+    """The optimizer with per-group rates; the paper names none."""
 
+    method: str = "adamw"  # or "muon": matrices orthogonalised, the rest AdamW
     rate: float = 1e-4  # decoder, filters, group tokens
     vision_rate: float = 1e-5
     text_rate: float = 5e-6  # 0 freezes the text tower
@@ -304,6 +307,10 @@ def _run_checks(config: Config) -> list[Check]:
         (
             t.batch % max(t.accumulation, 1) == 0,
             f"train.accumulation={t.accumulation} must divide train.batch={t.batch}",
+        ),
+        (
+            config.optim.method in ("adamw", "muon"),
+            f"optim.method={config.optim.method!r} must be 'adamw' or 'muon'",
         ),
         (0 <= config.optim.ema < 1, "optim.ema must lie in [0, 1)"),
         (config.mesh.fsdp != 0, "mesh.fsdp must be positive, or -1 for all devices"),

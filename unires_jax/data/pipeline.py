@@ -15,6 +15,7 @@ import numpy as np
 
 from unires_jax.config import Config, ConfigError
 from unires_jax.data import prepared, transforms
+from unires_jax.data.leakage import Kept, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import DataError, Record
 from unires_jax.data.sampling import Batch, Sampler
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 class Concatenated:
     """Several splits as one random-access source."""
 
-    def __init__(self, splits: Sequence[PreparedSplit]) -> None:
+    def __init__(self, splits: Sequence[PreparedSplit | Kept]) -> None:
         self._splits = list(splits)
         self._starts = np.cumsum([0, *(len(s) for s in splits)])
 
@@ -41,9 +42,10 @@ class Concatenated:
         return self._splits[split][int(index - self._starts[split])]
 
 
-def open_splits(config: Config) -> list[PreparedSplit]:
-    """The training splits of `config.data.train`."""
-    return [prepared.open_split(s, config.data.dir) for s in config.data.train]
+def open_splits(config: Config) -> list[PreparedSplit | Kept]:
+    """The training splits of `config.data.train`, less the images of `data.exclude`."""
+    splits = [prepared.open_split(s, config.data.dir) for s in config.data.train]
+    return without_evaluation(config, splits)
 
 
 def run_tokenizer(config: Config) -> Tokenizer:
@@ -113,7 +115,11 @@ def train_batches(
             f"train.batch={config.train.batch} must be a multiple of the "
             f"{process_count} processes"
         )
-    source = Concatenated(open_splits(config))
+    splits = open_splits(config)
+    source = Concatenated(splits)
+    for split in splits:
+        if isinstance(split, Kept) and not process_index:
+            print(split.told())
     if not len(source):
         raise DataError(
             f"data.train={config.data.train} names no records; expected at least one "

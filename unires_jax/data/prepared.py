@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class PreparedSplit:
 
     def __getitem__(self, index: int) -> Record:
         return serialized.parse(self._source[int(index)])
+
+    def stored(self) -> Iterator[bytes]:
+        """The records as they are stored, in order."""
+        return (self._source[i] for i in range(len(self)))
 
     @property
     def tokenizer(self) -> Path | None:

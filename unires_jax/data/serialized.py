@@ -35,6 +35,13 @@ def parse(data: bytes) -> Record:
         ) from None
 
 
+def coco_id(data: bytes) -> int:
+    """The image/coco_id of stored bytes; -1 if there is none."""
+    features = tf_example_pb2.Example.FromString(data).features.feature
+    values = features["image/coco_id"].int64_list.value
+    return int(values[0]) if values else -1
+
+
 def _values(name: str, feature: Any) -> Sequence[Any]:
     values = getattr(feature, feature.WhichOneof("kind")).value
     if name == "image":

@@ -70,9 +70,13 @@ def python2(value: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sample")
+    return lay_out(tmp_path_factory.mktemp("sample"))
+
+
+def lay_out(root: Path) -> Path:
+    """The sample in the refer layout, as pickles and with pictures."""
     for folder in sorted(p for p in SAMPLE.iterdir() if p.is_dir()):
-        (root / folder.name).mkdir()
+        (root / folder.name).mkdir(parents=True)
         shutil.copy(folder / "instances.json", root / folder.name)
         for path in folder.glob("refs*.json"):
             pickled = python2(json.loads(path.read_text()))

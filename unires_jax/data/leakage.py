@@ -1,0 +1,131 @@
+"""No image of an evaluation split in a mixture or in pre-training: dropped by COCO id.
+
+COCO's train images hold those of RefCOCO's val and test, and every benchmark cuts its
+own splits from them. A fine-tune on one benchmark uses its official train split as it
+is (`data.exclude` empty). Records without a COCO id cannot be compared and are kept.
+"""
+
+import functools
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from unires_jax.config import Config
+from unires_jax.data import prepared, serialized
+from unires_jax.data.prepared import PreparedSplit
+from unires_jax.data.records import DataError, Record
+
+# What no mixture and no pre-training may have seen.
+EVALUATION = (
+    *(f"refcoco/refcoco_unc:{s}" for s in ("val", "testA", "testB")),
+    *(f"refcoco/refcocoplus_unc:{s}" for s in ("val", "testA", "testB")),
+    *(f"refcoco/refcocog_umd:{s}" for s in ("val", "test")),
+    *(f"grefcoco:{s}" for s in ("val", "testA", "testB")),
+    *(f"refcocom:{s}" for s in ("val", "testA", "testB")),
+)
+# Their train and evaluation splits share images: dropped too with data.exclude_google.
+GOOGLE = (
+    *(f"refcoco/refcoco_google:{s}" for s in ("val", "test")),
+    "refcoco/refcocog_google:val",
+)
+
+
+class Kept:
+    """A split without the images that `excluded` splits hold; reads as the split does.
+
+    `dropped` records were left out, `unknown` ones have no COCO id and stayed.
+    """
+
+    def __init__(self, split: PreparedSplit, excluded: Sequence[PreparedSplit]) -> None:
+        self.split, self.excluded = split, tuple(excluded)
+        ids = coco_ids(split)
+        held = np.concatenate([coco_ids(s) for s in excluded])
+        stays = (ids < 0) | ~np.isin(ids, held)
+        self._kept = np.flatnonzero(stays)
+        self.dropped, self.unknown = int((~stays).sum()), int((ids < 0).sum())
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.split[int(self._kept[index])]
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The tokenizer stored beside the data, if there is one."""
+        return self.split.tokenizer
+
+    def fingerprint(self) -> str:
+        """A hash of the split and of what was excluded from it."""
+        return "-".join(s.fingerprint() for s in (self.split, *self.excluded))
+
+    def told(self) -> str:
+        """One line for the user."""
+        name = f"{self.split.dataset}:{self.split.split}"
+        return (
+            f"{name}: dropped {self.dropped} of {len(self.split)} images that "
+            f"{len(self.excluded)} evaluation splits hold (by COCO id; {self.unknown} "
+            "images have none)"
+        )
+
+
+def excluded_splits(config: Config) -> list[PreparedSplit]:
+    """The splits whose images a run may not see.
+
+    Raises DataError naming one that is not prepared, and what to do.
+    """
+    specs = config.data.exclude
+    if config.data.exclude_google:
+        specs = (*specs, *GOOGLE)
+    found = []
+    for spec in dict.fromkeys(specs):
+        try:
+            found.append(prepared.open_split(spec, config.data.dir))
+        except DataError as error:
+            raise DataError(
+                f"data.exclude: {error}. Without it its images cannot be kept out of "
+                "training; prepare it, or take it out of data.exclude knowingly"
+            ) from None
+    return found
+
+
+def without_evaluation(
+    config: Config, splits: Sequence[PreparedSplit]
+) -> list[PreparedSplit | Kept]:
+    """The training splits without the images of `config.data.exclude`."""
+    excluded = excluded_splits(config)
+    return [Kept(s, excluded) for s in splits] if excluded else list(splits)
+
+
+def coco_ids(split: PreparedSplit) -> Int64[np.ndarray, " records"]:
+    """The COCO id of every record, -1 where there is none.
+
+    Read once from all records, then from a file beside the data.
+    """
+    return _coco_ids(split, split.fingerprint())
+
+
+@functools.lru_cache(maxsize=64)
+def _coco_ids(split: PreparedSplit, fingerprint: str) -> Int64[np.ndarray, " records"]:
+    path = Path(split.folder) / f"coco_ids-{split.split}-{fingerprint}.npy"
+    try:
+        return np.load(path, allow_pickle=False).astype(np.int64)
+    except (OSError, ValueError):
+        ids = np.array([serialized.coco_id(b) for b in split.stored()], np.int64)
+    _keep(path, ids)
+    return ids
+
+
+def _keep(path: Path, ids: Int64[np.ndarray, " records"]) -> None:
+    """Write the ids for the next run; a folder that cannot be written is no fault."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    except OSError:
+        return
+    with os.fdopen(handle, "wb") as file:
+        np.save(file, ids)
+    os.replace(name, path)
