@@ -6,8 +6,8 @@
 Needs a TPU or GPU mesh, CLIP weights (a hub id or a local folder), MRES-style data
 prepared under `data/mres32m`, and the evaluation splits of RefCOCO, RefCOCO+, RefCOCOg,
 gRefCOCO and RefCOCOm, whose images are dropped from it by COCO id. Sizes and rates are
-ours: the paper gives none. It has not been run on MRES-32M, which was never released: no
-result, no run time is claimed.
+ours: the paper gives none. It has not been run on MRES-32M, which was never released:
+no result, no run time is claimed.
 """
 
 from unires_jax.config import (
