@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from unires_jax.data.prepared import open_split
+from unires_jax.data.records import Record
+
 SIZES = {101: (40, 60), 202: (50, 30), 303: (32, 32)}  # image id -> height, width
 CATEGORIES = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
 SPLITS = ("train", "val", "testA", "testB")
@@ -350,3 +353,9 @@ def write_refcocom(root: Path, object_part: bool = True) -> None:
     write_json(folder / "testA_part_only.json", entries[:3])
     if object_part:
         write_json(folder / "testA_object_part.json", entries)
+
+
+def stored(spec: str, data_dir: Path) -> list[Record]:
+    """All records of a prepared split."""
+    split = open_split(spec, data_dir)
+    return [split[i] for i in range(len(split))]
