@@ -91,3 +91,36 @@ def test_an_update_is_adamw_at_each_rate() -> None:
     expected = -o.rate * (1 + o.weight_decay * 2)
     np.testing.assert_allclose(updates["head"]["mix"]["kernel"], expected, rtol=1e-4)
     np.testing.assert_allclose(updates["text"]["embedding"], -o.text_rate, rtol=1e-4)
+
+
+def test_muon_takes_the_matrices() -> None:
+    labels = named(optim.muon_labels(PARAMS))
+    assert labels["vision/blocks/0/mlp/up/kernel"] == "muon"
+    for name in ("head/mix/kernel", "head/project/kernel", "text/embedding"):
+        assert labels[name] == "adam", name
+    others = {n for n, label in labels.items() if label == "adam"}
+    assert {n for n in labels if not n.endswith("/kernel")} <= others
+
+
+def test_a_muon_update_is_orthogonal_and_of_adams_size() -> None:
+    config = dataclasses.replace(CONFIG)
+    config.optim = dataclasses.replace(
+        CONFIG.optim, method="muon", warmup=0, clip=1e9, weight_decay=0.0
+    )
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(16, 48)).astype(np.float32)
+    params = {"head": {"expand": {"kernel": kernel, "bias": kernel[0]}}}
+    optimizer = optim.make_optimizer(config, params)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    update, o = updates["head"]["expand"], config.optim
+    # Five Newton-Schulz steps leave singular values between 0.7 and 1.2.
+    sizes = np.linalg.svd(update["kernel"], compute_uv=False)
+    sizes /= o.rate * optim.MUON_RMS * 48**0.5
+    assert sizes.min() > 0.65 and sizes.max() < 1.25
+    # Descent along the gradient's own singular vectors, not along its sign.
+    u, _, v = np.linalg.svd(kernel, full_matrices=False)
+    inner = u.T @ np.asarray(update["kernel"]) @ v.T
+    assert (np.diag(inner) < 0).all()
+    off = inner - np.diag(np.diag(inner))
+    np.testing.assert_allclose(off, 0, atol=1e-3 * abs(inner).max())
+    np.testing.assert_allclose(update["bias"], -o.rate * np.sign(kernel[0]), rtol=1e-4)

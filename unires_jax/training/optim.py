@@ -1,12 +1,18 @@
-"""The optimizer: AdamW with a rate per group of parameters. Source: ours."""
+"""The optimizer: AdamW or Muon with a rate per group of parameters. Source: ours.
+
+Muon (Jordan et al. 2024) turns the momentum of each matrix into the nearest orthogonal
+one. Its step is scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982), so
+that rate and decay mean the same for both. Meant for training from scratch.
+"""
 
 import re
 from typing import Any
 
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from unires_jax.config import Config, ConfigError
+from unires_jax.config import Config, ConfigError, OptimConfig
 
 # Every parameter belongs to exactly one group: the first row that matches its path.
 GROUPS = (
@@ -80,7 +86,7 @@ def schedule(config: Config) -> optax.Schedule:
 
 
 def make_optimizer(config: Config, params: Any) -> optax.GradientTransformation:
-    """Clip by global norm, AdamW, each parameter at its own rate.
+    """Clip by global norm, AdamW or Muon, each parameter at its own rate.
 
     `params` may be abstract. Raises ConfigError for a parameter in no group.
     """
@@ -91,8 +97,46 @@ def make_optimizer(config: Config, params: Any) -> optax.GradientTransformation:
 
     return optax.chain(
         optax.clip_by_global_norm(optim.clip),
-        optax.scale_by_adam(optim.b1, optim.b2),
+        _direction(optim, params),
         optax.add_decayed_weights(optim.weight_decay, mask=decays),
         optax.stateless(at_own_rate),
         optax.scale_by_learning_rate(schedule(config)),
     )
+
+
+MUON_RMS = 0.2  # root mean square of AdamW's update, found by Liu et al.
+
+
+def _direction(optim: OptimConfig, params: Any) -> optax.GradientTransformation:
+    """The update before decay and rate."""
+    adam = optax.scale_by_adam(optim.b1, optim.b2)
+    if optim.method == "adamw":
+        return adam
+    muon = optax.chain(
+        scale_by_muon(weight_dimension_numbers=_as_matrices),
+        optax.stateless(_to_adam_size),
+    )
+    return optax.partition({"muon": muon, "adam": adam}, muon_labels(params))
+
+
+def muon_labels(params: Any) -> Any:
+    """Which optimizer takes each parameter, a tree like `params`.
+
+    Kernels of Dense layers go to "muon", all else to "adam", a kernel of one row or
+    column too.
+    """
+
+    def label(path: tuple[Any, ...], x: Any) -> str:
+        is_matrix = len(x.shape) == 2 and min(x.shape) > 1
+        return "muon" if is_matrix and path_name(path).endswith("/kernel") else "adam"
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+
+def _as_matrices(updates: Any) -> Any:
+    return jax.tree.map(lambda _: MuonDimensionNumbers(), updates)
+
+
+def _to_adam_size(updates: Any, _: Any = None) -> Any:
+    """An orthogonal [m, n] has root mean square 1 / sqrt(max(m, n))."""
+    return jax.tree.map(lambda u: u * (MUON_RMS * max(u.shape) ** 0.5), updates)
