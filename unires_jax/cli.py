@@ -1,6 +1,7 @@
 """The command `unires`: thin doors to the package.
 
 unires build NAME    prepare a data set (datasets/NAME)
+unires doctor DIR    what a folder of data holds, lacks and has wrong
 unires show DATA     a page of training batches as the model sees them
 
 Each has its own --help.
@@ -17,6 +18,12 @@ def _build(argv: Sequence[str]) -> int:
     from unires_jax.data import build
 
     return build.main(argv)
+
+
+def _doctor(argv: Sequence[str]) -> int:
+    from unires_jax.data import doctor
+
+    return doctor.main(argv)
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -42,7 +49,11 @@ def _show(argv: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"build": _build, "show": _show}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "build": _build,
+    "doctor": _doctor,
+    "show": _show,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

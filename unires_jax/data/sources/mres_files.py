@@ -8,6 +8,7 @@ import functools
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from unires_jax.data.records import DataError
+from unires_jax.data.sources.pictures import image_size
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
 MAX_PIXELS = 1 << 26  # of one picture, 8192 x 8192; ours
@@ -75,13 +76,16 @@ def _same_name(root: Path, parts: PurePosixPath) -> str:
     return f" (there is {close[0]!r}: upper and lower case differ)" if close else ""
 
 
-def check_size(data: bytes, height: int, width: int, limit: int = MAX_PIXELS) -> None:
-    """Raise DataError unless the header of a picture declares height x width pixels."""
-    found = header_size(data)
-    if found[0] * found[1] > limit:
+def check_size(data: bytes, height: int, width: int) -> None:
+    """Raise DataError unless the header of a picture declares height x width pixels.
+
+    A header that declares too many is refused before anything is decoded.
+    """
+    found = image_size(data)
+    if found[0] * found[1] > MAX_PIXELS:
         raise DataError(
-            f"expected at most {limit} pixels, found {found[0]} x {found[1]} in the "
-            "header; store the picture smaller"
+            f"expected at most {MAX_PIXELS} pixels, found {found[0]} x {found[1]} in "
+            "the header; store the picture smaller"
         )
     if found != (height, width):
         raise DataError(
@@ -89,31 +93,3 @@ def check_size(data: bytes, height: int, width: int, limit: int = MAX_PIXELS) ->
             f"of {found[0]} x {found[1]}; correct the size, or it is another copy of "
             "the picture than the masks were made for"
         )
-
-
-def header_size(data: bytes) -> tuple[int, int]:
-    """Height and width in the header of a JPEG or PNG. Raises DataError for others."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
-        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    size = _jpeg_size(data) if data.startswith(b"\xff\xd8") else None
-    if size is None:
-        raise DataError(
-            f"expected a JPEG or PNG, found {len(data)} bytes beginning with "
-            f"{data[:8]!r}; convert the picture"
-        )
-    return size
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """From the start-of-frame segment, which comes before the pixels."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height = int.from_bytes(data[at + 5 : at + 7], "big")
-            return height, int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
