@@ -117,6 +117,7 @@ def test_a_bad_entry_is_named_and_the_others_stay(tmp_path: Path, name: str) -> 
         ({"file_name": "absent.jpg"}, r"train2014/absent\.jpg: no such image"),
         ({"height": 41}, "is 40 x 60 pixels, its masks are for 41 x 60"),
         ({"width": 10**9}, "no image's size"),
+        ({"height": 2**14, "width": 2**14}, "no image's size"),
     ],
 )
 def test_an_image_s_referents_go_with_it(
@@ -138,6 +139,16 @@ def test_an_image_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "images/mscoco/images/train2014" / raw_forms.name(101)
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(DataError, match="no whole JPEG or PNG"):
+        convert(tmp_path)
+
+
+def test_a_picture_that_states_a_giant_s_size_is_not_decoded(tmp_path: Path) -> None:
+    raw_forms.write_cris(tmp_path)
+    path = next((tmp_path / "masks/refcoco").glob("*.png"))
+    data = bytearray(path.read_bytes())
+    data[16:24] = b"\x00\x00\x70\x00" * 2  # width and height 28,672
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="states 28672 x 28672 pixels, refused"):
         convert(tmp_path)
 
 

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from unires_jax.data import records
 from unires_jax.data.records import DataError, Mask
 from unires_jax.data.sources.fields import check, get, numbers, read_json
-from unires_jax.data.sources.pictures import MAX_SIDE
+from unires_jax.data.sources.pictures import plausible
 
 MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
 
@@ -96,7 +96,7 @@ def _by_id(content: Any, name: str, where: str) -> dict[int, Any]:
 def image(entry: Any, where: str) -> Image:
     """An entry of an image list. Raises DataError naming what is wrong."""
     height, width = (get(entry, n, int, where) for n in ("height", "width"))
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+    if not plausible(height, width):
         raise DataError(f"{where}: height, width {height}, {width}: no image's size")
     filename = get(entry, "file_name", str, where)
     return Image(get(entry, "id", int, where), filename, height, width)

@@ -8,6 +8,7 @@ from unires_jax.data.records import DataError
 from unires_jax.data.sources.fields import shown
 
 MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
+MAX_PIXELS = 1 << 26  # 8192 x 8192; a decoder makes room before it finds damage
 # Where the projects keep COCO's train2014, from the root of their data.
 FOLDERS = (
     "images/mscoco/images/train2014",
@@ -132,7 +133,8 @@ def image_size(data: bytes) -> tuple[int, int]:
     """Height and width that a JPEG or PNG states, without decoding it.
 
     Raises DataError if the bytes are neither, end before the size, or state a side
-    above MAX_SIDE.
+    above MAX_SIDE or more
+    than MAX_PIXELS.
     """
     size = None
     if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
@@ -141,9 +143,15 @@ def image_size(data: bytes) -> tuple[int, int]:
         size = _jpeg_size(data)
     if size is None:
         raise DataError(f"image: {len(data)} bytes that are no whole JPEG or PNG")
-    if not (0 < size[0] <= MAX_SIDE and 0 < size[1] <= MAX_SIDE):
+    if not plausible(*size):
         raise DataError(f"image: states {size[0]} x {size[1]} pixels, refused")
     return size
+
+
+def plausible(height: int, width: int) -> bool:
+    """Whether an image may have this size, in pixels."""
+    sides = 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
+    return sides and height * width <= MAX_PIXELS
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
