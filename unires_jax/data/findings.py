@@ -26,8 +26,8 @@ KINDS = (
     ("id twice", r"twice|no other mask|again in|has not used|two different"),
     (
         "size differs",
-        r"covers \d+ pixels|the image has|other size|another copy|different copies|size\]?:|"
-        r"expected the stated|within the picture|\d+ x \d+",
+        r"covers \d+ pixels|the image has|other size|another copy|different copies|"
+        r"size\]?:|expected the stated|within the picture|\d+ x \d+",
     ),
 )
 

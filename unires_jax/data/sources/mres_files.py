@@ -8,6 +8,7 @@ import functools
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from unires_jax.data.records import DataError
+from unires_jax.data.sources.fields import shorten
 from unires_jax.data.sources.pictures import image_size
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
@@ -17,29 +18,29 @@ MAX_PIXELS = 1 << 26  # of one picture, 8192 x 8192; ours
 def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
     """The bytes of a file below `folder`. Raises DataError where there are none."""
     path = find_inside(folder, relative)
-    size = path.stat().st_size
+    size, named = path.stat().st_size, repr(shorten(relative))
     if size > limit:
         raise DataError(
-            f"expected a file of at most {limit} bytes, found {size} in {relative!r}; "
+            f"expected a file of at most {limit} bytes, found {size} in {named}; "
             "store the picture smaller"
         )
     try:
         return path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"expected a readable file, found {error.strerror} at {relative!r}; "
+            f"expected a readable file, found {error.strerror} at {named}; "
             "check its permissions"
         ) from None
 
 
 def find_inside(folder: Path, relative: str) -> Path:
     """The regular file `relative` names below `folder`. Raises DataError otherwise."""
-    root = _resolved(folder)
+    root, named = _resolved(folder), repr(shorten(relative))
     parts = PurePosixPath(relative)
     hostile = ".." in parts.parts or "\0" in relative or "\\" in relative
     if hostile or parts.is_absolute() or PureWindowsPath(relative).drive:
         raise DataError(
-            f"expected a path below the file's own folder, found {relative!r}; put the "
+            f"expected a path below the file's own folder, found {named}; put the "
             "pictures beside the file and name them with forward slashes"
         )
     try:
@@ -49,12 +50,12 @@ def find_inside(folder: Path, relative: str) -> Path:
         there, path = False, root
     if not path.is_relative_to(root):
         raise DataError(
-            f"expected a file below {folder}, found {relative!r}, a link out of it; "
+            f"expected a file below {folder}, found {named}, a link out of it; "
             "copy the file there"
         )
     if not there:
         raise DataError(
-            f"expected a file at {relative!r}, found none{_same_name(root, parts)}; "
+            f"expected a file at {named}, found none{_same_name(root, parts)}; "
             "add the file or drop the line"
         )
     return path

@@ -343,7 +343,7 @@ def _read_targets(
         if masks[indices[name]].level != level:
             raise fields.fault(
                 "targets",
-                f"masks of the expression's level {LEVELS[level]}, unlike {name!r}",
+                f"masks of the level {LEVELS[level]}, unlike {short(name)}",
                 "correct the level or the target",
             )
     if len(set(names)) < len(names):

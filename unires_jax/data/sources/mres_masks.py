@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from unires_jax.data import records
 from unires_jax.data.records import DataError
 from unires_jax.data.sources import mres_files
+from unires_jax.data.sources.fields import shorten
 from unires_jax.data.sources.mres_fields import Fields, fault, finite
 
 FORMS = ("rle", "polygons", "png")
@@ -115,8 +116,8 @@ def _from_png(name: str, folder: Path, height: int, width: int) -> str:
     )
     if pixels is None or pixels.shape != (height, width):
         raise DataError(
-            f"expected a whole greyscale PNG (0 = not the target), found {name!r} to "
-            "be none; save the mask with one channel"
+            "expected a whole greyscale PNG (0 = not the target), found another file in "
+            f"{shorten(name)!r}; save the mask with one channel"
         )
     return records.encode_mask(pixels != 0)
 
