@@ -12,7 +12,6 @@ from unires_jax.data.sources.fields import shorten
 from unires_jax.data.sources.pictures import image_size
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
-MAX_PIXELS = 1 << 26  # of one picture, 8192 x 8192; ours
 
 
 def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
@@ -83,11 +82,6 @@ def check_size(data: bytes, height: int, width: int) -> None:
     A header that declares too many is refused before anything is decoded.
     """
     found = image_size(data)
-    if found[0] * found[1] > MAX_PIXELS:
-        raise DataError(
-            f"expected at most {MAX_PIXELS} pixels, found {found[0]} x {found[1]} in "
-            "the header; store the picture smaller"
-        )
     if found != (height, width):
         raise DataError(
             f"expected the stated height x width {height} x {width}, found a picture "

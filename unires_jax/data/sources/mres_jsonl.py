@@ -29,6 +29,7 @@ from unires_jax.data.records import (
 )
 from unires_jax.data.sources import mres_files, mres_masks
 from unires_jax.data.sources.mres_fields import Fields, load_json, short
+from unires_jax.data.sources.pictures import MAX_PIXELS
 
 SOURCE = "mres_jsonl"
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -152,8 +153,8 @@ def parse(text: bytes, folder: Path) -> Record:
     Raises DataError naming the field, what was expected and what to do.
     """
     fields = Fields(load_json(text), "", LINE_FIELDS)
-    height = fields.integer("height", 1, mres_files.MAX_PIXELS)
-    width = fields.integer("width", 1, mres_files.MAX_PIXELS)
+    height = fields.integer("height", 1, MAX_PIXELS)
+    width = fields.integer("width", 1, MAX_PIXELS)
     name, image = _read_image(fields, folder, height, width)
     masks, indices = _read_masks(fields.items("masks"), folder, height, width)
     record = Record(

@@ -116,8 +116,8 @@ def _from_png(name: str, folder: Path, height: int, width: int) -> str:
     )
     if pixels is None or pixels.shape != (height, width):
         raise DataError(
-            "expected a whole greyscale PNG (0 = not the target), found another file in "
-            f"{shorten(name)!r}; save the mask with one channel"
+            "expected a whole greyscale PNG (0 = not the target), found something else "
+            f"in {shorten(name)!r}; save the mask with one channel"
         )
     return records.encode_mask(pixels != 0)
 
