@@ -80,6 +80,13 @@ def reference() -> tuple[np.ndarray, Any]:
     return run(make_config(), 1)
 
 
+def test_muon_on_eight_devices_trains_as_on_one() -> None:
+    one, _ = run(make_config(method="muon"), 1)
+    eight, _ = run(make_config(8, method="muon"), 8)
+    np.testing.assert_allclose(eight, one, rtol=LOSS_TOLERANCE)
+    assert one[-1] < one[0]
+
+
 @pytest.mark.parametrize(("fsdp", "rounds"), [(1, 1), (4, 2), (8, 1)])
 def test_eight_devices_train_as_one(
     reference: tuple[np.ndarray, Any], fsdp: int, rounds: int

@@ -274,6 +274,22 @@ def test_resume_from_any_step(
     assert purges == ([last + 1] if last else [])
 
 
+def test_resume_with_muon(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(data)
+    config.optim.method = "muon"
+    whole = run(config, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        crash_at(5, patch)
+        with pytest.raises(Crash):
+            run(config, tmp_path / "broken")
+    assert_same(run(config, tmp_path / "broken"), whole)
+    config.optim.method = "adamw"
+    with pytest.raises(ConfigError, match=r"optim\.method: the run has 'muon'"):
+        run(config, tmp_path / "broken")
+
+
 def test_a_sigterm_saves_and_returns(
     data: Path,
     unbroken: tuple[Path, Any, Hook],
