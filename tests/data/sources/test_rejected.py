@@ -152,6 +152,19 @@ def test_a_picture_that_states_a_giant_s_size_is_not_decoded(tmp_path: Path) -> 
         convert(tmp_path)
 
 
+@pytest.mark.parametrize("damage", [slice(60, 61), slice(16, 17), slice(90, None)])
+def test_a_damaged_mask_is_not_decoded(tmp_path: Path, damage: slice) -> None:
+    raw_forms.write_cris(tmp_path)
+    path = next((tmp_path / "masks/refcoco").glob("*.png"))
+    data = bytearray(path.read_bytes())
+    data[damage] = b"\x01" * (damage.stop is not None)
+    path.write_bytes(data)
+    with pytest.raises(
+        DataError, match=r"masks/refcoco/\d+.png: image: .* no whole PNG"
+    ):
+        convert(tmp_path)
+
+
 def test_images_are_found_in_any_case_and_under_coco_2017_s_names(
     tmp_path: Path,
 ) -> None:

@@ -19,7 +19,7 @@ from unires_jax.data.records import OBJECT, DataError, Mask
 from unires_jax.data.sources.benchmarks import Benchmark
 from unires_jax.data.sources.coco_categories import by_place
 from unires_jax.data.sources.fields import check, get, numbers, read_json
-from unires_jax.data.sources.pictures import find_any_case, image_size
+from unires_jax.data.sources.pictures import check_png, find_any_case, image_size
 from unires_jax.data.sources.refer import sentences
 from unires_jax.data.sources.referent import Referent, collect
 from unires_jax.data.sources.rejects import Rejects
@@ -114,13 +114,14 @@ def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         image_size(data)  # before a decoder makes room for it
+        check_png(data)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
-    if pixels is None or b"IEND" not in data[-16:]:
+    if pixels is None:
         raise DataError(f"{path}: is no whole PNG")
     channels = np.atleast_3d(np.asarray(pixels))[:, :, :3]  # no alpha
     return np.asarray(channels.any(axis=2))
