@@ -152,17 +152,23 @@ def test_a_picture_that_states_a_giant_s_size_is_not_decoded(tmp_path: Path) -> 
         convert(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [slice(60, 61), slice(16, 17), slice(90, None)])
+@pytest.mark.parametrize("damage", [slice(60, 61), slice(20, 21), slice(90, None)])
 def test_a_damaged_mask_is_not_decoded(tmp_path: Path, damage: slice) -> None:
     raw_forms.write_cris(tmp_path)
     path = next((tmp_path / "masks/refcoco").glob("*.png"))
     data = bytearray(path.read_bytes())
     data[damage] = b"\x01" * (damage.stop is not None)
     path.write_bytes(data)
-    with pytest.raises(
-        DataError, match=r"masks/refcoco/\d+.png: image: .* no whole PNG"
-    ):
+    with pytest.raises(DataError, match=r"refcoco/\d+.png: image: .*(no whole|states)"):
         convert(tmp_path)
+
+
+def test_the_share_is_of_all_files_together(tmp_path: Path) -> None:
+    raw_forms.write_cris(tmp_path)
+    next((tmp_path / "masks/refcoco").glob("700.png")).unlink()  # one of two of train
+    rejects = Rejects(share=0.2)
+    assert sum(len(r.expressions) for r in convert(tmp_path, rejects=rejects)) == 8
+    assert (rejects.count, rejects.total) == (1, 5)
 
 
 def test_images_are_found_in_any_case_and_under_coco_2017_s_names(

@@ -161,7 +161,7 @@ def _read(
         try:
             found.append(build(row, first + i, name))
         except DataError as error:
-            rejects.add(name, str(error))
+            rejects.note(name, str(error))
     return found
 
 

@@ -12,6 +12,13 @@ from unires_jax.data.sources.pictures import find_images
 from unires_jax.data.sources.referent import Referent
 from unires_jax.data.sources.rejects import Rejects
 
+READERS = {
+    "refer": refer.read,
+    "cris": cris.read,
+    "mdetr": mdetr.read,
+    "tfds": tfds_json.read,
+}
+
 
 class Form(NamedTuple):
     """A form of which a folder holds something."""
@@ -81,15 +88,12 @@ def read(
         found = parquet.read(root, benchmark, rejects, spool)
         schemas = set(parquet.files(root).values())
         inside = "lmms-lab" in schemas and "jxu124" not in schemas
-        return Source(form.name, found, spool if inside else find_images(root, images))
-    readers = {
-        "refer": refer.read,
-        "cris": cris.read,
-        "mdetr": mdetr.read,
-        "tfds": tfds_json.read,
-    }
-    folder = find_images(root, images)  # before the long reading
-    return Source(form.name, readers[form.name](root, benchmark, rejects), folder)
+        picture = spool if inside else find_images(root, images)
+    else:
+        picture = find_images(root, images)  # before the long reading
+        found = READERS[form.name](root, benchmark, rejects)
+    rejects.check()
+    return Source(form.name, found, picture)
 
 
 def _refer(root: Path, benchmark: Benchmark) -> Form:

@@ -33,7 +33,8 @@ def read(root: str | Path, rejects: Rejects, spool: Spool) -> list[Referent]:
             refused += bad
     rejects.expect(len(found) + len(refused))
     for name, reason in refused:
-        rejects.add(name, reason)
+        rejects.note(name, reason)
+    rejects.check()
     return found
 
 

@@ -64,6 +64,7 @@ def read(
         else:
             whole = [r for r in objects if r.split == split]
         found += [*whole, *_parts(bare, whole, split)]
+    rejects.check()
     return found
 
 

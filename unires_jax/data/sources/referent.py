@@ -51,10 +51,7 @@ def collect(
     where: str,
     rejects: Rejects,
 ) -> list[Referent]:
-    """The referents that `build(entry, where)` makes; entries it refuses are noted.
-
-    Raises DataError when more are refused than `rejects` allows.
-    """
+    """The referents that `build(entry, where)` makes; entries it refuses are noted."""
     rejects.expect(len(entries))
     found = []
     for i, entry in enumerate(entries):
@@ -62,7 +59,7 @@ def collect(
         try:
             found.append(build(entry, name))
         except DataError as error:
-            rejects.add(name, str(error))
+            rejects.note(name, str(error))
     return found
 
 
