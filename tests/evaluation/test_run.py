@@ -231,7 +231,8 @@ def workdir(tiny: Config, tokenizer: Tokenizer, data: Path, tmp_path: Path) -> P
     folder = tmp_path / "run"
     params = some_params(tiny)
     state = {"params": params, "ema": params}
-    meta = describe(tiny, tokenizer.to_json(), {}) | {"batch": 3}
+    meta = describe(tiny, tokenizer.to_json(), {})
+    meta |= {"batch": 3, "no_target_trained": False}
     with Checkpoints(folder, tiny.train) as checkpoints:
         checkpoints.save(3, state, meta, None)
     (folder / "config.json").write_text(json.dumps(to_dict(tiny)))

@@ -201,13 +201,15 @@ def summarize(
 def _precision(value: Float[np.ndarray, "e"], rules: Protocol) -> tuple[float, ...]:
     if not len(value):
         return (np.nan,) * len(rules.precision)
+    return tuple(float(reaches(value, t, rules).mean()) for t in rules.precision)
+
+
+def reaches(
+    value: Float[np.ndarray, "e"], threshold: float, rules: Protocol
+) -> Answers:
+    """Which IoUs count for a precision threshold."""
     rounded = rules.single or rules.single_thresholds
-    edges = [np.float32(t) if rounded else t for t in rules.precision]
-    return tuple(float(passes(value, t, rules).mean()) for t in edges)
-
-
-def passes(value: Float[np.ndarray, "e"], edge: Any, rules: Protocol) -> Answers:
-    """Which IoUs reach a precision threshold."""
+    edge = np.float32(threshold) if rounded else threshold
     return value >= edge if rules.ties else value > edge
 
 

@@ -69,7 +69,6 @@ def render(
     environment.filters["rgb"] = lambda colour: f"rgb{colour}"
     return environment.get_template("report.html").render(
         about=about,
-        columns=metrics.columns(),
         colours={
             "hit": pictures.HIT,
             "missed": pictures.MISSED,
@@ -101,6 +100,10 @@ def _section(found: SplitResults, attend: Attend | None) -> dict[str, Any]:
         galleries.append({"level": "no target", "kind": "random", "cards": cards})
     return {
         "metrics": found.metrics,
+        "columns": found.metrics["names"],
+        "words": [
+            n for n in metrics.WORD_NAMES if n in found.metrics["by_words"]["pooled"]
+        ],
         "histograms": {n: _histogram(levels[n]) for n in LEVELS if n in levels},
         "sizes": [
             n for n in metrics.SIZE_NAMES if n in found.metrics["by_size"]["pooled"]

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from rich.table import Table
 import unires_jax
 from unires_jax.config import Config
 from unires_jax.data.prepared import PreparedSplit
-from unires_jax.evaluation import metrics
+from unires_jax.evaluation import predictions, protocols, refcocom
 from unires_jax.evaluation.evaluator import Predict, evaluate
+from unires_jax.evaluation.predictions import Predictions
+from unires_jax.evaluation.protocols import NATIVE, Protocol
 from unires_jax.evaluation.report import Attend, SplitResults, percent, render
-from unires_jax.evaluation.results import gather, to_line
+from unires_jax.evaluation.results import Result, gather, to_line
 from unires_jax.evaluation.summary import reading_check, summarize
 from unires_jax.mesh import is_main
 
@@ -31,6 +34,7 @@ def run(
     out: str | Path,
     *,
     about: Mapping[str, Any],
+    protocol: Protocol = NATIVE,
     images: int | None = None,
     no_target_trained: bool = True,
     derange: bool = False,
@@ -43,25 +47,85 @@ def run(
     `derange` adds the reading check. Returns what metrics.json holds. All processes
     call it; one writes and prints.
     """
+    shard = (jax.process_index(), jax.process_count())
+    rows = {
+        name: gather(
+            evaluate(
+                split,
+                predict,
+                config,
+                protocol=protocol,
+                images=images,
+                shard=shard,
+                progress=is_main(),
+            )
+        )
+        for name, split in splits.items()
+    }
+    about = {**about, "protocol": protocol.name}
+    return finish(
+        splits,
+        rows,
+        out,
+        about=about,
+        no_target_trained=no_target_trained,
+        derange=derange,
+        attend=attend,
+    )
+
+
+def run_file(
+    config: Config,
+    splits: Mapping[str, PreparedSplit],
+    found: Predictions,
+    out: str | Path,
+    *,
+    protocol: Protocol = NATIVE,
+    images: int | None = None,
+    derange: bool = False,
+) -> dict[str, Any]:
+    """`run` on any model's predictions file instead of a model."""
+    rows = predictions.rows(found, splits, config, protocol, images)
+    about = {
+        "name": found.path.name,
+        "predictions": str(found.path),
+        "input": "binary input",
+        "protocol": protocol.name,
+    }
+    if not found.decides:
+        about["no-target decision"] = "not in the file"
+    return finish(splits, rows, out, about=about, derange=derange)
+
+
+def finish(
+    splits: Mapping[str, PreparedSplit],
+    rows: Mapping[str, list[Result]],
+    out: str | Path,
+    *,
+    about: Mapping[str, Any],
+    no_target_trained: bool = True,
+    derange: bool = False,
+    attend: Attend | None = None,
+) -> dict[str, Any]:
+    """Summarize scored rows, write the files, print the tables."""
     about = {
         **about,
-        "protocol": "native",
         "unires_jax": unires_jax.__version__,
         "jax": jax.__version__,
     }
-    shard = (jax.process_index(), jax.process_count())
-    scored = {}
+    rules, scored = protocols.get(about["protocol"]), {}
+    if rules.no_target and not no_target_trained:  # an untrained head never decides
+        rows = {n: [replace(r, no_target=None) for r in x] for n, x in rows.items()}
+    parts = refcocom.block(rows)
     for name, split in splits.items():
-        rows = gather(
-            evaluate(
-                split, predict, config, images=images, shard=shard, progress=is_main()
-            )
-        )
-        found = summarize(rows, no_target_trained=no_target_trained)
+        found = summarize(rows[name], no_target_trained=no_target_trained)
         if derange:
-            found["reading"] = reading_check(rows)
+            found["reading"] = reading_check(rows[name])
+        if name in parts:
+            found["refcocom"] = parts[name]
+        found["names"] = rules.columns()
         found["about"] = {**about, "data": split.fingerprint()}
-        scored[name] = SplitResults(split, found, rows)
+        scored[name] = SplitResults(split, found, rows[name])
     everything = {name: found.metrics for name, found in scored.items()}
     if is_main():
         _write_files(Path(out), scored, everything, about, attend)
@@ -99,16 +163,18 @@ def print_tables(everything: Mapping[str, Any], console: Console | None = None) 
 
 
 def _table(name: str, found: Mapping[str, Any]) -> Table:
-    protocol = found["about"]["protocol"]
-    title = f"{name}, protocol {protocol}, {found['images']} pictures"
+    about, names = found["about"], found["names"]
+    title = f"{name}, protocol {about['protocol']}, {found['images']} pictures"
+    if "input" in about:
+        title += f", {about['input']}"
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    for column in ("", *metrics.columns(), "ceiling", "count"):
+    for column in ("", *names.values(), "ceiling", "count"):
         table.add_column(column, justify="right" if column else "left")
     for level in LEVELS:
         block = found[level]
-        numbers = [block[c] for c in (*metrics.columns(), "ceiling_mIoU")]
+        numbers = [block[c] for c in (*names, "ceiling_mIoU")]
         table.add_row(level, *map(percent, numbers), str(block["count"]))
     return table
 
@@ -116,13 +182,21 @@ def _table(name: str, found: Mapping[str, Any]) -> Table:
 def _below(found: Mapping[str, Any]) -> str:
     none, confusion = found["no_target"], found["part"]["whole_object_confusion"]
     lines = [
-        f"N-acc, T-acc: no-target head {none}"
+        f"N-acc, T-acc: no-target decision {none}"
         if isinstance(none, str)
         else f"N-acc {percent(none['N-acc'])} ({none['no_target']} expressions), "
         f"T-acc {percent(none['T-acc'])} ({none['targeted']})",
         f"whole-object confusion {percent(confusion['share'])} "
         f"({confusion['count']} parts)",
     ]
+    if found["without_polygons"]:
+        lines.append(
+            f"{found['without_polygons']} of {found['expressions']} expressions have "
+            "no polygons, which this protocol rasterises or compares: their stored "
+            "masks stand in, resized NEAREST where it has a grid"
+        )
+    if "refcocom" in found:
+        lines += refcocom.lines(found["refcocom"], percent)
     for level, block in found.get("reading", {}).items():
         lines.append(
             f"reading check, {level}: mIoU {percent(block['aligned_mIoU'])}, deranged "

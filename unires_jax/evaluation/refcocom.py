@@ -1,0 +1,78 @@
+"""RefCOCOm's two numbers, Part and Obj & Part, and the self-check of their counts.
+
+"Obj & Part" is one mean over RefCOCO-UNC's object expressions and the part expressions
+together. The share of parts w that four methods' published numbers agree on is solved
+from ObjPart = w Part + (1 - w) Obj with the paper's Tables 3 and 4; an evaluator whose
+own counts do not land there holds other data. Source: paper, derived.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unires_jax.data.records import OBJECT, PART
+from unires_jax.evaluation.results import Result
+from unires_jax.evaluation.summary import summary
+
+SHARES = {"val": (0.7517, 0.7543), "testA": (0.8236, 0.8257), "testB": (0.6770, 0.6801)}
+TOLERANCE = 0.002
+
+
+def block(rows: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, Any]]:
+    """Part, Obj & Part, counts and w of each RefCOCOm split among those evaluated.
+
+    `rows` go by the splits' names. A prepared RefCOCOm split holds both halves; one of
+    parts alone takes its objects from RefCOCO-UNC's split of the same name, if that was
+    evaluated with it. Expressions are pooled by key.
+    """
+    by_split: dict[tuple[str, str], dict[str, Result]] = {}
+    for r in (r for part in rows.values() for r in part if r.targeted):
+        dataset, split = r.key.split("/")[:2]
+        by_split.setdefault((dataset, split), {})[r.key] = r
+    found = {}
+    for name, part in rows.items():
+        ids = {tuple(r.key.split("/")[:2]) for r in part}
+        for dataset, split in ids & by_split.keys():
+            if dataset == "refcocom" and split in SHARES:
+                found[name] = _of_split(by_split, split)
+    return found
+
+
+def _of_split(
+    by_split: Mapping[tuple[str, str], Mapping[str, Result]], split: str
+) -> dict[str, Any]:
+    own = list(by_split["refcocom", split].values())
+    parts = [r for r in own if r.level == PART]
+    objects = [r for r in own if r.level == OBJECT]
+    for (dataset, other), rows in by_split.items():
+        if not objects and other == split and dataset.endswith("refcoco_unc"):
+            objects = list(rows.values())
+    share = len(parts) / max(len(parts) + len(objects), 1)
+    low, high = SHARES[split]
+    return {
+        "Part": summary(parts).as_dict()["mIoU"],
+        "Obj & Part": summary([*objects, *parts]).as_dict()["mIoU"],
+        "parts": len(parts),
+        "objects": len(objects),
+        "w": share,
+        "published_w": [low, high],
+        "agrees": low - TOLERANCE <= share <= high + TOLERANCE,
+    }
+
+
+def lines(found: Mapping[str, Any], percent: Any) -> list[str]:
+    """What is printed of a block, its warning last."""
+    low, high = found["published_w"]
+    text = [
+        f"RefCOCOm: Part mIoU {percent(found['Part'])} ({found['parts']} expressions), "
+        f"Obj & Part mIoU {percent(found['Obj & Part'])} (with {found['objects']} of "
+        "objects)",
+        f"part share w {found['w']:.4f}, published {low:.4f} to {high:.4f} "
+        f"(+-{TOLERANCE})",
+    ]
+    if not found["agrees"]:
+        text.append(
+            "warning: w lies outside the published interval: these expressions are not "
+            "those of the published numbers (objects or parts are missing, or --images "
+            "limits the split)"
+        )
+    return text
