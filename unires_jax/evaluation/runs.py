@@ -128,7 +128,7 @@ def squash(mask: Runs, grid: int) -> Runs:
 @functools.lru_cache(maxsize=2048)
 def _nearest(
     source: int, target: int
-) -> tuple[Int64[np.ndarray, "t"], Int64[np.ndarray, "s+1"]]:
+) -> tuple[Int64[np.ndarray, "t"], Int64[np.ndarray, "s"]]:
     """The source pixel of each target pixel, and how many lie before each source pixel.
 
     PIL adds the scale up pixel by pixel; its rounding decides ties at whole numbers

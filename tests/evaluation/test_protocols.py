@@ -1,0 +1,316 @@
+"""Each project's rules on cases worked by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from unires_jax.config import ConfigError
+from unires_jax.data import records
+from unires_jax.data.records import DataError, Expression, Mask, Record
+from unires_jax.evaluation import metrics, protocols, runs, truth
+from unires_jax.evaluation.metrics import summarize
+from unires_jax.evaluation.protocols import PROTOCOLS
+
+
+def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    table = np.array(rows, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+# Two ordinary expressions (1/2, 90/100) and one with an empty union.
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("native", (0.5 + 0.9 + 0) / 3),
+        ("cris", (1 / 2.000001 + 90 / 100.000001 + 0) / 3),
+        ("lavt", (0.5 + 0.9 + 0) / 3),
+        ("rela", (0.5 + 0.9 + 0) / 3),
+        ("xdecoder", (1 / 2.000001 + 0.9 + 0) / 3),
+        ("mmdet", (0.5 + 0.9 + 0) / 3),
+        ("lisa", (1 / 2.00001 + 90 / 100.00001 + 1) / 3.00001),
+    ],
+)
+def test_mean_and_ratio(name: str, mean: float) -> None:
+    found = summarize(*pairs((1, 2), (90, 100), (0, 0)), protocol=name)
+    # float32 projects: 1e-3 percent.
+    loose = PROTOCOLS[name].single
+    assert found.mIoU == pytest.approx(mean, abs=1e-5 if loose else 1e-12)
+    assert found.oIoU == pytest.approx(91 / 102, abs=1e-9)
+    assert found.count == 3
+
+
+def test_ties_at_a_half() -> None:
+    rows = pairs((1, 2), (2, 4), (10**6, 2 * 10**6), (3, 4))
+    share = {name: summarize(*rows, protocol=name).precision for name in PROTOCOLS}
+    assert share["native"][0] == share["lavt"][0] == 1.0
+    # Strictly above, and the epsilon lowers it anyway.
+    assert share["cris"][0] == 1 / 4
+    # The epsilon counts while float32 can hold it: 2.000001 and 4.000001, not 2000000.
+    assert share["xdecoder"][0] == 2 / 4
+    assert share["mmdet"] == share["lisa"] == ()
+
+
+@pytest.mark.parametrize(("tenth", "passes"), [(6, 0), (7, 1), (8, 0), (9, 1)])
+def test_cris_thresholds_are_float32(tenth: int, passes: int) -> None:
+    """float32(.7) and (.9) lie below the number, so a tie of large masks passes."""
+    rows = pairs((tenth * 10**4, 10**5))
+    assert summarize(*rows, protocol="cris").precision[tenth - 5] == passes
+    assert summarize(*rows, protocol="native").precision[tenth - 5] == 1
+
+
+@pytest.mark.parametrize("tenth", [6, 7, 8, 9])
+def test_xdecoder_ties_are_float32(tenth: int) -> None:
+    rows = pairs((tenth * 10**4, 10**5), (tenth * 10**4 - 1, 10**5))
+    assert summarize(*rows, protocol="xdecoder").precision[tenth - 5] == 0.5
+
+
+def test_rela_precision() -> None:
+    found = summarize(*pairs((7, 10), (8, 10), (9, 10), (6, 10)), protocol="rela")
+    assert found.precision == (3 / 4, 2 / 4, 1 / 4)
+    assert list(found.named()) == [
+        *("gIoU", "cIoU", "Pr@0.7", "Pr@0.8", "Pr@0.9", "N-acc", "T-acc", "count")
+    ]
+
+
+def test_rela_no_target() -> None:
+    """One of each kind; the masks' own (I, U) stand before the rule.
+
+    Found: 8/10. Denied though there: I becomes 0, U stays 20. Nothing, said: IoU 1,
+    nothing added (its mask of 30 is not looked at). Nothing, not said: IoU 0, U += 40.
+    """
+    found = summarize(
+        *pairs((8, 10), (15, 20), (0, 30), (0, 40)),
+        protocol="rela",
+        targeted=np.array([True, True, False, False]),
+        said_none=np.array([False, True, True, False]),
+    )
+    assert found.mIoU == pytest.approx((0.8 + 0 + 1 + 0) / 4)
+    assert found.oIoU == pytest.approx(8 / (10 + 20 + 0 + 40))
+    assert found.precision == (1 / 2, 1 / 2, 0)  # of the two targeted
+    named = found.named()
+    assert (named["N-acc"], named["T-acc"], named["count"]) == (0.5, 0.5, 4)
+
+
+def test_rela_without_no_target_samples_prints_zero() -> None:
+    named = summarize(*pairs((8, 10)), protocol="rela").named()
+    assert (named["N-acc"], named["T-acc"]) == (0.0, 0.0)
+    only = summarize(
+        *pairs((0, 3)),
+        protocol="rela",
+        targeted=np.array([False]),
+        said_none=np.array([True]),
+    )
+    assert (only.mIoU, only.oIoU) == (1.0, 0.0)
+    assert only.no_target is not None and only.no_target["T-acc"] is None
+    assert np.isnan(only.precision).all()
+
+
+@pytest.mark.parametrize("name", [n for n in PROTOCOLS if n != "rela"])
+def test_elsewhere_no_target_is_left_out(name: str) -> None:
+    rows, said = pairs((8, 10), (0, 30)), np.array([True, True])
+    found = summarize(
+        *rows, protocol=name, targeted=np.array([True, False]), said_none=said
+    )
+    assert found.count == 1 and found.oIoU == 0.8
+    assert found.mIoU == pytest.approx(0.8, abs=1e-5)
+
+
+def test_names() -> None:
+    shown = {n: [*p.columns().values()][:2] for n, p in PROTOCOLS.items()}
+    assert shown == {
+        "native": ["mIoU", "oIoU"],
+        "cris": ["IoU", "oIoU (ours)"],
+        "lavt": ["mIoU", "oIoU"],
+        "rela": ["gIoU", "cIoU"],
+        "xdecoder": ["mIoU", "cIoU"],
+        "mmdet": ["mIoU", "cIoU"],
+        "lisa": ["gIoU", "cIoU"],
+    }
+    assert [*PROTOCOLS["cris"].columns().values()][2] == "Pr@0.5"
+
+
+def test_an_unknown_protocol_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'rella'.*native, cris, lavt, rela"):
+        protocols.get("rella")
+
+
+# Grids.
+
+
+def test_score_takes_arrays_and_rle() -> None:
+    truths, answers = np.zeros((2, 6, 8), bool), np.zeros((2, 6, 8), bool)
+    truths[:, 1:5, 2:6] = True
+    answers[:, 1:5, 3:7] = True
+    found = metrics.score("native", [*answers], [*truths])
+    again = metrics.score("native", [*map(metrics.as_rle, answers)], [*truths])
+    assert found == again and found.mIoU == 12 / 20
+    assert metrics.score("cris", [*answers], [*truths]).mIoU == 12 / 20.000001
+
+
+def test_a_squash_changes_the_ratio() -> None:
+    """A tall picture: columns count more than rows once it is square."""
+    truth_mask, answer = np.zeros((960, 240), bool), np.zeros((960, 240), bool)
+    truth_mask[:2, :] = True
+    answer[:1, :] = True
+    assert metrics.pairs("native", [answer], [truth_mask])[1].tolist() == [480]
+    inside, around = metrics.pairs("lavt", [answer], [truth_mask])
+    # Rows 1, 3, 5, ... of 960 are kept: of rows 0 and 1 the answer's row is dropped.
+    assert (inside.tolist(), around.tolist()) == ([0], [480])
+    square = np.ones((480, 480), bool)
+    assert metrics.pairs("rela", [square], [square])[1].tolist() == [480 * 480]
+
+
+SQUARE = [2.0, 2.0, 10.0, 2.0, 10.0, 10.0, 2.0, 10.0]
+BESIDE = [6.0, 2.0, 14.0, 2.0, 14.0, 10.0, 6.0, 10.0]  # overlaps it in x 6 to 10
+
+
+def polygon_mask(*polygons: list[float], stored: bool = True) -> Mask:
+    union = np.zeros((20, 40), bool)
+    for x, y in ((int(p[0]), int(p[1])) for p in polygons):
+        union[y : y + 8, x : x + 8] = True
+    return Mask(
+        ann_id=5,
+        category="dog",
+        rle=records.encode_mask(union),
+        bbox=(0.0, 0.0, 1.0, 1.0),
+        area=float(union.sum()),
+        segmentation=json.dumps(polygons) if stored else "",
+    )
+
+
+def record_of(*masks: Mask, expressions: tuple[Expression, ...] = ()) -> Record:
+    return Record(b"x", 1, 20, 40, masks, expressions, filename="1.jpg", source="t")
+
+
+def expression(ref: int, index: int, *targets: int, raw: str = "") -> Expression:
+    sent = f"sentence {ref} {index}"
+    return Expression(ref, 10 * ref + index, raw, sent, 0, targets, index, not targets)
+
+
+def drawn(name: str, *masks: Mask) -> truth.Truth:
+    targets = tuple(range(len(masks)))
+    return truth.of_expression(
+        PROTOCOLS[name], record_of(*masks), expression(1, 0, *targets)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"), [("native", 96), ("cris", 96), ("lisa", 96 - 32)]
+)
+def test_pixels_in_two_polygons(name: str, pixels: int) -> None:
+    assert drawn(name, polygon_mask(SQUARE, BESIDE)).runs.area == pixels
+
+
+def test_lavts_overlap_is_background_before_the_squash() -> None:
+    found = drawn("lavt", polygon_mask(SQUARE, BESIDE))
+    mask = found.runs.decode()
+    assert mask.shape == (480, 480) and not found.substituted
+    # 24 x 12 pixels each: x 6 to 10 of y 2 to 10 is a hole.
+    assert mask[24 * 4, 12 * 4] and mask[24 * 4, 12 * 12]
+    assert not mask[24 * 4, 12 * 8]
+    assert found.runs.area == 64 * 24 * 12
+
+
+def test_overlaps_between_annotations_are_their_union() -> None:
+    """Only pieces of one annotation cancel out, not two targets of an expression."""
+    found = drawn("lisa", polygon_mask(SQUARE), polygon_mask(BESIDE))
+    assert found.runs.area == 96
+
+
+def test_rela_fills_scaled_polygons() -> None:
+    """A slope drawn at 480 is finer than the picture's own pixels enlarged."""
+    slope = [2.0, 2.0, 34.0, 2.0, 2.0, 18.0]
+    flat = records.encode_mask(np.ones((20, 40), bool))
+    mask = Mask(
+        5, "dog", flat, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation=json.dumps([slope])
+    )
+    found = drawn("rela", mask)
+    assert found.runs.decode().shape == (480, 480)
+    # 32 x 16 / 2 pixels of 12 x 24 grid pixels, whatever the stored mask says.
+    assert found.runs.area == pytest.approx(256 * 288, rel=0.01)
+    # More distinct row ends than the 16 rows of the picture could give.
+    ends = found.runs.decode()[48:432].sum(1)
+    assert len(set(ends.tolist())) > 100
+
+
+def test_rela_joins_its_polygons() -> None:
+    found = drawn("rela", polygon_mask(SQUARE, BESIDE))
+    assert found.runs.area == pytest.approx(96 * 288, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["rela", "lavt", "lisa"])
+def test_without_polygons_the_mask_stands_in(name: str) -> None:
+    bare = polygon_mask(SQUARE, BESIDE, stored=False)
+    found = drawn(name, bare)
+    assert found.substituted
+    scale = 288 if PROTOCOLS[name].grid else 1
+    assert found.runs.area == 96 * scale
+    assert not drawn("native", bare).substituted
+
+
+def test_unreadable_polygons_are_named() -> None:
+    bad = Mask(
+        9, "dog", polygon_mask(SQUARE).rle, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation="[["
+    )
+    with pytest.raises(DataError, match=r"ann_id 9: segmentation.*build the data"):
+        drawn("rela", bad)
+
+
+# Which expressions, and which words.
+
+
+def crowd() -> Record:
+    """Annotation 5 under referents 1 and 3, annotation 6 under 2; 4 has no target."""
+    masks = (polygon_mask(SQUARE), polygon_mask(BESIDE))
+    masks = (masks[0], Mask(**{**vars(masks[1]), "ann_id": 6}))
+    return record_of(
+        *masks,
+        expressions=(
+            expression(1, 0, 0),
+            expression(1, 1, 0),
+            expression(2, 1, 1, raw="Second, GREY"),
+            expression(2, 0, 1, raw="First, GREY"),
+            expression(3, 0, 0),
+            expression(3, 1, 0),
+            expression(4, 0),
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["native", "cris", "lavt", "rela", "lisa"])
+def test_every_sentence(name: str) -> None:
+    assert protocols.scored(PROTOCOLS[name], crowd()) == list(range(7))
+
+
+@pytest.mark.parametrize("name", ["xdecoder", "mmdet"])
+def test_the_first_sentence_of_the_last_referent(name: str) -> None:
+    assert protocols.scored(PROTOCOLS[name], crowd()) == [3, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("native", "sentence 2 0"),
+        ("cris", "sentence 2 0"),
+        ("lavt", "First, GREY"),
+        ("rela", "First, GREY"),
+        ("xdecoder", "first, grey"),
+        ("mmdet", "first, grey"),
+        ("lisa", "sentence 2 0"),
+    ],
+)
+def test_the_text_that_is_read(name: str, text: str) -> None:
+    asked, indices = protocols.narrow(PROTOCOLS[name], crowd())
+    assert asked.expressions[indices.index(3)].sent == text
+    # Without the annotator's own words, the cleaned ones.
+    assert asked.expressions[-1].sent == "sentence 4 0"
+    assert [x.sent_id for x in asked.expressions] == [
+        crowd().expressions[i].sent_id for i in indices
+    ]
+
+
+def test_runs_and_rle_agree_on_the_size() -> None:
+    wide = metrics.as_rle(np.ones((2, 3), bool))
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
+        runs.intersection_union(runs.parse(wide), runs.parse(np.ones((3, 2), bool)))
