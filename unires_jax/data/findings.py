@@ -84,10 +84,13 @@ class NotedRejects(Rejects):
         super().__init__()
         self._findings, self._where = findings, where
 
-    def add(self, record: str, reason: str) -> None:
+    def note(self, record: str, reason: str) -> None:
         """Note an entry that cannot be converted."""
         self.count += 1
         self._findings.error(self._where, f"{record}: {reason}")
+
+    def check(self) -> None:
+        """However many there are, all are told."""
 
 
 class SplitCheck:
