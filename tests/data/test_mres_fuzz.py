@@ -4,6 +4,7 @@ What may not happen is watched by an audit hook: processes, network, writing, or
 anything outside the folder.
 """
 
+import copy
 import json
 import os
 import random
@@ -81,7 +82,7 @@ def mutations(rng: random.Random) -> Iterator[bytes]:
     """Endless lines: fields changed, dropped, moved, and bytes of the text changed."""
     good = [mres_lines.good_line(), mres_lines.small_line(3)]
     while True:
-        line = json.loads(json.dumps(rng.choice(good)))
+        line = copy.deepcopy(rng.choice(good))
         kind = rng.random()
         if kind < 0.6:
             for _ in range(rng.choice((1, 1, 2, 4))):
@@ -111,7 +112,7 @@ def change(line: Any, rng: random.Random) -> None:
     if kind == 0:
         del where[key]
     elif kind == 1:
-        where[key] = json.loads(json.dumps(other[from_key]))
+        where[key] = copy.deepcopy(other[from_key])
     elif kind == 2 and isinstance(where[key], str) and where[key]:
         text = list(where[key])
         text[rng.randrange(len(text))] = chr(rng.choice((0, 48, 79, 111, 126, 0x2603)))
@@ -119,7 +120,7 @@ def change(line: Any, rng: random.Random) -> None:
     elif kind == 3 and type(where[key]) is int:
         where[key] += rng.choice((-1, 1, 60, -(2**31), 2**40))
     else:
-        where[key] = rng.choice(ODD)
+        where[key] = copy.deepcopy(rng.choice(ODD))
 
 
 def damaged(text: bytearray, rng: random.Random) -> bytes:
