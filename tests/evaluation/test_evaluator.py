@@ -17,6 +17,7 @@ from unires_jax.data.records import DataError, Record
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.evaluation import evaluator, results
 from unires_jax.evaluation.evaluator import ModelPredict, evaluate
+from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.evaluation.results import Prediction, Result
 from unires_jax.evaluation.summary import derange, reading_check, summarize
 from unires_jax.training.checkpoint import CheckpointError
@@ -256,3 +257,60 @@ def test_rows_of_two_processes(tmp_path: Path) -> None:
     ]
     outputs = [w.communicate(timeout=120)[0] for w in workers]
     assert all("ok" in output for output in outputs), outputs
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_a_model_is_scored_by_every_protocol(
+    name: str,
+    boxes: Boxes,
+    segmenter: ColourSegmenter,
+    tokenizer: Tokenizer,
+    config: Config,
+    rows: list[Result],
+) -> None:
+    protocol = PROTOCOLS[name]
+    predict = ModelPredict(segmenter, tokenizer, config, protocol)
+    found = evaluate(boxes, predict, config, protocol=protocol)
+    single = [r for r in found if r.sentence == "blue"]
+    assert len(single) == 7 and {r.protocol for r in found} == {name}
+    # CRIS's low threshold and aligned corners widen boxes of a few cells.
+    assert np.mean([r.iou for r in single]) > (0.75 if name == "cris" else 0.85)
+    if protocol.grid:
+        # The picture's own mask is kept beside the one that counts.
+        assert [r.rle for r in found] == [r.rle for r in rows]
+        assert [r.union for r in found] != [r.union for r in rows]
+    if protocol.name == "native":
+        assert found == rows
+    else:
+        assert summarize(found)["object"]["ceiling_mIoU"] is None
+        assert json.loads(results.to_line(found[0]))["protocol"] == name
+
+
+def test_no_target_is_scored_by_rela_alone(
+    boxes: Boxes,
+    segmenter: ColourSegmenter,
+    tokenizer: Tokenizer,
+    config: Config,
+) -> None:
+    rela = PROTOCOLS["rela"]
+    predict = ModelPredict(segmenter, tokenizer, config, rela)
+    found = evaluate(boxes, predict, config, protocol=rela)
+    said = [dataclasses.replace(r, no_target=float(not r.targeted)) for r in found]
+    block = summarize(said)
+    assert block["object"]["count"] == sum(r.level == records.OBJECT for r in said)
+    assert block["no_target"]["N-acc"] == 1.0
+    denied = [dataclasses.replace(r, no_target=1.0) for r in found]
+    assert summarize(denied)["object"]["oIoU"] == 0
+    assert summarize(denied)["part"]["mIoU"] == 0
+    never = summarize(denied, no_target_trained=False)
+    assert never["part"]["mIoU"] == block["part"]["mIoU"] > 0
+    assert never["no_target"] == "untrained"
+    # Without polygons in the data, ReLA's ground truth is the mask resized.
+    assert block["without_polygons"] == sum(r.targeted for r in said)
+
+
+def test_breakdown_by_words(rows: list[Result]) -> None:
+    found = summarize(rows)["by_words"]
+    counts = {name: block["count"] for name, block in found["pooled"].items()}
+    assert counts == {"1 to 2 words": 7, "3 to 5 words": 14, "6 to 9 words": 7}
+    assert found["part"]["6 to 9 words"]["count"] == 7

@@ -266,3 +266,49 @@ def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None
     assert "derange" in start("--help").stdout
     done = start("--predict=oracle")
     assert done.returncode == 2 and "ground_truth" in done.stderr
+
+
+def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
+    common = (f"--data_dir={data}", "--splits=boxes:val")
+    done = start(*common, "--predict=ground_truth", f"--out={tmp_path / 'a'}")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "a" / "predictions.jsonl"
+    lines = file.read_text().splitlines()
+    (tmp_path / "some.jsonl").write_text("\n".join(lines[2:]))
+
+    asked = f"--predictions={tmp_path / 'some.jsonl'}"
+    done = start(*common, asked, "--protocol=lisa")
+    assert done.returncode == 0, done.stderr
+    assert "boxes:val, protocol lisa, 4 pictures, binary input" in done.stdout
+    assert "2 of 18 expressions" in done.stdout and "gIoU" in done.stdout
+    found = json.loads((tmp_path / "some_lisa" / "metrics.json").read_text())
+    block = found["boxes:val"]
+    assert block["about"]["input"] == "binary input"
+    assert block["names"] == {"mIoU": "gIoU", "oIoU": "cIoU"}
+    assert block["part"]["mIoU"] == pytest.approx(3 / 4, abs=1e-4)
+    page = (tmp_path / "some_lisa" / "report.html").read_text()
+    assert "protocol lisa, binary input" in page
+
+    sides = (str(tmp_path / "some_lisa"), str(tmp_path / "a"))
+    done = start("--compare", *sides, f"--data_dir={data}", f"--out={tmp_path / 'c'}")
+    assert done.returncode == 1 and "--protocol=<one>" in done.stderr
+    done = start(
+        *("--compare", *sides, *common, f"--out={tmp_path / 'c'}", "--protocol=cris")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "protocol cris, binary input" in done.stdout
+    assert (tmp_path / "c" / "comparison.html").exists()
+
+
+def test_wrong_command_lines_are_one_clear_line(data: Path, tmp_path: Path) -> None:
+    done = start("--protocol=rella")
+    assert done.returncode == 2 and "native|cris|lavt|rela" in done.stderr
+    done = start("--predictions=none.jsonl", "--splits=boxes:val")
+    assert done.returncode == 1 and "none.jsonl: cannot be read" in done.stderr
+    done = start("--predictions=none.jsonl")
+    assert done.returncode == 1 and "--splits=" in done.stderr
+    done = start("--compare", str(tmp_path))
+    assert done.returncode == 1 and "--compare A B" in done.stderr
+    assert "Traceback" not in done.stderr
+    helped = start("--help").stdout
+    assert all(name in helped for name in ("lavt", "--predictions", "--compare runs"))

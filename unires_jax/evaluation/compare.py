@@ -109,7 +109,7 @@ def _sums(rows: Sequence[Result], rules: Protocol) -> Sums:
     _, picture = np.unique([r.image for r in rows], return_inverse=True)
     size = picture.max() + 1 if len(rows) else 0
     top, bottom = (
-        np.stack([np.bincount(picture, c, size) for c in group], axis=1)
+        np.stack([np.bincount(picture, c, size) for c in group], axis=1, dtype=float)
         for group in (tops, bottoms)
     )
     bottom[:, 0] += rules.mean_epsilon / max(size, 1)

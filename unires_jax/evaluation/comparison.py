@@ -42,12 +42,11 @@ def print_tables(
 ) -> None:
     """Both sides, b - a and its interval, in percent."""
     console = console or Console()
-    console.print(f"a: {names[0]}\nb: {names[1]}", highlight=False)
+    console.print(f"a: {names[0]}\nb: {names[1]}", highlight=False, soft_wrap=True)
     for name, compared in found.items():
         title = f"{name}, {', '.join(str(v) for v in about.values())}"
-        table = Table(
-            title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-        )
+        console.print(title, highlight=False, soft_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("")
         for column in ("", "a", "b", "b - a", "95 % interval", "count"):
             table.add_column(column, justify="right")

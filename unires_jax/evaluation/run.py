@@ -158,18 +158,19 @@ def print_tables(everything: Mapping[str, Any], console: Console | None = None) 
     """Every split's numbers in percent on stdout."""
     console = console or Console()
     for name, found in everything.items():
-        console.print(_table(name, found))
-        console.print(_below(found), highlight=False)
+        console.print(_title(name, found), highlight=False, soft_wrap=True)
+        console.print(_table(found))
+        console.print(_below(found), highlight=False, soft_wrap=True)
 
 
-def _table(name: str, found: Mapping[str, Any]) -> Table:
-    about, names = found["about"], found["names"]
+def _title(name: str, found: Mapping[str, Any]) -> str:
+    about = found["about"]
     title = f"{name}, protocol {about['protocol']}, {found['images']} pictures"
-    if "input" in about:
-        title += f", {about['input']}"
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    return f"{title}, {about['input']}" if "input" in about else title
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    names, table = found["names"], Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", *names.values(), "ceiling", "count"):
         table.add_column(column, justify="right" if column else "left")
     for level in LEVELS:

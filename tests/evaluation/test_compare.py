@@ -1,0 +1,165 @@
+"""Two sides of a comparison: the difference, its interval, the cases shown."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coloured_boxes import Boxes
+
+from unires_jax.config import Config
+from unires_jax.data.records import DataError
+from unires_jax.evaluation import compare, comparison, evaluator, predictions, results
+from unires_jax.evaluation.evaluator import evaluate
+from unires_jax.evaluation.protocols import PROTOCOLS
+from unires_jax.evaluation.results import Result
+
+
+def row(image: int, inside: int, around: int, **values: object) -> Result:
+    made = Result(
+        *(f"d/val/{image}/0/0", image, 0, "a dog", 0, 2, 2, "04", "04"),
+        *(inside, around, 0.5, None, True, around, "dog", ""),
+    )
+    return dataclasses.replace(made, **values)
+
+
+def test_difference_by_hand() -> None:
+    a = [row(0, 1, 2), row(0, 2, 4), row(1, 9, 10)]
+    b = [row(0, 2, 2), row(0, 2, 4), row(1, 8, 10)]
+    found = compare.differences(a, b)
+    assert found["mIoU"]["a"] == pytest.approx((0.5 + 0.5 + 0.9) / 3)
+    assert found["mIoU"]["difference"] == pytest.approx((0.5 + 0 - 0.1) / 3)
+    assert found["oIoU"]["difference"] == pytest.approx(12 / 16 - 12 / 16)
+    assert found["P@0.9"]["difference"] == pytest.approx(1 / 3 - 1 / 3)
+    # Pictures are drawn whole: (0, 0), (0, 1) and (1, 1) give .25, .4/3 and -.1.
+    low, high = found["mIoU"]["interval"]
+    assert (low, high) == pytest.approx((-0.1, 0.25))
+
+
+def test_interval_is_that_of_the_mean_difference() -> None:
+    """One expression per picture: close to the normal interval of paired samples."""
+    rng = np.random.default_rng(1)
+    left = rng.integers(0, 800, 900)
+    right = left + rng.integers(-100, 200, 900).clip(-left)
+    a = [row(i, int(n), 1000) for i, n in enumerate(left)]
+    b = [row(i, int(n), 1000) for i, n in enumerate(right)]
+    change = (right - left) / 1000
+    low, high = compare.differences(a, b)["mIoU"]["interval"]
+    spread = 1.96 * change.std() / np.sqrt(900)
+    assert low == pytest.approx(change.mean() - spread, abs=spread / 8)
+    assert high == pytest.approx(change.mean() + spread, abs=spread / 8)
+    assert compare.differences(a, b)["mIoU"]["interval"] == (low, high)  # seeded
+    assert compare.differences(a, b, seed=1)["mIoU"]["interval"] != (low, high)
+
+
+def test_pairing_and_equal_sides() -> None:
+    a = [row(i, i, 10) for i in range(10)]
+    for found in compare.differences(a, a).values():
+        assert found["difference"] == 0 and found["interval"] == (0, 0)
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_numbers_are_those_of_the_evaluation(name: str) -> None:
+    values = {"protocol": name, "no_target": 0.9}
+    rows = [
+        *(row(0, 9, 10, protocol=name), row(1, 3, 5, protocol=name)),
+        row(1, 0, 7, targeted=False, **values),
+        row(2, 0, 4, targeted=False, protocol=name),
+        row(3, 5, 6, **values),
+    ]
+    found = compare.differences(rows, rows)
+    expected = results.metrics.summarize(
+        np.array([9, 3, 0, 0, 5]),
+        np.array([10, 5, 7, 4, 6]),
+        name,
+        targeted=np.array([True, True, False, False, True]),
+        said_none=np.array([False, False, True, False, True]),
+    ).as_dict()
+    for metric, block in found.items():
+        assert block["a"] == pytest.approx(expected[metric], rel=1e-6), metric
+
+
+def test_nothing_on_one_level() -> None:
+    found = compare.differences([], [])
+    assert found["mIoU"] == {
+        **{"name": "mIoU", "a": None, "b": None},
+        **{"difference": None, "interval": None},
+    }
+
+
+def test_cases_are_those_that_differ_most() -> None:
+    a = [row(i // 2, 5, 10, target=f"t{i // 2}") for i in range(40)]
+    b = [dataclasses.replace(r, intersection=i // 4) for i, r in enumerate(a)]
+    found = compare.largest(a, b)
+    better, worse = found["better"], found["worse"]
+    assert [y.intersection - x.intersection for x, y in better] == [
+        *(4, 4, 3, 3, 2, 2, 1, 1)
+    ]
+    assert len(worse) == 10 and worse[0][1].intersection == 0
+    assert len({(x.image, x.target) for x, _ in worse}) == 10
+
+
+@pytest.fixture
+def sides(boxes: Boxes, config: Config, tmp_path: Path) -> list[Path]:
+    """The ground truth and empty masks, as two evaluations left them."""
+    found = []
+    for name in ("empty", "ground_truth"):
+        rows = evaluate(boxes, getattr(evaluator, name), config)
+        folder = tmp_path / name
+        folder.mkdir()
+        text = "".join(results.to_line(r) + "\n" for r in rows)
+        (folder / "predictions.jsonl").write_text(text)
+        found.append(folder)
+    return found
+
+
+def test_a_whole_comparison(
+    sides: list[Path],
+    boxes: Boxes,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = [predictions.read(p) for p in sides]
+    protocol = compare.protocol_of(files, None)
+    assert protocol.name == "native" and not compare.binary_input(files[0], protocol)
+    a, b = (compare.load(f, {"v": boxes}, config, protocol)["v"] for f in files)
+    found = {"v": compare.compare(boxes, a, b)}
+    about = {"protocol": "protocol native"}
+    comparison.write(found, ("one", "<two>"), tmp_path / "out", about)
+    numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    part = numbers["splits"]["v"]["levels"]["part"]["mIoU"]
+    assert (part["a"], part["b"], part["interval"]) == (0, 1, [1, 1])
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "&lt;two&gt;" in page and not re.search(r"https?:|url\(|@import", page)
+    assert "b better than a" in page and "b worse than a" not in page
+    assert page.count("<figure") == compare.CASES
+    printed = capsys.readouterr().out
+    assert "v, protocol native" in printed and "+100.00 to +100.00" in printed
+
+
+def test_stored_pairs_are_taken_and_binary_ones_computed(
+    sides: list[Path], boxes: Boxes, config: Config
+) -> None:
+    path = sides[1] / "predictions.jsonl"
+    lines = [json.loads(x) for x in path.read_text().splitlines()]
+    for line in lines:
+        line["protocol"], line["I"], line["U"] = "lavt", 3, 4
+    path.write_text("\n".join(map(json.dumps, lines)))
+    file = predictions.read(path)
+    stored = compare.load(file, {"v": boxes}, config, PROTOCOLS["lavt"])["v"]
+    assert {(r.intersection, r.union) for r in stored} == {(3, 4)}
+    binary = compare.load(file, {"v": boxes}, config, PROTOCOLS["native"])["v"]
+    assert all(r.intersection == r.area for r in binary)
+    assert compare.binary_input(file, PROTOCOLS["native"])
+
+
+def test_two_protocols_are_not_compared(sides: list[Path]) -> None:
+    path = sides[0] / "predictions.jsonl"
+    path.write_text(path.read_text().replace('"native"', '"cris"'))
+    files = [predictions.read(p) for p in sides]
+    with pytest.raises(DataError, match=r"\['cris', 'native'\]: add --protocol="):
+        compare.protocol_of(files, None)
+    assert compare.protocol_of(files, "lisa").name == "lisa"

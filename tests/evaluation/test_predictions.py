@@ -1,0 +1,216 @@
+"""A predictions file of any model: every form of a line, and every fault named."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from coloured_boxes import Boxes
+
+from unires_jax.config import Config
+from unires_jax.data import records
+from unires_jax.data.records import DataError
+from unires_jax.evaluation import predictions, results
+from unires_jax.evaluation.evaluator import evaluate, ground_truth
+from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
+from unires_jax.evaluation.summary import summarize
+
+
+@pytest.fixture
+def lines(boxes: Boxes) -> list[dict[str, Any]]:
+    """The ground truth of every expression."""
+    return [
+        {
+            "key": records.expression_key("boxes", "val", record, x),
+            "rle": {
+                "size": [record.height, record.width],
+                "counts": records.target_rle(record, x),
+            },
+        }
+        for record in boxes
+        for x in record.expressions
+    ]
+
+
+def write(folder: Path, lines: list[Any]) -> Path:
+    path = folder / "preds.jsonl"
+    text = [x if isinstance(x, str) else json.dumps(x) for x in lines]
+    path.write_text("\n".join(text) + "\n")
+    return path
+
+
+def png(mask: np.ndarray, value: int = 255) -> bytes:
+    return cv2.imencode(".png", mask.astype(np.uint8) * value)[1].tobytes()
+
+
+def score(
+    path: Path, boxes: Boxes, config: Config, name: str = "native"
+) -> list[results.Result]:
+    found = predictions.read(path)
+    return predictions.rows(found, {"v": boxes}, config, PROTOCOLS[name])["v"]
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_perfect_masks_score_one(
+    name: str,
+    lines: list[dict[str, Any]],
+    boxes: Boxes,
+    config: Config,
+    tmp_path: Path,
+) -> None:
+    for line in lines:
+        line["no_target"] = not any(
+            r.targets
+            for record in boxes
+            for r in record.expressions
+            if records.expression_key("boxes", "val", record, r) == line["key"]
+        )
+    rows = score(write(tmp_path, lines), boxes, config, name)
+    found = summarize(rows)
+    for level in ("object", "part", "pooled"):
+        assert found[level]["mIoU"] == pytest.approx(1, abs=1e-4), level
+        assert found[level]["oIoU"] == 1
+    if name == "rela":
+        assert found["pooled"]["count"] == len(rows) == len(lines)
+    assert found["no_target"]["N-acc"] == found["no_target"]["T-acc"] == 1
+
+
+def test_every_form_of_a_mask(
+    lines: list[dict[str, Any]], boxes: Boxes, config: Config, tmp_path: Path
+) -> None:
+    size = boxes[0].height, boxes[0].width
+    masks = [records.decode_mask(x["rle"]["counts"], *size) for x in lines[:4]]
+    runs = records.run_lengths(lines[0]["rle"]["counts"])
+    lines[0]["rle"]["counts"] = runs  # uncompressed
+    lines[1].pop("rle")
+    lines[1]["png"] = base64.b64encode(png(masks[1])).decode()
+    lines[2].pop("rle")
+    (tmp_path / "two.png").write_bytes(png(masks[2], 1))
+    lines[2]["png"] = "two.png"
+    lines[3].pop("rle")
+    colour = np.repeat(masks[3][..., None], 3, axis=2)
+    lines[3]["png"] = "data:image/png;base64," + base64.b64encode(png(colour)).decode()
+    rows = score(write(tmp_path, lines), boxes, config)
+    assert all(r.iou == 1 for r in rows if r.targeted)
+
+
+def test_missing_expressions_count_as_empty(
+    lines: list[dict[str, Any]],
+    boxes: Boxes,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = score(write(tmp_path, lines[3:]), boxes, config)
+    assert len(rows) == len(lines)
+    assert [r.iou for r in rows[:4]] == [0, 0, 0, 1]
+    assert rows[0].union == rows[0].area
+    assert "3 of 32 expressions of v are missing" in capsys.readouterr().out
+
+
+def test_lines_of_other_splits_are_counted(
+    lines: list[dict[str, Any]],
+    boxes: Boxes,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = {**lines[0], "key": "boxes/testA/0/10/100"}
+    rows = score(write(tmp_path, [other, *lines]), boxes, config)
+    assert len(rows) == len(lines)
+    assert "1 lines are of splits that are not scored" in capsys.readouterr().out
+
+
+def test_a_file_reproduces_the_evaluation_that_wrote_it(
+    boxes: Boxes, config: Config, tmp_path: Path
+) -> None:
+    rows = evaluate(boxes, ground_truth, config)
+    path = write(tmp_path, [results.to_line(r) for r in rows])
+    again = score(path, boxes, config)
+    for r, s in zip(rows, again, strict=True):
+        assert (r.key, r.intersection, r.union, r.no_target, r.rle) == (
+            *(s.key, s.intersection, s.union, s.no_target, s.rle),
+        )
+
+
+SMALL = {"size": [2, 2], "counts": "04"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: is not JSON"),
+        ("[1]", "line 2: is list, expected an object"),
+        ('{"key": 3, "rle": {}}', "line 2: key: is 3, expected <data set>/<split>"),
+        ({"key": "k"}, r"line 2: expected \"rle\": .* or \"png\", found \['key'\]"),
+        ({"key": "k", "rle": {"size": [2]}}, "line 2: expected"),
+        ({"key": "k", "rle": {"size": [2, 2]}}, "line 2: rle: counts are neither"),
+        ({"key": "k", "rle": {**SMALL, "counts": "0 "}}, "line 2: rle: invalid char"),
+        ({"key": "k", "rle": {**SMALL, "counts": "05"}}, "line 2: rle: covers 5 pix"),
+        ({"key": "k", "rle": {**SMALL, "counts": [1, 2]}}, "line 2: rle: covers 3 pix"),
+        ({"key": "k", "rle": {**SMALL, "counts": "é4"}}, "line 2: rle: invalid char"),
+        ({"key": "k", "png": "@"}, "line 2: png: '@' is no base64 and no path"),
+        ({"key": "k", "png": "bm9wZQ=="}, "line 2: png: is not a readable picture"),
+        ({"key": "k", "png": ""}, "line 2: png: is not a readable picture"),
+        ({"key": "k", "png": "no.png"}, "line 2: png: .*No such file"),
+        ({"key": "k", "rle": SMALL, "score": "high"}, "line 2: score: is 'high'"),
+        ({"key": "k", "rle": SMALL, "no_target": 2}, "line 2: no_target: is 2"),
+        ({"key": "first", "rle": SMALL}, "line 2: key: 'first' stands in line 1"),
+    ],
+)
+def test_a_bad_line_is_named(line: Any, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, [{"key": "first", "rle": SMALL}, line])
+    with pytest.raises(DataError, match=message) as caught:
+        predictions.read(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"preds.jsonl: cannot be read .*No such file"):
+        predictions.read(tmp_path / "preds.jsonl")
+    with pytest.raises(DataError, match=r"predictions.jsonl: cannot be read"):
+        predictions.read(tmp_path)
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="bytes: cannot be read"):
+        predictions.read(tmp_path / "bytes")
+    (tmp_path / "empty").write_text("\n\n")
+    with pytest.raises(DataError, match="holds no predictions"):
+        predictions.read(tmp_path / "empty")
+
+
+def test_foreign_lines_are_refused(
+    lines: list[dict[str, Any]], boxes: Boxes, config: Config, tmp_path: Path
+) -> None:
+    foreign = {**lines[0], "key": "boxes/val/0/99/100"}
+    path = write(tmp_path, [*lines, foreign])
+    with pytest.raises(DataError, match=r"line 33: key .*0/99/100' is no expression"):
+        score(path, boxes, config)
+    path = write(tmp_path, [{**lines[0], "key": "refcoco/val/1/2/3"}])
+    with pytest.raises(DataError, match=r"no key begins with 'boxes/val/'.*--splits"):
+        score(path, boxes, config)
+
+
+@pytest.mark.parametrize("as_png", [True, False])
+def test_a_mask_of_another_size_is_named(
+    as_png: bool,
+    lines: list[dict[str, Any]],
+    boxes: Boxes,
+    config: Config,
+    tmp_path: Path,
+) -> None:
+    data = base64.b64encode(png(np.zeros((2, 2), bool))).decode()
+    mask = {"png": data} if as_png else {"rle": SMALL}
+    lines[4] = {"key": lines[4]["key"], **mask}
+    size = f"{boxes[0].height} x {boxes[0].width}"
+    path = write(tmp_path, lines)
+    with pytest.raises(DataError, match=f"line 5: .*is 2 x 2, its picture {size}"):
+        score(path, boxes, config)
+
+
+def test_native_is_the_default_of_rows(boxes: Boxes, config: Config) -> None:
+    rows = evaluate(boxes, ground_truth, config, ceiling=False)
+    assert {r.protocol for r in rows} == {NATIVE.name}
+    assert all(r.ceiling is None for r in rows)
