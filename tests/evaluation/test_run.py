@@ -119,7 +119,7 @@ def test_report_stands_alone(files: Path) -> None:
 
 def test_nothing_half_written_is_left(files: Path) -> None:
     names = {p.name for p in files.iterdir()}
-    assert names == {"metrics.json", "predictions.jsonl", "report.html"}
+    assert names == {"gallery.jpg", "metrics.json", "predictions.jsonl", "report.html"}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from unires_jax.config import Config
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.evaluation import predictions, protocols, refcocom
 from unires_jax.evaluation.evaluator import Predict, evaluate
+from unires_jax.evaluation.gallery import encode, gallery
 from unires_jax.evaluation.predictions import Predictions
 from unires_jax.evaluation.protocols import NATIVE, Protocol
 from unires_jax.evaluation.report import Attend, SplitResults, percent, render
@@ -40,7 +41,7 @@ def run(
     derange: bool = False,
     attend: Attend | None = None,
 ) -> dict[str, Any]:
-    """Score the splits and write predictions.jsonl, metrics.json and report.html.
+    """Score the splits and write predictions, numbers, a report and a picture.
 
     `splits` go by the names they have in metrics.json. `about` (checkpoint, step,
     revision, ...) is recorded with each. `images` limits each split to its first ones;
@@ -145,12 +146,15 @@ def _write_files(
     write(out / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
     write(out / "metrics.json", json.dumps(everything, indent=2) + "\n")
     write(out / "report.html", render(scored, about, attend))
+    first = next(iter(scored.values()))
+    write(out / "gallery.jpg", encode(gallery(first.split, first.results)))
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
+    data = content.encode() if isinstance(content, str) else content
+    temporary.write_bytes(data)
     os.replace(temporary, path)
 
 
