@@ -89,7 +89,7 @@ def iou(
     protocol: Protocol = NATIVE,
 ) -> Float[np.ndarray, "e"]:
     """Intersection over union of each expression, by the protocol's division."""
-    kind = np.float32 if protocol.single else np.float64
+    kind: Any = np.float32 if protocol.single else np.float64
     around = union.astype(kind) + kind(protocol.epsilon)
     out = np.zeros(len(union), kind)
     found = np.divide(intersection.astype(kind), around, out=out, where=union > 0)

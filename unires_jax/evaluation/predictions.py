@@ -129,12 +129,13 @@ def _mask(row: dict[str, Any], folder: Path) -> tuple[str, tuple[int, int]]:
     """Compressed counts and size of `rle` or `png`."""
     if row.get("png") is not None and row.get("rle") is None:
         return _png(row["png"], folder)
-    rle = row.get("rle")
-    size = rle.get("size") if isinstance(rle, dict) else None
+    found = row.get("rle")
+    rle = found if isinstance(found, dict) else {}
+    size = rle.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
             'expected "rle": {"size": [height, width], "counts": ...} or "png", found '
-            f"{sorted(row)} with rle {str(rle)[:60]!r}"
+            f"{sorted(row)} with rle {str(found)[:60]!r}"
         )
     height, width = size
     counts = rle.get("counts")
@@ -170,7 +171,8 @@ def _png(value: Any, folder: Path) -> tuple[str, tuple[int, int]]:
         pixels = None
     if pixels is None:
         raise DataError("png: is not a readable picture")
-    marked = pixels[..., :3].any(-1) if pixels.ndim == 3 else pixels != 0
+    layers = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
+    marked = np.asarray(layers.any(axis=-1))
     return records.encode_mask(marked), (marked.shape[0], marked.shape[1])
 
 

@@ -61,7 +61,7 @@ def cris_mask(
     > 0.35.
     """
     inverse = cris_inverse(height, width, canvas)
-    return _warp(np.float32(logits), inverse, height, width, canvas) > 0.35
+    return _warp(logits.astype(np.float32), inverse, height, width, canvas) > 0.35
 
 
 def cris_inverse(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from unires_jax.data.records import (
     LEVELS,
@@ -68,14 +69,15 @@ class Result:
         return (self.no_target or 0.0) > 0.5
 
 
-def values(results: Sequence[Result]) -> np.ndarray:
-    """Each row's IoU by its protocol, float64 [e]."""
+def values(results: Sequence[Result]) -> Float64[np.ndarray, "e"]:
+    """Each row's IoU by its protocol."""
     if not results:
         return np.zeros(0)
     rules = protocols.get(results[0].protocol)
     pairs = np.array([(r.intersection, r.union) for r in results], np.int64)
     flags = np.array([(r.targeted, r.said_none) for r in results], bool)
-    return metrics.ious(*pairs.T, rules, *flags.T).astype(np.float64)
+    found = metrics.ious(pairs[:, 0], pairs[:, 1], rules, flags[:, 0], flags[:, 1])
+    return found.astype(np.float64)
 
 
 def judge(
