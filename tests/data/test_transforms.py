@@ -269,3 +269,10 @@ def test_place_and_order_forbid_a_crop(sentence: str) -> None:
 )
 def test_others_may_be_cropped(sentence: str) -> None:
     assert may_crop([sentence])
+
+
+def test_a_damaged_png_is_told_before_it_is_decoded() -> None:
+    data = bytearray(encoded(".png", noise(9, 8)))
+    data[len(data) // 2] ^= 1  # its checksum no longer fits
+    with pytest.raises(DataError, match="truncated"):
+        decode_image(bytes(data))

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from unires_jax.data.records import DataError, Record
 from unires_jax.data.resize import resize
+from unires_jax.data.sources.pictures import is_whole_png
 
 PAD = (123, 117, 104)  # CLIP's mean colour in RGB
 
@@ -79,11 +80,10 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     if not data:
         raise DataError("image: holds no bytes")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    image = None
-    if _is_whole(data):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    whole = _is_whole(data)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if whole else None
     if image is None:
-        fault = "is not a readable picture" if _is_whole(data) else "is truncated"
+        fault = "is not a readable picture" if whole else "is truncated or damaged"
         raise DataError(
             f"image: {fault} ({len(data)} bytes); expected a whole JPEG or PNG, "
             "fetch the file again"
@@ -104,11 +104,11 @@ def decode_record_image(record: Record) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """False if a JPEG or PNG lacks its end marker."""
+    """False if a JPEG lacks its end marker, or a PNG a chunk or a checksum."""
     if data.startswith(b"\xff\xd8"):
         return data.rfind(b"\xff\xd9", _jpeg_scan(data)) >= 0
     if data.startswith(b"\x89PNG"):
-        return data.rfind(b"IEND") >= 0
+        return is_whole_png(data)
     return True
 
 

@@ -22,6 +22,7 @@ from pycocotools import mask as coco_mask
 from unires_jax.config import Config
 from unires_jax.data import records
 from unires_jax.data.records import DataError, Record
+from unires_jax.data.sources.pictures import is_whole_png
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Prediction, Result
@@ -166,7 +167,8 @@ def _png(value: Any, folder: Path) -> tuple[str, tuple[int, int]]:
         raise DataError(f"png: {value[:40]!r} is no base64 and no path") from None
     array = np.frombuffer(data, np.uint8)
     try:
-        pixels = cv2.imdecode(array, cv2.IMREAD_UNCHANGED) if len(array) else None
+        whole = is_whole_png(data)
+        pixels = cv2.imdecode(array, cv2.IMREAD_UNCHANGED) if whole else None
     except cv2.error:  # more pixels than OpenCV takes
         pixels = None
     if pixels is None:

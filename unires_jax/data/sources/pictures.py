@@ -150,7 +150,13 @@ def image_size(data: bytes) -> tuple[int, int]:
 
 
 def check_png(data: bytes) -> None:
-    """Raise DataError unless a PNG is whole: its chunks in order, with their checksums.
+    """Raise DataError unless the bytes are a whole PNG."""
+    if not is_whole_png(data):
+        raise DataError(f"image: {len(data)} bytes that are no whole PNG")
+
+
+def is_whole_png(data: bytes) -> bool:
+    """Whether a PNG has its chunks in order, with their checksums.
 
     Goes before a decoder: OpenCV 5 can take seconds over a damaged one.
     """
@@ -164,8 +170,9 @@ def check_png(data: bytes) -> None:
         at = end + 4
         if kinds[-1] == b"IEND":
             break
-    if not kinds or (kinds[0], kinds[-1]) != (b"IHDR", b"IEND") or b"IDAT" not in kinds:
-        raise DataError(f"image: {len(data)} bytes that are no whole PNG")
+    return bool(kinds) and (
+        (kinds[0], kinds[-1]) == (b"IHDR", b"IEND") and b"IDAT" in kinds
+    )
 
 
 def plausible(height: int, width: int) -> bool:
