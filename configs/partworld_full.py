@@ -3,8 +3,8 @@
 unires build partworld --data_dir data/full --scenes 24000
 python train.py --config=configs/partworld_full.py --workdir=runs/partworld_full
 
-Measured on 2 shared cores: 55 min 33 s. Native mIoU object / part, beside the ceilings of
-the mask grid: val 77.7 / 70.4 (92.3 / 82.7), testA 76.0 / 68.8, testB 79.3 / 71.7,
+Measured on 2 shared cores: 55 min 33 s. Native mIoU object / part, beside the ceilings
+of the mask grid: val 77.7 / 70.4 (92.3 / 82.7), testA 76.0 / 68.8, testB 79.3 / 71.7,
 val_novel 70.9 / 60.4 (92.4 / 85.0).
 """
 
