@@ -155,7 +155,10 @@ SMALL = {"size": [2, 2], "counts": "04"}
         ({"key": "k", "png": "@"}, "line 2: png: '@' is no base64 and no path"),
         ({"key": "k", "png": "bm9wZQ=="}, "line 2: png: is not a readable picture"),
         ({"key": "k", "png": ""}, "line 2: png: is not a readable picture"),
-        ({"key": "k", "png": "no.png"}, "line 2: png: .*No such file"),
+        (
+            {"key": "k", "png": "no.png"},
+            "line 2: png: expected a file at 'no.png', found none",
+        ),
         ({"key": "k", "rle": SMALL, "score": "high"}, "line 2: score: is 'high'"),
         ({"key": "k", "rle": SMALL, "no_target": 2}, "line 2: no_target: is 2"),
         ({"key": "first", "rle": SMALL}, "line 2: key: 'first' stands in line 1"),
@@ -166,6 +169,18 @@ def test_a_bad_line_is_named(line: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as caught:
         predictions.read(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_picture_outside_the_folder_is_refused(
+    absolute: bool, tmp_path: Path
+) -> None:
+    outside, folder = tmp_path / "secret.png", tmp_path / "own"
+    folder.mkdir()
+    outside.write_bytes(png(np.ones((2, 2), bool)))
+    name = str(outside) if absolute else "../secret.png"
+    with pytest.raises(DataError, match=r"line 1: png: .*secret\.png"):
+        predictions.read(write(folder, [{"key": "k", "png": name}]))
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

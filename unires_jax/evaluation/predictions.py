@@ -22,6 +22,7 @@ from pycocotools import mask as coco_mask
 from unires_jax.config import Config
 from unires_jax.data import records
 from unires_jax.data.records import DataError, Record
+from unires_jax.data.sources.mres_files import read_inside
 from unires_jax.data.sources.pictures import is_whole_png
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.protocols import Protocol
@@ -158,10 +159,10 @@ def _png(value: Any, folder: Path) -> tuple[str, tuple[int, int]]:
         raise DataError(f"png: is {type(value).__name__}, expected base64 or a path")
     try:
         if value.lower().endswith(".png"):
-            data = (folder / value).read_bytes()
+            data = read_inside(folder, value)
         else:
             data = base64.b64decode(value.rpartition(",")[2], validate=True)
-    except OSError as error:
+    except DataError as error:
         raise DataError(f"png: {error}") from None
     except (binascii.Error, ValueError):
         raise DataError(f"png: {value[:40]!r} is no base64 and no path") from None
