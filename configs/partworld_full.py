@@ -1,4 +1,4 @@
-"""PartWorld in full: the quickstart's model on more scenes and for an hour.
+"""PartWorld in full: a little more model than the quickstart's, more scenes, an hour.
 
 unires build partworld --data_dir data/full --scenes 24000
 python train.py --config=configs/partworld_full.py --workdir=runs/partworld_full

@@ -20,7 +20,7 @@ def get_config(ablation: str = "full") -> Config:
     """The config, or an ablation of it: see ABLATIONS."""
     model = ModelConfig(
         image_size=128,
-        vision=VisionConfig(patch=16, width=192, depth=6, heads=6, mlp=768),
+        vision=VisionConfig(patch=16, width=192, depth=6, heads=6, mlp=384),
         text=TextConfig(vocab=1024, context=32, width=128, depth=3, heads=4, mlp=512),
         width=128,
         heads=4,
@@ -38,11 +38,11 @@ def get_config(ablation: str = "full") -> Config:
         loss=LossConfig(no_target=0.3),
         optim=OptimConfig(method="muon", scratch_rate=3e-3, warmup=100, ema=0.995),
         train=TrainConfig(
-            steps=1300,
+            steps=700,
             batch=16,
-            eval_every=500,
-            picture_every=500,
-            checkpoint_every=500,
+            eval_every=350,
+            picture_every=350,
+            checkpoint_every=350,
         ),
         eval=EvalConfig(splits=splits, batch=16, expressions=128),
     )
