@@ -3,6 +3,7 @@
 unires build NAME    prepare a data set (datasets/NAME)
 unires doctor DIR    what a folder of data holds, lacks and has wrong
 unires show DATA     a page of training batches as the model sees them
+unires predict PICTURE SENTENCE...    masks for your own pictures
 
 Each has its own --help.
 """
@@ -24,6 +25,12 @@ def _doctor(argv: Sequence[str]) -> int:
     from unires_jax.data import doctor
 
     return doctor.main(argv)
+
+
+def _predict(argv: Sequence[str]) -> int:
+    from unires_jax.serving import predict
+
+    return predict.main(argv)
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -53,6 +60,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "build": _build,
     "doctor": _doctor,
     "show": _show,
+    "predict": _predict,
 }
 
 
@@ -70,12 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wanted:
             print(f"error: no command {wanted!r}", file=sys.stderr)
         return 2
-    from unires_jax.config import ConfigError
-    from unires_jax.data.records import DataError
+    from unires_jax.app import user_errors
 
     try:
         return COMMANDS[args[0]](args[1:])
-    except (ConfigError, DataError) as error:
+    except ValueError as error:  # what all errors of ours are
+        if not isinstance(error, user_errors()):
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
 

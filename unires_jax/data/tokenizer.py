@@ -88,11 +88,12 @@ class Tokenizer:
     def _by_word(self, text: str) -> list[int]:
         ids: list[int] = []
         for word in text.split():
-            if word not in self._words:
+            known = self._words.get(word)
+            if known is None:
                 if len(self._words) > MAX_WORDS:
-                    self._words.clear()
-                self._words[word] = self._whole(word)
-            ids += self._words[word]
+                    self._words.clear()  # by any thread, at any time
+                known = self._words[word] = self._whole(word)
+            ids += known
         return ids
 
     def encode(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,15 +53,16 @@ class Compiled:
     """UniRES' three steps, jitted once for any parameters, on this process's devices.
 
     Images and expressions are split over all of them if `config.eval` divides evenly,
-    else the first does the work. No step waits for another process.
+    else the first does the work; or over `devices`. No step waits for another process.
     """
 
-    def __init__(self, config: Config):
-        devices = jax.local_devices()
+    def __init__(self, config: Config, devices: Sequence[Any] = ()):
         sizes = (config.eval.batch, config.eval.expressions)
-        if any(size % len(devices) for size in sizes):
-            devices = devices[:1]
-        self.mesh = make_mesh(MeshConfig(), devices)
+        if not devices:
+            devices = jax.local_devices()
+            if any(size % len(devices) for size in sizes):
+                devices = devices[:1]
+        self.mesh = make_mesh(MeshConfig(), list(devices))
         apply = Apply(config.model)
         self.encode_image = jax.jit(apply.encode_image)
         self.encode_text = jax.jit(apply.encode_text)

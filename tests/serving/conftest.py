@@ -1,0 +1,63 @@
+"""A tiny model with weights drawn at random, as a checkpoint would give it."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from unires_jax.config import Config, DataConfig, ModelConfig, TextConfig, VisionConfig
+from unires_jax.data.tokenizer import train_bpe
+from unires_jax.evaluation.segmenter import Loaded
+from unires_jax.models.unires import Apply
+from unires_jax.serving.predictor import Predictor
+
+WORDS = ["the red car on the left", "wheels of the truck", "big dog head", "a house"]
+
+
+def tiny_config() -> Config:
+    """All parts of the model, each as small as can be."""
+    return Config(
+        name="tiny",
+        model=ModelConfig(
+            image_size=32,
+            vision=VisionConfig(patch=8, width=16, depth=2, heads=2, mlp=16),
+            text=TextConfig(vocab=600, context=16, width=16, depth=1, heads=2, mlp=16),
+            width=16,
+            heads=2,
+            stage_layers=1,
+            low_groups=3,
+            high_groups=2,
+            mask_channels=4,
+            stem_channels=4,
+        ),
+        data=DataConfig(lengths=(8, 16)),
+    )
+
+
+def make_loaded(folder: Path, config: Config, seed: int = 0) -> Loaded:
+    """What `segmenter.load` would give; random weights, so that masks are not empty."""
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(
+        lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32),
+        Apply(config.model).abstract,
+    )
+    tokenizer = train_bpe(WORDS, folder / "tokenizer.json", 600)
+    meta = {
+        "config": {},
+        "revision": "none",
+        "versions": {},
+        "data": {},
+        "no_target_trained": True,
+    }
+    return Loaded(folder, config, tokenizer, params, meta)
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return make_loaded(tmp_path_factory.mktemp("tiny"), tiny_config())
+
+
+@pytest.fixture(scope="session")
+def predictor(loaded: Loaded) -> Predictor:
+    return Predictor(loaded)

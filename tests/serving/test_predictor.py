@@ -1,0 +1,180 @@
+"""What the Predictor answers; sharing a picture or a batch changes nothing."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import WORDS, make_loaded, tiny_config
+
+import unires_jax
+from unires_jax.config import Config
+from unires_jax.data import records
+from unires_jax.data.records import DataError, Expression, Record
+from unires_jax.evaluation.evaluator import ModelPredict
+from unires_jax.evaluation.segmenter import Compiled, Loaded
+from unires_jax.serving import predictor as predictor_module
+from unires_jax.serving.photo import encode_png
+from unires_jax.serving.predictor import Predictor
+from unires_jax.serving.segment import Segment
+from unires_jax.training.checkpoint import CheckpointError
+
+# Logits of some tens, from equal arithmetic in batches of another size.
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def noise(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def logits(found: list[Segment]) -> np.ndarray:
+    return np.stack([s.logits for s in found])
+
+
+def test_masks_have_the_pictures_size_and_are_not_trivial(predictor: Predictor) -> None:
+    for height, width in ((40, 56), (1, 1), (200, 7), (32, 32)):
+        found = predictor.segment(noise(0, height, width), WORDS)
+        assert [s.expression for s in found] == WORDS
+        assert all(s.mask.shape == (height, width) for s in found)
+    shares = [s.mask.mean() for s in predictor.segment(noise(0), WORDS)]
+    assert any(0.02 < share < 0.98 for share in shares)
+
+
+def test_an_encoded_picture_answers_as_the_picture(predictor: Predictor) -> None:
+    seen = predictor.encode_image(noise(1))
+    np.testing.assert_array_equal(
+        logits(predictor.segment(seen, WORDS)),
+        logits(predictor.segment(noise(1), WORDS)),
+    )
+    assert seen.nbytes > seen.pixels.nbytes
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 70])
+def test_other_expressions_and_counts_change_nothing(
+    predictor: Predictor, count: int
+) -> None:
+    """70 is more than are decoded at once."""
+    asked = [WORDS[i % len(WORDS)] for i in range(count)]
+    alone = {w: predictor.segment(noise(2), w)[0].logits for w in WORDS}
+    for text, found in zip(asked, predictor.segment(noise(2), asked), strict=True):
+        np.testing.assert_allclose(found.logits, alone[text], **TOLERANCE)
+
+
+def test_a_batch_answers_as_its_pictures_do(predictor: Predictor) -> None:
+    pictures = [noise(i, 30 + i, 60 - i) for i in range(5)]
+    batched = list(predictor.segment_batch(iter(pictures), WORDS, batch=3))
+    assert len(batched) == 5
+    for picture, found in zip(pictures, batched, strict=True):
+        alone = predictor.segment(picture, WORDS)
+        np.testing.assert_allclose(logits(found), logits(alone), **TOLERANCE)
+
+
+def test_it_answers_as_the_evaluator(predictor: Predictor, loaded: Loaded) -> None:
+    """What evaluate.py scores is what a user gets."""
+    picture = noise(3)
+    expressions = tuple(Expression(1, i, w, w, 0, ()) for i, w in enumerate(WORDS))
+    record = Record(encode_png(picture), 1, *picture.shape[:2], (), expressions)
+    steps = Compiled(loaded.config).bind(loaded.params)
+    scored = ModelPredict(steps, loaded.tokenizer, loaded.config)([record])[0]
+    for ours, theirs in zip(predictor.segment(picture, WORDS), scored, strict=True):
+        mask = records.decode_mask(theirs.rle, *picture.shape[:2])
+        assert (ours.mask != mask).mean() < 1e-3  # ties of rounding
+        assert theirs.no_target == pytest.approx(ours.no_target_probability, abs=1e-5)
+        meant = 1 - ours.no_target_probability
+        assert ours.score == pytest.approx(theirs.score * meant, abs=1e-5)
+
+
+def test_new_counts_compile_nothing_after_warmup(loaded: Loaded) -> None:
+    predictor = Predictor(loaded)
+    predictor.warmup(8)
+    steps = predictor._model._steps
+    before = [s._cache_size() for s in (steps.encode_image, steps.decode)]
+    for count in range(1, 9):
+        predictor.segment(noise(count), (WORDS * 2)[:count])
+    assert [s._cache_size() for s in (steps.encode_image, steps.decode)] == before
+
+
+def test_threads_get_their_own_answers(predictor: Predictor) -> None:
+    pictures = [noise(i) for i in range(4)]
+    alone = [logits(predictor.segment(p, WORDS)) for p in pictures]
+    start = threading.Barrier(4)
+
+    def ask(i: int) -> bool:
+        start.wait()
+        return all(
+            np.allclose(
+                logits(predictor.segment(pictures[i], WORDS)), alone[i], **TOLERANCE
+            )
+            for _ in range(10)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(4)))
+
+
+@pytest.mark.parametrize(
+    ("expressions", "told"),
+    [
+        ([], "none given"),
+        ([""], r"expressions\[0\]: is empty"),
+        (["a dog", " \n"], r"expressions\[1\]: is empty"),
+        (["a" * 10_000_000], "10000000 characters, the limit is"),
+        (["\ud800"], "no valid Unicode"),
+    ],
+)
+def test_bad_expressions(predictor: Predictor, expressions: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told) as error:
+        predictor.segment(noise(0), expressions)
+    assert len(str(error.value)) < 200
+
+
+def test_long_and_foreign_sentences_are_answered(predictor: Predictor) -> None:
+    odd = [
+        "wheel " * 500,
+        "das rote Auto",
+        "红色的汽车",
+        "🚗",
+        "x" * 9_999,
+        "\x00 \x1b",
+    ]
+    found = predictor.segment(noise(0), odd)
+    assert all(np.isfinite(s.logits).all() for s in found)
+
+
+def test_untrained_no_target_head_is_never_heard(tmp_path: Path) -> None:
+    loaded = make_loaded(tmp_path, tiny_config())
+    loaded.meta["no_target_trained"] = False
+    found = Predictor(loaded).segment(noise(0), WORDS)
+    assert all(s.no_target_probability is None and not s.no_target for s in found)
+
+
+def test_broken_weights_are_told(tmp_path: Path) -> None:
+    loaded = make_loaded(tmp_path, tiny_config())
+    loaded.params["word_project"]["bias"][:] = np.nan
+    with pytest.raises(CheckpointError, match="not finite"):
+        Predictor(loaded).segment(noise(0), WORDS)
+
+
+def test_load_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        unires_jax.load(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        unires_jax.load(tmp_path)
+
+
+def test_load_computes_in_float32_on_cpu(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config: Config = tiny_config()
+    config.model.dtype = "bfloat16"
+    given = Loaded(tmp_path, config, loaded.tokenizer, loaded.params, loaded.meta)
+    monkeypatch.setattr(predictor_module.segmenter, "load", lambda *_: given)
+    assert jax.default_backend() == "cpu"
+    assert unires_jax.load(tmp_path).config.model.dtype == "float32"
+    kept = unires_jax.load(tmp_path, dtype="bfloat16")
+    assert kept.config.model.dtype == "bfloat16" == config.model.dtype
+    assert np.isfinite(kept.segment(noise(0), "a dog")[0].logits).all()

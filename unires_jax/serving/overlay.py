@@ -1,0 +1,98 @@
+"""Answers laid over their picture: one colour for each expression, and a legend."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from unires_jax.serving.segment import Segment
+
+# RGB. The first eight are Okabe and Ito's, told apart with any colour vision.
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (144, 144, 144),
+    (148, 75, 220),
+    (120, 200, 60),
+)
+FILL = 0.5  # opacity inside an outline
+_EDGE = np.ones((3, 3), np.uint8)
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """The colour of the n-th expression; they repeat after the last."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def draw(
+    pixels: UInt8[np.ndarray, "H W 3"], segments: Sequence[Segment]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture under the masks. Smaller masks lie on top, so that parts show."""
+    drawn = pixels.copy()
+    for i in sorted(range(len(segments)), key=lambda i: -segments[i].area):
+        _lay(drawn, segments[i].mask, colour(i))
+    return drawn
+
+
+def _lay(
+    drawn: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    rgb: tuple[int, int, int],
+) -> None:
+    drawn[mask] = ((1 - FILL) * drawn[mask] + FILL * np.array(rgb)).round()
+    thick = 1 + max(mask.shape) // 640
+    edge = cv2.dilate(mask.view(np.uint8), _EDGE, iterations=thick) > 0
+    drawn[edge & ~mask] = rgb
+
+
+def with_legend(
+    pixels: UInt8[np.ndarray, "H W 3"], segments: Sequence[Segment]
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """`draw`, above a line for each expression: its colour, words and score.
+
+    The picture is enlarged to at least 480 pixels a side for the words' sake.
+    """
+    scale = max(1.0, 480 / max(pixels.shape[:2]))
+    picture = Image.fromarray(draw(pixels, segments))
+    size = (round(picture.width * scale), round(picture.height * scale))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    text = max(13, round(max(size) / 48))
+    font, line, gap = ImageFont.load_default(text), round(1.6 * text), text // 2
+    width = max(picture.width, 360)
+    sheet = Image.new(
+        "RGB", (width, picture.height + line * len(segments) + gap), "white"
+    )
+    sheet.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(sheet)
+    for i, segment in enumerate(segments):
+        top = picture.height + gap // 2 + i * line
+        pen.rectangle((gap, top + 3, gap + text, top + 3 + text), fill=colour(i))
+        room = width - text - 3 * gap
+        words = _fitted(_told(segment), pen, font, room)
+        pen.text((text + 2 * gap, top), words, fill="black", font=font)
+    return np.array(sheet)
+
+
+def _told(segment: Segment) -> str:
+    words = " ".join(segment.expression.split())
+    if segment.no_target:
+        return f"{words}: nothing here ({segment.no_target_probability:.0%} sure)"
+    return f"{words}: {segment.score:.2f}"
+
+
+def _fitted(
+    text: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont, room: float
+) -> str:
+    """The text, cut in its middle so that it fits; its end holds the score."""
+    text, cut = text[:400], text[:400]
+    while pen.textlength(cut, font=font) > room and len(text) > 12:
+        text = text[: len(text) // 2 - 1] + text[len(text) // 2 + 1 :]
+        cut = text[: len(text) // 2] + "..." + text[len(text) // 2 :]
+    return cut

@@ -1,0 +1,163 @@
+"""Any picture a user may give, as upright 8-bit RGB pixels. Pictures are hostile.
+
+A picture's bytes are decoded by Pillow, whose JPEG pixels equal OpenCV's, with which
+training reads them (tested). Nothing but plain image formats is admitted: Pillow also
+knows some that start other programs.
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps
+
+from unires_jax.data.records import DataError
+from unires_jax.data.resize import resize
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+MAX_BYTES = 1 << 28  # of a file, 256 MB (ours)
+MAX_PIXELS = 1 << 24  # larger pictures are scaled down, 4096 x 4096 (ours)
+
+ImageLike = Any  # str | Path | bytes | PIL.Image.Image | np.ndarray
+
+
+class Photo(NamedTuple):
+    """A picture as the model is given it, and what was done to it."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]  # RGB
+    note: str  # "", or what a user should know
+
+
+def read_photo(image: ImageLike) -> Photo:
+    """The picture of a path, bytes, a PIL image or an array, turned upright.
+
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparent pixels show
+    white, of an animation the first frame is taken. A picture above MAX_PIXELS is
+    scaled down to them. Arrays: uint8, uint16, or floats in [0, 1], of shape [h, w],
+    [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA). Raises DataError for anything else.
+    """
+    if isinstance(image, np.ndarray):
+        return _limited(_array_to_rgb(image))
+    if isinstance(image, Image.Image):
+        return _limited(_decoded(image))
+    if isinstance(image, bytes | bytearray | memoryview):
+        return _limited(_opened(bytes(image), "image"))
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        return _limited(_opened(_bytes_of(path), str(path)))
+    raise DataError(
+        f"image: is a {type(image).__name__}; expected a path, bytes, a PIL image or "
+        "a numpy array"
+    )
+
+
+def encode_png(pixels: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
+    """A picture, or a mask as 0 and 255, as PNG."""
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(
+                f"{path}: has {path.stat().st_size} bytes, the limit is {MAX_BYTES}"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{str(path)!r}: cannot be read: {error}") from None
+
+
+def _opened(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    expected = f"expected a whole picture ({', '.join(FORMATS)})"
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{name}: has {len(data)} bytes, the limit is {MAX_BYTES}")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _decoded(image)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: is too large: {error}") from None
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except Exception as error:  # on damaged bytes decoders raise almost anything
+        reason = str(error).replace(repr(data), "its bytes")[:200]
+        raise DataError(
+            f"{name}: cannot be decoded ({type(error).__name__}: {reason}); {expected}"
+        ) from None
+
+
+def _decoded(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    if image.width * image.height > 4 * MAX_PIXELS:
+        side = round(MAX_PIXELS**0.5)
+        image.draft("RGB", (side, side))  # JPEG alone: decodes at an eighth to a half
+    upright = ImageOps.exif_transpose(image)
+    return _to_rgb(image if upright is None else upright)
+
+
+def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    if image.mode.startswith("I;16"):
+        return _array_to_rgb(np.asarray(image).astype(np.uint16))
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"has 32-bit pixels (mode {image.mode}); expected 8 or 16 bits a channel"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image)
+    return np.array(image.convert("RGB"))
+
+
+def _array_to_rgb(array: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    shape = array.shape
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+        raise DataError(
+            f"image: an array of shape {shape}; expected [h, w], [h, w, 1], [h, w, 3] "
+            "or [h, w, 4], channels last"
+        )
+    array = _to_bytes(array)
+    if array.shape[2] == 4:
+        opacity = array[:, :, 3:] / np.float32(255)
+        array = (array[:, :, :3] * opacity + 255 * (1 - opacity)).round()
+    return np.broadcast_to(array, (*array.shape[:2], 3)).astype(np.uint8, order="C")
+
+
+def _to_bytes(array: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return (array // 257).astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating):
+        if not (np.isfinite(array).all() and 0 <= array.min() <= array.max() <= 1):
+            raise DataError("image: an array of floats outside [0, 1]")
+        return (array * 255).round().astype(np.uint8)
+    raise DataError(
+        f"image: an array of {array.dtype}; expected uint8, uint16 or floats in [0, 1]"
+    )
+
+
+def _limited(pixels: UInt8[np.ndarray, "h w 3"]) -> Photo:
+    height, width = pixels.shape[:2]
+    if height * width <= MAX_PIXELS:
+        return Photo(pixels, "")
+    scale = (MAX_PIXELS / (height * width)) ** 0.5
+    size = (max(1, int(height * scale)), max(1, int(width * scale)))
+    smaller = np.empty((*size, 3), np.uint8)
+    resize(pixels, smaller, *size)
+    return Photo(
+        smaller,
+        f"the picture has {height} x {width} pixels; it was scaled down to {size[0]} x "
+        f"{size[1]}, and so are its masks",
+    )

@@ -1,0 +1,181 @@
+"""`unires predict`: masks for sentences about one's own pictures, as files.
+
+    unires predict photo.jpg "the truck" "wheels of the truck" --out masks
+    unires predict photos/ "the dog" --out masks         # every picture of a folder
+    unires predict "photos/**/*.jpg" - < sentences.txt   # a sentence a line
+
+For each picture NAME: NAME.overlay.png (one colour for each expression, and a legend),
+NAME.<n>.png (its masks, 0 or 255, at the picture's own size) and NAME.json (scores,
+boxes, areas, COCO RLE).
+"""
+
+import argparse
+import glob
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from unires_jax.config import ConfigError
+from unires_jax.data.records import DataError
+from unires_jax.serving import overlay
+from unires_jax.serving.cache import keep_compiled
+from unires_jax.serving.photo import encode_png
+from unires_jax.serving.predictor import EncodedImage, load
+from unires_jax.serving.segment import Segment
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer the command line; 1 if a picture could not be used."""
+    args = _parser().parse_args(argv)
+    paths = find_pictures(args.pictures)
+    sentences = _sentences(args.sentences)
+    keep_compiled(args.cache)
+    model = load(args.checkpoint)
+    names = _names(paths)
+    failed = 0
+    bar = tqdm(paths, unit="picture", disable=len(paths) == 1)
+    for path in bar:
+        try:
+            seen = model.encode_image(path)
+            answers = model.segment(seen, sentences)
+        except DataError as error:
+            failed += 1
+            bar.write(f"error: {error}", file=sys.stderr)
+            continue
+        picture = write(Path(args.out), names[path], seen, answers)
+        if len(paths) == 1:
+            _print(seen, answers, picture)
+        if args.show:
+            Image.open(picture).show()
+    if len(paths) > 1:
+        print(f"{args.out}: {len(paths) - failed} pictures, {failed} could not be used")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unires predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pictures", help="a picture, a folder of them, or a glob")
+    parser.add_argument(
+        "sentences",
+        nargs="+",
+        help="expressions; - reads them, one a line, from standard input",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        help="a run's workdir, the folder "
+        "of a step, or an export; default: the quickstart's model that "
+        "comes with the package, which knows drawn scenes alone",
+    )
+    parser.add_argument("--out", default="masks", help="folder for what is written")
+    parser.add_argument("--show", action="store_true", help="open each overlay")
+    parser.add_argument(
+        "--cache",
+        default=None,
+        help="folder that keeps compiled "
+        'programs, so that the next start is fast; "" keeps none; '
+        "default: the user's cache folder",
+    )
+    return parser
+
+
+def find_pictures(given: str) -> list[Path]:
+    """The pictures of a path, a folder or a glob, sorted. Raises DataError if none."""
+    path = Path(given)
+    if path.is_dir():
+        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
+        told = f"no picture in this folder ({', '.join(sorted(SUFFIXES))})"
+    elif path.is_file():
+        return [path]
+    else:
+        found = [Path(p) for p in glob.glob(given, recursive=True)]
+        found = [p for p in found if p.is_file()]
+        told = "no such file or folder, and no file matches it as a glob"
+    if not found:
+        raise DataError(f"{given}: {told}")
+    return sorted(found)
+
+
+def _sentences(given: Sequence[str]) -> list[str]:
+    if "-" not in given:
+        return list(given)
+    lines = [line.strip() for line in sys.stdin]
+    at = list(given).index("-")
+    found = [*given[:at], *filter(None, lines), *given[at + 1 :]]
+    if not found:
+        raise DataError("standard input: no sentence; expected one a line")
+    return found
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, Path]:
+    """What each picture's files are called below the output folder."""
+    top = Path(os.path.commonpath([p.parent.resolve() for p in paths]))
+    return {
+        p: p.resolve().relative_to(top) if len(paths) > 1 else Path(p.name)
+        for p in paths
+    }
+
+
+def write(
+    out: Path, name: Path, seen: EncodedImage, answers: Sequence[Segment]
+) -> Path:
+    """Write a picture's overlay, masks and JSON; returns the overlay's path.
+
+    Files are written under a temporary name and renamed. Raises ConfigError if the
+    folder cannot be written.
+    """
+    about = [
+        a.to_json() | {"mask": f"{name.name}.{i}.png"} for i, a in enumerate(answers)
+    ]
+    files = {f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)}
+    height, width = seen.pixels.shape[:2]
+    told = {"picture": str(name), "height": height, "width": width, "note": seen.note}
+    text = json.dumps(told | {"expressions": about}, indent=1, ensure_ascii=False)
+    files[f"{name}.json"] = text.encode()
+    files[f"{name}.overlay.png"] = encode_png(overlay.with_legend(seen.pixels, answers))
+    try:
+        for file, data in files.items():
+            _write(out / file, data)
+    except OSError as error:
+        raise ConfigError(f"--out={out}: cannot be written: {error}") from None
+    return out / f"{name}.overlay.png"
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _print(seen: EncodedImage, answers: Sequence[Segment], picture: Path) -> None:
+    table = Table(box=None, pad_edge=False)
+    for head in ("", "expression", "score", "area", "box x y w h"):
+        table.add_column(
+            head, justify="left" if head in ("", "expression") else "right"
+        )
+    pixels = seen.pixels.shape[0] * seen.pixels.shape[1]
+    for i, a in enumerate(answers):
+        swatch = Text("██", style="rgb({},{},{})".format(*overlay.colour(i)))
+        score = "nothing here" if a.no_target else f"{a.score:.2f}"
+        box = " ".join(map(str, a.box))
+        table.add_row(swatch, Text(a.expression), score, f"{a.area / pixels:.1%}", box)
+    console = Console()
+    if seen.note:
+        console.print(f"note: {seen.note}", highlight=False)
+    console.print(table)
+    console.print(f"{picture}", highlight=False, soft_wrap=True)

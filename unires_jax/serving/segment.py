@@ -1,0 +1,107 @@
+"""The answer to one expression: a mask at the picture's own size, and what it says."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from pycocotools import mask as coco_mask
+
+from unires_jax.data.records import DataError, encode_mask
+from unires_jax.data.transforms import Placement
+from unires_jax.evaluation import geometry
+
+NO_TARGET_ABOVE = 0.5  # probability above which nothing is meant (ours)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segment:
+    """What an expression denotes in a picture. All else is derived from the logits."""
+
+    expression: str
+    logits: Float32[np.ndarray, "g g"]  # on the decoder's grid, padding included
+    placement: Placement  # of the picture on the canvas that the grid covers
+    no_target_probability: float | None  # that nothing is meant; None: never trained
+    threshold: float = 0.5  # probability above which a pixel belongs to the mask
+
+    @functools.cached_property
+    def mask(self) -> Bool[np.ndarray, "H W"]:
+        """The pixels above the threshold, at the picture's own size."""
+        return self._at_own_size() > _logit(self.threshold)
+
+    @property
+    def probability(self) -> Float32[np.ndarray, "H W"]:
+        """The probability of each pixel; computed when asked for."""
+        return _sigmoid(self._at_own_size())
+
+    @functools.cached_property
+    def score(self) -> float:
+        """Mean probability of the mask's cells, times that anything is meant.
+
+        0 for an empty mask. Without a trained no-target head the first factor alone.
+        """
+        p, grid = self.placement, len(self.logits)
+        height = geometry.valid_cells(p.height, p.canvas, grid)
+        width = geometry.valid_cells(p.width, p.canvas, grid)
+        cells = self.logits[:height, :width]
+        marked = cells[cells > _logit(self.threshold)]
+        if not marked.size:
+            return 0.0
+        meant = 1 - (self.no_target_probability or 0.0)
+        return float(_sigmoid(marked).mean()) * meant
+
+    @property
+    def no_target(self) -> bool:
+        """Whether the model holds that nothing is meant. The mask is not emptied."""
+        return (self.no_target_probability or 0.0) > NO_TARGET_ABOVE
+
+    @functools.cached_property
+    def rle(self) -> dict[str, Any]:
+        """COCO's compressed RLE: {"size": [H, W], "counts": str}."""
+        return {"size": list(self.mask.shape), "counts": encode_mask(self.mask)}
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(coco_mask.area(_bytes(self.rle)))
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x, y, width, height around the mask, pixels; zeros for an empty mask."""
+        x, y, width, height = (int(v) for v in coco_mask.toBbox(_bytes(self.rle)))
+        return x, y, width, height
+
+    def at(self, threshold: float) -> "Segment":
+        """The same answer with another threshold in (0, 1); no model runs."""
+        if not 0 < threshold < 1:
+            raise DataError(f"threshold={threshold}: expected a number between 0 and 1")
+        return dataclasses.replace(self, threshold=float(threshold))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain containers: all but the arrays."""
+        return {
+            "expression": self.expression,
+            "score": self.score,
+            "no_target": self.no_target,
+            "no_target_probability": self.no_target_probability,
+            "threshold": self.threshold,
+            "box": list(self.box),
+            "area": self.area,
+            "rle": self.rle,
+        }
+
+    def _at_own_size(self) -> Float32[np.ndarray, "H W"]:
+        return geometry.logits_to_original(self.logits, self.placement)
+
+
+def _bytes(rle: dict[str, Any]) -> dict[str, Any]:
+    return {"size": rle["size"], "counts": rle["counts"].encode()}
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def _sigmoid(x: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    return np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
