@@ -88,7 +88,10 @@ def _told(segment: Segment) -> str:
 
 
 def _fitted(
-    text: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont, room: float
+    text: str,
+    pen: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    room: int,
 ) -> str:
     """The text, cut in its middle so that it fits; its end holds the score."""
     text, cut = text[:400], text[:400]

@@ -113,7 +113,10 @@ class Predictor:
         side = self.config.model.image_size
         canvases = np.empty((_bucket(len(photos)), side, side, 3), np.uint8)
         extent = np.ones((len(canvases), 2), np.int32)
-        placements = [place(*photo.pixels.shape[:2], side) for photo in photos]
+        placements = [
+            place(photo.pixels.shape[0], photo.pixels.shape[1], side)
+            for photo in photos
+        ]
         for i, (photo, p) in enumerate(zip(photos, placements, strict=True)):
             draw(photo.pixels, p, canvases[i])
             extent[i] = p.height, p.width

@@ -1,0 +1,117 @@
+"""`unires predict`, as a user calls it."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import WORDS
+from PIL import Image
+from test_predictor import noise
+
+from unires_jax import cli
+from unires_jax.data.records import decode_mask
+from unires_jax.serving import predict
+from unires_jax.serving.photo import encode_png
+from unires_jax.serving.predictor import Predictor
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three pictures, a text that calls itself one, and other files."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for i, name in enumerate(["a.png", "b.PNG", "more/a.png"]):
+        (folder / name).write_bytes(encode_png(noise(i, 40 + i, 50)))
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def given_model(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> None:
+    monkeypatch.setattr(predict, "load", lambda _: predictor)
+    monkeypatch.setattr(predict, "keep_compiled", lambda _: None)
+
+
+def test_one_picture(
+    photos: Path, tmp_path: Path, predictor: Predictor, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "masks"
+    argv = ["predict", str(photos / "a.png"), *WORDS[:2], "--out", str(out)]
+    assert cli.main(argv) == 0
+    names = {"a.png.0.png", "a.png.1.png", "a.png.json", "a.png.overlay.png"}
+    assert {p.name for p in out.iterdir()} == names
+    told = json.loads((out / "a.png.json").read_text())
+    assert (told["height"], told["width"], told["note"]) == (40, 50, "")
+    expected = predictor.segment(photos / "a.png", WORDS[:2])
+    for entry, answer in zip(told["expressions"], expected, strict=True):
+        assert entry["expression"] == answer.expression
+        written = np.array(Image.open(out / entry["mask"]))
+        assert written.shape == (40, 50) and set(np.unique(written)) <= {0, 255}
+        np.testing.assert_array_equal(written > 0, answer.mask)
+        rle = decode_mask(entry["rle"]["counts"], *entry["rle"]["size"])
+        np.testing.assert_array_equal(rle, answer.mask)
+    printed = capsys.readouterr().out
+    assert WORDS[0] in printed and "a.png.overlay.png" in printed.replace("\n", "")
+
+
+def test_a_folder_goes_on_after_a_broken_picture(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "masks"
+    assert cli.main(["predict", str(photos), "a dog", "--out", str(out)]) == 1
+    assert {p.name for p in out.glob("*.json")} == {"a.png.json", "b.PNG.json"}
+    printed = capsys.readouterr()
+    assert "broken.jpg" in printed.err and "2 pictures, 1 could not" in printed.out
+
+
+def test_a_glob_keeps_files_of_equal_names_apart(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    argv = ["predict", str(photos / "**" / "*.png"), "a dog", "--out", str(out)]
+    assert cli.main(argv) == 0
+    assert (out / "a.png.json").is_file() and (out / "more" / "a.png.json").is_file()
+
+
+def test_sentences_from_standard_input(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a dog\n\n  its head \n"))
+    argv = ["predict", str(photos / "a.png"), "-", "--out", str(tmp_path / "masks")]
+    assert cli.main(argv) == 0
+    told = json.loads((tmp_path / "masks" / "a.png.json").read_text())
+    assert [e["expression"] for e in told["expressions"]] == ["a dog", "its head"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["{photos}/none.png", "a dog"], "no such file or folder"),
+        (["{photos}/more/../*.gif", "a dog"], "no file matches"),
+        (["{photos}/notes.txt", "a dog"], "cannot be decoded"),
+        (["{photos}/a.png", " "], "is empty"),
+    ],
+)
+def test_bad_input(
+    photos: Path,
+    tmp_path: Path,
+    argv: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    filled = [a.format(photos=photos) for a in argv]
+    out = tmp_path / "masks"
+    assert cli.main(["predict", *filled, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error
+    assert not out.exists()
+
+
+def test_an_output_that_cannot_be_written(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    argv = ["predict", str(photos / "a.png"), "a dog", "--out", str(tmp_path / "file")]
+    assert cli.main(argv) == 1
+    assert "--out=" in capsys.readouterr().err
