@@ -35,8 +35,14 @@ class Loaded:
     meta: Meta
 
 
-def load(path: str | Path, pick: Literal["best", "last"] = "best") -> Loaded:
+def load(
+    path: str | Path,
+    pick: Literal["best", "last"] = "best",
+    weights: Literal["ema", "params"] = "ema",
+) -> Loaded:
     """Read a checkpoint: a workdir's best or last, or the folder of one step.
+
+    `weights` are the averaged ones, where the run has them, or the raw ones.
 
     Raises CheckpointError if there is none, it is foreign, or its arrays do not fit
     the architecture it names.
@@ -44,7 +50,7 @@ def load(path: str | Path, pick: Literal["best", "last"] = "best") -> Loaded:
     folder = find_checkpoint(path, pick)
     meta = read_meta(folder)
     config = saved_config(meta, folder)
-    params, _ = load_params(folder, like=Apply(config.model).abstract)
+    params, _ = load_params(folder, weights, like=Apply(config.model).abstract)
     tokenizer = Tokenizer.from_json(meta["tokenizer"])
     return Loaded(folder, config, tokenizer, params, meta)
 

@@ -202,6 +202,15 @@ class VisionTower(nnx.Module):
         return x[:, :length], None if groups is None else x[:, length:]
 
 
+def word_places(x: Array) -> Int[Array, "e l"]:
+    """0, 1, ... along the second axis of an array, whatever the others.
+
+    An iota of the array's own shape, because exporters follow its free axes; they lose
+    those of `jnp.arange(x.shape[1])`.
+    """
+    return jax.lax.broadcasted_iota(jnp.int32, x.shape[:2], 1)
+
+
 class TextTower(nnx.Module):
     """CLIP's causal text tower."""
 
@@ -236,14 +245,14 @@ class TextTower(nnx.Module):
         them. `l` may be shorter than the context.
         """
         words = self.ln_final(self.hidden(tokens)[-1])
-        valid = jnp.arange(tokens.shape[1]) < lengths[:, None]
+        valid = word_places(tokens) < lengths[:, None]
         return jnp.where(valid[:, :, None], words, 0)
 
     def hidden(self, tokens: Int[Array, "e l"]) -> list[Float[Array, "e l d"]]:
         """The stream before the first and after every block."""
-        length = tokens.shape[1]
-        causal = jnp.tril(jnp.ones((1, length, length), bool))
-        x = self.embedding[...][tokens] + self.positions[...][:length]
+        places = word_places(tokens)
+        causal = places[:1, :, None] >= places[:1, None]
+        x = self.embedding[...][tokens] + self.positions[...][places]
         hidden = [constrain_batch(x.astype(self.dtype))]
         for block in self.blocks:
             hidden.append(_run(block, hidden[-1], self.remat, mask=causal))

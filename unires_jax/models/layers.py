@@ -194,12 +194,18 @@ def _with_group_bias(
     is_group = jnp.arange(k.shape[2]) >= k.shape[2] - groups
     # 0 * -inf is not a number; exp(-1e30) is 0 as well.
     bias = jnp.maximum(bias, -1e30)[:, None] * is_group
-    extra_q = jnp.broadcast_to(is_patch[:, None], (*q.shape[:3], 1))
-    extra_k = jnp.broadcast_to(bias[..., None], (*k.shape[:3], 1))
+    extra_q = jnp.where(_true(q), is_patch[:, None].astype(q.dtype), 0)
+    extra_k = jnp.where(_true(k), bias[..., None], 0)
     return (
         jnp.concatenate([q, extra_q.astype(q.dtype)], axis=3),
         jnp.concatenate([k, extra_k.astype(k.dtype)], axis=3),
     )
+
+
+def _true(x: Float[Array, "b h l c"]) -> Bool[Array, "b h l 1"]:
+    """True in the shape of x; exporters lose the free axes of `broadcast_to`."""
+    first = x[..., :1]
+    return first == first
 
 
 class Attention(nnx.Module):

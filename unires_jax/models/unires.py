@@ -15,7 +15,12 @@ from jaxtyping import Float, Int, UInt8
 
 from unires_jax.config import ModelConfig, mask_grid, split_layer
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.clip import GroupTokens, TextTower, VisionTower
+from unires_jax.models.clip import (
+    GroupTokens,
+    TextTower,
+    VisionTower,
+    word_places,
+)
 from unires_jax.models.fusion import (
     FusionLayer,
     MaskHead,
@@ -151,7 +156,7 @@ class UniRES(nnx.Module):
             if image_index is None
             else features.of(image_index)
         )
-        mask = (jnp.arange(words.shape[1]) < lengths[:, None])[:, None]  # [e, 1, l]
+        mask = (word_places(words) < lengths[:, None])[:, None]  # [e, 1, l]
         eos = _eos(words, lengths)
         x = f.patches
         if self.patch_gate is not None:

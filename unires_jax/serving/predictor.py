@@ -22,6 +22,7 @@ from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.data.transforms import Placement, draw, place
 from unires_jax.evaluation import segmenter
 from unires_jax.evaluation.segmenter import Compiled, Loaded
+from unires_jax.serving import exported
 from unires_jax.serving.photo import ImageLike, read_photo
 from unires_jax.serving.segment import Segment
 from unires_jax.training.checkpoint import CheckpointError
@@ -186,8 +187,6 @@ def load(
     float32 on CPU, which has no fast bfloat16, and the training's elsewhere. Raises
     CheckpointError.
     """
-    from unires_jax.serving import exported
-
     path = path or BUNDLED
     loaded = (
         exported.read(path) if exported.is_export(path) else segmenter.load(path, pick)

@@ -232,6 +232,26 @@ def load_params(
     return _int_keys(tree[which]), meta
 
 
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an orbax folder that must not exist yet."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(folder.resolve(), dict(arrays))
+
+
+def read_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """What `save_arrays` wrote. Raises CheckpointError if it cannot be read."""
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(folder.resolve()).item_metadata.tree
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), dict(tree))
+            found = checkpointer.restore(folder.resolve(), restore_args=arguments)
+    except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
+        raise CheckpointError(
+            f"{folder}: its arrays cannot be read ({type(error).__name__}: {error})"
+        ) from None
+    return {str(name): np.asarray(x) for name, x in found.items()}
+
+
 def _abstract(saved: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(saved.shape, saved.dtype)
 
