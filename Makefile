@@ -1,6 +1,7 @@
 # make quickstart: from a clone to a trained model's table and report.html (2 cores, no GPU)
 # make test:       the test suite;  make test-slow: the heavy checks
 # make lint:       format, lint, types
+# make bundle:     the model that comes with the package, from the quickstart's run
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -9,7 +10,7 @@ RUN ?= runs/quickstart
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-slow lint
+.PHONY: quickstart test test-slow lint bundle
 
 quickstart: $(VENV)/.core
 	$(BIN)/unires build partworld --data_dir $(DATA)
@@ -26,6 +27,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bundle: quickstart
+	$(BIN)/unires export --checkpoint $(RUN) --to safetensors --dtype bfloat16 \
+		--out unires_jax/serving/quickstart --overwrite
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
