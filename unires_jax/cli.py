@@ -4,6 +4,7 @@ unires build NAME    prepare a data set (datasets/NAME)
 unires doctor DIR    what a folder of data holds, lacks and has wrong
 unires show DATA     a page of training batches as the model sees them
 unires predict PICTURE SENTENCE...    masks for your own pictures
+unires demo          the same as a page in the browser
 unires export        a trained model for other systems
 
 Each has its own --help.
@@ -32,6 +33,12 @@ def _predict(argv: Sequence[str]) -> int:
     from unires_jax.serving import predict
 
     return predict.main(argv)
+
+
+def _demo(argv: Sequence[str]) -> int:
+    from unires_jax.serving import demo
+
+    return demo.main(argv)
 
 
 def _export(argv: Sequence[str]) -> int:
@@ -68,6 +75,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "doctor": _doctor,
     "show": _show,
     "predict": _predict,
+    "demo": _demo,
     "export": _export,
 }
 

@@ -7,12 +7,13 @@ knows some that start other programs.
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unires_jax.data.records import DataError
 from unires_jax.data.resize import resize
@@ -21,6 +22,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 MAX_BYTES = 1 << 28  # of a file, 256 MB (ours)
 MAX_PIXELS = 1 << 24  # larger pictures are scaled down, 4096 x 4096 (ours)
 
+T = TypeVar("T")
 ImageLike = Any  # str | Path | bytes | PIL.Image.Image | np.ndarray
 
 
@@ -44,14 +46,22 @@ def read_photo(image: ImageLike) -> Photo:
     if isinstance(image, Image.Image):
         return _limited(_decoded(image))
     if isinstance(image, bytes | bytearray | memoryview):
-        return _limited(_opened(bytes(image), "image"))
+        return _limited(_opened(bytes(image), "image", _decoded))
     if isinstance(image, str | os.PathLike):
         path = Path(image)
-        return _limited(_opened(_bytes_of(path), str(path)))
+        return _limited(_opened(_bytes_of(path), str(path), _decoded))
     raise DataError(
         f"image: is a {type(image).__name__}; expected a path, bytes, a PIL image or "
         "a numpy array"
     )
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Height and width of a picture's bytes by their header; no pixel is decoded.
+
+    Raises DataError for what is no picture.
+    """
+    return _opened(data, "image", lambda image: (image.height, image.width))
 
 
 def encode_png(pixels: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
@@ -78,15 +88,19 @@ def _bytes_of(path: Path) -> bytes:
         raise DataError(f"{str(path)!r}: cannot be read: {error}") from None
 
 
-def _opened(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _opened(data: bytes, name: str, use: Callable[[Image.Image], T]) -> T:
     expected = f"expected a whole picture ({', '.join(FORMATS)})"
     if len(data) > MAX_BYTES:
         raise DataError(f"{name}: has {len(data)} bytes, the limit is {MAX_BYTES}")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decoded(image)
+            return use(image)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: is too large: {error}") from None
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{name}: cannot be decoded (no known picture format); {expected}"
+        ) from None
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     except Exception as error:  # on damaged bytes decoders raise almost anything

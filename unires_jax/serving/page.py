@@ -1,0 +1,359 @@
+"""The page in the browser: gradio's components over a `Desk`, and its downloads.
+
+Inputs arrive unprocessed (`preprocess=False`): gradio would open pictures with any
+decoder Pillow knows. Overlays and masks are made when they are fetched and never
+written to disk.
+"""
+
+import html
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+import jinja2
+from fastapi import FastAPI, Response
+from markupsafe import Markup
+
+from unires_jax.data.records import DataError
+from unires_jax.serving.desk import Desk
+from unires_jax.serving.guard import Guard
+from unires_jax.serving.visits import Visit
+from unires_jax.training.checkpoint import CheckpointError
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE / "examples"
+LEVELS = {"Whole objects": "object", "Parts": "part", "Both": "both"}
+SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
+AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
+SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
+EMPTY = '<div class="empty">Your picture, with a coloured mask for each sentence</div>'
+
+
+class Example(NamedTuple):
+    """A picture that comes with the page, and sentences about it."""
+
+    path: Path
+    object: tuple[str, ...]
+    part: tuple[str, ...]
+
+    def text(self, level: str) -> str:
+        """Its sentences of a level ("both": all), one a line."""
+        found = {"object": self.object, "part": self.part}
+        return "\n".join(found.get(level, self.object + self.part))
+
+
+def read_examples(folder: Path = EXAMPLES) -> list[Example]:
+    """The examples of a folder (docs/examples.py writes it)."""
+    listed = json.loads((folder / "examples.json").read_text())
+    return [
+        Example(folder / x["image"], tuple(x["object"]), tuple(x["part"]))
+        for x in listed
+    ]
+
+
+def make_app(desk: Desk, folder: Path) -> Guard:
+    """The page's server, as ASGI.
+
+    Uploads go to `folder`; the environment's GRADIO_TEMP_DIR must name it.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    _add_downloads(app, desk)
+    gr.mount_gradio_app(
+        app,
+        Page(desk, folder, read_examples()).blocks,
+        path="/",
+        max_file_size=desk.limits.file_bytes,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        pwa=False,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        theme=gr.themes.Soft(
+            font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace")
+        ),
+        css_paths=HERE / "page.css",
+    )
+    return Guard(app, folder, desk.limits)
+
+
+class Page:
+    """The components, and what they do. `blocks` is gradio's."""
+
+    def __init__(self, desk: Desk, folder: Path, examples: list[Example]):
+        self._desk, self._folder, self._examples = desk, folder.resolve(), examples
+        with gr.Blocks(title="UniRES", analytics_enabled=False) as self.blocks:
+            gr.Markdown(_lead(desk), elem_classes="lead")
+            with gr.Row():
+                with gr.Column(scale=5):
+                    self._add_inputs()
+                with gr.Column(scale=7):
+                    self._add_outputs()
+            self._wire()
+        self.blocks.state_session_capacity = SESSIONS
+        self.blocks.queue(max_size=desk.limits.waiting, api_open=False)
+        for block in self.blocks.blocks.values():
+            _keep_offline(block)
+
+    def _add_inputs(self) -> None:
+        self._picture = gr.Image(
+            label="Picture",
+            type="filepath",
+            sources=["upload", "clipboard"],
+            height=280,
+            buttons=[],
+            elem_id="picture",
+        )
+        self._text = gr.Textbox(
+            label="What to find: one sentence on each line",
+            placeholder="the red car\nwheels of the truck",
+            lines=4,
+            max_lines=12,
+            elem_id="sentences",
+        )
+        self._find = gr.Button("Find", variant="primary", elem_id="find")
+        self._shelf = gr.Dataset(
+            components=[gr.Image(visible=False)],
+            samples=[[str(x.path)] for x in self._examples],
+            type="index",
+            label="Examples: click one",
+            elem_id="examples",
+        )
+        self._level = gr.Radio(
+            list(LEVELS), value="Both", label="Sentences of examples", elem_id="level"
+        )
+        self._chosen = gr.Number(visible=False)
+
+    def _add_outputs(self) -> None:
+        self._answers = gr.HTML(EMPTY, elem_id="answers", js_on_load=None)
+        self._threshold = gr.Slider(
+            0.05,
+            0.95,
+            value=0.5,
+            step=0.01,
+            label="Threshold",
+            info="Lower marks more. The model does not run again.",
+            elem_id="threshold",
+        )
+
+    def _wire(self) -> None:
+        asking: dict[str, Any] = {
+            "preprocess": False,
+            "concurrency_limit": AT_ONCE,
+            "concurrency_id": "model",
+        }
+        question = [self._picture, self._text, self._threshold]
+        self._find.click(self.ask, question, self._answers, api_name="find", **asking)
+        self._text.submit(
+            self.ask, question, self._answers, api_visibility="private", **asking
+        )
+        self._shelf.click(
+            self.show_example,
+            [self._shelf, self._level, self._threshold],
+            [self._picture, self._text, self._chosen, self._answers],
+            api_visibility="private",
+            **asking,
+        )
+        self._level.input(
+            self.switch,
+            [self._chosen, self._level, self._threshold],
+            [self._text, self._answers],
+            api_visibility="private",
+            **asking,
+        )
+        self._threshold.input(
+            self.rethreshold,
+            self._threshold,
+            self._answers,
+            api_name="threshold",
+            preprocess=False,
+            trigger_mode="always_last",
+            concurrency_limit=AT_ONCE,
+            show_progress="hidden",
+        )
+        self._picture.input(
+            None, None, self._chosen, js="() => null", api_visibility="private"
+        )
+        self.blocks.unload(self.leave)
+
+    def ask(self, picture: Any, text: Any, threshold: Any, request: gr.Request) -> str:
+        """The answers, as HTML, to a text about an uploaded picture."""
+        return _told(
+            lambda: self._answer(request, self._read(picture), text, threshold)
+        )
+
+    def show_example(
+        self, index: Any, level: Any, threshold: Any, request: gr.Request
+    ) -> tuple[str, str, int, str]:
+        """An example's picture, text and number, and its answers."""
+        example = self._example(index)
+        text = example.text(LEVELS.get(str(level), "both"))
+        answers = self._answer_example(example, text, threshold, request)
+        return str(example.path), text, index, answers
+
+    def switch(
+        self, index: Any, level: Any, threshold: Any, request: gr.Request
+    ) -> tuple[Any, Any]:
+        """The other sentences of the example that shows, if one does."""
+        if index is None:
+            return gr.skip(), gr.skip()
+        example = self._example(index)
+        text = example.text(LEVELS.get(str(level), "both"))
+        return text, self._answer_example(example, text, threshold, request)
+
+    def rethreshold(self, threshold: Any, request: gr.Request) -> str:
+        """The last answers with another threshold; no model runs."""
+        return _told(lambda: self._show(self._desk.kept(_session(request)), threshold))
+
+    def leave(self, request: gr.Request) -> None:
+        """Free what is kept of a session whose page was closed."""
+        self._desk.leave(_session(request))
+
+    def _example(self, index: Any) -> Example:
+        numbers = range(len(self._examples))
+        if not isinstance(index, int | float) or index not in numbers:
+            raise gr.Error("there is no such example", print_exception=False)
+        return self._examples[int(index)]
+
+    def _answer_example(
+        self, example: Example, text: str, threshold: Any, request: gr.Request
+    ) -> str:
+        data = example.path.read_bytes()
+        return _told(lambda: self._answer(request, data, text, threshold))
+
+    def _answer(
+        self, request: gr.Request, picture: bytes, text: str, threshold: Any
+    ) -> str:
+        _number(threshold)  # before the model works
+        return self._show(self._desk.ask(_session(request), picture, text), threshold)
+
+    def _show(self, visit: Visit, threshold: Any) -> str:
+        value = _number(threshold)
+        return TEMPLATE.render(
+            key=visit.key,
+            threshold=value,
+            note=visit.seen.note,
+            rows=self._desk.rows(visit, value),
+        )
+
+    def _read(self, picture: Any) -> bytes:
+        """The bytes of an uploaded picture. Raises DataError for anything else."""
+        if not picture:
+            raise DataError("Choose a picture first.")
+        path = picture.get("path") if isinstance(picture, dict) else None
+        try:
+            resolved = Path(path).resolve() if isinstance(path, str) else None
+            if resolved is None or not resolved.is_relative_to(self._folder):
+                raise DataError("The picture is no uploaded file.")
+            return resolved.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            if isinstance(error, DataError):
+                raise
+            raise DataError(
+                "The picture is no longer kept here: upload it again."
+            ) from None
+
+
+def _told(answer: Callable[[], str]) -> str:
+    """The answer; what is wrong with a question as a message on the page."""
+    try:
+        return answer()
+    except (DataError, CheckpointError) as error:
+        message = html.escape(str(error)[:500])
+        raise gr.Error(message, print_exception=False, title="Sorry") from None
+
+
+def _session(request: gr.Request) -> str:
+    if not request.session_hash:
+        raise gr.Error("the request names no session", print_exception=False)
+    return request.session_hash
+
+
+def _number(threshold: Any) -> float:
+    try:
+        value = float(threshold)
+    except (TypeError, ValueError):
+        value = 0.0
+    if not 0 < value < 1:
+        raise DataError("threshold: expected a number between 0 and 1")
+    return value
+
+
+def _keep_offline(block: Any) -> None:
+    """Let a component take no address: gradio would fetch what a request names."""
+    move = block.async_move_resource_to_block_cache
+
+    async def move_file(path: str | Path | None) -> str | None:
+        if "://" in str(path):
+            raise gr.Error("expected an uploaded file, not an address", title="Sorry")
+        return await move(path)
+
+    block.async_move_resource_to_block_cache = move_file
+
+
+def _text(text: str) -> Markup:
+    """A visitor's text as HTML that neither browser nor gradio's templates read."""
+    safe = html.escape(" ".join(text.split()))
+    return Markup(safe.replace("{", "&#123;").replace("$", "&#36;"))
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["plain"] = _text
+    return environment.from_string((HERE / "answers.html").read_text())
+
+
+TEMPLATE = _template()
+
+
+def _lead(desk: Desk) -> str:
+    about, limits = desk.model.about, desk.limits
+    learned = desk.model.config.data.train
+    drawn = (
+        " This model has seen **drawn scenes** like the examples, and no photograph."
+        if learned and all(x.startswith("partworld") for x in learned)
+        else ""
+    )
+    return (
+        "# Find it by saying it\n"
+        "Give a picture and say what you are looking for: whole objects (*the red car "
+        "on the left*) or their parts (*wheels of the truck*). Each sentence gets its "
+        f"own mask.{drawn}\n\n"
+        f"Model: {html.escape(str(about['name']))}. Pictures up to "
+        f"{limits.file_bytes / 1e6:.0f} MB and {limits.pixels / 1e6:.0f} million "
+        f"pixels; up to {limits.sentences} sentences. Pictures stay on this server "
+        "and are forgotten when you leave."
+    )
+
+
+def _add_downloads(app: FastAPI, desk: Desk) -> None:
+    def made(
+        make: Callable[[Visit, float], bytes], kind: str, key: str, threshold: str
+    ) -> Response:
+        visit = desk.visits.by_key(key)
+        if visit is None:
+            return Response("these answers are no longer kept", 404)
+        try:
+            data = make(visit, _number(threshold))
+        except DataError as error:
+            return Response(str(error), 400)
+        return Response(data, media_type=kind, headers={"cache-control": "no-store"})
+
+    def as_text(visit: Visit, threshold: float) -> bytes:
+        told = desk.masks_json(visit, threshold)
+        return json.dumps(told, indent=1, ensure_ascii=False).encode()
+
+    @app.get("/overlay.png")
+    def overlay(key: str, threshold: str) -> Response:
+        return made(desk.overlay_png, "image/png", key, threshold)
+
+    @app.get("/masks.zip")
+    def masks(key: str, threshold: str) -> Response:
+        return made(desk.masks_zip, "application/zip", key, threshold)
+
+    @app.get("/masks.json")
+    def rle(key: str, threshold: str) -> Response:
+        return made(as_text, "application/json", key, threshold)

@@ -1,0 +1,88 @@
+"""What the page keeps of each visitor: one picture, looked at, and its last answers."""
+
+import collections
+import dataclasses
+import secrets
+import threading
+
+from unires_jax.serving.predictor import EncodedImage
+from unires_jax.serving.segment import Segment
+
+
+def _key() -> str:
+    return secrets.token_urlsafe(18)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Visit:
+    """A picture and what was asked about it last. Replaced, never changed."""
+
+    digest: bytes  # of the picture's file
+    seen: EncodedImage
+    answers: tuple[Segment, ...] = ()
+    key: str = dataclasses.field(default_factory=_key)  # whoever has it may download
+
+    @property
+    def nbytes(self) -> int:
+        """What keeping it takes, in bytes."""
+        return self.seen.nbytes + sum(x.logits.nbytes for x in self.answers)
+
+
+class Visits:
+    """The last visit of each session; the least recently used ones make room.
+
+    At most `count` visits and `nbytes` bytes, but always the newest. Threads may share
+    it.
+    """
+
+    def __init__(self, count: int, nbytes: int):
+        self._count, self._nbytes = count, nbytes
+        self._kept: collections.OrderedDict[str, Visit] = collections.OrderedDict()
+        self._sessions: dict[str, str] = {}  # by key
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def nbytes(self) -> int:
+        """What all visits take, in bytes."""
+        with self._lock:
+            return self._total()
+
+    def of(self, session: str) -> Visit | None:
+        """The visit of a session, now the most recently used one."""
+        with self._lock:
+            if session in self._kept:
+                self._kept.move_to_end(session)
+            return self._kept.get(session)
+
+    def by_key(self, key: str) -> Visit | None:
+        """The visit with this key, while it is the last one of its session."""
+        with self._lock:
+            session = self._sessions.get(key)
+        return None if session is None else self.of(session)
+
+    def put(self, session: str, visit: Visit) -> None:
+        """Replace what is kept of a session."""
+        with self._lock:
+            self._remove(session)
+            self._kept[session] = visit
+            self._sessions[visit.key] = session
+            while len(self._kept) > 1 and (
+                len(self._kept) > self._count or self._total() > self._nbytes
+            ):
+                self._remove(next(iter(self._kept)))
+
+    def drop(self, session: str) -> None:
+        """Forget a session."""
+        with self._lock:
+            self._remove(session)
+
+    def _remove(self, session: str) -> None:
+        visit = self._kept.pop(session, None)
+        if visit:
+            del self._sessions[visit.key]
+
+    def _total(self) -> int:
+        return sum(visit.nbytes for visit in self._kept.values())
