@@ -1,12 +1,13 @@
 """What each part of the model adds: the quickstart with one part removed at a time.
 
-    python benchmarks/ablations.py --out runs/ablations     # about 2 hours on 2 cores
+    python benchmarks/ablations.py --out runs/ablations     # 2 to 4 hours on 2 cores
 
 Trains and scores every ablation of configs/quickstart.py, the whole model and the one
 without group tokens with three seeds. Each run has one core: so many at a time get
-more done than one on all of them. Runs that are done are kept and a broken one goes
-on, so the command can be stopped and given again. Ends with a table (Markdown), which
-it also writes beside the runs; `--table` prints it from what is there.
+more done than one on all of them. Numbers go to docs/ablations.jsonl, a line a run;
+what is there is not run again, and a broken run goes on, so the command can be stopped
+and given again (`--results new.jsonl` starts afresh). Ends with a table (Markdown);
+`--table` prints it from what is there.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import queue
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +30,9 @@ SPLITS = ("partworld:val", "partworld:val_novel")
 SEEDS = {"full": 3, "no_groups": 3}  # the others: one
 LEVELS = ("object", "part", "pooled")
 
+Key = tuple[str, int]  # ablation, seed
+_writing = threading.Lock()
+
 
 def ablations() -> list[str]:
     """The names that configs/quickstart.py takes as argument."""
@@ -38,25 +43,29 @@ def ablations() -> list[str]:
     return list(module.ABLATIONS)
 
 
-def plan(out: Path) -> Iterator[tuple[str, int, Path]]:
-    """(ablation, seed, workdir) of every run, the first seeds first."""
+def plan() -> Iterator[Key]:
+    """Every run, the first seeds first."""
     runs = [(name, seed) for name in ablations() for seed in range(SEEDS.get(name, 1))]
-    for name, seed in sorted(runs, key=lambda run: run[1]):
-        yield name, seed, out / f"{name}-{seed}"
+    yield from sorted(runs, key=lambda run: run[1])
+
+
+def read(results: Path) -> dict[Key, dict[str, Any]]:
+    """The runs that are done."""
+    lines = results.read_text().splitlines() if results.exists() else []
+    found = [json.loads(line) for line in lines]
+    return {(x["ablation"], x["seed"]): x for x in found}
 
 
 def train_and_score(
-    name: str, seed: int, workdir: Path, data_dir: str, cores: "queue.Queue[int]"
+    key: Key, workdir: Path, data_dir: str, cores: "queue.Queue[int]"
 ) -> None:
-    """One run on a free core, its output in <workdir>/log.txt; none if it is done."""
-    if (workdir / "evaluation" / "metrics.json").exists():
-        return
+    """One run on a free core, its output in <workdir>/log.txt."""
     workdir.mkdir(parents=True, exist_ok=True)
     train = [
         "train.py",
-        f"--config={CONFIG}:{name}",
+        f"--config={CONFIG}:{key[0]}",
         f"--workdir={workdir}",
-        f"--config.seed={seed}",
+        f"--config.seed={key[1]}",
         f"--config.data.dir={data_dir}",
         "--config.train.eval_every=0",
     ]
@@ -68,7 +77,7 @@ def train_and_score(
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     core = cores.get()
-    print(f"{name}, seed {seed}: starts on core {core}", flush=True)
+    print(f"{key[0]}, seed {key[1]}: starts on core {core}", flush=True)
     pinned = ["taskset", "-c", str(core), sys.executable]
     try:
         with (workdir / "log.txt").open("a") as log:
@@ -84,40 +93,58 @@ def train_and_score(
         cores.put(core)
 
 
-def run_missing(out: Path, data_dir: str) -> None:
+def collect(key: Key, workdir: Path, results: Path) -> None:
+    """Add a scored run's numbers (mIoU in percent) to the results."""
+    metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    about = metrics[SPLITS[0]]["about"]
+    line = {
+        "ablation": key[0],
+        "seed": key[1],
+        "steps": about["step"],
+        "revision": about["revision"],
+        "mIoU": {
+            s: {n: round(100 * metrics[s][n]["mIoU"], 2) for n in LEVELS}
+            for s in SPLITS
+        },
+    }
+    with _writing, results.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def run_missing(out: Path, data_dir: str, results: Path) -> None:
     """All runs that are not done, one on each core."""
     cores: queue.Queue[int] = queue.Queue()
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
+
+    def run(key: Key) -> None:
+        workdir = out / f"{key[0]}-{key[1]}"
+        if not (workdir / "evaluation" / "metrics.json").exists():
+            train_and_score(key, workdir, data_dir, cores)
+        collect(key, workdir, results)
+
+    missing = [key for key in plan() if key not in read(results)]
     with ThreadPoolExecutor(cores.qsize()) as pool:
-        runs = [
-            pool.submit(train_and_score, name, seed, workdir, data_dir, cores)
-            for name, seed, workdir in plan(out)
-        ]
-        for run in runs:
-            run.result()
+        for _ in pool.map(run, missing):
+            pass
 
 
-def scores(workdir: Path) -> list[float]:
-    """mIoU in percent of each split and level."""
-    found: dict[str, Any] = json.loads(
-        (workdir / "evaluation" / "metrics.json").read_text()
-    )
-    return [100 * found[split][level]["mIoU"] for split in SPLITS for level in LEVELS]
-
-
-def table(out: Path) -> str:
+def table(results: Path) -> str:
     """A row for each ablation: the mean over its seeds, and their range."""
     rows: dict[str, list[list[float]]] = {}
-    for name, _, workdir in plan(out):
-        if (workdir / "evaluation" / "metrics.json").exists():
-            rows.setdefault(name, []).append(scores(workdir))
+    found = read(results)
+    for key in plan():
+        if key in found:
+            scores = found[key]["mIoU"]
+            rows.setdefault(key[0], []).append(
+                [scores[s][n] for s in SPLITS for n in LEVELS]
+            )
     heads = [f"{s.split(':')[1]} {level}" for s in SPLITS for level in LEVELS]
     lines = ["| ablation | seeds | " + " | ".join(heads) + " |"]
     lines.append("|---" * (2 + len(heads)) + "|")
-    for name, found in rows.items():
-        cells = [_cell(column) for column in zip(*found, strict=True)]
-        lines.append(f"| {name} | {len(found)} | " + " | ".join(cells) + " |")
+    for name, each in rows.items():
+        cells = [_cell(column) for column in zip(*each, strict=True)]
+        lines.append(f"| {name} | {len(each)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -135,13 +162,15 @@ def main() -> None:
     )
     parser.add_argument("--out", default="runs/ablations", help="folder of the runs")
     parser.add_argument("--data_dir", default="data", help="folder of data sets")
+    parser.add_argument(
+        "--results", default=str(ROOT / "docs" / "ablations.jsonl"), help="the numbers"
+    )
     parser.add_argument("--table", action="store_true", help="run nothing")
     args = parser.parse_args()
-    out = Path(args.out).resolve()
+    results = Path(args.results)
     if not args.table:
-        run_missing(out, args.data_dir)
-        (out / "table.md").write_text(table(out) + "\n")
-    print(table(out))
+        run_missing(Path(args.out).resolve(), args.data_dir, results)
+    print(table(results))
 
 
 if __name__ == "__main__":
