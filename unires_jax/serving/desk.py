@@ -21,7 +21,9 @@ from unires_jax.serving.predictor import EncodedImage, Predictor
 from unires_jax.serving.segment import Segment
 from unires_jax.serving.visits import Visit, Visits
 
-SHOWN_SIDE = 1600  # pixels; larger pictures are shown smaller (ours)
+# The longer side of a picture as shown, pixels: others are scaled, so that masks of
+# small ones are smooth and large ones load fast (ours).
+SHOWN = (800, 1600)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,15 +109,19 @@ class Desk:
             ]
 
     def overlay_png(self, visit: Visit, threshold: float) -> bytes:
-        """The picture under its masks, its longer side at most SHOWN_SIDE."""
+        """The picture under its masks, scaled so that its longer side is in SHOWN.
+
+        Of expressions that mean nothing here no mask is drawn.
+        """
         pixels = visit.seen.pixels
-        scale = min(1.0, SHOWN_SIDE / max(pixels.shape[:2]))
+        side = max(pixels.shape[:2])
+        scale = min(max(side, SHOWN[0]), SHOWN[1]) / side
         height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
         with self._drawing:
-            if scale < 1:
+            if scale != 1:
                 pixels = np.empty((height, width, 3), np.uint8)
                 resize(visit.seen.pixels, pixels, height, width)
-            shown = [_sized(a.at(threshold), height, width) for a in visit.answers]
+            shown = [_shown(a.at(threshold), height, width) for a in visit.answers]
             return photo.encode_png(overlay.draw(pixels, shown))
 
     def masks_zip(self, visit: Visit, threshold: float) -> bytes:
@@ -143,8 +149,8 @@ class Desk:
         limits = self.limits
         if len(picture) > limits.file_bytes:
             raise DataError(
-                f"The picture's file has {len(picture) / 1e6:.1f} MB; the limit is "
-                f"{limits.file_bytes / 1e6:.1f} MB."
+                f"The picture's file has {len(picture) / (1 << 20):.3g} MB; the "
+                f"limit is {limits.file_bytes / (1 << 20):.3g} MB."
             )
         height, width = photo.size_of(picture)
         if height * width > limits.pixels:
@@ -168,9 +174,10 @@ def _row(index: int, answer: Segment) -> Row:
     )
 
 
-def _sized(answer: Segment, height: int, width: int) -> Segment:
-    """The answer for its picture scaled to another size."""
+def _shown(answer: Segment, height: int, width: int) -> Segment:
+    """The answer for its picture scaled to another size; empty if nothing is meant."""
     placement = dataclasses.replace(
         answer.placement, crop_height=height, crop_width=width
     )
-    return dataclasses.replace(answer, placement=placement)
+    logits = np.full_like(answer.logits, -1e4) if answer.no_target else answer.logits
+    return dataclasses.replace(answer, placement=placement, logits=logits)

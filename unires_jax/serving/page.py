@@ -24,7 +24,7 @@ from unires_jax.training.checkpoint import CheckpointError
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "examples"
-LEVELS = {"Whole objects": "object", "Parts": "part", "Both": "both"}
+LEVELS = ("Whole objects", "Parts")
 SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
@@ -38,10 +38,9 @@ class Example(NamedTuple):
     object: tuple[str, ...]
     part: tuple[str, ...]
 
-    def text(self, level: str) -> str:
-        """Its sentences of a level ("both": all), one a line."""
-        found = {"object": self.object, "part": self.part}
-        return "\n".join(found.get(level, self.object + self.part))
+    def text(self, level: Any) -> str:
+        """Its sentences of a level, one of LEVELS, one a line."""
+        return "\n".join(self.part if level == LEVELS[1] else self.object)
 
 
 def read_examples(folder: Path = EXAMPLES) -> list[Example]:
@@ -92,6 +91,7 @@ class Page:
                     self._add_inputs()
                 with gr.Column(scale=7):
                     self._add_outputs()
+            gr.Markdown(_small_print(desk), elem_classes="small-print")
             self._wire()
         self.blocks.state_session_capacity = SESSIONS
         self.blocks.queue(max_size=desk.limits.waiting, api_open=False)
@@ -103,32 +103,39 @@ class Page:
             label="Picture",
             type="filepath",
             sources=["upload", "clipboard"],
-            height=280,
+            height=250,
             buttons=[],
             elem_id="picture",
         )
-        self._text = gr.Textbox(
-            label="What to find: one sentence on each line",
-            placeholder="the red car\nwheels of the truck",
-            lines=4,
-            max_lines=12,
-            elem_id="sentences",
-        )
-        self._find = gr.Button("Find", variant="primary", elem_id="find")
         self._shelf = gr.Dataset(
             components=[gr.Image(visible=False)],
             samples=[[str(x.path)] for x in self._examples],
             type="index",
-            label="Examples: click one",
+            label="or take an example",
             elem_id="examples",
         )
         self._level = gr.Radio(
-            list(LEVELS), value="Both", label="Sentences of examples", elem_id="level"
+            LEVELS,
+            value=LEVELS[0],
+            label="Sentences of examples",
+            show_label=False,
+            container=False,
+            elem_id="level",
         )
+        self._text = gr.Textbox(
+            label="What to find, one sentence on each line",
+            placeholder="the red car\nwheels of the truck",
+            lines=3,
+            max_lines=12,
+            elem_id="sentences",
+        )
+        self._find = gr.Button("Find", variant="primary", elem_id="find")
         self._chosen = gr.Number(visible=False)
 
     def _add_outputs(self) -> None:
-        self._answers = gr.HTML(EMPTY, elem_id="answers", js_on_load=None)
+        self._answers = gr.HTML(
+            EMPTY, elem_id="answers", js_on_load=None, apply_default_css=False
+        )
         self._threshold = gr.Slider(
             0.05,
             0.95,
@@ -190,7 +197,7 @@ class Page:
     ) -> tuple[str, str, int, str]:
         """An example's picture, text and number, and its answers."""
         example = self._example(index)
-        text = example.text(LEVELS.get(str(level), "both"))
+        text = example.text(level)
         answers = self._answer_example(example, text, threshold, request)
         return str(example.path), text, index, answers
 
@@ -201,7 +208,7 @@ class Page:
         if index is None:
             return gr.skip(), gr.skip()
         example = self._example(index)
-        text = example.text(LEVELS.get(str(level), "both"))
+        text = example.text(level)
         return text, self._answer_example(example, text, threshold, request)
 
     def rethreshold(self, threshold: Any, request: gr.Request) -> str:
@@ -310,22 +317,27 @@ TEMPLATE = _template()
 
 
 def _lead(desk: Desk) -> str:
-    about, limits = desk.model.about, desk.limits
     learned = desk.model.config.data.train
     drawn = (
-        " This model has seen **drawn scenes** like the examples, and no photograph."
+        " This model has learned from **drawn scenes** like the examples alone."
         if learned and all(x.startswith("partworld") for x in learned)
         else ""
     )
     return (
         "# Find it by saying it\n"
-        "Give a picture and say what you are looking for: whole objects (*the red car "
-        "on the left*) or their parts (*wheels of the truck*). Each sentence gets its "
-        f"own mask.{drawn}\n\n"
+        "Name whole objects (*the red car on the left*) or their parts (*wheels of "
+        f"the truck*): each sentence gets its own mask.{drawn}"
+    )
+
+
+def _small_print(desk: Desk) -> str:
+    about, limits = desk.model.about, desk.limits
+    return (
         f"Model: {html.escape(str(about['name']))}. Pictures up to "
-        f"{limits.file_bytes / 1e6:.0f} MB and {limits.pixels / 1e6:.0f} million "
-        f"pixels; up to {limits.sentences} sentences. Pictures stay on this server "
-        "and are forgotten when you leave."
+        f"{limits.file_bytes / (1 << 20):.3g} MB and {limits.pixels / 1e6:g} million "
+        f"pixels, {limits.sentences} sentences at once. Pictures stay on this server; "
+        "what is kept of yours is forgotten when you close the page, its file within "
+        f"{limits.file_age / 60:.0f} minutes or when the server ends."
     )
 
 
