@@ -1,5 +1,13 @@
-"""A tiny model with weights drawn at random, as a checkpoint would give it."""
+"""A tiny model with weights drawn at random, as a checkpoint would give it.
 
+Also the page's server around it, on a free port of this machine.
+"""
+
+import contextlib
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -10,7 +18,9 @@ from unires_jax.config import Config, DataConfig, ModelConfig, TextConfig, Visio
 from unires_jax.data.tokenizer import train_bpe
 from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.models.unires import Apply
-from unires_jax.serving.predictor import Predictor
+from unires_jax.serving import demo
+from unires_jax.serving.desk import Desk
+from unires_jax.serving.predictor import EncodedImage, ImageLike, Predictor
 
 WORDS = ["the red car on the left", "wheels of the truck", "big dog head", "a house"]
 
@@ -61,3 +71,41 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 @pytest.fixture(scope="session")
 def predictor(loaded: Loaded) -> Predictor:
     return Predictor(loaded)
+
+
+class Counting(Predictor):
+    """The Predictor, and how often it looked at a picture and ran the decoder."""
+
+    looked = decoded = 0
+
+    def encode_image(self, image: ImageLike) -> EncodedImage:
+        self.looked += 1
+        return super().encode_image(image)
+
+    def _decode(self, *args: object) -> tuple[np.ndarray, np.ndarray]:
+        self.decoded += 1
+        return super()._decode(*args)
+
+
+@pytest.fixture
+def counting(loaded: Loaded) -> Counting:
+    return Counting(loaded)
+
+
+@contextlib.contextmanager
+def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
+    """The page's address and its folder, while its server runs."""
+    from unires_jax.serving.page import make_server
+
+    listener = demo.listen("127.0.0.1", 0)
+    with tempfile.TemporaryDirectory() as name, demo.writing_to(Path(name)):
+        server = make_server(desk, Path(name))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", Path(name)
+        finally:
+            server.should_exit = True
+            thread.join()

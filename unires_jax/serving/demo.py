@@ -29,7 +29,12 @@ from unires_jax.serving.cache import keep_compiled
 from unires_jax.serving.desk import Desk, Limits
 from unires_jax.serving.predictor import load
 
-CLOSING = 2  # seconds that open connections have at the end (ours)
+# No reports to its makers, and no summary of all requests after each of them.
+GRADIO = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -132,11 +137,13 @@ def _check_installed() -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address. Raises ConfigError if it cannot be had."""
     try:
+        if not 0 <= port < 1 << 16:
+            raise OSError("ports are numbers from 0 to 65535")
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         return socket.create_server(address[:2], family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(
             f"--host={host} --port={port}: cannot listen there: {error}; --port=0 "
             "takes a free port"
@@ -145,23 +152,31 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
     """Serve the page until a signal ends it; files are written to `folder` alone."""
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    tempfile.tempdir = str(folder)  # for whatever else a library writes meanwhile
-    import uvicorn
+    with writing_to(folder):
+        from unires_jax.serving.page import make_server
 
-    from unires_jax.serving.page import make_app
+        server = make_server(desk, folder)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
+        server.run(sockets=[listener])
 
-    config = uvicorn.Config(
-        make_app(desk, folder),
-        log_level="error",
-        access_log=False,
-        timeout_graceful_shutdown=CLOSING,
-    )
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Inside, gradio and what it uses write their files to `folder`."""
+    ours = GRADIO | {"GRADIO_TEMP_DIR": str(folder)}
+    before = {name: os.environ.get(name) for name in ours}
+    temporary, tempfile.tempdir = tempfile.tempdir, str(folder)
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = temporary
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager
@@ -172,11 +187,9 @@ def _ended_by_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, end)
-    temporary = tempfile.tempdir
     try:
         yield
     except KeyboardInterrupt:
         print("ended", flush=True)
     finally:
-        tempfile.tempdir = temporary
         signal.signal(signal.SIGTERM, before)

@@ -61,7 +61,7 @@ class Desk:
         self.visits = Visits(self.limits.visits, self.limits.kept_bytes)
         self._drawing = threading.Semaphore(2)  # full-size masks in memory at once
 
-    def ask(self, session: str, picture: bytes, text: str) -> Visit:
+    def ask(self, session: str, picture: bytes, text: Any) -> Visit:
         """Answer a text of one expression a line; what is kept of the session now.
 
         Raises DataError for what is no picture, too large a one, or no sentence.

@@ -5,16 +5,20 @@ decoder Pillow knows. Overlays and masks are made when they are fetched and neve
 written to disk.
 """
 
+import asyncio
 import html
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gradio as gr
 import jinja2
+import uvicorn
 from fastapi import FastAPI, Response
 from markupsafe import Markup
+from starlette.routing import Mount
 
 from unires_jax.data.records import DataError
 from unires_jax.serving.desk import Desk
@@ -28,6 +32,7 @@ LEVELS = ("Whole objects", "Parts")
 SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
+CLOSING = 5  # seconds that answers in the making have at the end (ours)
 EMPTY = '<div class="empty">Your picture, with a coloured mask for each sentence</div>'
 
 
@@ -52,11 +57,18 @@ def read_examples(folder: Path = EXAMPLES) -> list[Example]:
     ]
 
 
-def make_app(desk: Desk, folder: Path) -> Guard:
-    """The page's server, as ASGI.
+class Server(uvicorn.Server):
+    """Ends the streams that open pages listen to, before it waits for their end."""
 
-    Uploads go to `folder`; the environment's GRADIO_TEMP_DIR must name it.
-    """
+    streams_end: asyncio.Event
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.streams_end.set()
+        await super().shutdown(sockets)
+
+
+def make_server(desk: Desk, folder: Path) -> Server:
+    """The page's server. Call and run it inside `demo.writing_to(folder)`."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _add_downloads(app, desk)
     gr.mount_gradio_app(
@@ -76,7 +88,16 @@ def make_app(desk: Desk, folder: Path) -> Guard:
         ),
         css_paths=HERE / "page.css",
     )
-    return Guard(app, folder, desk.limits)
+    config = uvicorn.Config(
+        Guard(app, folder, desk.limits),
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=CLOSING,
+    )
+    server = Server(config)
+    mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
+    server.streams_end = mounted.stop_event
+    return server
 
 
 class Page:
@@ -232,7 +253,7 @@ class Page:
         return _told(lambda: self._answer(request, data, text, threshold))
 
     def _answer(
-        self, request: gr.Request, picture: bytes, text: str, threshold: Any
+        self, request: gr.Request, picture: bytes, text: Any, threshold: Any
     ) -> str:
         _number(threshold)  # before the model works
         return self._show(self._desk.ask(_session(request), picture, text), threshold)
