@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from unires_jax.data.picture_header import is_whole_png
 from unires_jax.data.records import DataError, Record
 from unires_jax.data.resize import resize
-from unires_jax.data.sources.pictures import is_whole_png
 
 PAD = (123, 117, 104)  # CLIP's mean colour in RGB
 

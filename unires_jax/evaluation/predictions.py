@@ -21,9 +21,9 @@ from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config
 from unires_jax.data import records
+from unires_jax.data.picture_header import is_whole_png
 from unires_jax.data.records import DataError, Record
 from unires_jax.data.sources.mres_files import read_inside
-from unires_jax.data.sources.pictures import is_whole_png
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Prediction, Result

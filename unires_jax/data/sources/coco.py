@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
+from unires_jax.data.picture_header import plausible
 from unires_jax.data.records import DataError, Mask
 from unires_jax.data.sources.fields import check, get, numbers, read_json
-from unires_jax.data.sources.pictures import plausible
 
 MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
 

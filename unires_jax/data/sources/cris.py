@@ -15,11 +15,12 @@ from jaxtyping import Bool
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
+from unires_jax.data.picture_header import check_png, image_size
 from unires_jax.data.records import OBJECT, DataError, Mask
 from unires_jax.data.sources.benchmarks import Benchmark
 from unires_jax.data.sources.coco_categories import by_place
 from unires_jax.data.sources.fields import check, get, numbers, read_json
-from unires_jax.data.sources.pictures import check_png, find_any_case, image_size
+from unires_jax.data.sources.pictures import find_any_case
 from unires_jax.data.sources.refer import sentences
 from unires_jax.data.sources.referent import Referent, collect
 from unires_jax.data.sources.rejects import Rejects

@@ -7,9 +7,9 @@ whose header declares more pixels than allowed is refused before it is decoded.
 import functools
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from unires_jax.data.picture_header import image_size
 from unires_jax.data.records import DataError
 from unires_jax.data.sources.fields import shorten
-from unires_jax.data.sources.pictures import image_size
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
 

@@ -18,6 +18,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import transforms
+from unires_jax.data.picture_header import MAX_PIXELS
 from unires_jax.data.records import (
     LEVELS,
     OBJECT,
@@ -29,7 +30,6 @@ from unires_jax.data.records import (
 )
 from unires_jax.data.sources import mres_files, mres_masks
 from unires_jax.data.sources.mres_fields import Fields, load_json, short
-from unires_jax.data.sources.pictures import MAX_PIXELS
 
 SOURCE = "mres_jsonl"
 SUFFIXES = (".jsonl", ".jsonl.gz")

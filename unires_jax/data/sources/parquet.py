@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from unires_jax.data.picture_header import image_size
 from unires_jax.data.records import DataError
 from unires_jax.data.sources import coco
 from unires_jax.data.sources.benchmarks import Benchmark, split_name
 from unires_jax.data.sources.coco_categories import NAMES
 from unires_jax.data.sources.cris import coco_number
 from unires_jax.data.sources.fields import check, get, parse_json, shorten
-from unires_jax.data.sources.pictures import image_size
 from unires_jax.data.sources.refer import sentences
 from unires_jax.data.sources.referent import Referent, Sentence
 from unires_jax.data.sources.rejects import Rejects

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from unires_jax.data import records
+from unires_jax.data.picture_header import check_size
 from unires_jax.data.records import OBJECT, DataError, Expression, Mask, Record
-from unires_jax.data.sources.pictures import check_size
 from unires_jax.data.sources.rejects import Rejects
 
 
