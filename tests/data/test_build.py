@@ -1,6 +1,9 @@
 """`unires build`: real builders, real files, and errors that say what to do."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from unires_jax.data import build as builds
 from unires_jax.data import partworld, prepared, tokenizer
 from unires_jax.data.records import DataError
 
+KILLED = Path(__file__).with_name("killed_build.py")
 SIZES = {"scenes": 6, "eval_scenes": 2, "seed": 4}
 
 
@@ -56,6 +60,21 @@ def test_another_size_is_refused_until_overwritten(data_dir, tmp_path):
     assert len(prepared.open_split("partworld:train", tmp_path)) == 4
     options = tmp_path / "partworld" / "1.0.0" / builds.OPTIONS_FILE
     assert json.loads(options.read_text()) == {"scenes": 4, "eval_scenes": 1, "seed": 0}
+
+
+def test_a_build_killed_at_any_rename_is_finished_by_the_same_command(tmp_path):
+    sizes = ["--scenes=2", "--eval_scenes=1"]
+    for n in range(1, 20):
+        args = ["partworld", "--data_dir", str(tmp_path / str(n)), *sizes]
+        code = subprocess.run([sys.executable, KILLED, f"kill:{n}", *args]).returncode
+        assert builds.main(args) == 0
+        folder = tmp_path / str(n) / "partworld" / "1.0.0"
+        assert json.loads((folder / builds.OPTIONS_FILE).read_text())["scenes"] == 2
+        assert len(prepared.open_split("partworld:train", tmp_path / str(n))) == 2
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert n > 2  # it was killed, and then it was not
 
 
 def test_a_lost_tokenizer_is_trained_again(tmp_path):

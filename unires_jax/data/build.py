@@ -12,6 +12,7 @@ import difflib
 import importlib.util
 import inspect
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,24 @@ def build(
     chosen = _choose(name, cls, options)
     builder = cls(data_dir=str(data_dir), file_format="array_record", **chosen)
     folder = Path(builder.data_path)
+    # Written beside first: a build that is killed has its options or no name.
+    pending = folder.with_name(f".{folder.name}.{OPTIONS_FILE}")
     if folder.exists() and not overwrite:
+        if pending.exists() and not (folder / OPTIONS_FILE).exists():
+            os.replace(pending, folder / OPTIONS_FILE)
         _require_same(folder, _lasting(cls, chosen))
         print(f"{folder} is already built")
     else:
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
-        builder.download_and_prepare(download_config=config)
-        options = _lasting(cls, chosen)
-        (folder / OPTIONS_FILE).write_text(json.dumps(options, indent=1))
+        pending.parent.mkdir(parents=True, exist_ok=True)
+        pending.write_text(json.dumps(_lasting(cls, chosen), indent=1))
+        try:
+            builder.download_and_prepare(download_config=config)
+            os.replace(pending, folder / OPTIONS_FILE)
+        finally:
+            pending.unlink(missing_ok=True)  # also of a build that stopped
     _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
     return folder
 

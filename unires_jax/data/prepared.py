@@ -100,6 +100,8 @@ def open_split(spec: str, data_dir: str | Path = "data") -> PreparedSplit:
 def _find_folder(name: str, data_dir: Path) -> Path:
     for base in (data_dir / name, Path(name)):
         found = sorted(base.glob("**/dataset_info.json")) if base.is_dir() else []
+        # TFDS builds under such a name; a build that was killed leaves it.
+        found = [p for p in found if not p.parent.name.startswith("incomplete.")]
         if len(found) == 1:
             return found[0].parent
         if found:
