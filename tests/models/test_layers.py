@@ -198,3 +198,26 @@ def test_bfloat16_computes_in_bfloat16_over_float32_parameters():
     exact = layers.Attention(16, 4, rngs=nnx.Rngs(0))(x, x)
     # bfloat16 keeps 8 bits: outputs of unit size agree to a few 1/256.
     np.testing.assert_allclose(module(x, x).astype(jnp.float32), exact, atol=0.03)
+
+
+@pytest.mark.parametrize("groups", [0, 2])
+def test_plain_form_gives_the_same(groups):
+    """Every layer of a block, for exporters: 1e-5 of values of some units."""
+    x, mask = jnp.asarray(_random(2, 6, 8)), jnp.asarray(_random(2, 6, 6) > -1)
+    rngs = nnx.Rngs(0)
+    norm, mix = layers.LayerNorm(8, rngs=rngs), layers.Attention(8, 2, rngs=rngs)
+    mlp = layers.FeedForward(8, 16, rngs=rngs)
+    norm.scale[...] = jnp.asarray(_random(8, seed=3))
+    bias = jnp.array([0.5, -2.0]) if groups else None
+
+    def run():
+        y = norm(x)
+        return mlp(mix(y, y, mask=mask, group_bias=bias, groups=groups))
+
+    fast = run()
+    with layers.plain_form():
+        plain = run()
+        text = str(jax.make_jaxpr(lambda: norm(x))())
+    assert "custom_vjp" not in text
+    assert "custom_vjp" in str(jax.make_jaxpr(lambda: norm(x))())
+    np.testing.assert_allclose(plain, fast, rtol=1e-5, atol=1e-5)

@@ -1,66 +1,10 @@
-"""A tiny model with weights drawn at random, as a checkpoint would give it.
+"""Fixtures of the serving tests."""
 
-Also the page's server around it, on a free port of this machine.
-"""
-
-import contextlib
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import jax
-import numpy as np
 import pytest
+from tiny_model import Counting, make_loaded, tiny_config
 
-from unires_jax.config import Config, DataConfig, ModelConfig, TextConfig, VisionConfig
-from unires_jax.data.tokenizer import train_bpe
 from unires_jax.evaluation.segmenter import Loaded
-from unires_jax.models.unires import Apply
-from unires_jax.serving import demo
-from unires_jax.serving.desk import Desk
-from unires_jax.serving.predictor import EncodedImage, ImageLike, Predictor
-
-WORDS = ["the red car on the left", "wheels of the truck", "big dog head", "a house"]
-
-
-def tiny_config() -> Config:
-    """All parts of the model, each as small as can be."""
-    return Config(
-        name="tiny",
-        model=ModelConfig(
-            image_size=32,
-            vision=VisionConfig(patch=8, width=16, depth=2, heads=2, mlp=16),
-            text=TextConfig(vocab=600, context=16, width=16, depth=1, heads=2, mlp=16),
-            width=16,
-            heads=2,
-            stage_layers=1,
-            low_groups=3,
-            high_groups=2,
-            mask_channels=4,
-            stem_channels=4,
-        ),
-        data=DataConfig(lengths=(8, 16)),
-    )
-
-
-def make_loaded(folder: Path, config: Config, seed: int = 0) -> Loaded:
-    """What `segmenter.load` would give; random weights, so that masks are not empty."""
-    rng = np.random.default_rng(seed)
-    params = jax.tree.map(
-        lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32),
-        Apply(config.model).abstract,
-    )
-    tokenizer = train_bpe(WORDS, folder / "tokenizer.json", 600)
-    meta = {
-        "config": {},
-        "revision": "none",
-        "versions": {},
-        "data": {},
-        "no_target_trained": True,
-    }
-    return Loaded(folder, config, tokenizer, params, meta)
+from unires_jax.serving.predictor import Predictor
 
 
 @pytest.fixture(scope="session")
@@ -73,39 +17,6 @@ def predictor(loaded: Loaded) -> Predictor:
     return Predictor(loaded)
 
 
-class Counting(Predictor):
-    """The Predictor, and how often it looked at a picture and ran the decoder."""
-
-    looked = decoded = 0
-
-    def encode_image(self, image: ImageLike) -> EncodedImage:
-        self.looked += 1
-        return super().encode_image(image)
-
-    def _decode(self, *args: object) -> tuple[np.ndarray, np.ndarray]:
-        self.decoded += 1
-        return super()._decode(*args)
-
-
 @pytest.fixture
 def counting(loaded: Loaded) -> Counting:
     return Counting(loaded)
-
-
-@contextlib.contextmanager
-def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
-    """The page's address and its folder, while its server runs."""
-    from unires_jax.serving.page import make_server
-
-    listener = demo.listen("127.0.0.1", 0)
-    with tempfile.TemporaryDirectory() as name, demo.writing_to(Path(name)):
-        server = make_server(desk, Path(name))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", Path(name)
-        finally:
-            server.should_exit = True
-            thread.join()

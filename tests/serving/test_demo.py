@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -20,15 +21,15 @@ import gradio_client
 import httpx
 import numpy as np
 import pytest
-from conftest import WORDS, Counting, page_of
 from PIL import Image
 from test_export import give
 from test_predictor import noise
+from tiny_model import WORDS, Counting, Slow, page_of
 
 from unires_jax import cli
 from unires_jax.config import ConfigError
 from unires_jax.evaluation.segmenter import Loaded
-from unires_jax.serving import demo
+from unires_jax.serving import demo, page
 from unires_jax.serving.desk import Desk, Limits
 from unires_jax.serving.export import export
 from unires_jax.serving.guard import BODY_BYTES
@@ -55,16 +56,24 @@ class Site:
         """Upload a file; the answer's JSON is a list of its path."""
         return self.http.post("/gradio_api/upload", files={"files": (name, data)})
 
-    def find(self, values: list[Any], session: str = "raw") -> dict[str, Any]:
-        """What the queue answers to a question whose inputs are these, as JSON."""
+    def join(self, values: list[Any], session: str) -> httpx.Response:
+        """Put a question with these inputs, as JSON, into the queue."""
         config = self.http.get("/config").json()
         number = next(
             x["id"] for x in config["dependencies"] if x["api_name"] == "find"
         )
         question = {"data": values, "fn_index": number, "session_hash": session}
-        joined = self.http.post("/gradio_api/queue/join", json=question)
+        return self.http.post(
+            "/gradio_api/queue/join",
+            content=json.dumps(question),  # httpx' own refuses NaN
+            headers={"content-type": "application/json"},
+        )
+
+    def find(self, values: list[Any], session: str = "raw") -> dict[str, Any]:
+        """What the queue answers to a question."""
+        joined = self.join(values, session)
         if joined.status_code != 200:
-            return {"success": False, "output": joined.json()}
+            return {"success": False, "output": joined.text}
         path = f"/gradio_api/queue/data?session_hash={session}"
         with self.http.stream("GET", path) as lines:
             for line in lines.iter_lines():
@@ -267,16 +276,38 @@ def test_wrong_questions_get_a_message(
         "file:///etc/passwd",
         "a\0b",
         "",
-        __file__,
     ],
 )
 def test_other_files_and_addresses_are_not_read(site: Site, path: str) -> None:
-    inside = site.folder / ".." / Path(__file__).relative_to("/")
-    for name in (path, str(inside)):
-        told = site.find([given(name), TEXT, 0.5])
-        assert told["success"] is False
-    looked = site.find([given("a.png", url=path), TEXT, 0.5])
-    assert looked["success"] is False
+    before = set(site.folder.rglob("*"))
+    for values in (
+        [given(path), TEXT, 0.5],
+        [given("a.png", url=path), TEXT, 0.5],
+        [[given(path)], TEXT, 0.5],
+        [None, given(path), 0.5],
+        [None, TEXT, {"a": given(path)}],
+    ):
+        assert site.find(values)["success"] is False
+    assert set(site.folder.rglob("*")) == before
+
+
+def test_a_picture_that_was_not_uploaded_is_not_read(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.png").write_bytes(encode_png(noise(9)))
+    (site.folder / "link.png").symlink_to(tmp_path / "secret.png")
+    before = set(site.folder.rglob("*"))
+    hidden = tmp_path.relative_to("/") / "secret.png"
+    for path in (
+        tmp_path / "secret.png",
+        site.folder / "link.png",
+        site.folder / ".." / ".." / hidden,
+        site.folder.with_name(site.folder.name + "x") / "a.png",
+    ):
+        for values in ([given(str(path)), TEXT, 0.5], [[given(str(path))], TEXT, 0.5]):
+            assert site.find(values)["success"] is False, path
+    assert set(site.folder.rglob("*")) == before
+    (site.folder / "link.png").unlink()
 
 
 @pytest.mark.parametrize("value", [3, "text", [], [1], {"a": 1}, {"path": 3}, True])
@@ -331,6 +362,20 @@ def test_uploads_cannot_fill_the_disk(loaded: Loaded) -> None:
         assert len(list(site.folder.rglob("val_*.jpg"))) == len(read_examples())
 
 
+def test_old_files_are_removed_without_a_request(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "SWEEP", 0.05)
+    with site_of(Counting(loaded), Limits(file_age=1.0)) as site:
+        path = Path(site.upload(PICTURE).json()[0])
+        end = time.monotonic() + 60
+        while path.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not path.exists()
+        told = message(site.find([given(str(path)), TEXT, 0.5]))
+        assert "upload it again" in told
+
+
 def test_a_visitors_words_are_shown_not_run(site: Site) -> None:
     text = "<img src=x onerror=alert(1)>\n{{value}} ${value} <script>1</script>"
     path = site.upload(PICTURE).json()[0]
@@ -341,16 +386,30 @@ def test_a_visitors_words_are_shown_not_run(site: Site) -> None:
     assert "<b>" not in told
 
 
-class Slow(Predictor):
-    """Answers when told to."""
+ODD: list[Any] = [
+    *(None, True, 0, -1, 1e308, "", "x", [], {}, [[]], {"path": None}, "\0", "\ud800"),
+    *("a\n" * 50, "x" * 20_000, {"value": 1}, {"__type__": "update"}, float("nan")),
+    *([given("/etc/passwd")], given("../a.png"), given("http://127.0.0.1:9/")),
+]
 
-    def __init__(self, loaded: Loaded):
-        super().__init__(loaded)
-        self.may = threading.Event()
 
-    def segment(self, *args: Any) -> Any:
-        assert self.may.wait(60)
-        return super().segment(*args)
+def test_mutated_requests_are_refused_and_the_page_lives_on(loaded: Loaded) -> None:
+    rng, refused = random.Random(0), 0
+    with site_of(Counting(loaded)) as site:
+        path = site.upload(PICTURE).json()[0]
+        before = {p for p in site.folder.rglob("*")}
+        for _ in range(120):
+            values: list[Any] = [given(path), TEXT, 0.5]
+            for _ in range(rng.randint(1, 2)):
+                values[rng.randrange(3)] = rng.choice(ODD)
+            if rng.random() < 0.1:
+                values = values[: rng.randrange(3)]
+            told = site.find(values)
+            refused += not told["success"]
+            assert not told["success"] or links(told["output"]["data"][0])
+        assert refused > 100
+        assert site.find([given(path), TEXT, 0.5])["success"]
+        assert {p for p in site.folder.rglob("*")} == before
 
 
 def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:

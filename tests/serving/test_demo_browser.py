@@ -11,9 +11,10 @@ import httpx
 import numpy as np
 import pytest
 from browser import Browser, missing
-from conftest import WORDS, Counting, page_of
 from PIL import Image
+from test_demo import given, site_of
 from test_predictor import noise
+from tiny_model import WORDS, Counting, Slow, page_of
 
 from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.serving import overlay
@@ -151,3 +152,20 @@ def test_a_large_file_and_no_file_are_told(visit: Visit, tmp_path: Path) -> None
 def test_nothing_was_asked_of_another_host(visit: Visit) -> None:
     browser, address, _ = visit
     assert browser.foreign(address) == set()
+
+
+def test_a_busy_page_says_so(visit: Visit, loaded: Loaded) -> None:
+    browser, _, _ = visit
+    model = Slow(loaded)
+    with site_of(model, Limits(waiting=1)) as site:
+        path = site.upload(encode_png(noise(0))).json()[0]
+        browser.open(site.address)
+        try:
+            browser.until(  # until two are at work and one waits
+                lambda: site.join([given(path), WORDS[0], 0.5], "a").status_code == 503,
+                "a full queue",
+            )
+            browser.all("#examples button")[0].click()
+            assert "busy" in browser.toast()
+        finally:
+            model.may.set()

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import WORDS, Counting
 from PIL import Image
 from test_predictor import noise
+from tiny_model import WORDS, Counting
 
 from unires_jax.data.records import DataError, decode_mask
 from unires_jax.evaluation.segmenter import Loaded

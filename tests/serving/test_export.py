@@ -13,20 +13,23 @@ import jax
 import jax.export
 import numpy as np
 import pytest
-from conftest import WORDS, make_loaded, tiny_config
 from PIL import Image
 from test_predictor import noise
+from tiny_model import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax import cli
 from unires_jax.config import ConfigError
+from unires_jax.data.partworld.world import draw_record
+from unires_jax.data.transforms import prepare_image
+from unires_jax.evaluation.geometry import logits_to_mask
 from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.serving import export as export_module
 from unires_jax.serving import exported
 from unires_jax.serving.export import KINDS, export
 from unires_jax.serving.graphs import Graphs
 from unires_jax.serving.photo import encode_png
-from unires_jax.serving.predictor import Predictor
+from unires_jax.serving.predictor import BUNDLED, Predictor
 from unires_jax.training.checkpoint import CheckpointError
 
 TOLERANCE = 1e-4  # absolute and relative, of float32 logits
@@ -309,3 +312,33 @@ def test_command_line_and_errors(
     missing = ["--checkpoint", str(tmp_path / "no"), "--out", str(tmp_path / "x")]
     assert cli.main(["export", *missing, "--to", "orbax"]) == 1
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+def test_masks_of_200_expressions_equal_the_live_models(
+    kind: Any, tmp_path: Path
+) -> None:
+    """The model that comes with the package, on PartWorld."""
+    model = unires_jax.load()
+    folder = export(BUNDLED, kind, tmp_path / kind)
+    encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
+    differ = asked = 0
+    for i in range(100):
+        record = draw_record(11, "val", i)
+        sentences = [x.sent for x in record.expressions][: 200 - asked]
+        seen = model.encode_image(record.image)
+        canvas, placement = prepare_image(record.image, model.config.model.image_size)
+        extent = np.array([[placement.height, placement.width]], np.int32)
+        tokens, lengths = model.tokenizer.encode(sentences, 32, (16, 24, 32))
+        index = np.zeros(len(sentences), np.int32)
+        logits, _ = segment(tokens, lengths, index, *encode(canvas[None], extent))
+        for live_one, theirs in zip(
+            model.segment(seen, sentences), np.asarray(logits), strict=True
+        ):
+            np.testing.assert_allclose(theirs, live_one.logits, TOLERANCE, TOLERANCE)
+            differ += int((logits_to_mask(theirs, placement) != live_one.mask).sum())
+        asked += len(sentences)
+        if asked == 200:
+            break
+    assert (asked, differ) == (200, 0)

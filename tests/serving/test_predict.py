@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WORDS
 from PIL import Image
 from test_predictor import noise
+from tiny_model import WORDS
 
 from unires_jax import cli
 from unires_jax.data.records import decode_mask

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import WORDS, make_loaded, tiny_config
+from tiny_model import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax.config import Config

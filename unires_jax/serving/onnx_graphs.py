@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from unires_jax.config import ConfigError
+from unires_jax.models.layers import plain_form
 from unires_jax.serving.exported import Flat
 from unires_jax.serving.graphs import Graphs
 
@@ -28,13 +29,14 @@ def write(folder: Path, graphs: Graphs, flat: Flat) -> None:
     params = {name: jnp.asarray(x) for name, x in flat.items()}
     for name, function, inputs in graphs.both():
         file = folder / f"{name}.onnx"
-        jax2onnx.to_onnx(
-            lambda *args, f=function: f(params, *args),
-            inputs=list(inputs.values()),
-            input_names=list(inputs),
-            output_names=graphs.outputs(name),
-            model_name=f"unires_{name}",
-            return_mode="file",
-            output_path=str(file),
-        )
+        with plain_form():
+            jax2onnx.to_onnx(
+                lambda *args, f=function: f(params, *args),
+                inputs=list(inputs.values()),
+                input_names=list(inputs),
+                output_names=graphs.outputs(name),
+                model_name=f"unires_{name}",
+                return_mode="file",
+                output_path=str(file),
+            )
         onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -1,0 +1,131 @@
+"""10,000 mutated pictures and requests: an answer or a clear refusal, nothing else."""
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_photo import bomb, corners, encoded
+from test_predictor import noise
+
+from unires_jax.data.records import DataError
+from unires_jax.serving.photo import read_photo
+from unires_jax.serving.predictor import Predictor
+
+PICTURES, REQUESTS = 8_000, 2_000
+KINDS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
+
+def seeds() -> list[bytes]:
+    """Whole pictures of every kind, and things that are none."""
+    upright, grey = Image.fromarray(corners()), Image.fromarray(corners()[:, :, 0])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = [encoded(x, kind) for x in (upright, grey) for kind in KINDS]
+    found += [encoded(upright, k, exif=exif.tobytes()) for k in ("JPEG", "PNG", "WEBP")]
+    found += [bomb(4000), bomb(60_000), b"GIF89a", b"%PDF-1.7", b"<svg/>", bytes(100)]
+    return found
+
+
+def mutated(r: random.Random, whole: bytes, other: bytes) -> bytes:
+    """Bits flipped, bytes set, cut, doubled, or joined with another picture."""
+    data = bytearray(whole)
+    for _ in range(r.randint(1, 6)):
+        at = r.randrange(len(data) or 1)
+        action = r.randrange(6)
+        if action == 0 and data:
+            data[at] ^= 1 << r.randrange(8)
+        elif action == 1 and data:
+            data[at] = r.choice((0, 1, 127, 128, 255))
+        elif action == 2:
+            del data[at : at + r.randint(1, 64)]
+        elif action == 3:
+            data[at:at] = data[at : at + r.randint(1, 64)]
+        elif action == 4:
+            data[at:] = other[r.randrange(len(other)) :]
+        else:
+            data[at : at + 4] = r.randbytes(4)
+    return bytes(data)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about damaged tags
+def test_mutated_pictures() -> None:
+    r, whole, read = random.Random(0), seeds(), 0
+    for _ in range(PICTURES):
+        data = mutated(r, r.choice(whole), r.choice(whole))
+        try:
+            pixels = read_photo(data).pixels
+        except DataError as error:
+            assert 0 < len(str(error)) < 1000
+            continue
+        read += 1
+        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+    assert 500 < read < PICTURES - 500  # both happened
+
+
+def requests(r: random.Random) -> Any:
+    """Expressions as no one should send them."""
+    texts: list[Any] = [
+        "",
+        " \t\n",
+        "\x00",
+        "a" * r.randint(1, 20_000),
+        "\ud800 dog",
+        "".join(chr(r.randrange(1, 0x10FFF)) for _ in range(r.randint(1, 60))),
+        "<script>alert(1)</script>",
+        "'; DROP TABLE masks; --",
+        "../../etc/passwd",
+        "<|endoftext|> <|startoftext|>" * r.randint(1, 9),
+        "the red car",
+        "{0.__class__}",
+        "%s%n",
+    ]
+    return [r.choice(texts) for _ in range(r.randint(0, 3))]
+
+
+@pytest.mark.slow
+def test_mutated_requests(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    r, seen, answered = random.Random(1), predictor.encode_image(noise(0)), 0
+    for _ in range(REQUESTS):
+        asked = requests(r)
+        try:
+            found = predictor.segment(seen, asked)
+        except DataError as error:
+            assert 0 < len(str(error)) < 300
+            continue
+        answered += 1
+        assert len(found) == len(asked)
+        assert all(np.isfinite(s.logits).all() for s in found)
+    assert 300 < answered < REQUESTS - 300
+    with pytest.raises(DataError, match="10000000 characters"):
+        predictor.segment(seen, "x" * 10_000_000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../../etc/passwd", "/etc/passwd", "/dev/zero", "/proc/self/environ"]
+)
+def test_paths_to_other_files_are_refused_without_their_content(path: str) -> None:
+    with pytest.raises(DataError) as error:
+        read_photo(path)
+    assert "root:" not in str(error.value) and len(str(error.value)) < 300
+
+
+def test_a_png_with_a_text_bomb_is_refused_or_read() -> None:
+    """A megabyte of zeros beside the pixels, compressed a thousandfold, repeated."""
+    from PIL import PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    for i in range(100):
+        info.add_text(f"k{i}", "0" * 1_000_000, zip=True)
+    buffer = io.BytesIO()
+    Image.fromarray(corners()).save(buffer, "PNG", pnginfo=info)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        read_photo(buffer.getvalue())
