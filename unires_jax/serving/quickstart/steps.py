@@ -1,0 +1,88 @@
+"""What lies around the model: picture to canvas, words to tokens, logits to masks.
+
+Beside run.py in an exported model. Needs numpy, pillow, opencv and tokenizers.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+from tokenizers import Tokenizer
+
+FOLDER = Path(__file__).parent
+RULES = json.loads((FOLDER / "preprocessor_config.json").read_text())
+
+
+def read(path):
+    """The picture, upright, uint8 RGB [height, width, 3]."""
+    return np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+
+
+def letterbox(pixels):
+    """The picture scaled into the top left of a square canvas, and its extent there."""
+    side, (h, w) = RULES["image_size"], pixels.shape[:2]
+    scale = side / max(h, w)
+    height, width = max(1, round(h * scale)), max(1, round(w * scale))
+    enlarges = height > h or width > w
+    method = cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA
+    canvas = np.full((side, side, 3), RULES["pad_colour"], np.uint8)
+    canvas[:height, :width] = cv2.resize(pixels, (width, height), interpolation=method)
+    return canvas, (height, width)
+
+
+def tokenize(sentences):
+    """Token ids [e, l], filled up with the end token, and their counts [e]."""
+    tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    sos, eos, longest = RULES["sos"], RULES["eos"], RULES["context"]
+    rows = []
+    for text in sentences:
+        ids = tokenizer.encode(text.strip().lower(), add_special_tokens=False).ids
+        rows.append([sos, *ids[: longest - 2], eos])
+    lengths = np.array([len(row) for row in rows], np.int32)
+    tokens = np.full((len(rows), lengths.max()), eos, np.int32)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = row
+    return tokens, lengths
+
+
+def to_mask(logits, extent, height, width):
+    """Logits on the canvas' grid to a mask of height x width: bilinear, above zero."""
+    grid, side = len(logits), RULES["image_size"]
+
+    def taps(size, covered):
+        last = -(-covered * grid // side) - 1
+        centre = (np.arange(size) + 0.5) * covered / size * grid / side - 0.5
+        centre = centre.clip(0, last)
+        low = centre.astype(np.int64)
+        return low, (low + 1).clip(max=last), (centre - low).astype(np.float32)
+
+    above, below, down = taps(height, extent[0])
+    left, right, across = taps(width, extent[1])
+    rows = logits[:, left] + (logits[:, right] - logits[:, left]) * across
+    full = rows[above] + (rows[below] - rows[above]) * down[:, None]
+    return full > 0
+
+
+def main(encode_image, segment):
+    """Answer the command line: a picture, then sentences; writes mask_<n>.png."""
+    if len(sys.argv) < 3:
+        sys.exit('usage: python run.py picture.jpg "a sentence" ...')
+    pixels, sentences = read(sys.argv[1]), sys.argv[2:]
+    canvas, extent = letterbox(pixels)
+    features = encode_image(canvas[None], np.array([extent], np.int32))
+    tokens, lengths = tokenize(sentences)
+    index = np.zeros(len(sentences), np.int32)  # each asks about picture 0
+    logits, no_target = segment(tokens, lengths, index, *features)
+    for i, text in enumerate(sentences):
+        mask = to_mask(np.asarray(logits[i]), extent, *pixels.shape[:2])
+        Image.fromarray(mask.astype(np.uint8) * 255).save(f"mask_{i}.png")
+        nothing = 1 / (1 + np.exp(-float(no_target[i])))
+        print(
+            f"mask_{i}.png: {text!r}, {mask.mean():.1%} of the picture, "
+            f"{nothing:.0%} that nothing is meant"
+        )
