@@ -7,10 +7,13 @@ Needs chromium and its driver (Debian: apt-get install chromium chromium-driver)
 """
 
 import argparse
+import io
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
 
@@ -25,19 +28,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("address")
-    parser.add_argument("--example", type=int, default=2)
+    parser.add_argument("--example", type=int, default=2, help="-1: the empty page")
+    parser.add_argument("--objects", action="store_true", help="instead of its parts")
+    parser.add_argument("--height", type=int, default=1180, help="of the window")
     parser.add_argument("--out", default=str(OUT))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Browser(Path(folder)) as browser:
-        browser.driver.set_window_size(1280, 1000)
+        browser.driver.set_window_size(1280, args.height)
         browser.open(args.address)
         if args.example >= 0:
             before = browser.key()
+            browser.all("#level input")[not args.objects].click()
             browser.all("#examples button")[args.example].click()
             browser.answered(before)
         time.sleep(1)  # until spinners have faded
-        browser.driver.save_screenshot(args.out)
-        print(args.out, browser.foreign(args.address))
+        image = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png()))
+        image.convert("RGB").save(args.out, optimize=True)
+        print(args.out)
 
 
 if __name__ == "__main__":

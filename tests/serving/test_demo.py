@@ -310,6 +310,13 @@ def test_a_picture_that_was_not_uploaded_is_not_read(
     (site.folder / "link.png").unlink()
 
 
+@pytest.mark.parametrize("name", ["../../evil.png", "/tmp/evil.png", "a/../../evil"])
+def test_uploads_stay_in_their_folder(site: Site, name: str) -> None:
+    path = Path(site.upload(PICTURE, name).json()[0])
+    assert path.resolve().is_relative_to(site.folder.resolve()) and path.is_file()
+    assert site.find([given(str(path)), TEXT, 0.5])["success"]
+
+
 @pytest.mark.parametrize("value", [3, "text", [], [1], {"a": 1}, {"path": 3}, True])
 def test_what_is_no_file_is_refused(site: Site, value: Any) -> None:
     assert site.find([value, TEXT, 0.5])["success"] is False

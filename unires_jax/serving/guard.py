@@ -54,12 +54,12 @@ class Guard:
             return 411, "a request must say how long it is"
         if int(size) > limit:
             return 413, f"too large: the limit is {limit} bytes"
-        if uploads and self._taken() + int(size) > self._limits.folder_bytes:
+        if uploads and self.sweep() + int(size) > self._limits.folder_bytes:
             return 503, "too many pictures at the moment; please try again later"
         return None
 
-    def _taken(self) -> int:
-        """Bytes of uploaded files, after old ones are removed."""
+    def sweep(self) -> int:
+        """Remove old uploaded files; how many bytes are left."""
         taken, oldest = 0, time.time() - self._limits.file_age
         for path in set(self._folder.rglob("*")) - self._ours:
             try:

@@ -32,6 +32,7 @@ LEVELS = ("Whole objects", "Parts")
 SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
+SWEEP = 60  # seconds between removals of old files (ours)
 CLOSING = 5  # seconds that answers in the making have at the end (ours)
 EMPTY = '<div class="empty">Your picture, with a coloured mask for each sentence</div>'
 
@@ -58,13 +59,27 @@ def read_examples(folder: Path = EXAMPLES) -> list[Example]:
 
 
 class Server(uvicorn.Server):
-    """Ends the streams that open pages listen to, before it waits for their end."""
+    """Removes old files while it runs, and ends the streams that open pages hold."""
 
-    streams_end: asyncio.Event
+    def __init__(
+        self, config: uvicorn.Config, guard: Guard, streams_end: asyncio.Event
+    ):
+        super().__init__(config)
+        self._guard, self._streams_end = guard, streams_end
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._sweeping = asyncio.create_task(self._sweep())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.streams_end.set()
+        self._sweeping.cancel()
+        self._streams_end.set()
         await super().shutdown(sockets)
+
+    async def _sweep(self) -> None:
+        while True:
+            self._guard.sweep()
+            await asyncio.sleep(SWEEP)
 
 
 def make_server(desk: Desk, folder: Path) -> Server:
@@ -75,6 +90,7 @@ def make_server(desk: Desk, folder: Path) -> Server:
         app,
         Page(desk, folder, read_examples()).blocks,
         path="/",
+        allowed_paths=[str(EXAMPLES)],
         max_file_size=desk.limits.file_bytes,
         footer_links=[],
         run_history=False,
@@ -88,16 +104,15 @@ def make_server(desk: Desk, folder: Path) -> Server:
         ),
         css_paths=HERE / "page.css",
     )
+    guard = Guard(app, folder, desk.limits)
     config = uvicorn.Config(
-        Guard(app, folder, desk.limits),
+        guard,
         log_level="error",
         access_log=False,
         timeout_graceful_shutdown=CLOSING,
     )
-    server = Server(config)
     mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
-    server.streams_end = mounted.stop_event
-    return server
+    return Server(config, guard, mounted.stop_event)
 
 
 class Page:
@@ -115,9 +130,10 @@ class Page:
             gr.Markdown(_small_print(desk), elem_classes="small-print")
             self._wire()
         self.blocks.state_session_capacity = SESSIONS
+        self.blocks.has_launched = True  # else gradio does not check files' paths
         self.blocks.queue(max_size=desk.limits.waiting, api_open=False)
         for block in self.blocks.blocks.values():
-            _keep_offline(block)
+            _confine(block, (self._folder, EXAMPLES.resolve()))
 
     def _add_inputs(self) -> None:
         self._picture = gr.Image(
@@ -137,7 +153,7 @@ class Page:
         )
         self._level = gr.Radio(
             LEVELS,
-            value=LEVELS[0],
+            value=LEVELS[1],
             label="Sentences of examples",
             show_label=False,
             container=False,
@@ -272,14 +288,11 @@ class Page:
         if not picture:
             raise DataError("Choose a picture first.")
         path = picture.get("path") if isinstance(picture, dict) else None
+        if not isinstance(path, str) or not _inside(path, (self._folder,)):
+            raise DataError("The picture is no uploaded file.")
         try:
-            resolved = Path(path).resolve() if isinstance(path, str) else None
-            if resolved is None or not resolved.is_relative_to(self._folder):
-                raise DataError("The picture is no uploaded file.")
-            return resolved.read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            if isinstance(error, DataError):
-                raise
+            return Path(path).resolve().read_bytes()
+        except OSError:
             raise DataError(
                 "The picture is no longer kept here: upload it again."
             ) from None
@@ -291,7 +304,7 @@ def _told(answer: Callable[[], str]) -> str:
         return answer()
     except (DataError, CheckpointError) as error:
         message = html.escape(str(error)[:500])
-        raise gr.Error(message, print_exception=False, title="Sorry") from None
+        raise gr.Error(message, print_exception=False) from None
 
 
 def _session(request: gr.Request) -> str:
@@ -310,16 +323,28 @@ def _number(threshold: Any) -> float:
     return value
 
 
-def _keep_offline(block: Any) -> None:
-    """Let a component take no address: gradio would fetch what a request names."""
+def _confine(block: Any, folders: tuple[Path, ...]) -> None:
+    """Let a component take files of these folders alone.
+
+    gradio copies, or fetches, whatever file or address a request names before it asks
+    the component; of a mounted app it checks nothing.
+    """
     move = block.async_move_resource_to_block_cache
 
     async def move_file(path: str | Path | None) -> str | None:
-        if "://" in str(path):
-            raise gr.Error("expected an uploaded file, not an address", title="Sorry")
+        if path is not None and not _inside(str(path), folders):
+            raise gr.Error("expected an uploaded file", print_exception=False)
         return await move(path)
 
     block.async_move_resource_to_block_cache = move_file
+
+
+def _inside(path: str, folders: tuple[Path, ...]) -> bool:
+    try:
+        resolved = Path(path).resolve()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+    return any(resolved.is_relative_to(folder) for folder in folders)
 
 
 def _text(text: str) -> Markup:
@@ -357,7 +382,7 @@ def _small_print(desk: Desk) -> str:
         f"Model: {html.escape(str(about['name']))}. Pictures up to "
         f"{limits.file_bytes / (1 << 20):.3g} MB and {limits.pixels / 1e6:g} million "
         f"pixels, {limits.sentences} sentences at once. Pictures stay on this server; "
-        "what is kept of yours is forgotten when you close the page, its file within "
+        "what is kept of yours is forgotten when you close the page, its file after "
         f"{limits.file_age / 60:.0f} minutes or when the server ends."
     )
 
