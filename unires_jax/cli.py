@@ -30,8 +30,10 @@ def _doctor(argv: Sequence[str]) -> int:
 
 
 def _predict(argv: Sequence[str]) -> int:
+    from unires_jax import memory
     from unires_jax.serving import predict
 
+    memory.keep_freed_memory()  # before jax starts its threads
     return predict.main(argv)
 
 
