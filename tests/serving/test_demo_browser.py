@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pytest
 from browser import Browser, missing
+from page_site import given, site_of
 from PIL import Image
-from test_demo import given, site_of
 from test_predictor import noise
 from tiny_model import WORDS, Counting, Slow, page_of
 

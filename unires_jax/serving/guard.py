@@ -4,11 +4,14 @@ gradio serves many routes besides the page's own: some fetch from other hosts, s
 write files. Only what is listed here passes.
 """
 
+import contextlib
 import json
 import re
 import time
 from pathlib import Path
 from typing import Any
+
+from starlette.requests import ClientDisconnect
 
 from unires_jax.serving.desk import Limits
 
@@ -36,7 +39,8 @@ class Guard:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._app(scope, receive, send)
+            with contextlib.suppress(ClientDisconnect):  # in the middle of a request
+                await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await _refuse(send, *refusal)
 
@@ -59,16 +63,20 @@ class Guard:
         return None
 
     def sweep(self) -> int:
-        """Remove old uploaded files; how many bytes are left."""
+        """Remove old uploaded files and emptied folders; how many bytes are left."""
         taken, oldest = 0, time.time() - self._limits.file_age
-        for path in set(self._folder.rglob("*")) - self._ours:
+        found = set(self._folder.rglob("*")) - self._ours
+        for path in sorted(found, reverse=True):  # what is in a folder before it
             try:
                 about = path.stat()
-                if path.is_file() and about.st_mtime < oldest:
-                    path.unlink()
-                elif path.is_file():
-                    taken += about.st_size
-            except FileNotFoundError:  # another request removed it
+                old = about.st_mtime < oldest
+                if not path.is_dir():
+                    taken += 0 if old else about.st_size
+                    if old:
+                        path.unlink()
+                elif old:
+                    path.rmdir()
+            except OSError:  # gone, or a folder that is not empty
                 continue
         return taken
 

@@ -17,6 +17,8 @@ import gradio as gr
 import jinja2
 import uvicorn
 from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from markupsafe import Markup
 from starlette.routing import Mount
 
@@ -104,6 +106,8 @@ def make_server(desk: Desk, folder: Path) -> Server:
         ),
         css_paths=HERE / "page.css",
     )
+    mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
+    mounted.add_exception_handler(RequestValidationError, _malformed)
     guard = Guard(app, folder, desk.limits)
     config = uvicorn.Config(
         guard,
@@ -111,8 +115,12 @@ def make_server(desk: Desk, folder: Path) -> Server:
         access_log=False,
         timeout_graceful_shutdown=CLOSING,
     )
-    mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
     return Server(config, guard, mounted.stop_event)
+
+
+async def _malformed(*_: Any) -> Response:
+    """In place of FastAPI's own answer, which repeats the request and may fail so."""
+    return JSONResponse({"error": "the request is malformed"}, 422)
 
 
 class Page:
@@ -171,7 +179,11 @@ class Page:
 
     def _add_outputs(self) -> None:
         self._answers = gr.HTML(
-            EMPTY, elem_id="answers", js_on_load=None, apply_default_css=False
+            EMPTY,
+            elem_id="answers",
+            js_on_load=None,
+            apply_default_css=False,
+            padding=False,
         )
         self._threshold = gr.Slider(
             0.05,
