@@ -126,6 +126,15 @@ def test_uploads_stay_in_their_folder(site: Site, name: str) -> None:
     assert site.find([given(str(path)), TEXT, 0.5])["success"]
 
 
+def test_a_form_without_a_file_is_malformed(site: Site) -> None:
+    forms: list[dict[str, Any]] = [{"files": {"files": (None, b"text")}}, {"json": [1]}]
+    for form in forms:
+        told = site.http.post("/gradio_api/upload", **form)
+        assert 400 <= told.status_code < 500 and told.text
+    told = site.http.post("/gradio_api/queue/join", content=b'{"data": "\x89"}')
+    assert told.status_code == 422 and "malformed" in told.text
+
+
 @pytest.mark.parametrize("value", [3, "text", [], [1], {"a": 1}, {"path": 3}, True])
 def test_what_is_no_file_is_refused(site: Site, value: Any) -> None:
     assert site.find([value, TEXT, 0.5])["success"] is False

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import gradio as gr
 import jinja2
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from markupsafe import Markup
@@ -24,7 +24,7 @@ from starlette.routing import Mount
 
 from unires_jax.data.records import DataError
 from unires_jax.serving.desk import Desk
-from unires_jax.serving.guard import Guard
+from unires_jax.serving.guard import UPLOAD, Guard
 from unires_jax.serving.visits import Visit
 from unires_jax.training.checkpoint import CheckpointError
 
@@ -108,6 +108,7 @@ def make_server(desk: Desk, folder: Path) -> Server:
     )
     mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
     mounted.add_exception_handler(RequestValidationError, _malformed)
+    mounted.add_exception_handler(TypeError, _wrong_upload)
     guard = Guard(app, folder, desk.limits)
     config = uvicorn.Config(
         guard,
@@ -121,6 +122,13 @@ def make_server(desk: Desk, folder: Path) -> Server:
 async def _malformed(*_: Any) -> Response:
     """In place of FastAPI's own answer, which repeats the request and may fail so."""
     return JSONResponse({"error": "the request is malformed"}, 422)
+
+
+async def _wrong_upload(request: Request, error: Exception) -> Response:
+    """An uploaded form with text in place of a file, which gradio does not expect."""
+    if request.scope["path"].rstrip("/") == UPLOAD:
+        return await _malformed()
+    raise error
 
 
 class Page:
@@ -179,11 +187,7 @@ class Page:
 
     def _add_outputs(self) -> None:
         self._answers = gr.HTML(
-            EMPTY,
-            elem_id="answers",
-            js_on_load=None,
-            apply_default_css=False,
-            padding=False,
+            EMPTY, elem_id="answers", js_on_load=None, apply_default_css=False
         )
         self._threshold = gr.Slider(
             0.05,
