@@ -1,6 +1,7 @@
 """`unires build`: real builders, real files, and errors that say what to do."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,34 @@ def test_errors_name_what_is_wrong(tmp_path, name, options, message):
 def test_words_that_are_no_options_are_refused(tmp_path):
     with pytest.raises(DataError, match="--name value"):
         builds.main(["partworld", "--data_dir", str(tmp_path), "extra"])
+
+
+def test_a_value_may_begin_with_dashes():
+    words = ["--beam", "--runner=FnApiRunner --streaming", "--raw=a=b", "--split", ""]
+    assert builds._parse_options(words, ("beam", "raw", "split")) == {
+        "beam": "--runner=FnApiRunner --streaming",
+        "raw": "a=b",
+        "split": "",
+    }
+
+
+@pytest.mark.parametrize("words", [["--raw"], ["--raw", "--split=a"], ["-raw", "a"]])
+def test_options_without_a_value_are_refused(words):
+    with pytest.raises(DataError, match="--name value"):
+        builds._parse_options(words, ("raw", "split"))
+
+
+def test_a_config_without_its_data_set_is_named(data_dir, tmp_path):
+    shutil.copytree(data_dir / "partworld", tmp_path / "family" / "partworld_small")
+    with pytest.raises(DataError, match=r"write family/partworld_small$"):
+        prepared.open_split("partworld_small:train", tmp_path)
+    command = "unires build family --config other --data_dir"
+    with pytest.raises(DataError, match=command):
+        prepared.open_split("family/other/1.0.0:train", tmp_path)
+
+
+def test_nothing_lies_beside_the_data(data_dir):
+    assert [p.name for p in data_dir.iterdir()] == ["partworld"]
 
 
 def test_a_missing_datasets_folder_is_named(tmp_path):

@@ -13,7 +13,8 @@ import importlib.util
 import inspect
 import json
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,24 @@ def build(
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
+        builder._log_download_bytes = builder._log_download_done = _say_nothing
         pending.parent.mkdir(parents=True, exist_ok=True)
         pending.write_text(json.dumps(_lasting(cls, chosen), indent=1))
         try:
-            builder.download_and_prepare(download_config=config)
+            with tempfile.TemporaryDirectory() as unused:  # nothing is downloaded
+                builder.download_and_prepare(
+                    download_dir=unused, download_config=config
+                )
             os.replace(pending, folder / OPTIONS_FILE)
         finally:
             pending.unlink(missing_ok=True)  # also of a build that stopped
+        print(f"{folder} is built")
     _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
     return folder
+
+
+def _say_nothing() -> None:
+    """In place of TFDS's talk of downloads."""
 
 
 def load_builder(name: str, datasets_dir: str | Path | None = None) -> type:
@@ -121,12 +131,13 @@ def main(argv: Sequence[str]) -> int:
         parser.print_help()
         print(_describe(known.name, known.datasets_dir))
         return 0 if known.help else 2
+    options = builder_options(load_builder(known.name, known.datasets_dir))
     build(
         known.name,
         known.data_dir,
         datasets_dir=known.datasets_dir,
         overwrite=known.overwrite,
-        **_parse_options(rest),
+        **_parse_options(rest, options),
     )
     return 0
 
@@ -159,7 +170,7 @@ def _known(root: Path) -> list[str]:
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f", did you mean {close[0]!r}" if close else ""
 
 
 def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +188,7 @@ def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
     if known and chosen["config"] not in known:
         wanted = chosen["config"]
         raise DataError(
-            f"{name} has no config {wanted!r}{_nearest(wanted, known)}; it has: "
+            f"{name} has no config {wanted!r}{_nearest(wanted, known)}; there are: "
             f"{', '.join(known)}"
         )
     return chosen
@@ -196,15 +207,25 @@ def _typed(field: str, value: Any, kind: type) -> Any:
         raise DataError(f"{field} {value!r} is no {kind.__name__}") from None
 
 
-def _parse_options(rest: Sequence[str]) -> dict[str, str]:
-    words = [w for item in rest for w in item.split("=", 1)]
-    if len(words) % 2 or any(not w.startswith("--") for w in words[::2]):
-        raise DataError(
-            f"options are --name value or --name=value, got {' '.join(rest)}"
-        )
-    return {
-        k.removeprefix("--"): v for k, v in zip(words[::2], words[1::2], strict=True)
-    }
+def _parse_options(rest: Sequence[str], known: Container[str]) -> dict[str, str]:
+    """`--name value` and `--name=value`; a value may begin with dashes (Beam's)."""
+    found, words = {}, iter(rest)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            value = next(words, "--")
+            if value == "--" or _names_option(value, known):
+                name = ""
+        if not name.startswith("--"):
+            raise DataError(
+                f"options are --name value or --name=value, got {' '.join(rest)}"
+            )
+        found[name.removeprefix("--")] = value
+    return found
+
+
+def _names_option(word: str, known: Container[str]) -> bool:
+    return word.startswith("--") and word[2:].partition("=")[0] in known
 
 
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:

@@ -107,7 +107,13 @@ def _find_folder(name: str, data_dir: Path) -> Path:
         if found:
             choices = ", ".join(str(p.parent.relative_to(base)) for p in found)
             raise DataError(f"{base} holds several data sets; add one of: {choices}")
+    if others := sorted(data_dir.glob(f"*/{name.strip('/')}/*/dataset_info.json")):
+        full = others[0].parents[1].relative_to(data_dir)
+        raise DataError(f"no prepared data set {name!r} under {data_dir}; write {full}")
+    parts = [part for part in name.split("/") if part and not part[0].isdigit()]
+    builder, *configs = parts or [name]
+    options = f" --config {configs[0]}" if configs else ""
     raise DataError(
-        f"no prepared data set {name!r} under {data_dir}; "
-        f"build it with: unires build {name.split('/')[0]} --data_dir {data_dir}"
+        f"no prepared data set {name!r} under {data_dir}; build it with: unires build "
+        f"{builder}{options} --data_dir {data_dir}"
     )
