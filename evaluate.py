@@ -35,6 +35,7 @@ comparison.html), and prints a table.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +109,7 @@ def _answers(protocol: Protocol) -> None:
     mesh.start_distributed()
     from unires_jax.evaluation import run
 
-    answerer = _model(protocol) if PREDICT.value == "model" else _check()
+    answerer = _model(protocol) if PREDICT.value == "model" else _check(protocol)
     run.run(
         answerer.config,
         _splits(SPLITS.value or answerer.config.eval.splits, answerer.config),
@@ -210,7 +211,7 @@ def _model(protocol: Protocol) -> Answerer:
     return Answerer(config, predict, attend, about)
 
 
-def _check() -> Answerer:
+def _check(protocol: Protocol) -> Answerer:
     """Without a model; the grid ceiling is that of the workdir's."""
     from unires_jax.evaluation import evaluator
 
@@ -220,7 +221,9 @@ def _check() -> Answerer:
         if not file.is_file():
             raise ConfigError(f"{file}: no such file; --workdir is no training run")
         config = from_dict(json.loads(file.read_text()))
-    predict = getattr(evaluator, PREDICT.value)
+    predict: Any = evaluator.empty
+    if PREDICT.value == "ground_truth":
+        predict = partial(evaluator.ground_truth, protocol=protocol)
     return Answerer(config, predict, None, {"name": PREDICT.value})
 
 

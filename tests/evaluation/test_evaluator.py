@@ -1,6 +1,7 @@
 """Whole runs over a small data set, with a model that finds colours."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -105,12 +106,37 @@ def test_ground_truth_scores_one(boxes: Boxes, config: Config) -> None:
     assert found["no_target"]["N-acc"] == found["no_target"]["T-acc"] == 1.0
 
 
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_ground_truth_scores_one_by_every_protocol(
+    boxes: Boxes, config: Config, name: str
+) -> None:
+    """Also where the ground truth is drawn anew: overlaps, polygons at 480."""
+    shapes = [[2.0, 1, 20, 3, 11, 19.5], [5.0, 2, 30, 2, 30, 9]]  # they overlap
+    redrawn = Boxes(
+        dataclasses.replace(
+            record,
+            masks=tuple(
+                dataclasses.replace(m, segmentation=json.dumps(shapes))
+                for m in record.masks
+            ),
+        )
+        for record in boxes
+    )
+    protocol = PROTOCOLS[name]
+    predict = functools.partial(evaluator.ground_truth, protocol=protocol)
+    rows = evaluate(redrawn, predict, config, protocol=protocol)
+    found = summarize(rows)["pooled"]
+    assert found["mIoU"] == pytest.approx(1, abs=1e-5) and found["oIoU"] == 1.0
+    redraws = protocol.grid is not None or protocol.overlap == "background"
+    assert any(r.union not in (0, r.area) for r in rows) == redraws
+
+
 def test_empty_scores_zero(boxes: Boxes, config: Config) -> None:
     found = summarize(evaluate(boxes, evaluator.empty, config))
     for level in ("object", "part", "pooled"):
         block = found[level]
         assert block["mIoU"] == block["oIoU"] == block["P@0.5"] == 0.0
-    assert found["no_target"] == "untrained"
+    assert found["no_target"] == "not decided"
 
 
 def test_no_target_expressions_count_apart(rows: list[Result]) -> None:

@@ -186,6 +186,6 @@ def compare(
     return Compared(
         split,
         {name: differences(one[name], other[name], seed=seed) for name in one},
-        {name: len(rows) for name, rows in one.items()},
+        {name: summary.summary(rows).count for name, rows in one.items()},
         largest(a, b),
     )

@@ -197,12 +197,21 @@ def _ceiling(record: Record, expression: Expression, config: Config) -> tuple[in
     return metrics.intersection_union(mask, {"size": size, "counts": rle})
 
 
-def ground_truth(found: Sequence[Record]) -> list[list[Prediction]]:
-    """The perfect `Predict`: scores 100.0 if everything after the masks is right."""
+def ground_truth(
+    found: Sequence[Record], protocol: protocols.Protocol = NATIVE
+) -> list[list[Prediction]]:
+    """The perfect `Predict`: scores 100.0 if everything after the masks is right.
+
+    Answers are the ground truth as the protocol draws it, on its own grid.
+    """
 
     def answer(record: Record, x: Expression) -> Prediction:
-        rle = records.target_rle(record, x)
-        return Prediction(rle, 1.0, 0.0 if x.targets else 1.0)
+        drawn = truth.of_expression(protocol, record, x).runs
+        counts = records.encode_mask(drawn.decode())
+        none = 0.0 if x.targets else 1.0
+        if protocol.grid is None:
+            return Prediction(counts, 1.0, none)
+        return Prediction(records.target_rle(record, x), 1.0, none, counts)
 
     return [[answer(r, x) for x in r.expressions] for r in found]
 

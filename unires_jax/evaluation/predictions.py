@@ -66,8 +66,9 @@ def read(path: str | Path) -> Predictions:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        told = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"{file}: cannot be read ({error}); expected JSON lines in UTF-8, or the "
+            f"{file}: cannot be read ({told}); expected JSON lines in UTF-8, or the "
             "folder of an evaluation"
         ) from None
     lines: dict[str, Line] = {}

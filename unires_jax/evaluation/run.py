@@ -174,20 +174,26 @@ def _title(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _table(found: Mapping[str, Any]) -> Table:
-    names, table = found["names"], Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("", *names.values(), "ceiling", "count"):
-        table.add_column(column, justify="right" if column else "left")
+    """Rows of the levels; fits 80 columns."""
+    columns = dict(found["names"])
+    if any(found[level]["ceiling_mIoU"] is not None for level in LEVELS):
+        columns["ceiling_mIoU"] = "ceiling"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("")
+    for name in (*columns.values(), "count"):
+        shown = name.replace("@", "\n@") if len(name) > 11 else name
+        table.add_column(shown, justify="right", overflow="fold")
     for level in LEVELS:
         block = found[level]
-        numbers = [block[c] for c in (*names, "ceiling_mIoU")]
-        table.add_row(level, *map(percent, numbers), str(block["count"]))
+        numbers = [percent(block[c]) for c in columns]
+        table.add_row(level, *numbers, str(block["count"]))
     return table
 
 
 def _below(found: Mapping[str, Any]) -> str:
     none, confusion = found["no_target"], found["part"]["whole_object_confusion"]
     lines = [
-        f"N-acc, T-acc: no-target decision {none}"
+        f"N-acc, T-acc: no-target decision: {none}"
         if isinstance(none, str)
         else f"N-acc {percent(none['N-acc'])} ({none['no_target']} expressions), "
         f"T-acc {percent(none['T-acc'])} ({none['targeted']})",

@@ -12,7 +12,9 @@ from unires_jax.evaluation import metrics, protocols
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result
 
-UNTRAINED = "untrained"
+# In place of N-acc and T-acc.
+UNTRAINED = "untrained"  # the model's head never saw a no-target expression
+UNDECIDED = "not decided"  # a file without `no_target`, empty masks
 
 
 def summarize(
@@ -22,7 +24,8 @@ def summarize(
 
     IoU metrics cover targeted expressions; those without a target count in N-acc and
     T-acc alone, except where the rows' protocol scores them (ReLA), and never in the
-    breakdowns. `no_target` is "untrained" if its head never saw any.
+    breakdowns. `no_target` is UNTRAINED or UNDECIDED where nobody
+    said of any whether something is meant.
     """
     if not no_target_trained:  # an untrained head never decides
         results = [dataclasses.replace(r, no_target=None) for r in results]
@@ -42,7 +45,7 @@ def summarize(
 
     return {
         **blocks,
-        "no_target": _no_target(results),
+        "no_target": _no_target(results) if no_target_trained else UNTRAINED,
         "by_size": by(lambda r: metrics.size_bucket(r.area, r.height, r.width)),
         "by_words": by(lambda r: metrics.word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),
@@ -104,7 +107,7 @@ def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:
 
 def _no_target(results: Sequence[Result]) -> dict[str, float | int | None] | str:
     if all(r.no_target is None for r in results):
-        return UNTRAINED
+        return UNDECIDED
     return metrics.no_target_accuracy(
         np.array([r.said_none for r in results], bool),
         np.array([not r.targeted for r in results], bool),

@@ -14,7 +14,7 @@ from unires_jax.evaluation import pictures
 from unires_jax.evaluation.evaluator import ModelPredict, Split, evaluate
 from unires_jax.evaluation.results import Result, gather
 from unires_jax.evaluation.segmenter import Compiled
-from unires_jax.evaluation.summary import UNTRAINED, summarize
+from unires_jax.evaluation.summary import summarize
 
 PICTURES = 8
 SIDE = 256  # of a picture, pixels
@@ -48,7 +48,7 @@ def flat_scores(rows: list[Result]) -> Scores:
     """`<level>/<metric>` for curves; what was not scored is left out."""
     found = summarize(rows)
     blocks = {name: found[name] for name in ("object", "part", "pooled")}
-    if found["no_target"] != UNTRAINED:
+    if isinstance(found["no_target"], dict):
         blocks["no_target"] = found["no_target"]
     return {
         f"{name}/{metric}": float(value)
