@@ -7,6 +7,7 @@ Configs in `configs/` build a `Config`; flags override single fields
 """
 
 import dataclasses
+import typing
 from typing import Any
 
 
@@ -204,7 +205,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
-    """Rebuild a config written by `to_dict`; unknown or missing fields are errors."""
+    """Rebuild a config written by `to_dict`.
+
+    Raises ConfigError for unknown or missing fields and for values of another type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{cls.__name__}: expected its fields, found {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown, missing = set(values) - set(fields), set(fields) - set(values)
     if unknown or missing:
@@ -217,10 +223,25 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
         kind = fields[name].type
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             value = from_dict(value, kind)
-        elif isinstance(value, list):
-            value = tuple(value)
+        else:
+            value = tuple(value) if isinstance(value, list) else value
+            if kind is float and type(value) is int:
+                value = float(value)
+            if not _fits(value, kind):
+                raise ConfigError(
+                    f"{cls.__name__}.{name}={value!r} must be of type "
+                    f"{getattr(kind, '__name__', kind)}"
+                )
         built[name] = value
     return cls(**built)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a field's type."""
+    if typing.get_origin(kind) is tuple:
+        each = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(_fits(x, each) for x in value)
+    return type(value) is kind
 
 
 def split_layer(model: ModelConfig) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig
-from unires_jax.models.fusion import depth_to_space, grid_positions
+from unires_jax.models.fusion import depth_to_space, grid_positions, resize
 from unires_jax.models.unires import Apply, ImageFeatures
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
@@ -232,6 +232,13 @@ def test_no_stem_means_no_pixels_at_the_grid(
 ) -> None:
     features, params = features_of(tiny(stem_channels=0))
     assert features.detail is None and "stem" not in params
+
+
+@pytest.mark.parametrize("grid", [3, 8, 12, 16, 31])
+def test_the_stem_is_resized_as_jax_does(grid: int) -> None:
+    x = jax.random.normal(jax.random.key(0), (2, 12, 12, 3))
+    expected = jax.image.resize(x, (2, grid, grid, 3), "linear")
+    np.testing.assert_allclose(resize(x, grid), expected, **TOLERANCE)
 
 
 def test_bfloat16_computes_near_float32(full: tuple[Apply, dict[str, Any]]) -> None:

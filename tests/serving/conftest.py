@@ -1,9 +1,13 @@
 """Fixtures of the serving tests."""
 
+from pathlib import Path
+
 import pytest
+from exporting import write_run
 from tiny_model import Counting, make_loaded, tiny_config
 
 from unires_jax.evaluation.segmenter import Loaded
+from unires_jax.serving.export import KINDS, export
 from unires_jax.serving.predictor import Predictor
 
 
@@ -15,6 +19,21 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 @pytest.fixture(scope="session")
 def predictor(loaded: Loaded) -> Predictor:
     return Predictor(loaded)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, loaded: Loaded) -> Path:
+    """A workdir whose checkpoint holds `loaded` as its averaged weights."""
+    return write_run(tmp_path_factory.mktemp("run"), loaded)
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
+    """An export of each kind, in folders of their names."""
+    folder = tmp_path_factory.mktemp("exports")
+    for kind in KINDS:
+        export(run, kind, folder / kind)
+    return folder
 
 
 @pytest.fixture

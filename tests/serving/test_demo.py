@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from page_site import TEXT, Site, given, links, site_of
 from PIL import Image
-from test_export import give
 from test_predictor import noise
 from tiny_model import WORDS, Counting, Slow
 
@@ -30,7 +29,6 @@ from unires_jax.config import ConfigError
 from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.serving import demo
 from unires_jax.serving.desk import Limits
-from unires_jax.serving.export import export
 from unires_jax.serving.page import LEVELS, read_examples
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
@@ -219,14 +217,10 @@ def test_wrong_flags_are_named(capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_cleanly(
-    how: signal.Signals, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    give(monkeypatch, loaded)
-    export("anything", "safetensors", tmp_path / "model")
+def test_signals_end_it_cleanly(how: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "unires_jax.cli", "demo", "--port", "0"]
-    command += ["--checkpoint", str(tmp_path / "model"), "--cache", "", "--warmup", "1"]
+    command += ["--cache", "", "--warmup", "1"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -252,7 +246,7 @@ def test_signals_end_it_cleanly(
     assert process.returncode == 0 and "Traceback" not in rest
     assert rest == "ended\n"
     assert not list((tmp_path / "tmp").iterdir())
-    assert {p.name for p in tmp_path.iterdir()} == {"model", "tmp"}
+    assert {p.name for p in tmp_path.iterdir()} == {"tmp"}
 
 
 def test_gradio_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,11 +46,13 @@ def tiny_config() -> Config:
     )
 
 
-def make_loaded(folder: Path, config: Config, seed: int = 0) -> Loaded:
+def make_loaded(
+    folder: Path, config: Config, seed: int = 0, scale: float = 0.5
+) -> Loaded:
     """What `segmenter.load` would give; random weights, so that masks are not empty."""
     rng = np.random.default_rng(seed)
     params = jax.tree.map(
-        lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32),
+        lambda x: rng.normal(0, scale, x.shape).astype(np.float32),
         Apply(config.model).abstract,
     )
     tokenizer = train_bpe(WORDS, folder / "tokenizer.json", 600)

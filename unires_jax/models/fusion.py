@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int
@@ -144,8 +145,18 @@ class Stem(nnx.Module):
         x = quick_gelu(self.conv2(x))
         x = self.conv3(x)
         if x.shape[1] != grid:
-            x = jax.image.resize(x, (x.shape[0], grid, grid, x.shape[3]), "linear")
+            x = resize(x, grid)
         return constrain_batch(x)
+
+
+def resize(x: Float[Array, "b h h c"], grid: int) -> Float[Array, "b g g c"]:
+    """`jax.image.resize`'s "linear" as two matmuls, which exporters know."""
+    side = x.shape[1]
+    centre = (np.arange(grid)[:, None] + 0.5) * side / grid - 0.5
+    away = abs(np.arange(side) - centre) / max(1, side / grid)  # antialiased
+    share = np.maximum(1 - away, 0)
+    rows = jnp.asarray(share / share.sum(1, keepdims=True), x.dtype)
+    return jnp.einsum("gh,bhwc,fw->bgfc", rows, x, rows)
 
 
 def depth_to_space(x: Float[Array, "e n f"], ratio: int) -> Float[Array, "e g g c"]:

@@ -51,6 +51,8 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """x * sigmoid(1.702 x) (OpenAI's CLIP), its sigmoid written as a tanh."""
+    if _plain.get():
+        return x * jax.nn.sigmoid(1.702 * x)
     return 0.5 * x * (1 + jnp.tanh(0.851 * x))
 
 

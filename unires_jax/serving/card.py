@@ -1,10 +1,12 @@
 """The model card of an export: what it was trained on, what it reached, its limits."""
 
 import json
-from typing import Any
+from pathlib import Path
 
 from unires_jax import __version__
 from unires_jax.evaluation.segmenter import Loaded
+from unires_jax.serving import exported
+from unires_jax.training.checkpoint import CheckpointError
 
 _RUN = {
     "orbax": "jax, orbax-checkpoint",
@@ -20,7 +22,10 @@ the biases in them. It was not tested for any use in which an error could hurt s
 
 
 def model_card(loaded: Loaded, kind: str) -> str:
-    """Markdown, from what the checkpoint says of itself."""
+    """Markdown, from what the checkpoint and an evaluation beside it say.
+
+    Raises CheckpointError for an evaluation/metrics.json that is none.
+    """
     config, meta = loaded.config, loaded.meta
     size = config.model.image_size
     data = ", ".join(f"{name} ({v})" for name, v in meta.get("data", {}).items())
@@ -58,31 +63,38 @@ trained from, named above.
 
 
 def _metrics(loaded: Loaded) -> str:
+    """What evaluate.py wrote in the run's folder, or what an export's card says."""
     for folder in (loaded.folder, *loaded.folder.parents[:2]):
         file = folder / "evaluation" / "metrics.json"
         if file.is_file():
-            return _table(json.loads(file.read_text()))
-    kept = loaded.folder / "README.md"  # an export of an export keeps its table
-    if kept.is_file() and "## Measured\n" in kept.read_text():
-        return (
-            kept.read_text().split("## Measured\n")[1].split("## Limits")[0].strip("\n")
-            + "\n"
-        )
+            return _table(file)
+    card = loaded.folder / "README.md"
+    text = card.read_text(encoding="utf-8") if exported.is_export(loaded.folder) else ""
+    _, found, rest = text.partition("## Measured\n\n")
+    if found:
+        return rest.partition("\n## Limits")[0]
     return "Nothing was measured: no evaluation lay in the run's folder.\n"
 
 
-def _table(found: dict[str, Any]) -> str:
+def _table(file: Path) -> str:
     lines = [
-        "| split | protocol | level | mIoU | oIoU | expressions |",
-        "|---" * 6 + "|",
+        "| split | protocol | level | mIoU | oIoU | expressions | of step |",
+        "|---" * 7 + "|",
     ]
-    for split, numbers in found.items():
-        protocol = numbers["about"]["protocol"]
-        for level in ("object", "part", "pooled"):
-            row = numbers.get(level)
-            if row and row["count"]:
-                lines.append(
-                    f"| {split} | {protocol} | {level} | {100 * row['mIoU']:.1f} | "
-                    f"{100 * row['oIoU']:.1f} | {row['count']} |"
-                )
+    try:
+        for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
+            about = numbers["about"]
+            for level in ("object", "part", "pooled"):
+                row = numbers.get(level)
+                if row and row["count"]:
+                    lines.append(
+                        f"| {split} | {about['protocol']} | {level} | "
+                        f"{100 * row['mIoU']:.1f} | {100 * row['oIoU']:.1f} | "
+                        f"{row['count']} | {about.get('step', 'unknown')} |"
+                    )
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{file}: not as evaluate.py writes it ({type(error).__name__}: {error}); "
+            "evaluate again, or move it away"
+        ) from None
     return "\n".join(lines) + "\n"

@@ -41,14 +41,14 @@ def main(argv: Sequence[str]) -> int:
     """Serve until interrupted."""
     args = _parser().parse_args(argv)
     limits = _limits(args)
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="unires-") as folder:
+    with _ended_by_signals(), _own_folder() as folder:
         _check_installed()
         listener = listen(args.host, args.port)
         keep_compiled(args.cache)
         print("loading the model ...", flush=True)
         desk = Desk(load(args.checkpoint), limits)
         desk.model.warmup(args.warmup)
-        serve(desk, Path(folder), listener)
+        serve(desk, folder, listener)
     return 0
 
 
@@ -151,15 +151,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
-    """Serve the page until a signal ends it; files are written to `folder` alone."""
-    with writing_to(folder):
-        from unires_jax.serving.page import make_server
+    """Serve the page until a signal ends it. Call it inside `writing_to(folder)`."""
+    from unires_jax.serving.page import make_server
 
-        server = make_server(desk, folder)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
-        server.run(sockets=[listener])
+    server = make_server(desk, folder)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
+    server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Where all files go; it is gone with the page."""
+    # gradio reads where to write when it is imported
+    with tempfile.TemporaryDirectory(prefix="unires-") as name, writing_to(Path(name)):
+        yield Path(name)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
+from unires_jax import __version__
 from unires_jax.config import ConfigError, to_dict
 from unires_jax.data.transforms import PAD
 from unires_jax.evaluation import segmenter
@@ -59,8 +60,9 @@ def export(
     `weights` are the averaged ones (where the run has them) or the raw ones; `dtype` is
     the type they are stored in. The folder gets its name when it is complete. Raises
     CheckpointError for a checkpoint that cannot be used, ConfigError for an `out` that
-    exists (unless it is an export and `overwrite` is set) and for ONNX in bfloat16,
-    which onnxruntime does not run on CPU.
+    exists (unless it is an export and `overwrite` is set), for raw weights of an export
+    that holds the averaged ones, and for ONNX in bfloat16, which onnxruntime does not
+    run on CPU.
     """
     if kind == "onnx" and dtype != "float32":
         raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
@@ -68,6 +70,10 @@ def export(
     _check_free(out, overwrite)
     if exported.is_export(checkpoint):
         loaded = exported.read(checkpoint)
+        if weights == "params" and loaded.meta.get("weights") == "ema":
+            raise ConfigError(
+                f"{checkpoint} holds no raw weights; export the run again"
+            )
     else:
         loaded = segmenter.load(checkpoint, weights=weights)
     flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
@@ -79,9 +85,7 @@ def export(
         manifest = _manifest(loaded, kind, weights, dtype)
         manifest["sha256"] = exported.hashes(temporary)
         _write_json(temporary / exported.MANIFEST, manifest)
-        if overwrite and out.exists():
-            shutil.rmtree(out)
-        os.replace(temporary, out)
+        _put(temporary, out, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
@@ -95,18 +99,31 @@ def _check_free(out: Path, overwrite: bool) -> None:
     raise ConfigError(f"--out={out} exists; name another folder or give --overwrite")
 
 
+def _put(made: Path, out: Path, overwrite: bool) -> None:
+    """Rename; an export in its place goes only when the new one is whole."""
+    if not (overwrite and out.exists()):
+        os.replace(made, out)  # fails if something was put there meanwhile
+        return
+    old = made.with_suffix(".old")
+    os.replace(out, old)
+    os.replace(made, out)
+    shutil.rmtree(old)
+
+
 def _manifest(loaded: Loaded, kind: str, weights: str, dtype: str) -> dict[str, Any]:
     meta = loaded.meta
+    averaged = weights == "ema" and loaded.config.optim.ema > 0
     step = loaded.folder.name
     return {
         "format": exported.FORMAT,
         "kind": kind,
         "name": loaded.config.name,
         "dtype": dtype,
-        "weights": meta.get("weights", weights),
+        "weights": meta.get("weights", "ema" if averaged else "params"),
         "step": meta.get("step", int(step) if step.isdigit() else None),
         "revision": meta.get("revision", ""),
-        "versions": meta.get("versions", {}),
+        "versions": meta.get("versions", {}),  # of the training
+        "exported_with": {"unires_jax": __version__, "jax": jax.__version__},
         "data": meta.get("data", {}),
         "no_target_trained": bool(meta.get("no_target_trained", False)),
         "features": list(Graphs(loaded.config).features),
@@ -127,7 +144,7 @@ def _write_about(folder: Path, loaded: Loaded, kind: str) -> None:
         "image_mean": MEAN,  # applied inside encode_image
         "image_std": STD,
         "channels": "RGB",
-        "context": model.text.context,
+        "context": min(model.text.context, loaded.config.data.lengths[-1]),
         "lower_case": True,
         "sos": tokenizer.sos,
         "eos": tokenizer.eos,

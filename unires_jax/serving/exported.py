@@ -6,6 +6,8 @@ folder may come from anywhere, so nothing in it is run and nothing is unpickled.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from unires_jax.config import Config, ConfigError, from_dict, validate
+from unires_jax.config import Config, from_dict, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.models.unires import Apply
@@ -27,6 +29,7 @@ from unires_jax.training.checkpoint import (
 FORMAT = "unires_jax-export/1"
 MANIFEST, CONFIG, TOKENIZER = "unires.json", "config.json", "tokenizer.json"
 WEIGHTS, ARRAYS = "model.safetensors", "model"  # of kinds safetensors and orbax
+MAX_BLOCKS = 1000  # of all parts together; else a forged config takes for ever
 
 Flat = dict[str, Any]  # parameters (numpy or jax arrays) by dotted name
 
@@ -50,12 +53,13 @@ def read(path: str | Path) -> Loaded:
             "and no parameters; use its run.py, or export --to safetensors"
         )
     check_files(folder, manifest)
-    config = _config(folder)
-    flat = _weights(folder) if manifest["kind"] == "safetensors" else _arrays(folder)
-    params = unflatten(flat, Apply(config.model).abstract, folder)
+    config, like = _config(folder)
+    flat = _weights(folder) if manifest["kind"] == "safetensors" else None
+    if flat is None:
+        flat = read_arrays(folder / ARRAYS, flatten(like))
+    params = unflatten(flat, like, folder)
     params = jax.tree.map(lambda x: x.astype(np.float32), params)
-    tokenizer = Tokenizer.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
-    return Loaded(folder, config, tokenizer, params, manifest)
+    return Loaded(folder, config, _tokenizer(folder, config), params, manifest)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -132,25 +136,42 @@ def unflatten(flat: Flat, like: Any, where: str | Path = "") -> Any:
     return jax.tree.unflatten(structure, [flat[name] for name in names])
 
 
-def _config(folder: Path) -> Config:
-    try:
-        config: Config = from_dict(json.loads((folder / CONFIG).read_text()))
+def _config(folder: Path) -> tuple[Config, Any]:
+    """The config, and the shapes of the parameters it asks for."""
+    with _naming(folder / CONFIG) as file:
+        config: Config = from_dict(json.loads(file.read_text(encoding="utf-8")))
         validate(config)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        kind = ConfigError if isinstance(error, ConfigError) else ValueError
-        raise CheckpointError(
-            f"{folder / CONFIG}: cannot be used ({kind.__name__}: {error})"
-        ) from None
-    return config
+        m = config.model
+        blocks = m.vision.depth + m.text.depth + m.mixer_layers + 2 * m.stage_layers
+        if blocks > MAX_BLOCKS:
+            raise ValueError(f"{blocks} blocks, expected at most {MAX_BLOCKS}")
+        return config, Apply(m).abstract
+
+
+def _tokenizer(folder: Path, config: Config) -> Tokenizer:
+    with _naming(folder / TOKENIZER) as file:
+        tokenizer = Tokenizer.from_json(file.read_text(encoding="utf-8"))
+        rows = config.model.text.vocab
+        if tokenizer.vocab_size > rows:
+            raise ValueError(f"{tokenizer.vocab_size} tokens, model.text.vocab={rows}")
+        return tokenizer
 
 
 def _weights(folder: Path) -> Flat:
-    file = folder / WEIGHTS
-    try:
+    with _naming(folder / WEIGHTS) as file:
         return safetensors.numpy.load_file(file)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{file}: no readable safetensors ({error})") from None
 
 
-def _arrays(folder: Path) -> Flat:
-    return read_arrays(folder / ARRAYS)
+@contextmanager
+def _naming(file: Path) -> Iterator[Path]:
+    """Whatever is wrong with a file's content becomes a CheckpointError naming it."""
+    try:
+        yield file
+    except (
+        *(ArithmeticError, AttributeError, LookupError, OSError, TypeError),
+        *(ValueError, safetensors.SafetensorError),
+    ) as error:
+        raise CheckpointError(
+            f"{file}: cannot be used ({type(error).__name__}: {error}); export or "
+            "download it again"
+        ) from None

@@ -4,8 +4,10 @@
     segment(params, tokens, lengths, image_index, *features) -> logits, no_target
 
 Numbers of images, of expressions and of tokens are free. `params` go by dotted names.
+The computation is float32 whatever the training's was, as the Predictor's on CPU.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +27,9 @@ class Graphs:
     """Both functions for a config."""
 
     def __init__(self, config: Config):
-        self._apply = Apply(config.model)
-        self._model = config.model
+        # Without remat: exporters do not know it, and nothing is differentiated.
+        model = dataclasses.replace(config.model, dtype="float32", remat=False)
+        self._apply, self._model = Apply(model), model
         size = config.model.image_size
         features = jax.eval_shape(
             self._apply.encode_image,
@@ -44,7 +47,7 @@ class Graphs:
     ) -> tuple[Array, ...]:
         """The features, in the order of `self.features`, float32."""
         seen = self._apply.encode_image(self._tree(params), images, extent)
-        return tuple(getattr(seen, name).astype(jnp.float32) for name in self.features)
+        return tuple(getattr(seen, name) for name in self.features)
 
     def segment(
         self,
@@ -56,12 +59,9 @@ class Graphs:
     ) -> tuple[Float[Array, "e g g"], Float[Array, "e"]]:
         """Mask logits on the grid, and the logit that nothing is meant."""
         tree = self._tree(params)
-        typed: dict[str, Any] = {
-            name: x.astype(self.features[name].dtype)
-            for name, x in zip(self.features, features, strict=True)
-        }
         absent: dict[str, Any] = dict.fromkeys(ImageFeatures._fields)
-        seen = ImageFeatures(**absent | typed)
+        present = zip(self.features, features, strict=True)
+        seen = ImageFeatures(**absent | dict(present))
         words = self._apply.encode_text(tree, tokens, lengths)
         return self._apply.decode(tree, seen, words, lengths, image_index)
 

@@ -238,13 +238,20 @@ def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         checkpointer.save(folder.resolve(), dict(arrays))
 
 
-def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """What `save_arrays` wrote. Raises CheckpointError if it cannot be read."""
+def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What `save_arrays` wrote, of the names and shapes of `like`.
+
+    Raises CheckpointError if it cannot be read; before reading if it does not fit.
+    """
+    folder = folder.resolve()
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(folder.resolve()).item_metadata.tree
-            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), dict(tree))
-            found = checkpointer.restore(folder.resolve(), restore_args=arguments)
+            tree = dict(checkpointer.metadata(folder).item_metadata.tree)
+            check_shapes(tree, dict(like), folder)
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), tree)
+            found = checkpointer.restore(folder, restore_args=arguments)
+    except CheckpointError:
+        raise
     except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
         raise CheckpointError(
             f"{folder}: its arrays cannot be read ({type(error).__name__}: {error})"
