@@ -148,6 +148,47 @@ def test_score_takes_arrays_and_rle() -> None:
     assert metrics.score("cris", [*answers], [*truths]).mIoU == 12 / 20.000001
 
 
+def test_every_spelling_of_a_mask_is_the_same() -> None:
+    """Bool, integers, probabilities cut at 0, and the three forms of COCO's RLE."""
+    mask = np.zeros((4, 5), bool)
+    mask[1:3, 2] = True
+    packed = metrics.as_rle(mask)
+    text = packed | {"counts": packed["counts"].decode()}
+    plain = {"size": [4, 5], "counts": [9, 2, 9]}
+    spellings = [mask, mask * np.uint8(255), mask * 0.1, packed, text, plain]
+    found = metrics.pairs("native", spellings, [mask] * len(spellings))
+    assert [n.tolist() for n in found] == [[2] * 6] * 2
+    assert metrics.as_rle(plain) == metrics.as_rle(text) == packed
+    with pytest.raises(DataError, match="runs of 19 pixels, its size is 4 x 5"):
+        metrics.area({"size": [4, 5], "counts": [9, 2, 8]})
+    with pytest.raises(DataError, match="rle"):
+        metrics.area({"size": [4, 5], "counts": [9, -2, 13]})
+    with pytest.raises((ValueError, TypeError), match=r"1,[ ]?4,[ ]?5"):  # jaxtyping's
+        metrics.as_rle(mask[None])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_prediction_of_another_picture_is_refused(name: str) -> None:
+    wide, tall = np.ones((4, 5), bool), np.ones((5, 4), bool)
+    with pytest.raises(ValueError, match=r"\(4, 5\), target is \(5, 4\)"):
+        metrics.pairs(name, [wide], [tall])
+    if side := PROTOCOLS[name].grid:  # one of them may be squashed already
+        square = np.ones((side, side), bool)
+        inside, around = metrics.pairs(name, [square, wide], [tall, square])
+        assert inside.tolist() == around.tolist() == [side * side] * 2
+
+
+def test_lists_and_small_integers_are_counts_too() -> None:
+    rows, flags = pairs((8, 10), (15, 20), (0, 30), (0, 40)), [True, True, False, False]
+    said = np.array([False, True, True, False])
+    want = summarize(*rows, protocol="rela", targeted=np.array(flags), said_none=said)
+    small = [r.astype(np.uint8) for r in rows]
+    assert summarize(*small, "rela", targeted=flags, said_none=said) == want
+    lists = [r.tolist() for r in rows]
+    assert summarize(*lists, "rela", targeted=flags, said_none=said.tolist()) == want
+    assert metrics.iou(*rows, "lisa")[0] == 8 / 10.00001
+
+
 def test_a_squash_changes_the_ratio() -> None:
     """A tall picture: columns count more than rows once it is square."""
     truth_mask, answer = np.zeros((960, 240), bool), np.zeros((960, 240), bool)

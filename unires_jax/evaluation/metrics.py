@@ -2,7 +2,8 @@
 
 One pair of pixel counts per expression is accumulated and divided once. Under `native`
 every sentence counts for itself, an empty union scores 0, and a precision threshold is
-met by equality. Functions take plain arrays and COCO RLE. Source: DESIGN, "Evaluation".
+met by equality. Functions take plain arrays and COCO RLE and can be called from outside
+(docs/results.md, "From Python"). Source: DESIGN, "Evaluation".
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Integer
 
 from unires_jax.evaluation import protocols, runs, truth
 from unires_jax.evaluation.protocols import NATIVE, Protocol
@@ -25,6 +26,8 @@ WORD_EDGES = (3, 6, 10)
 WORD_NAMES = ("1 to 2 words", "3 to 5 words", "6 to 9 words", "10 words and more")
 
 Answers = Bool[np.ndarray, "e"]
+Counts = Integer[np.ndarray, "e"] | Sequence[int]  # pixels
+Flags = Answers | Sequence[bool]
 
 
 def area(mask: MaskLike) -> int:
@@ -48,18 +51,23 @@ def pairs(
 ) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
     """(I, U) of binary masks on the protocol's grid, for each prediction and target.
 
-    Both are of the picture's size, or already of the grid's. `polygons` are those of
-    each target's annotation, for the protocols that scale them (ReLA) or look at their
-    overlaps (LAVT, LISA); without them the target is taken as it is.
+    Masks are [H, W] arrays (a pixel is in where it is not 0) or COCO RLE, compressed or
+    not, of the picture's size or already of the grid's. `polygons` are those of each
+    target's annotation in pixels of the picture, for the protocols that scale them
+    (ReLA) or look at their overlaps (LAVT, LISA); without them the target is taken as
+    it is. Raises DataError for invalid RLE, ValueError for sizes that differ otherwise.
     """
     rules = protocols.get(protocol)
     outlines = polygons if polygons is not None else [None] * len(targets)
     found = np.empty((len(targets), 2), np.int64)
     rows = zip(predictions, targets, outlines, strict=True)
     for i, (prediction, target, outline) in enumerate(rows):
-        answer = truth.of_prediction(rules, runs.parse(prediction))
-        drawn = truth.draw(rules, runs.parse(target), outline)
-        found[i] = runs.intersection_union(answer, drawn)
+        answer, stored = runs.parse(prediction), runs.parse(target)
+        sizes = {(m.height, m.width) for m in (answer, stored)}
+        if len(sizes - {(rules.grid, rules.grid)}) > 1:
+            runs.intersection_union(answer, stored)  # raises, with both sizes
+        drawn = truth.draw(rules, stored, outline)
+        found[i] = runs.intersection_union(truth.of_prediction(rules, answer), drawn)
     return found[:, 0], found[:, 1]
 
 
@@ -69,8 +77,8 @@ def score(
     targets: Sequence[MaskLike],
     *,
     polygons: Sequence[Polygons | None] | None = None,
-    targeted: Sequence[bool] | None = None,
-    said_none: Sequence[bool] | None = None,
+    targeted: Flags | None = None,
+    said_none: Flags | None = None,
 ) -> "Summary":
     """Score binary masks by a protocol: `pairs`, then `summarize`.
 
@@ -78,22 +86,21 @@ def score(
     own decision that nothing is meant; by default all are targeted and none is said.
     """
     found = pairs(protocol, predictions, targets, polygons)
-    truths = None if targeted is None else np.array(targeted, bool)
-    answers = None if said_none is None else np.array(said_none, bool)
-    return summarize(*found, protocol=protocol, targeted=truths, said_none=answers)
+    return summarize(*found, protocol, targeted=targeted, said_none=said_none)
 
 
 def iou(
-    intersection: Int64[np.ndarray, "e"],
-    union: Int64[np.ndarray, "e"],
-    protocol: Protocol = NATIVE,
+    intersection: Integer[np.ndarray, "e"],
+    union: Integer[np.ndarray, "e"],
+    protocol: str | Protocol = NATIVE,
 ) -> Float[np.ndarray, "e"]:
     """Intersection over union of each expression, by the protocol's division."""
-    kind: Any = np.float32 if protocol.single else np.float64
-    around = union.astype(kind) + kind(protocol.epsilon)
+    rules = protocols.get(protocol)
+    kind: Any = np.float32 if rules.single else np.float64
+    around = union.astype(kind) + kind(rules.epsilon)
     out = np.zeros(len(union), kind)
     found = np.divide(intersection.astype(kind), around, out=out, where=union > 0)
-    found[union == 0] = protocol.empty
+    found[union == 0] = rules.empty
     return found
 
 
@@ -135,8 +142,8 @@ def columns(protocol: Protocol = NATIVE) -> list[str]:
 
 
 def ious(
-    intersection: Int64[np.ndarray, "e"],
-    union: Int64[np.ndarray, "e"],
+    intersection: Integer[np.ndarray, "e"],
+    union: Integer[np.ndarray, "e"],
     protocol: Protocol,
     targeted: Answers,
     said_none: Answers,
@@ -149,11 +156,11 @@ def ious(
 
 
 def counted(
-    intersection: Int64[np.ndarray, "e"],
-    union: Int64[np.ndarray, "e"],
+    intersection: Integer[np.ndarray, "e"],
+    union: Integer[np.ndarray, "e"],
     targeted: Answers,
     said_none: Answers,
-) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
+) -> tuple[Integer[np.ndarray, "e"], Integer[np.ndarray, "e"]]:
     """What each expression adds to the sums where no-target ones are scored."""
     nothing = said_none | ~targeted
     right = said_none & ~targeted
@@ -161,14 +168,14 @@ def counted(
 
 
 def summarize(
-    intersection: Int64[np.ndarray, "e"],
-    union: Int64[np.ndarray, "e"],
+    intersection: Counts,
+    union: Counts,
     protocol: str | Protocol = NATIVE,
     *,
-    targeted: Answers | None = None,
-    said_none: Answers | None = None,
+    targeted: Flags | None = None,
+    said_none: Flags | None = None,
 ) -> Summary:
-    """mIoU, oIoU and precision over expressions.
+    """mIoU, oIoU and precision over expressions, from pixel counts on the right grid.
 
     Expressions without a target are left out, unless the protocol scores them: then
     IoU is 1 where the model said "none" (nothing is added to the sums) and 0 elsewhere
@@ -176,26 +183,31 @@ def summarize(
     precision covers targeted expressions alone.
     """
     rules = protocols.get(protocol)
-    real = np.ones(len(union), bool) if targeted is None else targeted
-    none = np.zeros(len(union), bool) if said_none is None else said_none
+    inside, around = np.asarray(intersection, np.int64), np.asarray(union, np.int64)
+    real = _flags(targeted, len(around), True)
+    none = _flags(said_none, len(around), False)
     if not rules.no_target:
-        intersection, union, none = intersection[real], union[real], none[real]
+        inside, around, none = inside[real], around[real], none[real]
         real = real[real]
     accuracy = no_target_accuracy(none, ~real, rules) if rules.no_target else None
-    if not len(union):
+    if not len(around):
         empty = (np.nan,) * len(rules.precision)
         return Summary(0, np.nan, np.nan, empty, rules, accuracy)
-    value = ious(intersection, union, rules, real, none)
+    value = ious(inside, around, rules, real, none)
     if rules.no_target:
-        intersection, union = counted(intersection, union, real, none)
+        inside, around = counted(inside, around, real, none)
     return Summary(
-        count=len(union),
-        mIoU=float(value.sum(dtype=np.float64) / (len(union) + rules.mean_epsilon)),
-        oIoU=float(intersection.sum() / max(union.sum(), 1)),
+        count=len(around),
+        mIoU=float(value.sum(dtype=np.float64) / (len(around) + rules.mean_epsilon)),
+        oIoU=float(inside.sum() / max(around.sum(), 1)),
         precision=_precision(value[real], rules),
         protocol=rules,
         no_target=accuracy,
     )
+
+
+def _flags(given: Flags | None, count: int, default: bool) -> Answers:
+    return np.full(count, default) if given is None else np.asarray(given, bool)
 
 
 def _precision(value: Float[np.ndarray, "e"], rules: Protocol) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from unires_jax.data.compiled import compiled
 from unires_jax.data.raster import _intervals
 from unires_jax.data.records import DataError
 
-RLE = Mapping[str, Any]  # {"size": [height, width], "counts": compressed}
+RLE = Mapping[str, Any]  # {"size": [height, width], "counts": compressed or runs}
 MaskLike = Shaped[np.ndarray, "_ _"] | RLE  # an array is a mask where it is not 0
 
 
@@ -38,17 +38,36 @@ class Runs(NamedTuple):
 
 
 def as_rle(mask: MaskLike) -> dict[str, Any]:
-    """COCO's compressed RLE of a mask: `size` and `counts` (bytes)."""
-    if isinstance(mask, np.ndarray):
-        return dict(coco_mask.encode(np.asfortranarray(mask != 0, np.uint8)))
+    """COCO's compressed RLE of a mask: `size` and `counts` (bytes).
+
+    Raises DataError for runs that do not fill the size, ValueError for an array that is
+    not [height, width].
+    """
+    if not isinstance(mask, Mapping):
+        pixels = np.asarray(mask)
+        if pixels.ndim != 2:
+            raise ValueError(f"a mask is [height, width], found {pixels.shape}")
+        return dict(coco_mask.encode(np.asfortranarray(pixels != 0, np.uint8)))
+    height, width = (int(n) for n in mask["size"])
     counts = mask["counts"]
-    counts = counts.encode() if isinstance(counts, str) else counts
-    return {"size": [int(n) for n in mask["size"]], "counts": counts}
+    if isinstance(counts, str):
+        counts = counts.encode()
+    elif not isinstance(counts, bytes):  # uncompressed
+        runs = [int(n) for n in counts]
+        if sum(runs) != height * width or min(runs, default=0) < 0:
+            raise DataError(
+                f"rle: runs of {sum(runs)} pixels, its size is {height} x {width}"
+            )
+        plain = {"size": [height, width], "counts": runs}
+        counts = coco_mask.frPyObjects(plain, height, width)["counts"]
+    return {"size": [height, width], "counts": counts}
 
 
 def parse(mask: MaskLike) -> Runs:
-    """The runs of an array or of compressed RLE. Raises DataError unless it fits."""
-    rle = mask if isinstance(mask, Mapping) else as_rle(mask)
+    """The runs of an array or of RLE. Raises DataError unless it fits its size."""
+    rle: RLE = as_rle(mask) if not isinstance(mask, Mapping) else mask
+    if not isinstance(rle["counts"], (str, bytes)):
+        rle = as_rle(rle)
     height, width = rle["size"]
     counts = rle["counts"]
     data = counts.encode() if isinstance(counts, str) else counts
