@@ -19,7 +19,7 @@ from unires_jax.config import ConfigError
 from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.serving import export as export_module
 from unires_jax.serving import exported
-from unires_jax.serving.export import export
+from unires_jax.serving.export import KINDS, export
 from unires_jax.training.checkpoint import CheckpointError, save_arrays
 
 
@@ -27,6 +27,18 @@ from unires_jax.training.checkpoint import CheckpointError, save_arrays
 def test_graphs_hold_no_parameters_to_load(kind: str, exports: Path) -> None:
     with pytest.raises(CheckpointError, match=r"graphs.*run\.py"):
         unires_jax.load(exports / kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_tells_of_this_machine(kind: str, exports: Path) -> None:
+    """No file names a folder of it, or can be read by one user alone."""
+    root = str(Path(unires_jax.__file__).parents[1]).encode()
+    files = [f for f in (exports / kind).rglob("*") if f.is_file()]
+    usual = (exports / kind / "README.md").stat().st_mode
+    for file in files:
+        data = file.read_bytes()
+        assert root not in data and sys.prefix.encode() not in data, file
+        assert file.stat().st_mode == usual, file
 
 
 @pytest.mark.parametrize(
@@ -171,7 +183,7 @@ def test_a_failed_export_leaves_nothing(
 
 KILLED = """
 import os, signal, sys
-from unires_jax.serving import export
+from unires_jax.serving import KINDS, export
 if sys.argv[3] == "writing":
     export.WRITERS["safetensors"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 else:

@@ -13,11 +13,12 @@ uses it where unires_jax is not installed.
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,6 +164,7 @@ def _write_orbax(folder: Path, loaded: Loaded, flat: Flat) -> None:
 def _write_safetensors(folder: Path, loaded: Loaded, flat: Flat) -> None:
     named = {name: np.ascontiguousarray(x) for name, x in flat.items()}
     safetensors.numpy.save_file(named, folder / exported.WEIGHTS)
+    shutil.copymode(folder / exported.CONFIG, folder / exported.WEIGHTS)  # not 0600
     _write_graphs(folder, loaded, flat, baked=False)
 
 
@@ -184,8 +186,24 @@ def _write_graphs(folder: Path, loaded: Loaded, flat: Flat, *, baked: bool) -> N
         else:
             traced, first = jax.jit(function), [taken]
         exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
-        made = exporter(*first, *inputs.values())
+        with _without_folders():
+            made = exporter(*first, *inputs.values())
         (folder / f"{name}.stablehlo").write_bytes(made.serialize())
+
+
+@contextlib.contextmanager
+def _without_folders() -> Iterator[None]:
+    """Graphs name the source files they come from, but not where this machine has them.
+
+    jax has no local setting for it.
+    """
+    name = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, name)
+    jax.config.update(name, r".*[/\\]")
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _write_onnx(folder: Path, loaded: Loaded, flat: Flat) -> None:
