@@ -104,6 +104,11 @@ def test_rela_without_no_target_samples_prints_zero() -> None:
     assert (only.mIoU, only.oIoU) == (1.0, 0.0)
     assert only.no_target is not None and only.no_target["T-acc"] is None
     assert np.isnan(only.precision).all()
+    # Strict JSON has no NaN.
+    assert json.loads(json.dumps(only.as_dict(), allow_nan=False)) == {
+        **{"mIoU": 1.0, "oIoU": 0.0, "count": 1},
+        **dict.fromkeys(("P@0.7", "P@0.8", "P@0.9")),
+    }
 
 
 @pytest.mark.parametrize("name", [n for n in PROTOCOLS if n != "rela"])
@@ -176,6 +181,18 @@ def test_a_prediction_of_another_picture_is_refused(name: str) -> None:
         square = np.ones((side, side), bool)
         inside, around = metrics.pairs(name, [square, wide], [tall, square])
         assert inside.tolist() == around.tolist() == [side * side] * 2
+
+
+@pytest.mark.parametrize("name", ["rela", "lavt"])
+def test_a_target_on_the_grid_is_not_drawn_again(name: str) -> None:
+    """Its polygons are in pixels of the picture, 20 x 40, and would land elsewhere."""
+    record = record_of(polygon_mask(SQUARE, BESIDE))
+    target = truth.of_expression(PROTOCOLS[name], record, expression(1, 0, 0)).runs
+    empty, polygons = np.zeros((20, 40), bool), [[SQUARE, BESIDE]]
+    stored = runs.from_rle(record.masks[0].rle, 20, 40).decode()
+    for given in (target.decode(), stored):
+        _, around = metrics.pairs(name, [empty], [given], polygons)
+        assert around.tolist() == [target.area]
 
 
 def test_lists_and_small_integers_are_counts_too() -> None:

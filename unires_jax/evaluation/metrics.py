@@ -54,8 +54,9 @@ def pairs(
     Masks are [H, W] arrays (a pixel is in where it is not 0) or COCO RLE, compressed or
     not, of the picture's size or already of the grid's. `polygons` are those of each
     target's annotation in pixels of the picture, for the protocols that scale them
-    (ReLA) or look at their overlaps (LAVT, LISA); without them the target is taken as
-    it is. Raises DataError for invalid RLE, ValueError for sizes that differ otherwise.
+    (ReLA) or look at their overlaps (LAVT, LISA); without them, and where the target
+    alone is of the grid's size, it is taken as it is. Raises DataError for invalid RLE,
+    ValueError for sizes that differ otherwise.
     """
     rules = protocols.get(protocol)
     outlines = polygons if polygons is not None else [None] * len(targets)
@@ -66,6 +67,9 @@ def pairs(
         sizes = {(m.height, m.width) for m in (answer, stored)}
         if len(sizes - {(rules.grid, rules.grid)}) > 1:
             runs.intersection_union(answer, stored)  # raises, with both sizes
+        squashed = rules.grid == stored.height == stored.width
+        if squashed and (answer.height, answer.width) != (rules.grid, rules.grid):
+            outline = None  # drawn on the grid already; the picture has another size
         drawn = truth.draw(rules, stored, outline)
         found[i] = runs.intersection_union(truth.of_prediction(rules, answer), drawn)
     return found[:, 0], found[:, 1]
@@ -116,12 +120,14 @@ class Summary:
     no_target: Mapping[str, Any] | None = None  # `no_target_accuracy`, where it counts
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """For metrics.json: None where nothing was scored."""
-        names = self.protocol.columns()
-        if not self.count:
-            return dict.fromkeys(names) | {"count": 0}
+        """For metrics.json: None where nothing was scored.
+
+        ReLA's precision is None, its means are numbers, where nothing has a target.
+        """
         values = (self.mIoU, self.oIoU, *self.precision)
-        return {**dict(zip(names, values, strict=True)), "count": self.count}
+        known = [None if np.isnan(v) else v for v in values]
+        names = self.protocol.columns()
+        return {**dict(zip(names, known, strict=True)), "count": self.count}
 
     def named(self) -> dict[str, float | int | None]:
         """The same under the project's own names, with N-acc and T-acc if it has them.
