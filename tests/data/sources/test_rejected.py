@@ -229,6 +229,18 @@ def test_a_build_tells_what_it_skipped_and_leaves_nothing_when_it_stops(
     assert (data / "refcoco/refcoco_unc" / REJECTED).exists()
 
 
+def test_a_picture_cut_short_is_not_built_in(tmp_path: Path) -> None:
+    raw_forms.write_refer(tmp_path / "raw")
+    folder = tmp_path / "raw/images/mscoco/images/train2014"
+    path = folder / raw_forms.name(101)
+    path.write_bytes(path.read_bytes()[:-40])
+    ask = {"config": "refcoco_unc", "raw": str(tmp_path / "raw")}
+    with pytest.raises(DataError, match=rf"{path.name}\): image: is truncated"):
+        build.build("refcoco", tmp_path, **ask)
+    with pytest.raises(DataError, match=r"train: none of its 1 images .*skipped 2 of"):
+        build.build("refcoco", tmp_path, **ask, max_bad_share=0.9)
+
+
 def test_builders_say_what_they_need(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"refcoco: name the folder .* --raw"):
         build.build("refcoco", tmp_path)

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from unires_jax.data import records
-from unires_jax.data.records import DataError
+from unires_jax.data import records, transforms
+from unires_jax.data.records import DataError, Record
 from unires_jax.data.sources.parquet import Spool
 from unires_jax.data.sources.recognise import Source
 from unires_jax.data.sources.referent import Referent, to_records
@@ -80,9 +80,28 @@ class RawBuilder(
         made = to_records(referents, picture, name, self._rejects)
         total = len({r.image_id for r in referents})
         for record in tqdm(made, split, total, unit=" images"):
+            if not self._is_whole(record, split):
+                continue
             images, expressions = images + 1, expressions + len(record.expressions)
             yield record.image_id, records.to_example(record)
-        print(
+        if not images:
+            raise DataError(
+                f"{name} {split}: none of its {total} images can be used; "
+                f"{self._rejects.summary()}"
+            )
+        told = (
             f"{name} {split}: {images} images, {len(referents)} referents, "
             f"{expressions} expressions. {self._rejects.summary()}"
         )
+        print(told.rstrip())
+
+    def _is_whole(self, record: Record, split: str) -> bool:
+        """Whether the picture can be decoded; if not, its referents are rejected."""
+        try:
+            transforms.decode_record_image(record)
+        except DataError as error:
+            for ref_id in dict.fromkeys(x.ref_id for x in record.expressions):
+                place = f"{split} image {record.image_id} ref {ref_id}"
+                self._rejects.add(f"{place} ({record.filename})", str(error))
+            return False
+        return True
