@@ -70,6 +70,9 @@ def test_a_line_becomes_a_record(folder: Path) -> None:
     assert (wheel.level, wheel.part, wheel.parent) == (PART, "wheel", 0)
     assert (head.parent, head.bbox, head.area) == (1, (2.0, 2.0, 1.0, 6.0), 6.0)
     assert [m.ann_id for m in record.masks] == [0, 1, 2, 3]
+    polygons = next(m["polygons"] for m in line["masks"] if "polygons" in m)
+    kept = [m.segmentation for m in record.masks]  # rela, lavt and lisa redraw them
+    assert kept == ["", json.dumps(polygons), "", ""]
 
 
 def test_sentences_of_the_same_masks_are_one_referent(folder: Path) -> None:

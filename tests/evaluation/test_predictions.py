@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from coloured_boxes import Boxes
 from unires_jax.config import Config
 from unires_jax.data import records
 from unires_jax.data.records import DataError
+from unires_jax.data.sources.benchmarks import BENCHMARKS
 from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.evaluator import evaluate, ground_truth
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
@@ -51,6 +53,14 @@ def score(
 ) -> list[results.Result]:
     found = predictions.read(path)
     return predictions.rows(found, {"v": boxes}, config, PROTOCOLS[name])["v"]
+
+
+def test_the_key_on_the_page_is_one_of_refcoco() -> None:
+    page = (Path(__file__).parents[2] / "docs/results.md").read_text()
+    (key,) = re.findall(r'"key": "(.*?)"', page)
+    dataset, split, *ids = key.split("/")
+    assert dataset in BENCHMARKS and split in BENCHMARKS[dataset].splits
+    assert len([int(i) for i in ids]) == 3
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))

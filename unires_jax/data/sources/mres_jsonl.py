@@ -247,6 +247,7 @@ def _read_mask(
         part=fields.text("part") if level == PART else "",
         level=level,
         parent=_read_parent(fields, indices),
+        segmentation=mres_masks.read_polygons(fields),
     )
 
 

@@ -1,5 +1,6 @@
 """One mask of MRES JSONL, in any of its three forms, as compressed RLE counts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def read_rle(fields: Fields, folder: Path, height: int, width: int) -> str:
     if not coco_mask.area({"size": [height, width], "counts": counts.encode()}):
         raise fault(place, "at least one pixel", "none", "drop the mask, or redraw it")
     return counts
+
+
+def read_polygons(fields: Fields) -> str:
+    """The polygons, if the mask is given so, as JSON: some protocols redraw them."""
+    found = fields.get("polygons")
+    return "" if found is None else json.dumps(found)
 
 
 def _from_rle(value: Any, place: str, height: int, width: int) -> str:
