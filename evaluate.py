@@ -66,7 +66,10 @@ SPLITS = flags.DEFINE_list(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", "", "folder of prepared data sets")
 OUT = flags.DEFINE_string(
-    "out", "", "where to write; default: <workdir>/evaluation, or beside the file"
+    "out",
+    "",
+    "where to write; default: <workdir>/evaluation, <predictions>_<protocol> beside "
+    "that file, or comparison",
 )
 PREDICT = flags.DEFINE_enum(
     "predict",
@@ -74,7 +77,9 @@ PREDICT = flags.DEFINE_enum(
     ["model", "ground_truth", "empty"],
     "whose masks are scored; ground_truth must print 100.0, empty 0.0",
 )
-IMAGES = flags.DEFINE_integer("images", None, "only the first pictures of each split")
+IMAGES = flags.DEFINE_integer(
+    "images", None, "only the first pictures of each split", lower_bound=1
+)
 DERANGE = flags.DEFINE_bool(
     "derange", False, "reading check: score again with each picture's sentences swapped"
 )
@@ -92,9 +97,9 @@ class Answerer(NamedTuple):
 def main() -> None:
     """Score a model, a file, or two files against each other."""
     protocol = get(PROTOCOL.value or "native")
-    if DERANGE.value and (protocol.name != "native" or COMPARE.value):
+    if DERANGE.value and (protocol.name != "native" or COMPARE.present):
         raise ConfigError("--derange is a check of the native protocol, of one model")
-    if COMPARE.value:
+    if COMPARE.present:
         _compare()
     elif PREDICTIONS.value:
         _file(protocol)

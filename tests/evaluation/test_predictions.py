@@ -152,13 +152,16 @@ SMALL = {"size": [2, 2], "counts": "04"}
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: is not JSON"),
+        ("{", r"line 2: is not JSON .*on one line"),
         ("[1]", "line 2: is list, expected an object"),
         ('{"key": 3, "rle": {}}', "line 2: key: is 3, expected <data set>/<split>"),
         ({"key": "k"}, r"line 2: expected \"rle\": .* or \"png\", found \['key'\]"),
         ({"key": "k", "rle": {"size": [2]}}, "line 2: expected"),
         ({"key": "k", "rle": {"size": [2, 2]}}, "line 2: rle: counts are neither"),
-        ({"key": "k", "rle": {**SMALL, "counts": "0 "}}, "line 2: rle: invalid char"),
+        (
+            {"key": "k", "rle": {**SMALL, "counts": "b'04'"}},
+            'line 2: rle: invalid character "\'"; expected the counts of pycocotools',
+        ),
         ({"key": "k", "rle": {**SMALL, "counts": "05"}}, "line 2: rle: covers 5 pix"),
         ({"key": "k", "rle": {**SMALL, "counts": [1, 2]}}, "line 2: rle: covers 3 pix"),
         ({"key": "k", "rle": {**SMALL, "counts": "é4"}}, "line 2: rle: invalid char"),
@@ -171,7 +174,7 @@ SMALL = {"size": [2, 2], "counts": "04"}
         ),
         ({"key": "k", "rle": SMALL, "score": "high"}, "line 2: score: is 'high'"),
         ({"key": "k", "rle": SMALL, "no_target": 2}, "line 2: no_target: is 2"),
-        ({"key": "first", "rle": SMALL}, "line 2: key: 'first' stands in line 1"),
+        ({"key": "first", "rle": SMALL}, "'first' stands in line 1 already; keep"),
     ],
 )
 def test_a_bad_line_is_named(line: Any, message: str, tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="bytes: cannot be read"):
         predictions.read(tmp_path / "bytes")
     (tmp_path / "empty").write_text("\n\n")
-    with pytest.raises(DataError, match="holds no predictions"):
+    with pytest.raises(DataError, match="no predictions; expected a line for each"):
         predictions.read(tmp_path / "empty")
 
 
@@ -231,7 +234,7 @@ def test_a_mask_of_another_size_is_named(
     lines[4] = {"key": lines[4]["key"], **mask}
     size = f"{boxes[0].height} x {boxes[0].width}"
     path = write(tmp_path, lines)
-    with pytest.raises(DataError, match=f"line 5: .*is 2 x 2, its picture {size}"):
+    with pytest.raises(DataError, match=f"is 2 x 2, its picture {size} .*resize"):
         score(path, boxes, config)
 
 

@@ -251,6 +251,8 @@ def test_evaluate_script(workdir: Path) -> None:
     done = start(f"--workdir={workdir}", "--splits=boxes:val,boxes:testA")
     assert done.returncode == 0, done.stderr
     assert "boxes:testA, protocol native" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(str(workdir / "evaluation" / "report.html"))
     found = json.loads((workdir / "evaluation" / "metrics.json").read_text())
     assert found["boxes:val"]["about"]["step"] == 3
     assert found["boxes:val"]["expressions"] == 18
@@ -297,6 +299,7 @@ def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "protocol cris, binary input" in done.stdout
+    assert f"{tmp_path / 'c' / 'comparison.html'} shows" in done.stdout
     assert (tmp_path / "c" / "comparison.html").exists()
 
 
@@ -309,6 +312,10 @@ def test_wrong_command_lines_are_one_clear_line(data: Path, tmp_path: Path) -> N
     assert done.returncode == 1 and "--splits=" in done.stderr
     done = start("--compare", str(tmp_path))
     assert done.returncode == 1 and "--compare A B" in done.stderr
+    done = start("--compare")
+    assert done.returncode == 1 and "--compare A B" in done.stderr
+    done = start("--predict=empty", "--splits=boxes:val", "--images=0")
+    assert done.returncode == 2 and "--images" in done.stderr
     assert "Traceback" not in done.stderr
     helped = start("--help").stdout
     assert all(name in helped for name in ("lavt", "--predictions", "--compare runs"))

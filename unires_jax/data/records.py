@@ -172,7 +172,10 @@ def run_lengths(rle: str) -> list[int]:
     for char in rle.encode():
         digit = char - 48
         if not 0 <= digit < 64 or shift > 60:
-            raise DataError(f"rle: invalid character {chr(char)!r}")
+            raise DataError(
+                f"rle: invalid character {chr(char)!r}; expected the counts of "
+                "pycocotools, as text"
+            )
         value |= (digit & 31) << shift
         shift += 5
         if digit & 32:

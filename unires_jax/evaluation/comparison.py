@@ -32,6 +32,7 @@ def write(
     write_file(folder / "comparison.json", json.dumps(numbers, indent=2) + "\n")
     write_file(folder / "comparison.html", _page(found, names, about))
     print_tables(found, names, about)
+    print(f"{folder / 'comparison.html'} shows where they differ most")
 
 
 def print_tables(

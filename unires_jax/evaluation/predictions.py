@@ -79,12 +79,17 @@ def read(path: str | Path) -> Predictions:
             line = _line(number, row, file.parent)
             if line.key in lines:
                 first = lines[line.key].number
-                raise DataError(f"key: {line.key!r} stands in line {first} already")
+                raise DataError(
+                    f"key: {line.key!r} stands in line {first} already; keep one"
+                )
         except DataError as error:
             raise DataError(f"{file} line {number}: {error}") from None
         lines[line.key] = line
     if not lines:
-        raise DataError(f"{file}: holds no predictions")
+        raise DataError(
+            f"{file}: holds no predictions; expected a line for each expression, with "
+            "key and rle"
+        )
     return Predictions(file, lines)
 
 
@@ -92,7 +97,9 @@ def _line(number: int, text: str, folder: Path) -> Line:
     try:
         row = json.loads(text)
     except ValueError as error:
-        raise DataError(f"is not JSON ({error})") from None
+        raise DataError(
+            f"is not JSON ({error}); expected an object with key and rle on one line"
+        ) from None
     if not isinstance(row, dict):
         raise DataError(f"is {type(row).__name__}, expected an object with key and rle")
     key = row.get("key")
@@ -211,7 +218,8 @@ class FilePredict:
             if line.size != sizes[key]:
                 raise DataError(
                     f"{where}: the mask is {line.size[0]} x {line.size[1]}, its "
-                    f"picture {sizes[key][0]} x {sizes[key][1]} (height x width)"
+                    f"picture {sizes[key][0]} x {sizes[key][1]} (height x width); "
+                    "resize it to the picture's size"
                 )
 
     def __call__(self, found: Sequence[Record]) -> list[list[Prediction]]:

@@ -64,8 +64,8 @@ def lines(found: Mapping[str, Any], percent: Any) -> list[str]:
     low, high = found["published_w"]
     text = [
         f"RefCOCOm: Part mIoU {percent(found['Part'])} ({found['parts']} expressions), "
-        f"Obj & Part mIoU {percent(found['Obj & Part'])} (with {found['objects']} of "
-        "objects)",
+        f"Obj & Part mIoU {percent(found['Obj & Part'])} (with {found['objects']} "
+        "object expressions)",
         f"part share w {found['w']:.4f}, published {low:.4f} to {high:.4f} "
         f"(+-{TOLERANCE})",
     ]

@@ -131,6 +131,7 @@ def finish(
     if is_main():
         _write_files(Path(out), scored, everything, about, attend)
         print_tables(everything)
+        print(f"{Path(out) / 'report.html'}; numbers, masks and pictures beside it")
     return everything
 
 
