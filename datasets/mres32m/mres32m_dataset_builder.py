@@ -12,8 +12,9 @@ from unires_jax.data.sources import mres_jsonl, mres_plan
 
 
 class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """Splits are named by the files: train-00000.jsonl.gz, val.jsonl. Nothing is
-    downloaded: MRES-32M was never released; `raw` is a folder or pattern of files.
+    """MRES JSONL (docs/mres_jsonl.md), converted from `--raw`.
+
+    The names of the files name the splits: train-00000.jsonl.gz, val.jsonl.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -22,12 +23,12 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def __init__(
         self,
         *,
-        raw: str = "",
-        split: str = "",
-        shards: int = 0,
-        max_bad_share: float = 0.001,
-        workers: int = os.cpu_count() or 1,
-        beam: str = "",
+        raw: str = "",  # a folder of .jsonl files, or a pattern: 'raw/*.jsonl.gz'
+        split: str = "",  # puts all files into this one, whatever their names
+        shards: int = 0,  # about how many a split gets; 0: one for 16 MB of text
+        max_bad_share: float = 0.001,  # share of lines it may skip
+        workers: int = os.cpu_count() or 1,  # processes; 0: this one
+        beam: str = "",  # options of Apache Beam, which name the runner
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

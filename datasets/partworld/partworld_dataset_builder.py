@@ -18,9 +18,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def __init__(
         self,
         *,
-        scenes: int = 8000,
-        eval_scenes: int = 250,
-        seed: int = 0,
+        scenes: int = 8000,  # of train
+        eval_scenes: int = 250,  # of every other split
+        seed: int = 0,  # another draws other scenes
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

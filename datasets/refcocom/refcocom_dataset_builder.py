@@ -14,7 +14,12 @@ from unires_jax.data.sources.rejects import Rejects
 class Builder(RawBuilder, skip_registration=True):
     """RefCOCOm from `--raw`; its object half from RefCOCO-UNC in `--objects`."""
 
-    def __init__(self, *, objects: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        objects: str = "",  # folder of RefCOCO-UNC; "": the _object_part files
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.objects = objects
 

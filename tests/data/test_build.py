@@ -1,6 +1,7 @@
 """`unires build`: real builders, real files, and errors that say what to do."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -55,7 +56,9 @@ def test_another_size_is_refused_until_overwritten(data_dir, tmp_path):
     args = ["partworld", "--data_dir", str(tmp_path), "--eval_scenes", "1"]
     assert builds.main([*args, "--scenes=3"]) == 0
     assert len(prepared.open_split("partworld:train", tmp_path)) == 3
-    with pytest.raises(DataError, match=r"'scenes': 3.*'scenes': 4.*--overwrite"):
+    with pytest.raises(
+        DataError, match=r"with {'scenes': 3}, now .* {'scenes': 4}; pass --ov"
+    ):
         builds.build("partworld", tmp_path, scenes=4, eval_scenes=1)
     assert builds.main([*args, "--scenes", "4", "--overwrite"]) == 0
     assert len(prepared.open_split("partworld:train", tmp_path)) == 4
@@ -103,7 +106,7 @@ def test_errors_name_what_is_wrong(tmp_path, name, options, message):
 
 
 def test_words_that_are_no_options_are_refused(tmp_path):
-    with pytest.raises(DataError, match="--name value"):
+    with pytest.raises(DataError, match="'extra' is no option; write --name value"):
         builds.main(["partworld", "--data_dir", str(tmp_path), "extra"])
 
 
@@ -116,9 +119,16 @@ def test_a_value_may_begin_with_dashes():
     }
 
 
-@pytest.mark.parametrize("words", [["--raw"], ["--raw", "--split=a"], ["-raw", "a"]])
-def test_options_without_a_value_are_refused(words):
-    with pytest.raises(DataError, match="--name value"):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--raw"], "^--raw has no value"),
+        (["--raw", "--split=a"], "^--raw has no value"),
+        (["-raw", "a"], "'-raw' is no option; write --name value"),
+    ],
+)
+def test_options_without_a_value_are_refused(words, message):
+    with pytest.raises(DataError, match=message):
         builds._parse_options(words, ("raw", "split"))
 
 
@@ -151,4 +161,10 @@ def test_a_file_without_a_builder_is_named(tmp_path):
 def test_help_lists_the_builder_s_options(capsys):
     assert builds.main(["partworld", "--help"]) == 0
     assert "--eval_scenes (default: 250)" in capsys.readouterr().out
+    for name in ("refcocom", "mres32m", "partworld", "refcoco"):
+        assert builds.main([name, "--help"]) == 0
+        told = capsys.readouterr().out
+        for option in builds.builder_options(builds.load_builder(name)):
+            assert re.search(rf"^  --{option} .*\n    \w", told, re.MULTILINE), option
+        assert max(map(len, told.splitlines())) <= 80
     assert builds.main([]) == 2

@@ -2,7 +2,8 @@
 
 A builder is the class `Builder` (tfds.core.GeneratorBasedBuilder) of the file
 `datasets/NAME/NAME_dataset_builder.py`, loaded by path so that nothing imports one. Its
-keyword-only arguments with defaults are the command's options. Where it carries
+keyword-only arguments with defaults are the command's options, and the comment beside
+each is its help. Where it carries
 `tokenizer_vocab`, a tokenizer of that size is trained on its train split and stored
 beside the data.
 """
@@ -13,6 +14,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import tempfile
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -101,10 +103,9 @@ def builder_options(cls: type) -> dict[str, Any]:
 
     Those of a base class come first; `config` is one where the builder has configs.
     """
-    configs = [c.name for c in getattr(cls, "BUILDER_CONFIGS", ())]
+    configs = _configs(cls)
     found: dict[str, Any] = {"config": configs[0]} if configs else {}
-    own = [c for c in cls.__mro__ if not c.__module__.startswith("tensorflow_datasets")]
-    for level in reversed(own):
+    for level in _own(cls):
         parameters = inspect.signature(level).parameters.values()
         found |= {
             p.name: p.default
@@ -112,6 +113,16 @@ def builder_options(cls: type) -> dict[str, Any]:
             if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
         }
     return found
+
+
+def _configs(cls: type) -> list[str]:
+    return [c.name for c in getattr(cls, "BUILDER_CONFIGS", ())]
+
+
+def _own(cls: type) -> list[type]:
+    """A builder's classes that are not TFDS's, bases first."""
+    own = [c for c in cls.__mro__ if not c.__module__.startswith("tensorflow_datasets")]
+    return own[::-1]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -146,8 +157,23 @@ def _describe(name: str | None, datasets_dir: str | None) -> str:
     if not name:
         return f"\ndata sets: {', '.join(_known(_root(datasets_dir))) or 'none'}"
     cls = load_builder(name, datasets_dir)
-    lines = [f"  --{k} (default: {v!r})" for k, v in builder_options(cls).items()]
-    return "\n".join([f"\noptions of {name}: {cls.__doc__}", *lines])
+    about, meanings = inspect.getdoc(cls), _meanings(cls)
+    lines = [
+        f"  --{key} (default: {value!r})\n    {meanings.get(key, '')}".rstrip()
+        for key, value in builder_options(cls).items()
+    ]
+    return "\n".join([f"\noptions of {name}:\n{about}\n", *lines])
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """The comment beside each option, from the builder's source."""
+    found = {"config": ", ".join(_configs(cls))}
+    for level in _own(cls):
+        init = vars(level).get("__init__")
+        if inspect.isfunction(init):
+            source = inspect.getsource(init)
+            found |= dict(re.findall(r"^ +(\w+): [^#\n]*,  # (.*)$", source, re.M))
+    return found
 
 
 def _root(datasets_dir: str | Path | None) -> Path:
@@ -184,7 +210,7 @@ def _choose(name: str, cls: type, options: dict[str, Any]) -> dict[str, Any]:
                 f"it has: {', '.join(defaults) or 'none'}"
             )
         chosen[key] = _typed(f"{name}: --{key}", value, type(defaults[key]))
-    known = [c.name for c in getattr(cls, "BUILDER_CONFIGS", ())]
+    known = _configs(cls)
     if known and chosen["config"] not in known:
         wanted = chosen["config"]
         raise DataError(
@@ -212,14 +238,14 @@ def _parse_options(rest: Sequence[str], known: Container[str]) -> dict[str, str]
     found, words = {}, iter(rest)
     for word in words:
         name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            raise DataError(
+                f"{word!r} is no option; write --name value or --name=value"
+            )
         if not equals:
             value = next(words, "--")
             if value == "--" or _names_option(value, known):
-                name = ""
-        if not name.startswith("--"):
-            raise DataError(
-                f"options are --name value or --name=value, got {' '.join(rest)}"
-            )
+                raise DataError(f"{name} has no value; write {name} value")
         found[name.removeprefix("--")] = value
     return found
 
@@ -232,8 +258,11 @@ def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
     path = folder / OPTIONS_FILE
     built = json.loads(path.read_text()) if path.exists() else None
     if built != chosen:
+        had = built or {}
+        differ = [k for k in {**had, **chosen} if had.get(k) != chosen.get(k)]
+        old, new = ({k: x.get(k) for k in differ} for x in (had, chosen))
         raise DataError(
-            f"{folder} was built with {built}, now asked for {chosen}; "
+            f"{folder} was built with {old}, now asked for {new}; "
             "pass --overwrite to replace it, or another --data_dir"
         )
 

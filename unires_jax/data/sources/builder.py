@@ -31,9 +31,9 @@ class RawBuilder(
     def __init__(
         self,
         *,
-        raw: str = "",
-        images: str = "",
-        max_bad_share: float = MAX_BAD_SHARE,
+        raw: str = "",  # folder of the raw files, in any form (docs/data.md)
+        images: str = "",  # folder of the pictures; "": found in raw or beside it
+        max_bad_share: float = MAX_BAD_SHARE,  # share of entries it may skip
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
