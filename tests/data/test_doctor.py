@@ -231,6 +231,18 @@ def test_faults_of_raw_entries(tmp_path: Path) -> None:
     report = doctor.examine(tmp_path)
     kinds = {f[1] for f in faults(report) if f[0] == "error"}
     assert {"sentence empty", "id twice", "size differs"} <= kinds
+    assert ":  " not in told(report, "sentence empty")
+
+
+def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
+    raw_forms.write_refer(tmp_path)
+    instances = raw_forms.instances()
+    twin = {**instances["annotations"][0], "image_id": 303}
+    instances["annotations"].append(twin)
+    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
+    report = doctor.examine(tmp_path)
+    assert ("error", "id twice", "refcoco_unc", 1) in faults(report)
+    assert f"id {twin['id']} occurs twice" in told(report, "id twice")
 
 
 def test_refcocom_and_refcoco_m(tmp_path: Path) -> None:
@@ -255,7 +267,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     record = changed(SCENE, "masks", 0, rle=OTHER_SIZE)
     small_data.write(tmp_path / "bad", val=[record])
     assert cli.main(["doctor", str(tmp_path / "bad"), "--json", str(out)]) == 1
-    assert "size differs" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "size differs" in printed and "\n1 error " in printed
     report = json.loads(out.read_text())
     (finding,) = report["findings"]
     assert (finding["kind"], finding["count"]) == ("size differs", 1)
@@ -272,6 +285,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_published_numbers_of_the_paper() -> None:
     unc = expected.EXPECTED["refcoco_unc"]
     assert sum(c.expressions or 0 for c in unc.values()) == 142_210
+    google = expected.EXPECTED["refcoco_google"].values()  # partitions the objects
+    assert sum(c.referents or 0 for c in google) == 50_000
+    assert sum(c.referents or 0 for c in unc.values()) == 50_000
     assert expected.describe("refcocom", "val") == "about 33,000 part expressions"
     with pytest.raises(DataError):
         doctor.examine("nowhere at all")

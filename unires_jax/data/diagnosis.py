@@ -66,9 +66,8 @@ def _holdings(report: Report) -> Table:
 
 
 def _faults(report: Report) -> Table:
-    table = Table(
-        title=f"{report.errors} errors", show_lines=True, title_justify="left"
-    )
+    errors = f"{report.errors:,} error{'s' * (report.errors != 1)}"
+    table = Table(title=errors, show_lines=True, title_justify="left")
     table.add_column("fault", overflow="fold")
     table.add_column("times", justify="right")
     table.add_column("the first", overflow="fold", ratio=1)

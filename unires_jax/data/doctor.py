@@ -22,6 +22,7 @@ from unires_jax.data.findings import (
     Findings,
     NotedRejects,
     SplitCheck,
+    kind_of,
 )
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import DataError, Record
@@ -194,7 +195,7 @@ def _raw(holding: Holding, read: Read, findings: Findings) -> Holding:
             with contextlib.redirect_stdout(io.StringIO()):  # told below, in one table
                 source = read(rejects, Spool(folder))
         except DataError as error:
-            kind = "file missing" if "no such" in str(error) else "unusable"
+            kind = "file missing" if "no such" in str(error) else kind_of(str(error))
             findings.add(ERROR, kind, name, str(error))
             return holding
         for split, group in _by_split(source.referents).items():

@@ -25,6 +25,11 @@ EXPECTED: dict[str, dict[str, Counts]] = {
         "testA": Counts(1_975, 5_657),
         "testB": Counts(1_810, 5_095),
     },
+    "refcoco_google": {
+        "train": Counts(40_000),
+        "val": Counts(5_000),
+        "test": Counts(5_000),
+    },
     "refcocoplus_unc": {
         "train": Counts(42_278),
         "val": Counts(3_805),

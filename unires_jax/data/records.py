@@ -220,7 +220,8 @@ def expression_key(
 
 def validate(record: Record, where: str = "") -> None:
     """Raise DataError naming record and field unless the record keeps its contract."""
-    name = f"{where or record.source} image {record.image_id} ({record.filename})"
+    name = f"image {record.image_id} ({record.filename})"
+    name = f"{where or record.source} {name}".lstrip()
     if record.height < 1 or record.width < 1:
         raise DataError(f"{name}: image/height, image/width must be positive")
     if not record.image:

@@ -89,7 +89,10 @@ def _by_id(content: Any, name: str, where: str) -> dict[int, Any]:
     for entry in get(content, name, list, where):
         key = entry.get("id") if isinstance(entry, dict) else None
         if type(key) is int and found.setdefault(key, entry) != entry:
-            raise DataError(f"{where}: {name}: id {key} occurs twice, not the same")
+            raise DataError(
+                f"{where}: {name}: id {key} occurs twice, not the same; drop one, or "
+                "fetch the file again"
+            )
     return found
 
 

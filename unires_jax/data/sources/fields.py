@@ -31,7 +31,9 @@ def read_json(path: str | Path) -> Any:
     except RecursionError:
         raise DataError(f"{path}: nested too deeply for JSON of this kind") from None
     except ValueError as error:  # bad syntax, bad UTF-8, or a number of 4,300 digits
-        raise DataError(f"{path}: is no JSON: {shorten(str(error))}") from None
+        raise DataError(
+            f"{path}: is no JSON: {shorten(str(error))}; fetch the file again"
+        ) from None
 
 
 def parse_json(text: str, where: str) -> Any:

@@ -77,7 +77,10 @@ class _Machine:
                     f"{self.where}: damaged at byte {start} (opcode {name}): "
                     f"{shorten(str(error)) or type(error).__name__}"
                 ) from None
-        raise DataError(f"{self.where}: is no whole pickle: it ends without STOP")
+        raise DataError(
+            f"{self.where}: is no whole pickle: it ends without STOP; "
+            "fetch the file again"
+        )
 
     def refuse(self, code: int, start: int) -> NoReturn:
         """Raise DataError naming an opcode that is not admitted, and its global."""

@@ -46,7 +46,10 @@ class ImageFolder:
             found = self._find(candidate)
             if found is not None:
                 return found
-        raise DataError(f"{self.folder.joinpath(*parts)}: no such image")
+        raise DataError(
+            f"{self.folder.joinpath(*parts)}: no such image; add it, or name another "
+            "folder with --images"
+        )
 
     def __call__(self, name: str) -> bytes:
         """The encoded image. Raises DataError if it is absent or cannot be read."""
