@@ -36,5 +36,10 @@ def test_build_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main([*argv, "--config", str(config)]) == 0
     text = page.read_text()
     assert "data:image/" in text and "http" not in text.replace("http://www.w3.org", "")
+    (tokenizer,) = tmp_path.rglob("tokenizer.json")  # data of one's own stores none
+    elsewhere = str(tokenizer.rename(tmp_path / "words.json"))
+    assert cli.main([*argv, "--config", str(config)]) == 1
+    assert "set data.tokenizer (unires show: --tokenizer)" in capsys.readouterr().err
+    assert cli.main([*argv, "--config", str(config), "--tokenizer", elsewhere]) == 0
     assert cli.main(["show", "partworld:nope", "--data_dir", str(tmp_path)]) == 1
     assert "it has ['testA', 'testB', 'train'" in capsys.readouterr().err

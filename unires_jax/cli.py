@@ -63,11 +63,18 @@ def _show(argv: Sequence[str]) -> int:
     parser.add_argument("--config", help="file.py[:argument]; default: no file")
     parser.add_argument("--data_dir", default="data", help="folder of data sets")
     parser.add_argument("--out", default="show.html", help="the page")
+    parser.add_argument(
+        "--tokenizer",
+        default="",
+        help="tokenizer.json, its folder or a hub id; default: the config's or the "
+        "data's own",
+    )
     parser.add_argument("--batches", type=int, default=1, help="how many batches")
     args = parser.parse_args(argv)
     config = app.load_config(args.config) if args.config else Config()
     config.data.train, config.data.dir = (args.data,), args.data_dir
     config.data.workers = 0
+    config.data.tokenizer = args.tokenizer or config.data.tokenizer
     print(show(config, args.out, args.batches))
     return 0
 

@@ -58,8 +58,8 @@ def run_tokenizer(config: Config) -> Tokenizer:
         path = open_splits(config)[0].tokenizer
     if path is None:
         raise DataError(
-            f"{config.data.train[0]} stores no tokenizer; set data.tokenizer to a "
-            "tokenizer.json, its folder or a hub id"
+            f"{config.data.train[0]} stores no tokenizer; set data.tokenizer "
+            "(unires show: --tokenizer) to a tokenizer.json, its folder or a hub id"
         )
     tokenizer = load_tokenizer(path)
     if tokenizer.vocab_size > config.model.text.vocab:
