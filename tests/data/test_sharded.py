@@ -205,7 +205,9 @@ def test_a_changed_file_is_converted_again(raw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_bad_lines_up_to_a_share(tmp_path: Path, workers: int) -> None:
+def test_bad_lines_up_to_a_share(
+    tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = tmp_path / "raw"
     lines = [mres_lines.small_line(i) for i in range(10)]
     lines[3]["height"] = 7
@@ -224,6 +226,9 @@ def test_bad_lines_up_to_a_share(tmp_path: Path, workers: int) -> None:
     assert not (tmp_path / "mres32m" / "1.0.0").exists()
 
     folder = build(own, tmp_path, max_bad_share=0.2, **options)
+    printed = capsys.readouterr().out
+    assert "mres32m train: 8 images\n" in printed
+    assert f"skipped 2 lines; reasons: {folder / 'rejected.jsonl'}\n" in printed
     again = [
         json.loads(x) for x in (folder / "rejected.jsonl").read_text().split("\n")[:2]
     ]

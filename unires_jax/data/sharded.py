@@ -209,7 +209,8 @@ def clean(shards: Sequence[Shard]) -> list[Shard]:
 def finish(shards: Sequence[Shard], builder: Any, folder: Path) -> None:
     """Make the folder of finished shards an ordinary TFDS directory in its place.
 
-    `builder` is a TFDS builder whose `data_path` is that place. Raises DataError for an
+    `builder` is a TFDS builder whose `data_path` is that place. Prints what it holds
+    and how many lines were skipped. Raises DataError for an
     image_id that two lines of a split share, and for a split without records.
     """
     import tensorflow_datasets as tfds
@@ -233,6 +234,10 @@ def finish(shards: Sequence[Shard], builder: Any, folder: Path) -> None:
         shutil.rmtree(final)
     os.replace(folder, final)
     shutil.rmtree(final / PROGRESS)
+    for info in infos:
+        print(f"{builder.name} {info.name}: {info.num_examples} images")
+    if bad:
+        print(f"skipped {len(bad)} lines; reasons: {final / REJECTED}")
 
 
 def _marked(shard: Shard) -> Marker:
