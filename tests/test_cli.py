@@ -17,9 +17,11 @@ def test_help_names_the_commands(
     argv: list[str], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(argv) == code
-    error = capsys.readouterr().err
-    assert all(command in error for command in cli.COMMANDS)
-    assert ("no command 'bild'" in error) == (argv == ["bild"])
+    out, error = capsys.readouterr()
+    told, other = (error, out) if code else (out, error)  # what was asked for is output
+    assert all(command in told for command in cli.COMMANDS) and not other
+    named = "no command 'bild', did you mean 'build'"
+    assert (named in error) == (argv == ["bild"])
 
 
 def test_build_names_the_nearest_data_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ Each has its own --help.
 """
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -97,12 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not args or args[0] not in COMMANDS:
         wanted = args[0] if args else ""
-        print(__doc__ and __doc__.strip(), file=sys.stderr)
-        if wanted in ("-h", "--help"):
-            return 0
-        if wanted:
-            print(f"error: no command {wanted!r}", file=sys.stderr)
-        return 2
+        asked = wanted in ("-h", "--help")
+        print((__doc__ or "").strip(), file=sys.stdout if asked else sys.stderr)
+        if wanted and not asked:
+            nearest = difflib.get_close_matches(wanted, COMMANDS, n=1)
+            meant = f", did you mean {nearest[0]!r}" if nearest else ""
+            print(f"error: no command {wanted!r}{meant}", file=sys.stderr)
+        return 0 if asked else 2
     from unires_jax.app import user_errors
 
     try:
