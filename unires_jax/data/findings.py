@@ -19,7 +19,10 @@ BOX_PIXELS, BOX_SHARE = 3.0, 0.1  # what a side of a box may be off by; ours
 # The kind of a fault by the words of its message; the first that fits.
 KINDS = (
     ("UTF-8", r"UTF-8|utf-8|surrogate|Unicode"),
-    ("image absent", r"no such image|file at .*found none|holds no picture|no bytes"),
+    (
+        "image absent",
+        r"no such image|file at .*found none|no row holds its picture|no bytes",
+    ),
     ("image unreadable", r"truncated|no whole JPEG|not a readable|pixels, refused"),
     ("sentence empty", r"sent is empty|text: expected a text|sentences?: none"),
     ("mask empty", r"no pixel|at least one pixel|masks? (was|were|is) lost"),

@@ -101,6 +101,24 @@ def test_objects_from_refcoco_unc(tmp_path: Path) -> None:
     assert {r.image_id for r in records_} == {101, 202}
 
 
+def test_objects_from_rows_that_hold_their_pictures(tmp_path: Path) -> None:
+    """Rows hold the pictures of their referents; `images` serves parts of others."""
+    raw_forms.write_refcocom(tmp_path / "raw")
+    raw_forms.write_lmms(tmp_path / "unc")
+    for path in (tmp_path / "unc/data").iterdir():
+        if not path.name.startswith("testB"):
+            path.unlink()
+    build.build(
+        "refcocom",
+        tmp_path,
+        raw=str(tmp_path / "raw"),
+        objects=str(tmp_path / "unc"),
+        images=str(tmp_path / "raw/images/train2014"),
+    )
+    (record,) = stored("refcocom:testA", tmp_path)
+    assert {x.level for x in record.expressions} == {PART}
+
+
 def test_parts_alone_and_files_that_are_missing(tmp_path: Path, capsys) -> None:
     raw_forms.write_refcocom(tmp_path, object_part=False)
     found = refcocom.read(tmp_path, Rejects(share=0.0))

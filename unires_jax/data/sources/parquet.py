@@ -69,7 +69,10 @@ class Spool:
         try:
             return self._path(name).read_bytes()
         except FileNotFoundError:
-            raise DataError(f"{name}: its row holds no picture") from None
+            raise DataError(
+                f"{name}: no row holds its picture; name a folder that does with "
+                "--images"
+            ) from None
 
     def _path(self, name: str) -> Path:
         return self.folder / hashlib.sha256(name.encode()).hexdigest()[:32]

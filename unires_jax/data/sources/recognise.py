@@ -79,7 +79,8 @@ def read(
     """Read a benchmark from a folder in whichever form it holds.
 
     `images` names the folder of pictures where it is not below root; pictures that
-    come within rows are kept in `spool`. Raises DataError naming what is missing.
+    come within rows are kept in `spool` and taken from there unless it is named.
+    Raises DataError naming what is missing.
     """
     form = recognise(root, benchmark)
     for path in form.absent:
@@ -88,7 +89,7 @@ def read(
         found = parquet.read(root, benchmark, rejects, spool)
         schemas = set(parquet.files(root).values())
         inside = "lmms-lab" in schemas and "jxu124" not in schemas
-        picture = spool if inside else find_images(root, images)
+        picture = spool if inside and not images else find_images(root, images)
     else:
         picture = find_images(root, images)  # before the long reading
         found = READERS[form.name](root, benchmark, rejects)
