@@ -62,5 +62,5 @@ def test_mutated_exports(kind: str, exports: Path, tmp_path: Path) -> None:
             refused += 1
             assert str(folder) in str(error), (i, file)
         shutil.rmtree(folder)
-    assert refused > 150
+    assert 100 < refused < 300  # some files of orbax tell nothing that is needed
     assert list(tmp_path.iterdir()) == []
