@@ -121,9 +121,9 @@ class Browser:
     def toast(self) -> str:
         """The message that the page shows, waited for."""
         found = self.until(
-            lambda: [x for x in self.all(".toast-body") if x.text], "a message"
+            lambda: [t for x in self.all(".toast-body") if (t := x.text)], "a message"
         )
-        return str(found[-1].text)
+        return str(found[-1])
 
     def foreign(self, address: str) -> set[str]:
         """Hosts besides the page's own that were asked for anything."""

@@ -183,7 +183,7 @@ def test_a_failed_export_leaves_nothing(
 
 KILLED = """
 import os, signal, sys
-from unires_jax.serving import KINDS, export
+from unires_jax.serving import export
 if sys.argv[3] == "writing":
     export.WRITERS["safetensors"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 else:
