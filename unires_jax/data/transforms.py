@@ -129,13 +129,15 @@ def draw(
     p = placement
     part = image[p.top : p.top + p.crop_height, p.left : p.left + p.crop_width]
     resize(part, canvas, p.height, p.width, p.flip)
-    canvas[p.height :] = _padding(p.canvas - p.height, p.canvas)
-    canvas[: p.height, p.width :] = _padding(p.height, p.canvas - p.width)
+    padding = _padding(p.canvas)
+    canvas[p.height :] = padding[p.height :]
+    canvas[: p.height, p.width :] = padding[: p.height, p.width :]
 
 
-@functools.lru_cache(maxsize=64)
-def _padding(height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
-    return np.full((height, width, 3), PAD, np.uint8)
+@functools.lru_cache(maxsize=4)
+def _padding(size: int) -> UInt8[np.ndarray, "S S 3"]:
+    """A whole canvas of it: copied much faster than filled."""
+    return np.full((size, size, 3), PAD, np.uint8)
 
 
 def prepare_image(
