@@ -20,6 +20,7 @@ from unires_jax.evaluation.segmenter import Loaded
 from unires_jax.serving import export as export_module
 from unires_jax.serving import exported
 from unires_jax.serving.export import KINDS, export
+from unires_jax.serving.predictor import BUNDLED
 from unires_jax.training.checkpoint import CheckpointError, save_arrays
 
 
@@ -179,6 +180,32 @@ def test_a_failed_export_leaves_nothing(
     with pytest.raises(OSError, match="disk full"):
         export(run, "safetensors", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_cannot_be_replaced_stays(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = export(run, "orbax", tmp_path / "out")
+    put, names = export_module.os.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        names.append(Path(target).name)
+        if len(names) == 2:
+            raise OSError("read-only")
+        put(source, target)
+
+    monkeypatch.setattr(export_module.os, "replace", replace)
+    with pytest.raises(OSError, match="read-only"):
+        export_module._put(tmp_path / "made", out, True)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert exported.read(out).meta["kind"] == "orbax"
+
+
+def test_the_packages_model_has_the_run_py_of_today() -> None:
+    """`make bundle` after a change of the templates."""
+    templates = export_module.TEMPLATES
+    for name, source in (("steps.py", "steps.py"), ("run.py", "run_safetensors.py")):
+        assert (BUNDLED / name).read_bytes() == (templates / source).read_bytes()
 
 
 KILLED = """

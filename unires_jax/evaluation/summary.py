@@ -24,8 +24,8 @@ def summarize(
 
     IoU metrics cover targeted expressions; those without a target count in N-acc and
     T-acc alone, except where the rows' protocol scores them (ReLA), and never in the
-    breakdowns. `no_target` is UNTRAINED or UNDECIDED where nobody
-    said of any whether something is meant.
+    breakdowns. `no_target` is UNTRAINED or UNDECIDED where nobody said of any whether
+    something is meant.
     """
     if not no_target_trained:  # an untrained head never decides
         results = [dataclasses.replace(r, no_target=None) for r in results]

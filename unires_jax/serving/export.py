@@ -107,7 +107,11 @@ def _put(made: Path, out: Path, overwrite: bool) -> None:
         return
     old = made.with_suffix(".old")
     os.replace(out, old)
-    os.replace(made, out)
+    try:
+        os.replace(made, out)
+    except OSError:
+        os.replace(old, out)
+        raise
     shutil.rmtree(old)
 
 
