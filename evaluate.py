@@ -42,7 +42,8 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from unires_jax import app
-from unires_jax.config import Config, ConfigError, from_dict
+from unires_jax.config import Config, from_dict
+from unires_jax.errors import ConfigError
 from unires_jax.evaluation.protocols import PROTOCOLS, Protocol, get
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of a training run")
@@ -112,7 +113,7 @@ def _answers(protocol: Protocol) -> None:
     from unires_jax import mesh
 
     mesh.start_distributed()
-    from unires_jax.evaluation import run
+    from unires_jax.evaluation import command as run
 
     answerer = _model(protocol) if PREDICT.value == "model" else _check(protocol)
     run.run(
@@ -138,7 +139,8 @@ def _splits(specs: Any, config: Config) -> dict[str, Any]:
 
 def _file(protocol: Protocol) -> None:
     """Any model's masks."""
-    from unires_jax.evaluation import predictions, run
+    from unires_jax.evaluation import command as run
+    from unires_jax.evaluation import predictions
 
     if not SPLITS.value:
         raise ConfigError(
@@ -159,7 +161,8 @@ def _file(protocol: Protocol) -> None:
 
 def _compare() -> None:
     """Two files or folders."""
-    from unires_jax.evaluation import compare, comparison, predictions
+    from unires_jax.evaluation import compare, predictions
+    from unires_jax.evaluation.report import comparison_page as comparison
 
     if len(COMPARE.value) != 2:
         raise ConfigError("--compare takes two folders or files: --compare A B")
@@ -188,9 +191,9 @@ def _evaluated(file: Path) -> list[str]:
 
 def _model(protocol: Protocol) -> Answerer:
     """The checkpoint's."""
-    from unires_jax.evaluation.attention import make_attend
     from unires_jax.evaluation.evaluator import ModelPredict
-    from unires_jax.evaluation.segmenter import Compiled, load
+    from unires_jax.evaluation.report.attention import make_attend
+    from unires_jax.inference.model import Compiled, load
 
     pick: Any = CHECKPOINT.value
     if pick not in ("best", "last"):

@@ -18,7 +18,7 @@ def main(config: Config) -> None:
     """Start the devices, then train, evaluating on the way."""
     from unires_jax import mesh
     from unires_jax.data.pipeline import run_tokenizer
-    from unires_jax.evaluation.watch import make_watch
+    from unires_jax.evaluation.in_training import make_watch
     from unires_jax.training import trainer
 
     mesh.start_distributed()

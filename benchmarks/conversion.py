@@ -115,9 +115,10 @@ def run(raw: Path, data: Path) -> dict[str, float]:
 def convert(raw: Path, data: Path) -> int:
     """One conversion in this process, its figures as a line of JSON."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    from unires_jax.data import build, records
+    from unires_jax.data.stored import features
+    from unires_jax.prepare import build
 
-    records.features()  # TFDS's import is no part of the work
+    features()  # TFDS's import is no part of the work
     start, clock = time.process_time(), time.monotonic()
     folder = build.build("mres32m", data, raw=str(raw), workers=0)
     spent, waited = time.process_time() - start, time.monotonic() - clock

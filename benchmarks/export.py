@@ -28,9 +28,9 @@ import numpy as np
 from unires_jax import memory
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import train_bpe
-from unires_jax.evaluation.segmenter import Compiled, Loaded
+from unires_jax.export import command as exporting
+from unires_jax.inference.model import Compiled, Loaded
 from unires_jax.models.unires import Apply
-from unires_jax.serving import export as exporting
 
 COUNT, LENGTH, REPEATS = 8, 16, 9
 COLD = """

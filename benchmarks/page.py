@@ -28,8 +28,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from unires_jax.data import partworld
-from unires_jax.data.records import decode_mask
+from unires_jax import partworld
+from unires_jax.pixels.masks import decode_mask
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor, load
 

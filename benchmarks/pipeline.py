@@ -25,8 +25,9 @@ import tensorflow_datasets as tfds
 from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from unires_jax.data import pipeline, prepared, records, tokenizer
+from unires_jax.data import pipeline, prepared, tokenizer
 from unires_jax.data.records import Expression, Mask, Record
+from unires_jax.data.stored import features, to_example
 
 WORDS = ["red", "old", "small", "bright", "dark", "plain", "round", "big"]
 EXPRESSIONS, BATCH = len(WORDS), 16
@@ -134,14 +135,14 @@ class Coco(tfds.core.GeneratorBasedBuilder):
     items: list[Record]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=records.features())
+        return tfds.core.DatasetInfo(builder=self, features=features())
 
     def _split_generators(self, dl_manager: object) -> dict:
         return {"train": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict]]:
         for i, record in enumerate(self.items):
-            yield i, records.to_example(record)
+            yield i, to_example(record)
 
 
 def prepare(items: list[Record], folder: Path) -> Config:

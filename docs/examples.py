@@ -1,6 +1,6 @@
 """Write the pictures that come with `unires demo`, and their sentences.
 
-    python docs/examples.py             # writes unires_jax/serving/examples
+    python docs/examples.py             # writes unires_jax/serving/page/examples
     python docs/examples.py --list 40   # sentences of the first scenes, to choose from
 
 The scenes are of PartWorld's val, seed 0; they and their sentences were chosen by hand
@@ -11,10 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
-from unires_jax.data import partworld
+from unires_jax import partworld
 from unires_jax.data.records import OBJECT, PART
 
-OUT = Path(__file__).parents[1] / "unires_jax" / "serving" / "examples"
+OUT = Path(__file__).parents[1] / "unires_jax" / "serving" / "page" / "examples"
 # Indices into val, sentences about objects, sentences about parts. Of the third and the
 # second, one sentence each means nothing that is there.
 CHOSEN = {

@@ -15,3 +15,5 @@ os.environ["XLA_FLAGS"] = " ".join(
 from jaxtyping import install_import_hook
 
 install_import_hook("unires_jax", "beartype.beartype")
+
+pytest_plugins = ["helpers.trained"]  # imported after the hook

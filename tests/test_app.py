@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
 from unires_jax import app
-from unires_jax.config import Config, ConfigError
+from unires_jax.config import Config
+from unires_jax.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
 GOOD = """\
 '''A recipe. python train.py --config=good.py. Expected: 0.5 mIoU.'''
 from unires_jax.config import Config

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
 from unires_jax import __version__, cli
 
@@ -34,7 +35,7 @@ def test_build_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main(["build", "partworld", "--data_dir", str(tmp_path), *sizes]) == 0
     page = tmp_path / "show.html"
     argv = ["show", "partworld:val", "--data_dir", str(tmp_path), "--out", str(page)]
-    config = Path(__file__).parents[1] / "configs" / "quickstart.py"
+    config = ROOT / "configs" / "quickstart.py"
     assert cli.main([*argv, "--config", str(config)]) == 0
     text = page.read_text()
     assert "data:image/" in text and "http" not in text.replace("http://www.w3.org", "")

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from unires_jax import config as config_lib
-from unires_jax.config import Config, ConfigError, ModelConfig, VisionConfig
+from unires_jax.config import Config, ModelConfig, VisionConfig
+from unires_jax.errors import ConfigError
 
 
 def test_defaults_are_valid() -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from helpers.paths import ROOT
 
 from unires_jax import app, mesh
 from unires_jax.config import Config, mask_grid, validate
 from unires_jax.training import train_step
 from unires_jax.training.train_step import Rows
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 
 def abstract_rows(config: Config) -> Rows:

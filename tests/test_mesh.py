@@ -7,7 +7,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import ConfigError, MeshConfig
+from unires_jax.config import MeshConfig
+from unires_jax.errors import ConfigError
 
 
 def test_the_mesh_takes_all_devices() -> None:

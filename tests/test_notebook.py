@@ -4,8 +4,9 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+from helpers.paths import ROOT
 
-TOUR = Path(__file__).parents[1] / "docs" / "tour.ipynb"
+TOUR = ROOT / "docs" / "tour.ipynb"
 
 
 def test_it_runs_top_to_bottom(tmp_path: Path) -> None:

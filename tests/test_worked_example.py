@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
 from unires_jax.data.prepared import open_split
-from unires_jax.data.sources import mres_jsonl
+from unires_jax.prepare.mres import jsonl as mres_jsonl
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "mres_jsonl.md").read_text()
 # What the quickstart trains, smaller; the last value of a flag counts.
 TINY = shlex.split(

@@ -25,7 +25,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from unires_jax import memory
-from unires_jax.config import Config, ConfigError, validate
+from unires_jax.config import Config, validate
+from unires_jax.errors import ConfigError
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
@@ -68,10 +69,12 @@ def _fail(error: Exception, code: int) -> typing.NoReturn:
 
 def user_errors() -> tuple[type[Exception], ...]:
     """The errors whose message is meant for the user."""
-    from unires_jax.data.records import DataError
-    from unires_jax.models.clip_weights import WeightsError
-    from unires_jax.training.checkpoint import CheckpointError
-    from unires_jax.training.trainer import TrainingError
+    from unires_jax.errors import (
+        CheckpointError,
+        DataError,
+        TrainingError,
+        WeightsError,
+    )
 
     return ConfigError, DataError, WeightsError, CheckpointError, TrainingError
 

@@ -19,13 +19,13 @@ from unires_jax import __version__
 
 
 def _build(argv: Sequence[str]) -> int:
-    from unires_jax.data import build
+    from unires_jax.prepare import build
 
     return build.main(argv)
 
 
 def _doctor(argv: Sequence[str]) -> int:
-    from unires_jax.data import doctor
+    from unires_jax.prepare.doctor import command as doctor
 
     return doctor.main(argv)
 
@@ -39,13 +39,13 @@ def _predict(argv: Sequence[str]) -> int:
 
 
 def _demo(argv: Sequence[str]) -> int:
-    from unires_jax.serving import demo
+    from unires_jax.serving.page import command as demo
 
     return demo.main(argv)
 
 
 def _export(argv: Sequence[str]) -> int:
-    from unires_jax.serving import export
+    from unires_jax.export import command as export
 
     return export.main(argv)
 

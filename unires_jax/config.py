@@ -10,9 +10,7 @@ import dataclasses
 import typing
 from typing import Any
 
-
-class ConfigError(ValueError):
-    """A setting that cannot work. The message names the field and the remedy."""
+from unires_jax.errors import ConfigError
 
 
 @dataclasses.dataclass

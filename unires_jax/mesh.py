@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from unires_jax.config import ConfigError, MeshConfig
+from unires_jax.config import MeshConfig
+from unires_jax.errors import ConfigError
 
 DATA, FSDP = "data", "fsdp"
 BATCH = PartitionSpec((DATA, FSDP))

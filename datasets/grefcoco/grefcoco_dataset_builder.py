@@ -1,11 +1,11 @@
 """gRefCOCO: expressions with one target, several or none."""
 
-from unires_jax.data.sources import recognise
-from unires_jax.data.sources.benchmarks import BENCHMARKS
-from unires_jax.data.sources.builder import RawBuilder
-from unires_jax.data.sources.parquet import Spool
-from unires_jax.data.sources.recognise import Source
-from unires_jax.data.sources.rejects import Rejects
+from unires_jax.prepare.builder import RawBuilder
+from unires_jax.prepare.catalogue import BENCHMARKS
+from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources import recognise
+from unires_jax.prepare.sources.parquet import Spool
+from unires_jax.prepare.sources.recognise import Source
 
 
 class Builder(RawBuilder, skip_registration=True):

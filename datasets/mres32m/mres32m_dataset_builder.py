@@ -6,9 +6,12 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from unires_jax.data import beam as beam_jobs
-from unires_jax.data import parallel, records, sharded
-from unires_jax.data.sources import mres_jsonl, mres_plan
+from unires_jax.data.stored import features
+from unires_jax.prepare import beam as beam_jobs
+from unires_jax.prepare import shards as sharded
+from unires_jax.prepare import workers as parallel
+from unires_jax.prepare.mres import jsonl as mres_jsonl
+from unires_jax.prepare.mres import plan as mres_plan
 
 
 class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
@@ -39,7 +42,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
-            features=records.features(),
+            features=features(),
             disable_shuffling=True,  # in the order of the lines; the pipeline shuffles
         )
 

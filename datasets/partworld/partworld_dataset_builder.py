@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from unires_jax.data import partworld, records
+from unires_jax import partworld
+from unires_jax.data.stored import features, to_example
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -31,7 +32,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
-            features=records.features(),
+            features=features(),
             disable_shuffling=True,  # stored by index; the pipeline shuffles
         )
 
@@ -44,4 +45,4 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         count = self._scenes[split]
         drawn = partworld.draw_records(self._seed, split, count)
         for index, record in enumerate(tqdm(drawn, split, count, unit=" scenes")):
-            yield index, records.to_example(record)
+            yield index, to_example(record)

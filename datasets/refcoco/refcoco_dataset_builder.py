@@ -2,12 +2,12 @@
 
 import tensorflow_datasets as tfds
 
-from unires_jax.data.sources import recognise
-from unires_jax.data.sources.benchmarks import BENCHMARKS
-from unires_jax.data.sources.builder import RawBuilder
-from unires_jax.data.sources.parquet import Spool
-from unires_jax.data.sources.recognise import Source
-from unires_jax.data.sources.rejects import Rejects
+from unires_jax.prepare.builder import RawBuilder
+from unires_jax.prepare.catalogue import BENCHMARKS
+from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources import recognise
+from unires_jax.prepare.sources.parquet import Spool
+from unires_jax.prepare.sources.recognise import Source
 
 NAMES = (
     "refcoco_unc",

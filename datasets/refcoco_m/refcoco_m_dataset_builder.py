@@ -1,10 +1,10 @@
 """RefCOCO-M: RefCOCO's val with new masks (moondream). Neither RefCOCO nor RefCOCOm."""
 
-from unires_jax.data.sources import refcoco_m
-from unires_jax.data.sources.builder import RawBuilder
-from unires_jax.data.sources.parquet import Spool
-from unires_jax.data.sources.recognise import Source
-from unires_jax.data.sources.rejects import Rejects
+from unires_jax.prepare.builder import RawBuilder
+from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources import refcoco_m
+from unires_jax.prepare.sources.parquet import Spool
+from unires_jax.prepare.sources.recognise import Source
 
 
 class Builder(RawBuilder, skip_registration=True):

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from unires_jax.data.sources import recognise, refcocom
-from unires_jax.data.sources.benchmarks import BENCHMARKS
-from unires_jax.data.sources.builder import RawBuilder
-from unires_jax.data.sources.parquet import Spool
-from unires_jax.data.sources.pictures import find_images
-from unires_jax.data.sources.recognise import Source
-from unires_jax.data.sources.rejects import Rejects
+from unires_jax.prepare.builder import RawBuilder
+from unires_jax.prepare.catalogue import BENCHMARKS
+from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources import recognise, refcocom
+from unires_jax.prepare.sources.parquet import Spool
+from unires_jax.prepare.sources.pictures import find_images
+from unires_jax.prepare.sources.recognise import Source
 
 
 class Builder(RawBuilder, skip_registration=True):

@@ -4,20 +4,18 @@ import dataclasses
 import itertools
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import small_data
+from helpers import small_data
+from helpers.conversion import SAMPLE, lay_out
 
 from unires_jax.config import Config
-from unires_jax.data import build, leakage, pipeline
+from unires_jax.data import leakage, pipeline
 from unires_jax.data.prepared import PreparedSplit
-from unires_jax.data.records import DataError
-
-sys.path.append(str(Path(__file__).parent / "sources"))
-SAMPLE = Path(__file__).parents[3] / "shared/realdata/refer_sample"
+from unires_jax.errors import DataError
+from unires_jax.prepare import build
 
 
 @pytest.fixture
@@ -106,8 +104,6 @@ def test_google_splits_by_flag(folders: Path, monkeypatch) -> None:
 @pytest.mark.skipif(not SAMPLE.exists(), reason="no refer_sample here")
 def test_real_ids(tmp_path: Path) -> None:
     """RefCOCOg's google val holds an image that RefCOCO-UNC trains on."""
-    from test_real import lay_out
-
     raw, data = tmp_path / "raw", tmp_path / "data"
     lay_out(raw)
     for name in ("refcoco_unc", "refcoco_google", "refcocog_umd", "refcocog_google"):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_data
 from absl import flags
+from helpers import small_data
 
-from unires_jax.config import Config, ConfigError
+from unires_jax.config import Config
 from unires_jax.data import prepared
+from unires_jax.data.augment import mirrored
 from unires_jax.data.pipeline import Batch, run_tokenizer, train_batches
-from unires_jax.data.records import DataError
-from unires_jax.data.transforms import mirrored
+from unires_jax.errors import ConfigError, DataError
 
 RECORDS = 11  # no multiple of the batch: epochs end within batches
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_data
+from helpers import small_data
 
 from unires_jax.config import Config
-from unires_jax.data import records, tokenizer, transforms
+from unires_jax.data import records, tokenizer
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.sampling import Batch, Sampler, draw_expressions
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.pixels.canvas import PAD, prepare_image
+from unires_jax.pixels.masks import encode_mask
 
 LENGTH = 32
 
@@ -54,9 +56,7 @@ def box_record(sents: list[str], box: tuple[int, int, int, int]) -> Record:
         base,
         image=small_data.jpeg(image),
         masks=(
-            small_data.replace(
-                base.masks[0], rle=records.encode_mask(mask), area=float(w * h)
-            ),
+            small_data.replace(base.masks[0], rle=encode_mask(mask), area=float(w * h)),
         ),
         expressions=tuple(expression(i, sent=s) for i, s in enumerate(sents)),
     )
@@ -151,7 +151,7 @@ def test_record_without_expressions_is_no_fault(
 def test_row_holds_the_drawn_expressions(config: Config, words: Tokenizer) -> None:
     record = small_data.scene(2)
     row = one(config, words, record)
-    canvas, placement = transforms.prepare_image(record.image, 32)
+    canvas, placement = prepare_image(record.image, 32)
     assert np.array_equal(row.images, canvas)
     assert row.extent.tolist() == [placement.height, placement.width]
     assert row.level.tolist() == [0] * 4 + [1] * 4
@@ -179,7 +179,7 @@ def test_several_targets_are_one_mask(config: Config, words: Tokenizer) -> None:
     full = np.zeros((40, 60), bool)
     full[:, :40] = True
     masks = tuple(
-        Mask(i, "dog", records.encode_mask(m), (0.0, 0.0, 1.0, 1.0), 1.0)
+        Mask(i, "dog", encode_mask(m), (0.0, 0.0, 1.0, 1.0), 1.0)
         for i, m in enumerate([full, full[:, ::-1]])
     )
     record = small_data.replace(
@@ -244,7 +244,7 @@ def test_crop_keeps_the_share_of_every_target(config: Config, words: Tokenizer) 
     for i, x in enumerate((2, 50)):  # at both sides, so that most crops would cut
         mask = np.zeros((40, 60), bool)
         mask[10:30, x : x + 8] = True
-        rle = records.encode_mask(mask)
+        rle = encode_mask(mask)
         masks.append(Mask(i, "dog", rle, (0.0, 0.0, 1.0, 1.0), 160.0))
         expressions.append(expression(i, sent="red dog", targets=(i,)))
     record = small_data.replace(
@@ -270,7 +270,7 @@ def test_crop_that_would_cut_a_target_does_not_happen(
     for seed in range(20):
         row = one(config, words, record, seed)
         assert row.extent.tolist() == [21, 32]
-        assert np.array_equal(row.images, transforms.prepare_image(record.image, 32)[0])
+        assert np.array_equal(row.images, prepare_image(record.image, 32)[0])
 
 
 @pytest.mark.parametrize(("sentence", "cuts"), [("red dog", True), ("left dog", False)])
@@ -279,7 +279,7 @@ def test_place_words_forbid_the_crop(
 ) -> None:
     config.data.crop = 1.0
     record = box_record([sentence, "animal"], (25, 15, 10, 10))
-    plain = transforms.prepare_image(record.image, 32)[0]
+    plain = prepare_image(record.image, 32)[0]
     same = [
         np.array_equal(one(config, words, record, seed).images, plain)
         for seed in range(20)
@@ -301,8 +301,8 @@ def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
 
 def broken() -> dict[str, tuple[Record, str]]:
     good = small_data.scene(5, pairs=1)
-    other = records.encode_mask(np.ones((40, 61), bool))
-    empty = records.encode_mask(np.zeros((40, 60), bool))
+    other = encode_mask(np.ones((40, 61), bool))
+    empty = encode_mask(np.zeros((40, 60), bool))
     mask = good.masks[0]
 
     def with_mask(rle: str) -> Record:
@@ -343,7 +343,7 @@ def test_bad_record_leaves_a_blank_row(
     with pytest.raises(ValueError, match=message):
         raise ValueError(reason)
     assert batch.valid.any(1).tolist() == [True, False, True]
-    assert (batch.images[1] == transforms.PAD).all()
+    assert (batch.images[1] == PAD).all()
     assert batch.masks[1].sum() == 0 and not batch.no_target[1].any()
     alone = sampler([(good, 3)])[0]
     assert all(np.array_equal(a[2], b[0]) for a, b in zip(batch, alone, strict=True))

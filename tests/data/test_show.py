@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import small_data
+from helpers import small_data
 
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.show import overlay, show

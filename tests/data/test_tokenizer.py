@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unires_jax.data.records import DataError
 from unires_jax.data.tokenizer import EOS, SOS, Tokenizer, load_tokenizer, train_bpe
+from unires_jax.errors import DataError
 
 CAPTIONS = ["the red dog on the left", "wheels of the big truck", "the dog's head"] * 4
 LENGTHS = (8, 16, 24)

@@ -1,7 +1,13 @@
 """Fixtures of the evaluation tests."""
 
 import pytest
-from coloured_boxes import COLOURS, IMAGE_SIZE, Boxes, ColourSegmenter, make_record
+from helpers.coloured_boxes import (
+    COLOURS,
+    IMAGE_SIZE,
+    Boxes,
+    ColourSegmenter,
+    make_record,
+)
 
 from unires_jax import config as configs
 from unires_jax.data.tokenizer import Tokenizer, train_bpe

@@ -7,22 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coloured_boxes import Boxes
+from helpers.answers import row
+from helpers.coloured_boxes import Boxes
 
 from unires_jax.config import Config
-from unires_jax.data.records import DataError
-from unires_jax.evaluation import compare, comparison, evaluator, predictions, results
+from unires_jax.errors import DataError
+from unires_jax.evaluation import compare, evaluator, predictions, results
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
-from unires_jax.evaluation.results import Result
-
-
-def row(image: int, inside: int, around: int, **values: object) -> Result:
-    made = Result(
-        *(f"d/val/{image}/0/0", image, 0, "a dog", 0, 2, 2, "04", "04"),
-        *(inside, around, 0.5, None, True, around, "dog", ""),
-    )
-    return dataclasses.replace(made, **values)
+from unires_jax.evaluation.report import comparison_page as comparison
 
 
 def test_difference_by_hand() -> None:

@@ -9,19 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coloured_boxes import Boxes, ColourSegmenter
+from helpers.coloured_boxes import Boxes, ColourSegmenter
+from helpers.paths import ROOT
 from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config
 from unires_jax.data import records
-from unires_jax.data.records import DataError, Record
+from unires_jax.data.records import Record
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import CheckpointError, DataError
 from unires_jax.evaluation import evaluator, results
+from unires_jax.evaluation.breakdown import derange, reading_check, summarize
 from unires_jax.evaluation.evaluator import ModelPredict, evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.evaluation.results import Prediction, Result
-from unires_jax.evaluation.summary import derange, reading_check, summarize
-from unires_jax.training.checkpoint import CheckpointError
+from unires_jax.pixels.masks import decode_mask, encode_mask
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def test_intersection_and_union_are_those_of_the_masks(
     for r in rows:
         record = boxes[r.image]
         size = (record.height, record.width)
-        predicted = records.decode_mask(r.rle, *size)
+        predicted = decode_mask(r.rle, *size)
         masks = [
-            records.decode_mask(record.masks[i].rle, *size)
+            decode_mask(record.masks[i].rle, *size)
             for i in record.expressions[r.expression].targets
         ]
         truth = np.any([np.zeros(size, bool), *masks], axis=0)
@@ -208,7 +210,7 @@ def test_predictions_file_is_coco(rows: list[Result]) -> None:
         assert row["level"] in ("object", "part")
         mask = coco_mask.decode(row["rle"])
         assert mask.shape == (r.height, r.width)
-        truth = records.decode_mask(r.target, r.height, r.width)
+        truth = decode_mask(r.target, r.height, r.width)
         assert ((mask == 1) & truth).sum() == row["I"]
         assert ((mask == 1) | truth).sum() == row["U"]
 
@@ -228,7 +230,7 @@ def test_a_bad_record_is_named(
     ):
         evaluate(with_record(height=other.height - 1), predict, config)
     masks = tuple(
-        dataclasses.replace(m, rle=records.encode_mask(np.ones((50, 60), bool)))
+        dataclasses.replace(m, rle=encode_mask(np.ones((50, 60), bool)))
         for m in boxes[1].masks
     )
     with pytest.raises(DataError, match="the record says 50 x 60"):
@@ -270,7 +272,7 @@ def test_rows_of_two_processes(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(_WORKER)
     port = str(20_000 + int(np.random.default_rng().integers(20_000)))
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     workers = [
         subprocess.Popen(
             [sys.executable, str(script), str(i), port],

@@ -9,16 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from coloured_boxes import Boxes
+from helpers.coloured_boxes import Boxes
+from helpers.paths import ROOT
 
 from unires_jax.config import Config
 from unires_jax.data import records
-from unires_jax.data.records import DataError
-from unires_jax.data.sources.benchmarks import BENCHMARKS
+from unires_jax.errors import DataError
 from unires_jax.evaluation import predictions, results
+from unires_jax.evaluation.breakdown import summarize
 from unires_jax.evaluation.evaluator import evaluate, ground_truth
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
-from unires_jax.evaluation.summary import summarize
+from unires_jax.pixels.masks import decode_mask, run_lengths
+from unires_jax.prepare.catalogue import BENCHMARKS
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def score(
 
 
 def test_the_key_on_the_page_is_one_of_refcoco() -> None:
-    page = (Path(__file__).parents[2] / "docs/results.md").read_text()
+    page = (ROOT / "docs/results.md").read_text()
     (key,) = re.findall(r'"key": "(.*?)"', page)
     dataset, split, *ids = key.split("/")
     assert dataset in BENCHMARKS and split in BENCHMARKS[dataset].splits
@@ -92,8 +94,8 @@ def test_every_form_of_a_mask(
     lines: list[dict[str, Any]], boxes: Boxes, config: Config, tmp_path: Path
 ) -> None:
     size = boxes[0].height, boxes[0].width
-    masks = [records.decode_mask(x["rle"]["counts"], *size) for x in lines[:4]]
-    runs = records.run_lengths(lines[0]["rle"]["counts"])
+    masks = [decode_mask(x["rle"]["counts"], *size) for x in lines[:4]]
+    runs = run_lengths(lines[0]["rle"]["counts"])
     lines[0]["rle"]["counts"] = runs  # uncompressed
     lines[1].pop("rle")
     lines[1]["png"] = base64.b64encode(png(masks[1])).decode()

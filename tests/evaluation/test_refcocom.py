@@ -3,11 +3,11 @@
 import dataclasses
 
 import pytest
-from test_compare import row
+from helpers.answers import row
 
 from unires_jax.data.records import PART
 from unires_jax.evaluation import refcocom
-from unires_jax.evaluation.report import percent
+from unires_jax.evaluation.report.page import percent
 from unires_jax.evaluation.results import Result
 
 

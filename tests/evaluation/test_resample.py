@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as torch_f
 
-from unires_jax.data.transforms import place
 from unires_jax.evaluation import resample
 from unires_jax.evaluation.protocols import PROTOCOLS
+from unires_jax.pixels.canvas import place
 
 SIZES = [(26, 104), (30, 89), (104, 57), (20, 7), (7, 20)]
 

@@ -50,8 +50,8 @@ def _make_clip(
 def _load_towers(
     folder: Path, image_size: int, context: int | None = None, **options: Any
 ) -> tuple[Any, Any]:
-    from unires_jax.models.clip import TextTower, VisionTower
-    from unires_jax.models.clip_weights import load_clip, read_clip_config
+    from unires_jax.models.backbones.clip import TextTower, VisionTower
+    from unires_jax.models.backbones.clip_weights import load_clip, read_clip_config
 
     vision_config, text_config = read_clip_config(str(folder))
     text_config.context = context or text_config.context

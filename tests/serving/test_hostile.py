@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.pictures import bomb, corners, encoded, mutated, noise
 from PIL import Image
-from test_photo import bomb, corners, encoded
-from test_predictor import noise
 
-from unires_jax.data.records import DataError
+from unires_jax.errors import DataError
 from unires_jax.serving.photo import read_photo
 from unires_jax.serving.predictor import Predictor
 
@@ -28,27 +27,6 @@ def seeds() -> list[bytes]:
     found += [encoded(upright, k, exif=exif.tobytes()) for k in ("JPEG", "PNG", "WEBP")]
     found += [bomb(4000), bomb(60_000), b"GIF89a", b"%PDF-1.7", b"<svg/>", bytes(100)]
     return found
-
-
-def mutated(r: random.Random, whole: bytes, other: bytes) -> bytes:
-    """Bits flipped, bytes set, cut, doubled, or joined with another picture."""
-    data = bytearray(whole)
-    for _ in range(r.randint(1, 6)):
-        at = r.randrange(len(data) or 1)
-        action = r.randrange(6)
-        if action == 0 and data:
-            data[at] ^= 1 << r.randrange(8)
-        elif action == 1 and data:
-            data[at] = r.choice((0, 1, 127, 128, 255))
-        elif action == 2:
-            del data[at : at + r.randint(1, 64)]
-        elif action == 3:
-            data[at:at] = data[at : at + r.randint(1, 64)]
-        elif action == 4:
-            data[at:] = other[r.randrange(len(other)) :]
-        else:
-            data[at : at + 4] = r.randbytes(4)
-    return bytes(data)
 
 
 @pytest.mark.slow

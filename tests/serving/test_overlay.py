@@ -1,9 +1,9 @@
 """One colour for each expression, parts on top, a legend below."""
 
 import numpy as np
-from test_segment import answer
+from helpers.answers import answer
 
-from unires_jax.data.transforms import place
+from unires_jax.pixels.canvas import place
 from unires_jax.serving.overlay import COLOURS, colour, draw, with_legend
 from unires_jax.serving.segment import Segment
 

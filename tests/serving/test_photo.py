@@ -1,37 +1,23 @@
 """Pictures of every kind become upright RGB; everything else is refused."""
 
 import io
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from helpers.paths import REAL
+from helpers.pictures import bomb, corners, encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unires_jax.data.records import DataError
+from unires_jax.errors import DataError
 from unires_jax.serving import photo
 from unires_jax.serving.photo import read_photo
 
-REAL = Path(__file__).parents[3] / "shared" / "realdata" / "coco" / "images"
-
-
-def corners() -> np.ndarray:
-    """24 x 40 pixels, each quarter of one colour."""
-    pixels = np.zeros((24, 40, 3), np.uint8)
-    pixels[:12, :20], pixels[:12, 20:] = (250, 10, 10), (10, 250, 10)
-    pixels[12:, :20], pixels[12:, 20:] = (10, 10, 250), (250, 250, 10)
-    return pixels
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+IMAGES = REAL / "coco" / "images"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
@@ -113,18 +99,6 @@ def test_tiny_and_long_pictures() -> None:
     assert read_photo(np.zeros((1, 3000), np.uint8)).pixels.shape == (1, 3000, 3)
 
 
-def bomb(side: int) -> bytes:
-    """A PNG of a few hundred bytes that states side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
-
-
 def test_refused_files(tmp_path: Path) -> None:
     whole = encoded(Image.fromarray(corners()), "JPEG")
     cases = {
@@ -182,9 +156,9 @@ def test_mutated_files_are_read_or_refused(kind: str, data: st.DataObject) -> No
         assert found.pixels.dtype == np.uint8 and found.pixels.ndim == 3
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real photographs")
+@pytest.mark.skipif(not IMAGES.is_dir(), reason="needs the real photographs")
 def test_photographs_decode_as_in_training() -> None:
-    for path in sorted(REAL.glob("*.jpg"))[:20]:
+    for path in sorted(IMAGES.glob("*.jpg"))[:20]:
         data = np.frombuffer(path.read_bytes(), np.uint8)
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         stored = cv2.imdecode(data, flags)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.pictures import noise
+from helpers.tiny_model import WORDS
 from PIL import Image
-from test_predictor import noise
-from tiny_model import WORDS
 
 from unires_jax import cli
-from unires_jax.data.records import decode_mask
+from unires_jax.pixels.masks import decode_mask
 from unires_jax.serving import predict
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor

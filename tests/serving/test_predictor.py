@@ -8,27 +8,23 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from tiny_model import WORDS, make_loaded, tiny_config
+from helpers.pictures import noise
+from helpers.tiny_model import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax.config import Config
-from unires_jax.data import records
-from unires_jax.data.records import DataError, Expression, Record
+from unires_jax.data.records import Expression, Record
+from unires_jax.errors import CheckpointError, DataError
 from unires_jax.evaluation.evaluator import ModelPredict
-from unires_jax.evaluation.segmenter import Compiled, Loaded
+from unires_jax.inference.model import Compiled, Loaded
+from unires_jax.pixels.masks import decode_mask
 from unires_jax.serving import predictor as predictor_module
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
 from unires_jax.serving.segment import Segment
-from unires_jax.training.checkpoint import CheckpointError
 
 # Logits of some tens, from equal arithmetic in batches of another size.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-
-
-def noise(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def logits(found: list[Segment]) -> np.ndarray:
@@ -81,7 +77,7 @@ def test_it_answers_as_the_evaluator(predictor: Predictor, loaded: Loaded) -> No
     steps = Compiled(loaded.config).bind(loaded.params)
     scored = ModelPredict(steps, loaded.tokenizer, loaded.config)([record])[0]
     for ours, theirs in zip(predictor.segment(picture, WORDS), scored, strict=True):
-        mask = records.decode_mask(theirs.rle, *picture.shape[:2])
+        mask = decode_mask(theirs.rle, *picture.shape[:2])
         assert (ours.mask != mask).mean() < 1e-3  # ties of rounding
         assert theirs.no_target == pytest.approx(ours.no_target_probability, abs=1e-5)
         meant = 1 - ours.no_target_probability

@@ -4,18 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from helpers.answers import answer
 
-from unires_jax.data.records import DataError, decode_mask
-from unires_jax.data.transforms import place
-from unires_jax.serving.segment import Segment
-
-
-def answer(no_target: float | None = 0.25) -> Segment:
-    """An 8 x 4 picture on a canvas of 8: the grid's right half is padding."""
-    logits = np.full((8, 8), -4, np.float32)
-    logits[2:5, 1:3] = 2
-    logits[:, 4:] = 9  # padding, never read
-    return Segment("a box", logits, place(8, 4, 8), no_target)
+from unires_jax.errors import DataError
+from unires_jax.pixels.masks import decode_mask
 
 
 def test_mask_box_area_and_rle() -> None:

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from unires_jax.config import Config, ConfigError, ModelConfig, TextConfig, VisionConfig
+from unires_jax.config import Config, ModelConfig, TextConfig, VisionConfig
+from unires_jax.errors import ConfigError
 from unires_jax.models.unires import Apply
 from unires_jax.training import optim
 

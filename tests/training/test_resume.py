@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import assert_same, config_file, lines, tiny_config, untimed, write_data
+from helpers.paths import HELPERS, ROOT
+from helpers.tiny_run import (
+    assert_same,
+    config_file,
+    lines,
+    tiny_config,
+    untimed,
+    write_data,
+)
 
-from unires_jax.training.checkpoint import load_params
+from unires_jax.checkpoint import load_params
 
-ROOT = Path(__file__).parents[2]
-KILLER = Path(__file__).with_name("killed_train.py")
+KILLER = HELPERS / "killed_train.py"
 
 
 class Runs:

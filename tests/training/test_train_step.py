@@ -11,7 +11,6 @@ import pytest
 from unires_jax import mesh as mesh_lib
 from unires_jax.config import (
     Config,
-    ConfigError,
     DataConfig,
     MeshConfig,
     ModelConfig,
@@ -20,6 +19,7 @@ from unires_jax.config import (
     TrainConfig,
     VisionConfig,
 )
+from unires_jax.errors import ConfigError
 from unires_jax.training import train_step
 from unires_jax.training.train_step import Rows
 

@@ -14,8 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event
-from tiny_run import (
+from helpers.tiny_run import (
     STEPS,
     assert_same,
     lines,
@@ -24,16 +23,18 @@ from tiny_run import (
     untimed,
     write_data,
 )
+from tensorboardX.proto.event_pb2 import Event
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import Config, ConfigError, MeshConfig
+from unires_jax.checkpoint import load_params, read_meta
+from unires_jax.config import Config, MeshConfig
 from unires_jax.data.pipeline import run_tokenizer, train_batches
-from unires_jax.models.clip_weights import resize_positions
+from unires_jax.errors import CheckpointError, ConfigError, TrainingError
+from unires_jax.models.backbones.clip_weights import resize_positions
 from unires_jax.models.unires import Apply
 from unires_jax.training import start as start_lib
 from unires_jax.training import train_step, trainer
-from unires_jax.training.checkpoint import CheckpointError, load_params, read_meta
-from unires_jax.training.trainer import SCORE, TrainingError, fit
+from unires_jax.training.trainer import SCORE, fit
 
 LOOP = ("log_every", "eval_every", "picture_every", "checkpoint_every", "keep")
 

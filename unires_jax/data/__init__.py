@@ -1,0 +1,1 @@
+"""What training reads: record, prepared splits, tokens, batches. No jax and no flax."""

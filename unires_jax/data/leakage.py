@@ -5,9 +5,9 @@ own splits from them. A fine-tune on one benchmark uses its official train split
 is (`data.exclude` empty). Records without a COCO id cannot be compared and are kept.
 """
 
+import contextlib
 import functools
-import os
-import tempfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +15,11 @@ import numpy as np
 from jaxtyping import Int64
 
 from unires_jax.config import Config
-from unires_jax.data import prepared, serialized
+from unires_jax.data import prepared, stored
 from unires_jax.data.prepared import PreparedSplit
-from unires_jax.data.records import DataError, Record
+from unires_jax.data.records import Record
+from unires_jax.errors import DataError
+from unires_jax.files import write_whole
 
 # What no mixture and no pre-training may have seen.
 EVALUATION = (
@@ -115,17 +117,14 @@ def _coco_ids(split: PreparedSplit, fingerprint: str) -> Int64[np.ndarray, " rec
     try:
         return np.load(path, allow_pickle=False).astype(np.int64)
     except (OSError, ValueError):
-        ids = np.array([serialized.coco_id(b) for b in split.stored()], np.int64)
+        ids = np.array([stored.coco_id(b) for b in split.stored()], np.int64)
     _keep(path, ids)
     return ids
 
 
 def _keep(path: Path, ids: Int64[np.ndarray, " records"]) -> None:
     """Write the ids for the next run; a folder that cannot be written is no fault."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    except OSError:
-        return
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, ids)
-    os.replace(name, path)
+    buffer = io.BytesIO()
+    np.save(buffer, ids)
+    with contextlib.suppress(OSError):
+        write_whole(path, buffer.getvalue())

@@ -13,13 +13,14 @@ from typing import Any
 import grain
 import numpy as np
 
-from unires_jax.config import Config, ConfigError
-from unires_jax.data import prepared, transforms
+from unires_jax.config import Config
+from unires_jax.data import augment, prepared
 from unires_jax.data.leakage import Kept, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
-from unires_jax.data.records import DataError, Record
+from unires_jax.data.records import Record
 from unires_jax.data.sampling import Batch, Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
+from unires_jax.errors import ConfigError, DataError
 
 REJECTED = "rejected.jsonl"
 LENGTH_SAMPLE = 2000  # records looked at to choose the training length; ours
@@ -83,7 +84,7 @@ def training_length(config: Config, tokenizer: Tokenizer) -> int:
         x.sent for i in range(0, len(source), step) for x in source[i].expressions
     }
     sentences = [s for s in written if s.strip()]
-    sentences += [transforms.mirrored(s) for s in sentences]
+    sentences += [augment.mirrored(s) for s in sentences]
     longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0) + 2
     lengths = config.data.lengths
     return next((n for n in lengths if n >= longest), lengths[-1])

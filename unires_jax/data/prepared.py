@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unires_jax.data import serialized
-from unires_jax.data.records import DataError, Record
+from unires_jax.data import stored
+from unires_jax.data.records import Record
+from unires_jax.errors import DataError
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -44,7 +45,7 @@ class PreparedSplit:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Record:
-        return serialized.parse(self._source[int(index)])
+        return stored.parse(self._source[int(index)])
 
     def stored(self) -> Iterator[bytes]:
         """The records as they are stored, in order."""

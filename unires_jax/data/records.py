@@ -4,19 +4,16 @@ Flat on disk (nested sequences need TensorFlow), nested tuples in memory. Source
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
-from pycocotools import mask as coco_mask
+from jaxtyping import UInt8
+
+from unires_jax.errors import DataError
+from unires_jax.pixels.images import decode_image
+from unires_jax.pixels.masks import check_rle, union_rle
 
 OBJECT, PART = 0, 1
 LEVELS = ("object", "part")
-
-
-class DataError(ValueError):
-    """Data that cannot be used. The message names file or record, field and remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,144 +60,6 @@ class Record:
     coco_id: int = -1
     filename: str = ""
     source: str = ""
-
-
-def features() -> Any:
-    """The TFDS features of a record (`tfds.features.FeaturesDict`)."""
-    import tensorflow_datasets as tfds
-
-    text, number = tfds.features.Text(), np.int64
-    sequence = tfds.features.Sequence
-    return tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "image/id": np.int64,
-            "image/coco_id": np.int64,
-            "image/filename": text,
-            "image/height": np.int32,
-            "image/width": np.int32,
-            "image/source": text,
-            "masks": sequence(
-                {
-                    "ann_id": number,
-                    "category": text,
-                    "category_id": np.int32,
-                    "part": text,
-                    "level": np.int32,
-                    "parent": np.int32,
-                    "bbox": tfds.features.Tensor(shape=(4,), dtype=np.float32),
-                    "area": np.float32,
-                    "iscrowd": np.bool_,
-                    "rle": text,
-                    "segmentation": text,
-                }
-            ),
-            "expressions": sequence(
-                {
-                    "ref_id": number,
-                    "sent_id": number,
-                    "sent_index": np.int32,
-                    "raw": text,
-                    "sent": text,
-                    "level": np.int32,
-                    "no_target": np.bool_,
-                }
-            ),
-            "targets": sequence({"expression": np.int32, "mask": np.int32}),
-        }
-    )
-
-
-_MASK_FIELDS = tuple(f.name for f in dataclasses.fields(Mask))
-_EXPRESSION_FIELDS = tuple(
-    f.name for f in dataclasses.fields(Expression) if f.name != "targets"
-)
-
-
-def to_example(record: Record) -> dict[str, Any]:
-    """The record as a TFDS example."""
-    targets = [(e, m) for e, x in enumerate(record.expressions) for m in x.targets]
-    return {
-        "image": record.image,
-        "image/id": record.image_id,
-        "image/coco_id": record.coco_id,
-        "image/filename": record.filename,
-        "image/height": record.height,
-        "image/width": record.width,
-        "image/source": record.source,
-        "masks": [{n: getattr(m, n) for n in _MASK_FIELDS} for m in record.masks],
-        "expressions": [
-            {n: getattr(x, n) for n in _EXPRESSION_FIELDS} for x in record.expressions
-        ],
-        "targets": [{"expression": e, "mask": m} for e, m in targets],
-    }
-
-
-def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:
-    """COCO's compressed RLE counts of a mask."""
-    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode()
-
-
-def decode_mask(rle: str, height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """The mask of compressed RLE counts. Raises DataError unless they fill the size."""
-    check_rle(rle, height, width)
-    return coco_mask.decode({"size": [height, width], "counts": rle.encode()}).view(
-        bool
-    )
-
-
-def union_rle(rles: Sequence[str], height: int, width: int) -> str:
-    """The compressed RLE counts of the union of masks of one size."""
-    if len(rles) == 1:
-        return rles[0]
-    items = [{"size": [height, width], "counts": r.encode()} for r in rles]
-    return coco_mask.merge(items)["counts"].decode() if rles else _empty(height, width)
-
-
-def _empty(height: int, width: int) -> str:
-    return encode_mask(np.zeros((height, width), bool))
-
-
-def run_lengths(rle: str) -> list[int]:
-    """The run lengths of compressed RLE counts, zeros first (column-major).
-
-    Raises DataError on characters outside the alphabet, a cut number or a negative run.
-    pycocotools itself writes past its buffer on such input, so this check goes first.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for char in rle.encode():
-        digit = char - 48
-        if not 0 <= digit < 64 or shift > 60:
-            raise DataError(
-                f"rle: invalid character {chr(char)!r}; expected the counts of "
-                "pycocotools, as text"
-            )
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= 1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        if value < 0:
-            raise DataError(f"rle: run {len(runs)} is negative")
-        runs.append(value)
-        value = shift = 0
-    if shift:
-        raise DataError("rle: ends within a number")
-    return runs
-
-
-def check_rle(rle: str, height: int, width: int) -> None:
-    """Raise DataError unless the counts are valid and fill height x width."""
-    total = sum(run_lengths(rle))
-    if total != height * width:
-        raise DataError(
-            f"rle: covers {total} pixels, the image has {height} x {width} = "
-            f"{height * width}; the mask belongs to another size"
-        )
 
 
 def target_rle(record: Record, expression: Expression) -> str:
@@ -259,3 +118,15 @@ def _validate_expression(expression: Expression, masks: int, field: str) -> None
         raise DataError(
             f"{field}: has no target but is not marked no_target; its masks were lost"
         )
+
+
+def decode_record_image(record: Record) -> UInt8[np.ndarray, "h w 3"]:
+    """The RGB pixels of a record. Raises DataError also if its size is another."""
+    pixels = decode_image(record.image)
+    if pixels.shape[:2] != (record.height, record.width):
+        raise DataError(
+            f"image: is {pixels.shape[0]} x {pixels.shape[1]} pixels, expected "
+            f"image/height x image/width = {record.height} x {record.width}; picture "
+            "and masks belong to different copies"
+        )
+    return pixels

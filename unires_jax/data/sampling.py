@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from unires_jax.config import Config, mask_grid
-from unires_jax.data import transforms
-from unires_jax.data.raster import Region
-from unires_jax.data.records import PART, DataError, Expression, Record
+from unires_jax.data import augment
+from unires_jax.data.records import PART, Expression, Record, decode_record_image
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.data.transforms import Placement
+from unires_jax.errors import DataError
+from unires_jax.pixels.canvas import PAD, Placement, draw, place
+from unires_jax.pixels.cells import Region
 
 CROP_TRIES = 4  # ours
 
@@ -79,7 +80,7 @@ class Sampler:
             try:
                 self._fill(row, record, np.random.default_rng(seed))
             except DataError as error:
-                row.images[:] = transforms.PAD
+                row.images[:] = PAD
                 name = f"{record.source} image {record.image_id} ({record.filename})"
                 rejected.append((name, str(error)))
         return batch, rejected
@@ -106,7 +107,7 @@ class Sampler:
         drawn = draw_expressions(
             record.expressions, data.expressions, data.part_share, rng
         )
-        pixels = transforms.decode_record_image(record)
+        pixels = decode_record_image(record)
         targets = _targets(record, drawn)
         regions = [_region(record, x, targets) for x in drawn]
         placement, sentences = self._augment(record, drawn, targets.values(), rng)
@@ -115,7 +116,7 @@ class Sampler:
                 sentences, model.text.context, (self.length,)
             )
         row.extent[:] = placement.height, placement.width
-        transforms.draw(pixels, placement, row.images)
+        draw(pixels, placement, row.images)
         for i, (x, region) in enumerate(zip(drawn, regions, strict=True)):
             region.quantize(placement, row.masks[i])
             row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
@@ -129,15 +130,13 @@ class Sampler:
     ) -> tuple[Placement, list[str]]:
         data, size = self.config.data, self.config.model.image_size
         sentences = [x.sent for x in drawn]
-        flip = rng.random() < data.flip and transforms.may_flip(sentences)
+        flip = rng.random() < data.flip and augment.may_flip(sentences)
         crop = None
-        if rng.random() < data.crop and transforms.may_crop(sentences):
+        if rng.random() < data.crop and augment.may_crop(sentences):
             crop = self._crop(record, targets, rng)
         if flip:
-            sentences = [transforms.mirrored(s) for s in sentences]
-        return transforms.place(
-            record.height, record.width, size, crop, flip
-        ), sentences
+            sentences = [augment.mirrored(s) for s in sentences]
+        return place(record.height, record.width, size, crop, flip), sentences
 
     def _crop(
         self, record: Record, targets: Collection[Region], rng: np.random.Generator
@@ -145,7 +144,7 @@ class Sampler:
         """A random box in which every drawn target keeps its share, or none."""
         keep = self.config.data.crop_keep
         for _ in range(CROP_TRIES):
-            box = transforms.random_crop(record.height, record.width, rng)
+            box = augment.random_crop(record.height, record.width, rng)
             if all(t.area_within(box) >= keep * t.area for t in targets):
                 return box
         return None

@@ -3,13 +3,11 @@
 import base64
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -18,6 +16,7 @@ from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.records import LEVELS
 from unires_jax.data.sampling import Batch
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.files import template, write_whole
 
 COLOURS = ((91, 110, 225), (194, 86, 143))  # object, part: as in the report
 SIDE = 320  # of a picture on the page, pixels
@@ -33,12 +32,7 @@ def show(config: Config, out: str | Path, batches: int = 1) -> Path:
     tokenizer, page = run_tokenizer(config), Path(out)
     stream = itertools.islice(train_batches(config, tokenizer), batches)
     images = [image for batch in stream for image in _describe(batch, tokenizer)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    text = environment.get_template("show.html").render(
+    text = template(Path(__file__).with_name("show.html")).render(
         images=images, data=config.data, model=config.model, colours=COLOURS
     )
     facts = [
@@ -50,8 +44,8 @@ def show(config: Config, out: str | Path, batches: int = 1) -> Path:
         for image in images
     ]
     page.parent.mkdir(parents=True, exist_ok=True)
-    _write(page.with_suffix(".json"), json.dumps(facts, indent=1))
-    _write(page, text)
+    write_whole(page.with_suffix(".json"), json.dumps(facts, indent=1))
+    write_whole(page, text)
     return page
 
 
@@ -101,9 +95,3 @@ def _data_uri(image: UInt8[np.ndarray, "H W 3"]) -> str:
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -3,7 +3,6 @@
 import collections
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from jaxtyping import Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from unires_jax.data.prepared import TOKENIZER_FILE as FILE
-from unires_jax.data.records import DataError
+from unires_jax.errors import DataError
+from unires_jax.files import write_whole
 
 SOS, EOS = "<|startoftext|>", "<|endoftext|>"
 _SUFFIX = "</w>"
@@ -212,7 +212,8 @@ def train_bpe(
         )
     )
     built.add_special_tokens([SOS, EOS])
-    _write_atomically(Path(path), built.to_str(pretty=True))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, built.to_str(pretty=True))
     return Tokenizer.from_json(built.to_str())
 
 
@@ -261,10 +262,3 @@ def _learn_merges(
     learner.train_from_iterator(sentences(), trainer)
     model: dict[str, Any] = json.loads(learner.to_str())["model"]
     return [(a, b) for a, b in model["merges"]]
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

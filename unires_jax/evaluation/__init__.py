@@ -1,0 +1,1 @@
+"""Answers scored by the rules of each project of the field."""

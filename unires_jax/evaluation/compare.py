@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from unires_jax.config import Config
-from unires_jax.data.records import DataError
-from unires_jax.evaluation import metrics, predictions, protocols, summary
+from unires_jax.errors import DataError
+from unires_jax.evaluation import breakdown, metrics, predictions, protocols
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.predictions import Predictions
 from unires_jax.evaluation.protocols import Protocol
@@ -74,7 +74,7 @@ def differences(
 
     The rows are those of the same expressions in the same order.
     """
-    rules = summary.protocol_of(a)
+    rules = breakdown.protocol_of(a)
     one, other = _sums(a, rules), _sums(b, rules)
     drawn = _drawn(one, other, samples, seed)
     found = {}
@@ -182,10 +182,10 @@ def compare(
     split: Split, a: Sequence[Result], b: Sequence[Result], *, seed: int = 0
 ) -> Compared:
     """Every level's numbers and the expressions that differ most."""
-    one, other = summary.by_level(a), summary.by_level(b)
+    one, other = breakdown.by_level(a), breakdown.by_level(b)
     return Compared(
         split,
         {name: differences(one[name], other[name], seed=seed) for name in one},
-        {name: summary.summary(rows).count for name, rows in one.items()},
+        {name: breakdown.summary(rows).count for name, rows in one.items()},
         largest(a, b),
     )

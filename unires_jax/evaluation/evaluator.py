@@ -15,14 +15,17 @@ from tqdm import tqdm
 
 from unires_jax.config import Config, mask_grid
 from unires_jax.data import records
-from unires_jax.data.records import DataError, Expression, Record
+from unires_jax.data.records import Expression, Record
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.data.transforms import Placement, place, prepare_image
-from unires_jax.evaluation import geometry, metrics, protocols, resample, truth
+from unires_jax.errors import CheckpointError, DataError
+from unires_jax.evaluation import ground_truth as truth
+from unires_jax.evaluation import metrics, protocols, resample
+from unires_jax.evaluation.ground_truth import Truth
 from unires_jax.evaluation.protocols import NATIVE
 from unires_jax.evaluation.results import Prediction, Result, judge
-from unires_jax.evaluation.truth import Truth
-from unires_jax.training.checkpoint import CheckpointError
+from unires_jax.pixels import grid as geometry
+from unires_jax.pixels.canvas import Placement, place, prepare_image
+from unires_jax.pixels.masks import encode_mask, union_rle
 
 _IN_FLIGHT = 2  # batches
 
@@ -207,7 +210,7 @@ def ground_truth(
 
     def answer(record: Record, x: Expression) -> Prediction:
         drawn = truth.of_expression(protocol, record, x).runs
-        counts = records.encode_mask(drawn.decode())
+        counts = encode_mask(drawn.decode())
         none = 0.0 if x.targets else 1.0
         if protocol.grid is None:
             return Prediction(counts, 1.0, none)
@@ -218,7 +221,7 @@ def ground_truth(
 
 def empty(found: Sequence[Record]) -> list[list[Prediction]]:
     """The `Predict` that never marks a pixel: scores 0.0."""
-    nothing = [records.union_rle([], r.height, r.width) for r in found]
+    nothing = [union_rle([], r.height, r.width) for r in found]
     return [
         [Prediction(rle, 0.0, None)] * len(r.expressions)
         for r, rle in zip(found, nothing, strict=True)
@@ -329,11 +332,11 @@ def _answer(
     marked = valid[valid > 0]
     score = float(_sigmoid(marked).mean()) if marked.size else 0.0
     none = float(_sigmoid(np.float32(no_target)))
-    scored = records.encode_mask(resample.mask(protocol, logits, placement))
+    scored = encode_mask(resample.mask(protocol, logits, placement))
     if protocol.grid is None:
         return Prediction(scored, score, none)
     original = geometry.logits_to_mask(logits, placement)
-    return Prediction(records.encode_mask(original), score, none, scored)
+    return Prediction(encode_mask(original), score, none, scored)
 
 
 def _sigmoid(x: Any) -> Float[np.ndarray, "..."]:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Integer
 
-from unires_jax.evaluation import protocols, runs, truth
+from unires_jax.evaluation import ground_truth as truth
+from unires_jax.evaluation import protocols
+from unires_jax.evaluation.ground_truth import Polygons
 from unires_jax.evaluation.protocols import NATIVE, Protocol
-from unires_jax.evaluation.runs import RLE, MaskLike, as_rle
-from unires_jax.evaluation.truth import Polygons
+from unires_jax.pixels import masks as runs
+from unires_jax.pixels.masks import RLE, MaskLike, as_rle
 
 __all__ = ["RLE", "MaskLike", "as_rle"]  # and what is defined below
 

@@ -21,12 +21,14 @@ from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config
 from unires_jax.data import records
-from unires_jax.data.picture_header import is_whole_png
-from unires_jax.data.records import DataError, Record
-from unires_jax.data.sources.mres_files import read_inside
+from unires_jax.data.records import Record
+from unires_jax.errors import DataError
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Prediction, Result
+from unires_jax.pixels.images import is_whole_png
+from unires_jax.pixels.masks import check_rle, encode_mask, union_rle
+from unires_jax.prepare.mres.files import read_inside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _mask(row: dict[str, Any], folder: Path) -> tuple[str, tuple[int, int]]:
         counts = packed["counts"].decode()
     if not isinstance(counts, str):
         raise DataError("rle: counts are neither a string nor a list of run lengths")
-    records.check_rle(counts, height, width)
+    check_rle(counts, height, width)
     return counts, (height, width)
 
 
@@ -184,7 +186,7 @@ def _png(value: Any, folder: Path) -> tuple[str, tuple[int, int]]:
         raise DataError("png: is not a readable picture")
     layers = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
     marked = np.asarray(layers.any(axis=-1))
-    return records.encode_mask(marked), (marked.shape[0], marked.shape[1])
+    return encode_mask(marked), (marked.shape[0], marked.shape[1])
 
 
 class FilePredict:
@@ -232,7 +234,7 @@ class FilePredict:
     def _answer(self, key: str, record: Record) -> Prediction:
         line = self.lines.get(key)
         if line is None:
-            empty = records.union_rle([], record.height, record.width)
+            empty = union_rle([], record.height, record.width)
             return Prediction(empty, 0.0, None)
         return Prediction(line.rle, line.score, line.no_target)
 

@@ -10,8 +10,8 @@ names the two means go by. Source: each project's evaluation code; `native` is o
 import dataclasses
 from typing import Literal
 
-from unires_jax.config import ConfigError
 from unires_jax.data.records import Expression, Record
+from unires_jax.errors import ConfigError
 
 TENTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 

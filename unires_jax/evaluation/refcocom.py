@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unires_jax.data.records import OBJECT, PART
+from unires_jax.evaluation.breakdown import summary
 from unires_jax.evaluation.results import Result
-from unires_jax.evaluation.summary import summary
 
 SHARES = {"val": (0.7517, 0.7543), "testA": (0.8236, 0.8257), "testB": (0.6770, 0.6801)}
 TOLERANCE = 0.002

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
-from unires_jax.data.transforms import Placement
-from unires_jax.evaluation import geometry
 from unires_jax.evaluation.protocols import Protocol
+from unires_jax.pixels import grid as geometry
+from unires_jax.pixels.canvas import Placement
 
 
 def mask(

@@ -8,18 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from unires_jax.data.records import (
-    LEVELS,
-    PART,
-    Expression,
-    Record,
-    target_rle,
-    union_rle,
-)
-from unires_jax.evaluation import metrics, protocols, runs, truth
+from unires_jax.data.records import LEVELS, PART, Expression, Record, target_rle
+from unires_jax.evaluation import ground_truth as truth
+from unires_jax.evaluation import metrics, protocols
+from unires_jax.evaluation.ground_truth import Truth
 from unires_jax.evaluation.protocols import NATIVE, Protocol
-from unires_jax.evaluation.runs import Runs
-from unires_jax.evaluation.truth import Truth
+from unires_jax.pixels import masks as runs
+from unires_jax.pixels.masks import Runs, union_rle
 
 
 class Prediction(NamedTuple):

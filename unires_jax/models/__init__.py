@@ -1,0 +1,1 @@
+"""The model: layers, backbones, fusion, and UniRES itself."""

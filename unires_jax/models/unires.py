@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 
 from unires_jax.config import ModelConfig, mask_grid, split_layer
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.clip import (
+from unires_jax.models.backbones.clip import (
     GroupTokens,
     TextTower,
     VisionTower,

@@ -1,1 +1,1 @@
-"""A trained model on one's own pictures: Python, terminal, browser, exports."""
+"""A trained model on one's own pictures: Python, terminal, browser."""

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from unires_jax.data.records import DataError
-from unires_jax.data.resize import resize
+from unires_jax.errors import DataError
+from unires_jax.pixels.resize import resize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 MAX_BYTES = 1 << 28  # of a file, 256 MB (ours)

@@ -23,8 +23,8 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from unires_jax.config import ConfigError
-from unires_jax.data.records import DataError
+from unires_jax.errors import ConfigError, DataError
+from unires_jax.files import write_whole
 from unires_jax.serving import overlay
 from unires_jax.serving.cache import keep_compiled
 from unires_jax.serving.photo import encode_png
@@ -149,17 +149,11 @@ def write(
     files[f"{name}.overlay.png"] = encode_png(overlay.with_legend(seen.pixels, answers))
     try:
         for file, data in files.items():
-            _write(out / file, data)
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(out / file, data)
     except OSError as error:
         raise ConfigError(f"--out={out}: cannot be written: {error}") from None
     return out / f"{name}.overlay.png"
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def _print(seen: EncodedImage, answers: Sequence[Segment], picture: Path) -> None:

@@ -17,15 +17,14 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from unires_jax.config import Config
-from unires_jax.data.records import DataError
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.data.transforms import Placement, draw, place
-from unires_jax.evaluation import segmenter
-from unires_jax.evaluation.segmenter import Compiled, Loaded
-from unires_jax.serving import exported
+from unires_jax.errors import CheckpointError, DataError
+from unires_jax.inference import exported
+from unires_jax.inference import model as segmenter
+from unires_jax.inference.model import Compiled, Loaded
+from unires_jax.pixels.canvas import Placement, draw, place
 from unires_jax.serving.photo import ImageLike, read_photo
 from unires_jax.serving.segment import Segment
-from unires_jax.training.checkpoint import CheckpointError
 
 BUNDLED = Path(__file__).parent / "quickstart"  # an export, remade by `make bundle`
 MAX_CHARACTERS = 10_000  # of an expression (ours); the model reads some tens of words

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from pycocotools import mask as coco_mask
 
-from unires_jax.data.records import DataError, encode_mask
-from unires_jax.data.transforms import Placement
-from unires_jax.evaluation import geometry
+from unires_jax.errors import DataError
+from unires_jax.pixels import grid as geometry
+from unires_jax.pixels.canvas import Placement
+from unires_jax.pixels.masks import encode_mask
 
 NO_TARGET_ABOVE = 0.5  # probability above which nothing is meant (ours)
 

@@ -2,15 +2,14 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
+
+from unires_jax.files import write_whole
 
 FILE = "metrics.jsonl"
 
@@ -38,17 +37,8 @@ class MetricWriter:
         self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]
     ) -> None:
         """RGB pictures to TensorBoard."""
-        # tensorboardX' own add_image wants Pillow, which nothing else here needs.
         for name, picture in pictures.items():
-            encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-            image = Summary.Image(
-                height=picture.shape[0],
-                width=picture.shape[1],
-                colorspace=3,
-                encoded_image_string=encoded.tobytes(),
-            )
-            summary = Summary(value=[Summary.Value(tag=name, image=image)])
-            self._board.file_writer.add_summary(summary, step)
+            self._board.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush and close both."""
@@ -62,9 +52,7 @@ def truncate(file: Path, step: int) -> None:
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and _step(line) <= step]
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, file)
+    write_whole(file, "".join(kept))
 
 
 def _step(line: str) -> int:

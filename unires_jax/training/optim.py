@@ -12,7 +12,8 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from unires_jax.config import Config, ConfigError, OptimConfig
+from unires_jax.config import Config, OptimConfig
+from unires_jax.errors import ConfigError
 
 # Every parameter belongs to exactly one group: the first row that matches its path.
 GROUPS = (

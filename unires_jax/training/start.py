@@ -7,10 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unires_jax.config import Config, ConfigError, to_dict
-from unires_jax.models.clip_weights import load_clip, read_clip_config, resize_positions
-from unires_jax.models.unires import Apply
-from unires_jax.training.checkpoint import (
+from unires_jax.checkpoint import (
     Checkpoints,
     Meta,
     check_shapes,
@@ -19,6 +16,14 @@ from unires_jax.training.checkpoint import (
     read_meta,
     saved_config,
 )
+from unires_jax.config import Config, to_dict
+from unires_jax.errors import ConfigError
+from unires_jax.models.backbones.clip_weights import (
+    load_clip,
+    read_clip_config,
+    resize_positions,
+)
+from unires_jax.models.unires import Apply
 from unires_jax.training.train_step import TrainState, abstract_state, init_state
 
 Tree = dict[Any, Any]

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int, UInt8
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import Config, ConfigError
+from unires_jax.config import Config
+from unires_jax.errors import ConfigError
 from unires_jax.models.unires import Apply
 from unires_jax.training import losses, optim
 

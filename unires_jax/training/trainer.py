@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import signal
 import sys
 import time
@@ -16,19 +15,16 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from unires_jax.checkpoint import Checkpoints, describe
 from unires_jax.config import Config, to_dict
 from unires_jax.data.pipeline import open_splits, train_batches
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import TrainingError
+from unires_jax.files import write_whole
 from unires_jax.mesh import feed, is_main, make_mesh
-from unires_jax.training.checkpoint import Checkpoints, describe
 from unires_jax.training.metric_writer import MetricWriter
 from unires_jax.training.start import Progress, start
-from unires_jax.training.train_step import (
-    Metrics,
-    Rows,
-    TrainState,
-    make_train_step,
-)
+from unires_jax.training.train_step import Metrics, Rows, TrainState, make_train_step
 
 # The score of an evaluation, by which the best checkpoint is chosen.
 SCORE = "pooled/mIoU"
@@ -37,10 +33,6 @@ Tree = dict[str, Any]
 Pictures = dict[str, np.ndarray]  # RGB uint8 [h, w, 3]
 # (step, parameters) -> metrics with SCORE among them, and pictures to look at.
 Evaluate = Callable[[int, Tree], tuple[dict[str, float], Pictures]]
-
-
-class TrainingError(ValueError):
-    """The run cannot go on. The message names the step and the group of parameters."""
 
 
 def fit(
@@ -236,6 +228,5 @@ def say(message: str) -> None:
 
 def _write_config(workdir: Path, config: Config) -> None:
     if is_main():
-        temporary = workdir / "config.json.tmp"
-        temporary.write_text(json.dumps(to_dict(config), indent=2) + "\n")
-        os.replace(temporary, workdir / "config.json")
+        text = json.dumps(to_dict(config), indent=2) + "\n"
+        write_whole(workdir / "config.json", text)

@@ -1,0 +1,56 @@
+"""The one picture of a run."""
+
+import cv2
+import numpy as np
+import pytest
+from helpers.coloured_boxes import Boxes
+
+from unires_jax.config import Config
+from unires_jax.data.records import PART
+from unires_jax.evaluation import evaluator
+from unires_jax.evaluation.report import gallery
+from unires_jax.evaluation.report.pictures import EXTRA, HIT, MISSED
+from unires_jax.evaluation.results import Result
+
+
+@pytest.fixture
+def rows(boxes: Boxes, config: Config) -> list[Result]:
+    return evaluator.evaluate(boxes, evaluator.ground_truth, config)
+
+
+def close_to(image: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """Pixels of about the colour, at its opacity over any picture."""
+    return int((np.abs(image.astype(int) - colour).max(-1) < 25).sum())
+
+
+def test_a_row_for_each_level_from_different_pictures(
+    boxes: Boxes, rows: list[Result]
+) -> None:
+    made = gallery.gallery(boxes, rows, columns=3)
+    cell = gallery.SIDE + gallery.GAP
+    assert made.shape == (2 * (cell + 22), 3 * cell - gallery.GAP, 3)
+    objects = [r for r in rows if r.level != PART]
+    assert gallery.gallery(boxes, objects, columns=3).shape[0] == cell + 22
+    assert close_to(made, HIT) and not close_to(made, MISSED)
+    decoded = cv2.imdecode(
+        np.frombuffer(gallery.encode(made), np.uint8), cv2.IMREAD_COLOR
+    )
+    assert np.abs(decoded[..., ::-1].astype(int) - made).mean() < 4
+
+
+def test_what_was_missed_is_seen(boxes: Boxes, config: Config) -> None:
+    nothing = evaluator.evaluate(boxes, evaluator.empty, config)
+    made = gallery.gallery(boxes, nothing, columns=2)
+    assert close_to(made, MISSED) and not close_to(made, EXTRA)
+
+
+def test_the_seed_draws(boxes: Boxes, rows: list[Result]) -> None:
+    one, same, other = (
+        gallery.gallery(boxes, rows, columns=2, seed=s) for s in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_without_targeted_expressions_it_is_blank(boxes: Boxes) -> None:
+    assert (gallery.gallery(boxes, []) == 255).all()

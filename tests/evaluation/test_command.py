@@ -1,0 +1,324 @@
+"""Files of a whole evaluation, evaluate.py as a user starts it, the training hook."""
+
+import dataclasses
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from helpers.coloured_boxes import ColourSegmenter, write_boxes
+from helpers.paths import ROOT
+from rich.console import Console
+
+from unires_jax.checkpoint import Checkpoints, describe
+from unires_jax.config import Config, TextConfig, VisionConfig, to_dict
+from unires_jax.data.prepared import PreparedSplit, open_split
+from unires_jax.data.records import Record
+from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.evaluation import command as run
+from unires_jax.evaluation import evaluator
+from unires_jax.evaluation.evaluator import ModelPredict, evaluate
+from unires_jax.evaluation.in_training import make_watch
+from unires_jax.evaluation.report import page as report
+from unires_jax.evaluation.report import pictures
+from unires_jax.inference.model import Compiled
+from unires_jax.models.unires import Apply
+from unires_jax.pixels.masks import decode_mask
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_boxes(folder)
+    return folder
+
+
+@pytest.fixture
+def splits(data: Path) -> dict[str, PreparedSplit]:
+    return {f"boxes:{s}": open_split(f"boxes:{s}", data) for s in ("val", "testA")}
+
+
+def attend(record: Record, sentence: str) -> report.Attention:
+    rng = np.random.default_rng(0)
+    words = sentence.split()
+    level = report.LevelAttention(
+        rng.uniform(size=(9, 8, 8)), rng.uniform(size=(9, len(words)))
+    )
+    return report.Attention(words, {"low": level, "high": level})
+
+
+@pytest.fixture
+def files(
+    splits: dict[str, PreparedSplit],
+    segmenter: ColourSegmenter,
+    tokenizer: Tokenizer,
+    config: Config,
+    tmp_path: Path,
+) -> Path:
+    run.run(
+        config,
+        splits,
+        ModelPredict(segmenter, tokenizer, config),
+        tmp_path / "out",
+        about={"name": "<b>colours</b>", "step": 7},
+        derange=True,
+        attend=attend,
+    )
+    return tmp_path / "out"
+
+
+def test_metrics_file(files: Path) -> None:
+    found = json.loads((files / "metrics.json").read_text())
+    assert list(found) == ["boxes:val", "boxes:testA"]
+    val = found["boxes:val"]
+    assert val["part"]["mIoU"] > 0.8
+    assert val["pooled"]["count"] == val["object"]["count"] + val["part"]["count"]
+    assert val["about"]["protocol"] == "native" and val["about"]["step"] == 7
+    assert val["about"]["data"] != found["boxes:testA"]["about"]["data"]
+    assert val["reading"]["object"]["deranged_mIoU"] < 0.5
+
+
+def test_predictions_reproduce_the_metrics(files: Path) -> None:
+    lines = (files / "predictions.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len({row["key"] for row in rows}) == len(rows) == 18 + 14
+    val = [r for r in rows if r["key"].startswith("boxes/val/")]
+    parts = [r["I"] / r["U"] for r in val if r["level"] == "part"]
+    found = json.loads((files / "metrics.json").read_text())
+    assert np.mean(parts) == pytest.approx(found["boxes:val"]["part"]["mIoU"])
+
+
+class _Loads(HTMLParser):
+    """Everything a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("link", "iframe", "object", "embed")
+        self.found += [v or "" for k, v in attrs if k in ("src", "href", "srcset")]
+
+
+def test_report_stands_alone(files: Path) -> None:
+    page = (files / "report.html").read_text()
+    assert not re.search(r"https?:|url\(|@import", page)
+    loads = _Loads()
+    loads.feed(page)
+    assert loads.found
+    assert all(u.startswith(("data:image/", "#boxes:")) for u in loads.found)
+    assert "<b>colours" not in page  # text from outside is escaped
+    for word in ("the red car", "wheel", "worst", "Group tokens", "says none"):
+        assert word in page
+
+
+def test_nothing_half_written_is_left(files: Path) -> None:
+    names = {p.name for p in files.iterdir()}
+    assert names == {"gallery.jpg", "metrics.json", "predictions.jsonl", "report.html"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "figure"), [("ground_truth", "100.0"), ("empty", "0.0")]
+)
+def test_tables_of_known_answers(
+    splits: dict[str, PreparedSplit],
+    config: Config,
+    tmp_path: Path,
+    answer: str,
+    figure: str,
+) -> None:
+    predict = getattr(evaluator, answer)
+    found = run.run(config, splits, predict, tmp_path, about={"name": answer})
+    text = io.StringIO()
+    run.print_tables(found, Console(file=text, width=80))
+    rows = [line.split() for line in text.getvalue().splitlines()]
+    for level in ("object", "part", "pooled"):
+        numbers = [row[1:8] for row in rows if row[:1] == [level]]
+        assert numbers == [[figure] * 7] * 2
+    assert (tmp_path / "report.html").exists()
+
+
+def test_overlay_colours_say_what_happened(
+    splits: dict[str, PreparedSplit], config: Config
+) -> None:
+    split = splits["boxes:val"]
+    row = evaluate(split, evaluator.ground_truth, config, images=1)[0]
+    size = max(row.height, row.width)
+    right = pictures.layer(row, size)
+    target = decode_mask(row.target, row.height, row.width)
+    assert (right[target][:, :3] == pictures.HIT).all()
+    assert (right[~target] == 0).all()
+    missed = pictures.layer(dataclasses.replace(row, rle=_nothing(row)), size)
+    assert (missed[target][:, :3] == pictures.MISSED).all()
+    extra = pictures.layer(dataclasses.replace(row, target=_nothing(row)), size)
+    assert (extra[target][:, :3] == pictures.EXTRA).all()
+
+
+def _nothing(row: Any) -> str:
+    return evaluator.records.union_rle([], row.height, row.width)
+
+
+def test_cases_come_from_different_pictures(
+    splits: dict[str, PreparedSplit], config: Config
+) -> None:
+    rows = evaluate(splits["boxes:val"], evaluator.ground_truth, config)
+    ranked = [
+        dataclasses.replace(r, intersection=i, union=99) for i, r in enumerate(rows)
+    ]
+    found = report.select(ranked, np.random.default_rng(0))
+    assert len({r.image for r in found["best"][:4]}) == 4
+    assert found["best"][0] is ranked[-1] and found["worst"][0] is ranked[0]
+
+
+@pytest.fixture
+def tiny(config: Config, tokenizer: Tokenizer, data: Path) -> Config:
+    """A model small enough to compile in seconds."""
+    config.model.vision = VisionConfig(patch=16, width=32, depth=2, heads=2, mlp=32)
+    vocab = tokenizer.vocab_size
+    config.model.text = TextConfig(vocab, 16, width=32, depth=1, heads=2, mlp=32)
+    config.model.width, config.model.heads = 16, 2
+    config.model.low_groups = config.model.high_groups = 2
+    config.data.dir, config.data.lengths = str(data), (16,)
+    config.eval.splits, config.eval.batch, config.eval.expressions = (
+        ("boxes:val",),
+        2,
+        8,
+    )
+    return config
+
+
+def some_params(config: Config) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32),
+        Apply(config.model).abstract,
+    )
+
+
+def test_watch_scores_the_first_pictures(tiny: Config, tokenizer: Tokenizer) -> None:
+    tiny.eval.watch_images = 3
+    watch = make_watch(tiny, tokenizer)
+    params = some_params(tiny)
+    scores, drawn = watch(5, params)
+    assert 0 <= scores["pooled/mIoU"] <= 1 and scores["pooled/count"] == 12
+    assert list(drawn) == ["watch/0", "watch/1", "watch/2"]
+    assert all(p.dtype == np.uint8 and p.ndim == 3 for p in drawn.values())
+    assert watch(6, params)[0] == scores
+
+
+def test_all_devices_answer_as_one(
+    tiny: Config, tokenizer: Tokenizer, splits: dict[str, PreparedSplit]
+) -> None:
+    params = some_params(tiny)
+    alone = ModelPredict(Compiled(tiny).bind(params), tokenizer, tiny)
+    eight = dataclasses.replace(tiny, eval=dataclasses.replace(tiny.eval, batch=8))
+    steps = Compiled(eight)
+    assert steps.mesh.size == 8
+    together = ModelPredict(steps.bind(params), tokenizer, eight)
+    split = splits["boxes:val"]
+    one, other = (evaluate(split, p, tiny) for p in (alone, together))
+    for a, b in zip(one, other, strict=True):
+        assert a.score == pytest.approx(b.score, abs=1e-4)
+
+
+@pytest.fixture
+def workdir(tiny: Config, tokenizer: Tokenizer, data: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    params = some_params(tiny)
+    state = {"params": params, "ema": params}
+    meta = describe(tiny, tokenizer.to_json(), {})
+    meta |= {"batch": 3, "no_target_trained": False}
+    with Checkpoints(folder, tiny.train) as checkpoints:
+        checkpoints.save(3, state, meta, None)
+    (folder / "config.json").write_text(json.dumps(to_dict(tiny)))
+    return folder
+
+
+def start(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(ROOT / "evaluate.py"), *args]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
+
+
+def test_evaluate_script(workdir: Path) -> None:
+    done = start(f"--workdir={workdir}", "--splits=boxes:val,boxes:testA")
+    assert done.returncode == 0, done.stderr
+    assert "boxes:testA, protocol native" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(str(workdir / "evaluation" / "report.html"))
+    found = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    assert found["boxes:val"]["about"]["step"] == 3
+    assert found["boxes:val"]["expressions"] == 18
+
+
+def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None:
+    done = start(f"--data_dir={data}", "--splits=boxes:test", "--predict=empty")
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("it has ['testA', 'val']")
+    assert "Traceback" not in done.stderr
+    done = start(f"--workdir={tmp_path / 'none'}")
+    assert done.returncode == 1 and "no such folder" in done.stderr
+    assert "derange" in start("--help").stdout
+    done = start("--predict=oracle")
+    assert done.returncode == 2 and "ground_truth" in done.stderr
+
+
+def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
+    common = (f"--data_dir={data}", "--splits=boxes:val")
+    done = start(*common, "--predict=ground_truth", f"--out={tmp_path / 'a'}")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "a" / "predictions.jsonl"
+    lines = file.read_text().splitlines()
+    (tmp_path / "some.jsonl").write_text("\n".join(lines[2:]))
+
+    asked = f"--predictions={tmp_path / 'some.jsonl'}"
+    done = start(*common, asked, "--protocol=lisa")
+    assert done.returncode == 0, done.stderr
+    assert "boxes:val, protocol lisa, 4 pictures, binary input" in done.stdout
+    assert "2 of 18 expressions" in done.stdout and "gIoU" in done.stdout
+    found = json.loads((tmp_path / "some_lisa" / "metrics.json").read_text())
+    block = found["boxes:val"]
+    assert block["about"]["input"] == "binary input"
+    assert block["names"] == {"mIoU": "gIoU", "oIoU": "cIoU"}
+    assert block["part"]["mIoU"] == pytest.approx(3 / 4, abs=1e-4)
+    page = (tmp_path / "some_lisa" / "report.html").read_text()
+    assert "protocol lisa, binary input" in page
+
+    sides = (str(tmp_path / "some_lisa"), str(tmp_path / "a"))
+    done = start("--compare", *sides, f"--data_dir={data}", f"--out={tmp_path / 'c'}")
+    assert done.returncode == 1 and "--protocol=<one>" in done.stderr
+    done = start(
+        *("--compare", *sides, *common, f"--out={tmp_path / 'c'}", "--protocol=cris")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "protocol cris, binary input" in done.stdout
+    assert f"{tmp_path / 'c' / 'comparison.html'} shows" in done.stdout
+    assert (tmp_path / "c" / "comparison.html").exists()
+
+
+def test_wrong_command_lines_are_one_clear_line(data: Path, tmp_path: Path) -> None:
+    done = start("--protocol=rella")
+    assert done.returncode == 2 and "native|cris|lavt|rela" in done.stderr
+    done = start("--predictions=none.jsonl", "--splits=boxes:val")
+    assert done.returncode == 1 and "none.jsonl: cannot be read" in done.stderr
+    done = start("--predictions=none.jsonl")
+    assert done.returncode == 1 and "--splits=" in done.stderr
+    done = start("--compare", str(tmp_path))
+    assert done.returncode == 1 and "--compare A B" in done.stderr
+    done = start("--compare")
+    assert done.returncode == 1 and "--compare A B" in done.stderr
+    done = start("--predict=empty", "--splits=boxes:val", "--images=0")
+    assert done.returncode == 2 and "--images" in done.stderr
+    assert "Traceback" not in done.stderr
+    helped = start("--help").stdout
+    assert all(name in helped for name in ("lavt", "--predictions", "--compare runs"))

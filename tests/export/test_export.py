@@ -1,0 +1,217 @@
+"""Exports give what the live model gives, without this package."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.exporting import TOLERANCE, ask, graph, inputs, live, write_run
+from helpers.pictures import noise
+from helpers.tiny_model import WORDS, make_loaded, tiny_config
+from PIL import Image
+
+import unires_jax
+from unires_jax.export import onnx_graphs
+from unires_jax.export.command import KINDS, export
+from unires_jax.inference import exported
+from unires_jax.inference.model import Loaded
+from unires_jax.partworld.world import draw_record
+from unires_jax.pixels.canvas import prepare_image
+from unires_jax.pixels.grid import logits_to_mask
+from unires_jax.serving.predictor import BUNDLED, Predictor
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_equal_the_live_models(kind: str, exports: Path, loaded: Loaded) -> None:
+    """For numbers of pictures, expressions and tokens that were never traced."""
+    folder = exports / kind
+    encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
+    for sizes in ((1, 1, 8), (3, 5, 16), (2, 9, 7)):
+        pictures, asked = inputs(*sizes)
+        expected = live(loaded, loaded.params, pictures, asked)
+        found = segment(*asked, *encode(*pictures))
+        for ours, theirs in zip(expected, found, strict=True):
+            theirs = np.asarray(theirs)
+            assert theirs.dtype == np.float32 and theirs.shape == ours.shape
+            np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "orbax", "stablehlo"])
+def test_graphs_are_for_three_platforms(kind: str, exports: Path) -> None:
+    for name in ("encode_image", "segment"):
+        data = (exports / kind / f"{name}.stablehlo").read_bytes()
+        assert jax.export.deserialize(data).platforms == ("cpu", "cuda", "tpu")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "orbax"])
+def test_parameters_come_back_exactly(
+    kind: str, exports: Path, loaded: Loaded, predictor: Predictor
+) -> None:
+    back = exported.read(exports / kind)
+    jax.tree.map(np.testing.assert_array_equal, back.params, loaded.params)
+    assert back.config == loaded.config and back.meta["no_target_trained"]
+    model = unires_jax.load(exports / kind)
+    for ours, theirs in zip(
+        model.segment(noise(0), WORDS), predictor.segment(noise(0), WORDS), strict=True
+    ):
+        np.testing.assert_array_equal(ours.logits, theirs.logits)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "orbax", "stablehlo"])
+def test_bfloat16_rounds_the_parameters_once(
+    kind: Any, tmp_path: Path, loaded: Loaded, run: Path
+) -> None:
+    folder = export(run, kind, tmp_path / kind, dtype="bfloat16")
+    assert json.loads((folder / "unires.json").read_text())["dtype"] == "bfloat16"
+    rounded = jax.tree.map(
+        lambda x: x.astype(jnp.bfloat16).astype(np.float32), loaded.params
+    )
+    if kind != "stablehlo":
+        jax.tree.map(
+            np.testing.assert_array_equal, exported.read(folder).params, rounded
+        )
+    pictures, asked = inputs(1, 2, 8)
+    expected = live(loaded, rounded, pictures, asked)
+    found = ask(folder, pictures, asked)
+    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+
+
+def transparent() -> Image.Image:
+    """A picture to be turned, half of it see-through."""
+    image = Image.fromarray(noise(5, 40, 30)).convert("RGBA")
+    image.putalpha(Image.fromarray(noise(6, 40, 30)[:, :, 0]))
+    image.getexif()[0x0112] = 6
+    return image
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_run_py_works_where_the_package_is_not(
+    kind: str, exports: Path, tmp_path: Path, predictor: Predictor
+) -> None:
+    """Its masks are the Predictor's; pictures of all forms, a sentence to be cut."""
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(exports / kind, folder)
+    (tmp_path / "unires_jax.py").write_text("raise ImportError('not installed')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "XLA_FLAGS": ""}
+    sentences = ["The red CAR on the left ", WORDS[1] + " and a dog" * 20]
+    pictures = [Image.fromarray(noise(3, *size)) for size in ((25, 40), (50, 21))]
+    for picture in (*pictures, transparent()):
+        picture.save(tmp_path / "photo.png", exif=picture.getexif())
+        done = subprocess.run(
+            [sys.executable, folder / "run.py", "photo.png", *sentences],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("that nothing is meant") == 2
+        assert "onnxruntime" not in done.stderr  # its warnings
+        for i, segment in enumerate(
+            predictor.segment(tmp_path / "photo.png", sentences)
+        ):
+            written = np.array(Image.open(tmp_path / f"mask_{i}.png")) > 0
+            np.testing.assert_array_equal(written, segment.mask)
+            assert 0 < segment.mask.mean() < 1
+    exported.check_files(folder, exported.read_manifest(folder))  # nothing was left
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"groups": "none"},
+        {"figure_only": True},
+        {"stem_channels": 0},
+        {"groups": "low"},
+        {"dtype": "bfloat16", "remat": True},
+        {"mask_stride": 2, "stages": 1, "filters": "ffn"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+def test_ablations_and_other_types_export_too(
+    kind: Any, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """The computation is float32, whatever the training's was.
+
+    The weights' scale gives logits of a trained model's size, some tens.
+    """
+    config = tiny_config()
+    config.model = dataclasses.replace(config.model, **changes)
+    loaded = make_loaded(tmp_path, config, scale=0.3)
+    folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
+    pictures, asked = inputs(2, 3, 9)
+    config.model.dtype = "float32"
+    expected = live(loaded, loaded.params, pictures, asked)
+    assert 0.1 < np.ptp(expected[0]) < 100
+    found = ask(folder, pictures, asked)
+    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+
+
+def test_onnxruntime_fuses_what_it_can(exports: Path, tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    for name in ("encode_image", "segment"):
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+        options.log_severity_level = 3  # it warns that such a file is for one machine
+        file = exports / "onnx" / f"{name}.onnx"
+        onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
+        fused = [x.op_type for x in onnx.load(tmp_path / "fused.onnx").graph.node]
+        assert "QuickGelu" in fused and "Tanh" not in fused
+        assert fused.count("LayerNormalization") > 5
+        written = [x.op_type for x in onnx.load(file).graph.node]
+        assert "CastLike" not in written  # which its CPU lacks
+
+
+def test_large_onnx_models_keep_parameters_beside(
+    tmp_path: Path, loaded: Loaded, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_graphs, "MAX_FILE", 0)
+    folder = export(run, "onnx", tmp_path / "onnx")
+    assert (folder / "segment.onnx.data").stat().st_size > 0
+    assert "segment.onnx.data" in exported.read_manifest(folder)["sha256"]
+    pictures, asked = inputs(2, 3, 9)
+    expected = live(loaded, loaded.params, pictures, asked)
+    found = ask(folder, pictures, asked)
+    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+def test_masks_of_200_expressions_equal_the_live_models(
+    kind: Any, tmp_path: Path
+) -> None:
+    """The model that comes with the package, on PartWorld."""
+    model = unires_jax.load()
+    folder = export(BUNDLED, kind, tmp_path / kind)
+    encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
+    differ = asked = 0
+    for i in range(100):
+        record = draw_record(11, "val", i)
+        sentences = [x.sent for x in record.expressions][: 200 - asked]
+        seen = model.encode_image(record.image)
+        canvas, placement = prepare_image(record.image, model.config.model.image_size)
+        extent = np.array([[placement.height, placement.width]], np.int32)
+        tokens, lengths = model.tokenizer.encode(sentences, 32, (16, 24, 32))
+        index = np.zeros(len(sentences), np.int32)
+        logits, _ = segment(tokens, lengths, index, *encode(canvas[None], extent))
+        for live_one, theirs in zip(
+            model.segment(seen, sentences), np.asarray(logits), strict=True
+        ):
+            np.testing.assert_allclose(theirs, live_one.logits, TOLERANCE, TOLERANCE)
+            differ += int((logits_to_mask(theirs, placement) != live_one.mask).sum())
+        asked += len(sentences)
+        if asked == 200:
+            break
+    assert (asked, differ) == (200, 0)

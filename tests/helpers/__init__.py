@@ -1,0 +1,1 @@
+"""What several test files share: inputs in real forms, tiny models and runs."""

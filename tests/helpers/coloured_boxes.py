@@ -1,0 +1,141 @@
+"""A small data set of coloured boxes and a model that finds their colours."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tensorflow_datasets as tfds
+
+from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
+from unires_jax.data.stored import features, to_example
+from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.pixels.masks import encode_mask
+
+COLOURS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230)}
+GROUND = (128, 128, 128)
+IMAGE_SIZE, GRID = 64, 16
+
+
+class Boxes(list):
+    """Records under the name of a split."""
+
+    dataset, split = "boxes", "val"
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder):
+    """Boxes as a prepared data set with the splits val and testA."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    name = "boxes"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(builder=self, features=features())
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {
+            "val": self._generate_examples(range(4)),
+            "testA": self._generate_examples(range(4, 7)),
+        }
+
+    def _generate_examples(self, indices: range) -> Iterator[Any]:
+        for i in indices:
+            yield i, to_example(make_record(i))
+
+
+def write_boxes(folder: Path) -> Path:
+    """Write the data set under `folder`; returns its own folder."""
+    builder = _Builder(data_dir=str(folder))
+    builder.download_and_prepare()
+    return Path(builder.data_path)
+
+
+class ColourSegmenter:
+    """Marks the cells whose mean colour is near that of the first colour word."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        table = np.full((tokenizer.vocab_size, 3), -1.0, np.float32)
+        for name, colour in COLOURS.items():
+            (token,) = tokenizer.ids([name])[0]
+            table[token] = colour
+        self._table = jnp.asarray(table)
+        self.encode_image = jax.jit(self._encode_image)
+        self.encode_text = jax.jit(self._encode_text)
+        self.decode = jax.jit(self._decode)
+
+    def _encode_image(self, images: jax.Array, extent: jax.Array) -> jax.Array:
+        b, side, cell = len(images), GRID, IMAGE_SIZE // GRID
+        cells = images.astype(jnp.float32).reshape(b, side, cell, side, cell, 3)
+        return cells.mean((2, 4))
+
+    def _encode_text(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+        words = self._table[tokens]  # [e, l, 3]
+        coloured = (words[..., :1] >= 0).astype(jnp.float32)
+        return (words * coloured).sum(1) / jnp.maximum(coloured.sum(1), 1)
+
+    def _decode(
+        self,
+        features: jax.Array,
+        words: jax.Array,
+        lengths: jax.Array,
+        image_index: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        distance = jnp.abs(features[image_index] - words[:, None, None]).sum(-1)
+        logits = (160 - distance) / 50
+        return logits, -logits.max((1, 2))
+
+
+def make_record(index: int) -> Record:
+    rng = np.random.default_rng(index)
+    height, width = int(rng.integers(60, 130)), int(rng.integers(60, 130))
+    image = np.full((height, width, 3), GROUND, np.uint8)
+    h, w = height // 2, width // 3
+    red = _box(image, (4, 4, h, w))
+    green = _box(image, (4 + h // 2, 4, h // 2, w))
+    blue = _box(image, (8, w + 12, h, w))
+    for name, box in (("red", red), ("green", green), ("blue", blue)):
+        image[box] = COLOURS[name]
+    masks = (
+        _mask(1, "car", "", red, -1),
+        _mask(2, "car", "wheel", green, 0),
+        _mask(3, "bus", "", blue, -1),
+    )
+    sentences = [
+        ("the red car", (0,), OBJECT),
+        ("green wheel of the car that is here", (1,), PART),
+        ("blue", (2,), OBJECT),
+        ("red and blue things", (0, 2), OBJECT),
+        ("a person", (), OBJECT),
+    ]
+    expressions = tuple(
+        Expression(10 + i, 100 + i, text, text, level, targets, no_target=not targets)
+        for i, (text, targets, level) in enumerate(sentences[: 5 - index % 2])
+    )
+    encoded = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    return Record(encoded, index, height, width, masks, expressions, source="boxes")
+
+
+def _box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros(image.shape[:2], bool)
+    y, x, h, w = box
+    mask[y : y + h, x : x + w] = True
+    return mask
+
+
+def _mask(ann_id: int, category: str, part: str, mask: np.ndarray, parent: int) -> Mask:
+    return Mask(
+        ann_id=ann_id,
+        category=category,
+        part=part,
+        level=PART if part else OBJECT,
+        parent=parent,
+        rle=encode_mask(mask),
+        bbox=(0.0, 0.0, 1.0, 1.0),
+        area=float(mask.sum()),
+    )

@@ -1,0 +1,78 @@
+"""A running page for tests: its server, and how visitors reach it without a browser."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio_client
+import httpx
+
+from helpers.tiny_model import WORDS, page_of
+from unires_jax.serving.page.desk import Desk, Limits
+from unires_jax.serving.predictor import Predictor
+
+TEXT = "\n".join(WORDS)
+LIMITS = Limits(file_bytes=1 << 20, waiting=3)
+
+
+class Site:
+    """A running page, and what stands behind it."""
+
+    def __init__(self, desk: Desk, address: str, folder: Path):
+        self.desk, self.address, self.folder = desk, address, folder
+        self.http = httpx.Client(base_url=address, timeout=60)
+
+    def client(self) -> gradio_client.Client:
+        """Another visitor."""
+        return gradio_client.Client(self.address, verbose=False)
+
+    def upload(self, data: bytes, name: str = "a.png") -> httpx.Response:
+        """Upload a file; the answer's JSON is a list of its path."""
+        return self.http.post("/gradio_api/upload", files={"files": (name, data)})
+
+    def join(self, values: list[Any], session: str) -> httpx.Response:
+        """Put a question with these inputs, as JSON, into the queue."""
+        config = self.http.get("/config").json()
+        number = next(
+            x["id"] for x in config["dependencies"] if x["api_name"] == "find"
+        )
+        question = {"data": values, "fn_index": number, "session_hash": session}
+        return self.http.post(
+            "/gradio_api/queue/join",
+            content=json.dumps(question),  # httpx' own refuses NaN
+            headers={"content-type": "application/json"},
+        )
+
+    def find(self, values: list[Any], session: str = "raw") -> dict[str, Any]:
+        """What the queue answers to a question."""
+        joined = self.join(values, session)
+        if joined.status_code != 200:
+            return {"success": False, "output": joined.text}
+        path = f"/gradio_api/queue/data?session_hash={session}"
+        with self.http.stream("GET", path) as lines:
+            for line in lines.iter_lines():
+                told = json.loads(line[5:]) if line.startswith("data:") else {}
+                if told.get("msg") == "process_completed":
+                    return told
+        raise AssertionError("the queue fell silent")
+
+
+@contextlib.contextmanager
+def site_of(model: Predictor, limits: Limits = LIMITS) -> Iterator[Site]:
+    desk = Desk(model, limits)
+    with page_of(desk) as (address, folder):
+        yield Site(desk, address, folder)
+
+
+def given(path: str, **more: Any) -> dict[str, Any]:
+    """A file as the page names it."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
+
+
+def links(answer: str) -> dict[str, str]:
+    """The overlay's and the downloads' addresses in the page's HTML."""
+    found = re.findall(r'(?:src|href)="(([\w.]+)\?[^"]*)"', answer)
+    return {name: link.replace("&amp;", "&") for link, name in found}

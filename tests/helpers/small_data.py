@@ -1,0 +1,130 @@
+"""Small prepared data sets, written by TFDS as the builders write theirs."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from unires_jax.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    TextConfig,
+    TrainConfig,
+    VisionConfig,
+)
+from unires_jax.data import prepared, tokenizer
+from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
+from unires_jax.data.stored import features, to_example
+from unires_jax.pixels.masks import encode_mask
+
+NAMES = ("red", "old", "small", "bright", "dark", "plain", "round", "big")
+
+
+class Tiny(tfds.core.GeneratorBasedBuilder):
+    """Records handed over in memory."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, splits: Mapping[str, Sequence[Record]], **kwargs: Any) -> None:
+        self._splits = splits
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(builder=self, features=features())
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {name: self._generate_examples(r) for name, r in self._splits.items()}
+
+    def _generate_examples(self, items: Sequence[Record]) -> Iterator[Any]:
+        for i, record in enumerate(items):
+            yield i, to_example(record)
+
+
+def write(folder: Path, **splits: Sequence[Record]) -> Path:
+    """Write the splits under `folder`, with a tokenizer; the data set's folder."""
+    builder = Tiny(splits, data_dir=str(folder))
+    builder.download_and_prepare()
+    out = Path(builder.data_path)
+    captions = [x.sent for s in splits.values() for r in s for x in r.expressions]
+    tokenizer.train_bpe(captions or ["dog"], out / prepared.TOKENIZER_FILE, 600)
+    return out
+
+
+def jpeg(pixels: np.ndarray) -> bytes:
+    """The encoded picture (RGB)."""
+    return cv2.imencode(".jpg", pixels[:, :, ::-1])[1].tobytes()
+
+
+def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Record:
+    """A picture of `pairs` objects, each with one part; two sentences per referent."""
+    rng = np.random.default_rng(index)
+    masks: list[Mask] = []
+    expressions: list[Expression] = []
+    for i in range(2 * pairs):
+        level = PART if i % 2 else OBJECT
+        pixels = np.zeros((height, width), bool)
+        x, y = int(rng.integers(0, width - 8)), int(rng.integers(0, height - 8))
+        pixels[y : y + 8, x : x + 8] = True
+        masks.append(
+            Mask(
+                ann_id=100 * index + i,
+                category="dog",
+                rle=encode_mask(pixels),
+                bbox=(float(x), float(y), 8.0, 8.0),
+                area=64.0,
+                part="head" if level == PART else "",
+                level=level,
+                parent=i - 1 if level == PART else -1,
+            )
+        )
+        for j, sent in enumerate((f"{NAMES[i]} dog on the left", "red animal")):
+            text = f"head of {sent}" if level == PART else sent
+            expressions.append(
+                Expression(
+                    ref_id=1000 * index + i,
+                    sent_id=10 * i + j,
+                    raw=text,
+                    sent=text,
+                    level=level,
+                    targets=(i,),
+                    sent_index=j,
+                )
+            )
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    return Record(
+        image=jpeg(image),
+        image_id=index,
+        height=height,
+        width=width,
+        masks=tuple(masks),
+        expressions=tuple(expressions),
+        filename=f"{index}.jpg",
+        source="tiny",
+    )
+
+
+def tiny_config(folder: Path, **data: Any) -> Config:
+    """A config that reads the train split of `folder` in process, at 32 pixels."""
+    given = {"expressions": 4, "workers": 0, "lengths": (16, 32), **data}
+    return Config(
+        seed=3,
+        model=ModelConfig(
+            image_size=32,
+            vision=VisionConfig(patch=8, width=32, depth=2, heads=2, mlp=64),
+            text=TextConfig(vocab=600, context=32, width=32, depth=1, heads=2, mlp=64),
+            width=32,
+            heads=2,
+        ),
+        data=DataConfig(train=(f"{folder}:train",), **given),
+        train=TrainConfig(batch=4),
+    )
+
+
+def replace(record: Record, **values: Any) -> Record:
+    """The record with other field values."""
+    return dataclasses.replace(record, **values)

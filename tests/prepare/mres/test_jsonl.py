@@ -1,0 +1,414 @@
+"""MRES JSONL: what a line means, and in which words a wrong one is refused."""
+
+import base64
+import gzip
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from helpers import mres_lines
+from helpers.mres_lines import HEIGHT, WIDTH, boxed
+from helpers.paths import ROOT
+
+from unires_jax.data import records
+from unires_jax.data.records import OBJECT, PART, Record
+from unires_jax.errors import DataError
+from unires_jax.pixels.masks import decode_mask
+from unires_jax.prepare.mres import files as mres_files
+from unires_jax.prepare.mres import jsonl as mres_jsonl
+from unires_jax.prepare.mres import plan as mres_plan
+
+SCHEMA = json.loads((ROOT / "docs" / "mres_jsonl.schema.json").read_text())
+
+Line = dict[str, Any]
+Change = Callable[[Line], object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    mres_lines.write_files(tmp_path)
+    return tmp_path
+
+
+def read_all(path: Path) -> list[Record | DataError]:
+    (lines,) = mres_plan.cut(path, "train", 1 << 30)
+    return [found for _, found in mres_jsonl.read(lines)]
+
+
+def refused(line: Line | bytes, folder: Path) -> str:
+    """The message that a file with this line alone is refused with."""
+    path = folder / "train.jsonl"
+    path.write_bytes(line if isinstance(line, bytes) else json.dumps(line).encode())
+    (found,) = read_all(path)
+    assert isinstance(found, DataError), "the line was taken"
+    assert str(found).startswith(f"{path}:1: ")
+    return str(found).removeprefix(f"{path}:1: ")
+
+
+def is_valid(line: Line) -> bool:
+    jsonschema = pytest.importorskip("jsonschema")
+    return jsonschema.Draft202012Validator(SCHEMA).is_valid(line)
+
+
+def test_a_line_becomes_a_record(folder: Path) -> None:
+    line = mres_lines.good_line()
+    (record,) = read_all(mres_lines.write_lines(folder / "train.jsonl", [line]))
+    assert isinstance(record, Record)
+    records.validate(record)
+    assert record.image == (folder / "images" / "a.jpg").read_bytes()
+    assert (record.image_id, record.coco_id) == (7, 12)
+    assert (record.filename, record.source) == ("images/a.jpg", "mres_jsonl")
+    car, _, wheel, head = record.masks
+    decoded = [decode_mask(m.rle, HEIGHT, WIDTH) for m in record.masks]
+    np.testing.assert_array_equal(decoded[0], boxed(25, 2, 20, 20))
+    assert decoded[1][2:14, 2:12].all() and decoded[1][31, 22]  # both polygons
+    np.testing.assert_array_equal(decoded[2], boxed(30, 4, 10, 12))
+    np.testing.assert_array_equal(decoded[3], boxed(2, 2, 1, 6))
+    assert (car.level, car.part, car.parent) == (OBJECT, "", -1)
+    assert (wheel.level, wheel.part, wheel.parent) == (PART, "wheel", 0)
+    assert (head.parent, head.bbox, head.area) == (1, (2.0, 2.0, 1.0, 6.0), 6.0)
+    assert [m.ann_id for m in record.masks] == [0, 1, 2, 3]
+    polygons = next(m["polygons"] for m in line["masks"] if "polygons" in m)
+    kept = [m.segmentation for m in record.masks]  # rela, lavt and lisa redraw them
+    assert kept == ["", json.dumps(polygons), "", ""]
+
+
+def test_sentences_of_the_same_masks_are_one_referent(folder: Path) -> None:
+    record = mres_jsonl.parse(json.dumps(mres_lines.good_line()).encode(), folder)
+    said = [(x.ref_id, x.sent_index, x.sent_id, x.targets) for x in record.expressions]
+    assert said == [
+        (0, 0, 0, (0,)),
+        (0, 1, 2, (0,)),
+        (1, 0, 1, (3,)),
+        (3, 0, 3, (0, 1)),
+        (4, 0, 4, ()),
+    ]
+    assert [x.no_target for x in record.expressions] == [False] * 4 + [True]
+    assert record.expressions[0].raw == "The Red  car"
+    assert record.expressions[0].sent == "the red car"
+
+
+def test_ids_that_are_numbers_are_kept(folder: Path) -> None:
+    line = mres_lines.small_line(3)
+    line["masks"][0]["id"] = line["expressions"][0]["targets"][0] = "9007199254740993"
+    line["expressions"][0] |= {"ref_id": 55, "sent_id": 66}
+    record = mres_jsonl.parse(json.dumps(line).encode(), folder)
+    assert record.masks[0].ann_id == 9007199254740993
+    assert (record.expressions[0].ref_id, record.expressions[0].sent_id) == (55, 66)
+
+
+def test_good_lines_fit_the_schema() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert is_valid(mres_lines.good_line())
+    assert is_valid(mres_lines.small_line(1))
+
+
+def put(*path: Any, value: Any) -> Change:
+    """Set a field: put("masks", 0, "id", value="x")."""
+
+    def change(line: Line) -> None:
+        at: Any = line
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = value
+
+    return change
+
+
+def cut(*path: Any) -> Change:
+    def change(line: Line) -> None:
+        at: Any = line
+        for step in path[:-1]:
+            at = at[step]
+        del at[path[-1]]
+
+    return change
+
+
+MASK, EXPRESSION = ("masks", 0), ("expressions", 0)
+FULL = HEIGHT * WIDTH
+
+# What is changed in the good line, what is told, and whether a schema can see it.
+FAULTS: list[tuple[Change, str, bool]] = [
+    (cut("image_id"), "image_id: expected a whole number from 0", True),
+    (put("image_id", value=-1), "image_id: expected a whole number", True),
+    (put("image_id", value=True), "image_id: expected a whole number", True),
+    (put("image_id", value=2**63), "image_id: .*2\\^63 - 1", True),
+    (put("image_id", value="7"), "image_id: .*found '7'", True),
+    (put("imag", value="x"), "'imag': expected one of.*did you mean image", True),
+    (put("height", value=0), "height: expected a whole number from 1", True),
+    (put("height", value=WIDTH), f"image: .*{WIDTH} x {WIDTH}.*{HEIGHT} x", False),
+    (put("masks", value={}), "masks: expected a list", True),
+    (put("masks", value=["m"]), r"masks\[0\]: expected a JSON object", True),
+    (put(*MASK, "parnt", value="x"), r"masks\[0\].'parnt'.*did you mean", True),
+    (put(*MASK, "id", value="dog"), r"masks\[1\].id: .*no other mask", False),
+    (put(*MASK, "id", value=""), r"masks\[0\].id: .*not empty", True),
+    (put(*MASK, "level", value="thing"), r"masks\[0\].level: .*object, part", True),
+    (put(*MASK, "category", value=" "), r"masks\[0\].category: .*not empty", True),
+    (put(*MASK, "part", value="x"), r"masks\[0\].part: .*none on an object", True),
+    (cut("masks", 2, "part"), r"masks\[2\].part: expected a text", True),
+    (
+        put("masks", 2, "parent", value="x"),
+        r"masks\[2\].parent: expected the id",
+        False,
+    ),
+    (cut(*MASK, "rle"), r"masks\[0\].rle: expected exactly one of", True),
+    (put(*MASK, "png", value="a.png"), "exactly one of rle, polygons, png", True),
+    (put(*MASK, "rle", "size", value=[WIDTH, HEIGHT]), "rle.size: .*height", False),
+    (put(*MASK, "rle", "counts", value="~"), "rle: invalid character", True),
+    (put(*MASK, "rle", "counts", value="04"), r"masks\[0\].rle: rle: covers", False),
+    (put(*MASK, "rle", "counts", value="P"), "rle: ends within", False),
+    (put(*MASK, "rle", "counts", value=[FULL + 1]), "rle.counts: .*sum", False),
+    (put(*MASK, "rle", "counts", value=[-1, FULL + 1]), "rle.counts: .*runs", True),
+    (put(*MASK, "rle", "counts", value=[1.0, FULL - 1]), "rle.counts: .*runs", False),
+    (put(*MASK, "rle", "counts", value=None), "rle.counts: .*pycocotools", True),
+    (put(*MASK, "rle", "counts", value=[FULL]), "rle: expected at least one", False),
+    (put("masks", 1, "polygons", value=[]), "polygons: expected a list", True),
+    (put("masks", 1, "polygons", value=[[1, 2, 3, 4]]), "three points", True),
+    (put("masks", 1, "polygons", 0, value=["1"] * 6), "finite numbers", True),
+    (put("masks", 1, "polygons", 0, 0, value=WIDTH + 2), "within the picture", False),
+    (put("masks", 1, "polygons", 0, 1, value=-3), r"polygons\[0\]: .*within", False),
+    (put("masks", 1, "polygons", value=[[1, 1] * 3]), "at least one pixel", False),
+    (put("masks", 2, "png", value="images/b.png"), "png: .*found none", False),
+    (put("masks", 2, "png", value="images/a.jpg"), "png: .*greyscale PNG", False),
+    (put(*MASK, "bbox", value=[1, 2, 3]), "bbox: expected 4 finite", True),
+    (put(*MASK, "bbox", value=[1, 2, -3, 4]), "bbox: .*not two corners", False),
+    (put(*MASK, "bbox", value=[50, 2, 20, 4]), "bbox: .*within the picture", False),
+    (put(*EXPRESSION, "text", value="\t \n"), "text: .*not empty", True),
+    (put(*EXPRESSION, "text", value="a\x00b"), "text: expected plain", True),
+    (put(*EXPRESSION, "text", value="a\ud800"), "text: .*surrogates", False),
+    (put(*EXPRESSION, "level", value=0), r"expressions\[0\].level", True),
+    (put(*EXPRESSION, "level", value="part"), "level part, unlike 'car'", False),
+    (put(*EXPRESSION, "targets", value=["cat"]), "targets: .*not 'cat'", False),
+    (put(*EXPRESSION, "targets", value=[0]), "targets: .*not 0", True),
+    (put(*EXPRESSION, "targets", value=["car", "car"]), "each mask once", True),
+    (put(*EXPRESSION, "targets", value="car"), "targets: expected a list", True),
+    (cut(*EXPRESSION, "targets"), "targets: expected a list, found nothing", True),
+    (put(*EXPRESSION, "ref_id", value=1), r"\[1\].targets: .*ref_id 1 has", False),
+    (put(*EXPRESSION, "sent_id", value=2), r"\[2\].sent_id: .*ref_id 0 has", False),
+    (put(*EXPRESSION, "sent_id", value=1.5), "sent_id: expected a whole", True),
+    (put("image", value=None), "image_bytes: expected a text", True),
+    (put("image_bytes", value="AAAA"), "image_bytes: .*null beside image", True),
+    (put("image", value=""), "image: expected a text", True),
+    (put("image", value="images/A.jpg"), "found none .there is 'a.jpg'", False),
+    (put("image", value="images"), "image: expected a file at", False),
+    (put("image", value="../a.jpg"), "image: expected a path below", True),
+    (put("image", value="images/../images/a.jpg"), "expected a path below", True),
+    (put("image", value="/etc/passwd"), "image: expected a path below", True),
+    (put("image", value="images\\a.jpg"), "forward slashes", True),
+    (put("image", value="C:/a.jpg"), "image: expected a path below", True),
+    (put("image", value="x" * 5000), "image: expected a file at", False),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), [f[:2] for f in FAULTS])
+def test_faults_are_named(folder: Path, change: Change, told: str) -> None:
+    line = mres_lines.good_line()
+    change(line)
+    text = refused(line, folder)
+    assert re.search(told, text), text
+
+
+def test_the_schema_sees_the_faults_of_form() -> None:
+    for change, told, seen in FAULTS:
+        line = mres_lines.good_line()
+        change(line)
+        assert is_valid(line) != seen, told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"{", "expected one JSON object"),
+        (b"[]", "line: expected a JSON object"),
+        (b'{"image_id": NaN}', "found NaN"),
+        (b'{"image_id": 1e999}', "image_id|height"),
+        (b'{"image_id": 1, "image_id": 2}', "'image_id' twice"),
+        (b'{"image": "\xff"}', "expected UTF-8, found byte 0xff at column 12"),
+        (b"[" * 200_000, "nested levels"),
+        (b'{"image_id": ' + b"9" * 5000 + b"}", "a fault: "),
+        ('{"image": 1}'.encode("utf-16"), "expected UTF-8"),
+    ],
+)
+def test_lines_that_are_no_object(folder: Path, text: bytes, told: str) -> None:
+    assert re.search(told, refused(text, folder))
+
+
+def test_parents_in_a_circle(folder: Path) -> None:
+    line = mres_lines.good_line()
+    line["masks"][2]["parent"], line["masks"][3]["parent"] = "head", "wheel"
+    assert "no mask below itself" in refused(line, folder)
+    line["masks"][3]["parent"] = "head"
+    assert "no mask below itself" in refused(line, folder)
+
+
+def test_links_out_of_the_folder(folder: Path, tmp_path_factory: Any) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    mres_lines.write_files(outside)
+    line = mres_lines.good_line()
+    (folder / "images" / "a.jpg").unlink()
+    (folder / "images" / "a.jpg").symlink_to(outside / "images" / "a.jpg")
+    assert "a link out of it" in refused(line, folder)
+    (folder / "elsewhere").symlink_to(outside / "images")
+    line["image"] = "elsewhere/a.jpg"
+    assert "a link out of it" in refused(line, folder)
+    (folder / "round").symlink_to(folder / "round")
+    line["image"] = "round"
+    assert "expected a file at 'round'" in refused(line, folder)
+
+
+def test_a_pipe_is_no_picture(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")  # reading it would wait for ever
+    line = mres_lines.good_line() | {"image": "pipe.jpg"}
+    assert "expected a file at 'pipe.jpg'" in refused(line, folder)
+
+
+def bomb(height: int, width: int) -> bytes:
+    """A PNG whose header declares a size that it does not hold."""
+    png = bytearray(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
+    png[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return bytes(png)
+
+
+def test_bombs_are_refused_by_their_header(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)  # nothing may get so far
+    line = mres_lines.good_line()
+    (folder / "images" / "a.jpg").write_bytes(bomb(30_000, 30_000))
+    assert "image: states 30000 x 30000 pixels, refused" in refused(line, folder)
+    line["height"] = line["width"] = 8000
+    assert "pixels, refused" in refused(line, folder)
+    (folder / "images" / "a.jpg").write_bytes(bomb(2**31 - 1, 2**31 - 1))
+    assert "image: states 2147483647 x 2147483647" in refused(line, folder)
+
+
+def test_a_mask_bomb_is_refused_by_its_header(folder: Path) -> None:
+    (folder / "images" / "a_wheel.png").write_bytes(bomb(30_000, 30_000))
+    assert "png: image: states 30000" in refused(mres_lines.good_line(), folder)
+
+
+def test_a_file_too_large_is_refused(folder: Path) -> None:
+    with (folder / "images" / "a.jpg").open("r+b") as file:
+        file.truncate(mres_files.MAX_BYTES + 1)
+    text = refused(mres_lines.good_line(), folder)
+    assert f"at most {mres_files.MAX_BYTES} bytes" in text
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH + 1), (WIDTH, HEIGHT)])
+def test_a_mask_of_another_size(folder: Path, size: tuple[int, int]) -> None:
+    cv2.imwrite(str(folder / "images" / "a_wheel.png"), np.ones(size, np.uint8))
+    text = refused(mres_lines.good_line(), folder)
+    assert f"masks[2].png: expected the stated height x width {HEIGHT} x" in text
+
+
+def test_a_coloured_mask(folder: Path) -> None:
+    colours = np.ones((HEIGHT, WIDTH, 3), np.uint8)
+    cv2.imwrite(str(folder / "images" / "a_wheel.png"), colours)
+    assert "greyscale PNG" in refused(mres_lines.good_line(), folder)
+
+
+def test_damaged_pictures(folder: Path) -> None:
+    path = folder / "images" / "a.jpg"
+    path.write_bytes(path.read_bytes()[:-400])
+    line = mres_lines.good_line()
+    assert "is truncated" in refused(line, folder)
+    path.write_bytes(b"GIF89a" + bytes(50))
+    assert "no whole JPEG or PNG" in refused(line, folder)
+    line = mres_lines.small_line(0)
+    for wrong in ("####", line["image_bytes"][:-1], "é"):
+        line["image_bytes"] = wrong
+        assert "image_bytes: expected standard base64" in refused(line, folder)
+    line["image_bytes"] = base64.b64encode(b"nothing").decode()
+    assert "image_bytes: image: 7 bytes that are no" in refused(line, folder)
+
+
+def test_lines_go_on_after_a_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mres_jsonl, "MAX_LINE", 8000)
+    good = json.dumps(mres_lines.good_line()).encode()
+    text = b"\n".join([good, b"x" * 30_000, b"", b"{}", b" " * 8000, good])
+    for path in (folder / "train.jsonl", folder / "train.jsonl.gz"):
+        packed = path.suffix == ".gz"
+        path.write_bytes(gzip.compress(text) if packed else text)
+        (lines,) = mres_plan.cut(path, "train", 1 << 30)
+        assert lines.count == 6
+        found = list(mres_jsonl.read(lines))
+        assert [place for place, _ in found] == [f"{path}:{i}" for i in (1, 2, 4, 6)]
+        assert [isinstance(x, Record) for _, x in found] == [True, False, False, True]
+        assert "at most 8000 bytes" in str(found[1][1])
+
+
+def test_a_line_of_exactly_the_limit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = json.dumps(mres_lines.good_line()).encode()
+    for extra, taken in ((1, True), (0, True), (-1, False)):
+        monkeypatch.setattr(mres_jsonl, "MAX_LINE", len(good) + extra)
+        path = folder / "train.jsonl"
+        path.write_bytes(good + b"\n" + good)
+        assert [isinstance(x, Record) for x in read_all(path)] == [taken] * 2
+
+
+@pytest.mark.parametrize("run", [1, 100, 5000, 1 << 20])
+def test_runs_cover_every_line_once(folder: Path, run: int) -> None:
+    lines = [mres_lines.small_line(i) for i in range(9)]
+    path = mres_lines.write_lines(folder / "train.jsonl", lines)
+    text = path.read_bytes()
+    runs = list(mres_plan.cut(path, "train", run))
+    assert [r.start for r in runs[1:]] == [r.end for r in runs[:-1]]
+    assert (runs[0].start, runs[-1].end) == (0, len(text))
+    assert sum(r.count for r in runs) == 9
+    assert all(r.end - r.start >= run for r in runs[:-1])
+    read = [place for r in runs for place, _ in mres_jsonl.read(r)]
+    assert read == [f"{path}:{i + 1}" for i in range(9)]
+    if run == 1:
+        assert len(runs) == 9
+
+
+def test_long_lines_and_no_newline_at_the_end(folder: Path) -> None:
+    path = folder / "train.jsonl"
+    path.write_bytes(b"a" * 3_000_000 + b"\n" + b"b\n" * 600_000 + b"c")
+    runs = list(mres_plan.cut(path, "train", 1_000_000))
+    assert sum(r.count for r in runs) == 600_002
+    assert [r.first for r in runs] == [1, 2, 500_002]
+    path.write_bytes(b"")
+    assert list(mres_plan.cut(path, "train", 10)) == []
+
+
+def test_a_damaged_archive_is_named(folder: Path) -> None:
+    good = json.dumps(mres_lines.good_line()).encode()
+    whole = gzip.compress(b"\n".join([good] * 50))
+    path = folder / "train.jsonl.gz"
+    for text in (whole[:-20], whole[:60] + b"\0" * 40 + whole[100:], b"no archive"):
+        path.write_bytes(text)
+        with pytest.raises(DataError, match=r"train.jsonl.gz: damaged.*again"):
+            list(mres_plan.cut(path, "train", 10))
+
+
+def test_files_name_their_splits(tmp_path: Path) -> None:
+    names = ["train-00000.jsonl", "train-00001.jsonl.gz", "val.jsonl", "notes.txt"]
+    for name in names:
+        (tmp_path / name).write_text("{}\n")
+    found = mres_jsonl.find_files(tmp_path)
+    assert {k: [p.name for p in v] for k, v in found.items()} == {
+        "train": names[:2],
+        "val": names[2:3],
+    }
+    only = mres_jsonl.find_files(f"{tmp_path}/*.jsonl", "all")
+    assert [p.name for p in only["all"]] == [names[0], names[2]]
+    (tmp_path / "2024.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"2024.jsonl: expected a name such as train"):
+        mres_jsonl.find_files(tmp_path)
+    with pytest.raises(DataError, match="expected a folder or pattern"):
+        mres_jsonl.find_files(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"--raw=''"):
+        mres_jsonl.find_files("")

@@ -1,0 +1,269 @@
+"""Bad entries are named, counted and skipped up to a share; then nothing is written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import raw_forms
+from helpers.conversion import convert
+from helpers.raw_forms import stored
+
+from unires_jax.data import prepared
+from unires_jax.errors import DataError
+from unires_jax.prepare import build
+from unires_jax.prepare.catalogue import BENCHMARKS
+from unires_jax.prepare.rejects import REJECTED, Rejects
+from unires_jax.prepare.sources import coco
+from unires_jax.prepare.sources.pictures import ImageFolder
+
+Change = Callable[[list[dict[str, Any]], dict[str, Any]], None]
+
+
+def spoilt(root: Path, change: Change) -> Path:
+    """The refer layout after a change of refs and instances."""
+    raw_forms.write_refer(root)
+    refs, instances = raw_forms.refs(), raw_forms.instances()
+    change(refs, instances)
+    (root / "refcoco/refs(unc).p").unlink()
+    raw_forms.write_json(root / "refcoco/refs(unc).json", refs)
+    raw_forms.write_json(root / "refcoco/instances.json", instances)
+    return root
+
+
+def ref(**values: Any) -> Change:
+    return lambda refs, instances: refs[0].update(values)
+
+
+def sentence(**values: Any) -> Change:
+    return lambda refs, instances: refs[0]["sentences"][0].update(values)
+
+
+def annotation(**values: Any) -> Change:
+    return lambda refs, instances: instances["annotations"][0].update(values)
+
+
+def picture(**values: Any) -> Change:
+    return lambda refs, instances: instances["images"][0].update(values)
+
+
+BAD: dict[str, tuple[Change, str]] = {
+    "lost annotation": (ref(ann_id=999), "ann_id 999: not among the annotations"),
+    "no target here": (ref(ann_id=[]), r"\[-1\] alone means no target"),
+    "text for an id": (ref(ref_id="7"), "ref_id is '7', expected an integer"),
+    "huge id": (ref(ref_id=2**70), "ref_id is an integer of 71 bits"),
+    "true for an id": (ref(ref_id=True), "ref_id is True, expected an integer"),
+    "foreign split": (ref(split="minival"), "refcoco_unc has train, val, testA"),
+    "lost image": (ref(image_id=5), "image_id 5: not among the images"),
+    "other image": (ref(image_id=202), "lies on image 101, the referent on 202"),
+    "no sentences": (ref(sentences=[]), "sentences: none"),
+    "empty sentence": (sentence(sent="  "), "sent is empty"),
+    "half a character": (sentence(sent="\ud800"), "sent is .* expected a text"),
+    "number": (sentence(sent=5), r"sentences\[0\]: sent is 5, expected a text"),
+    "twice": (sentence(sent_id=1), r"occur twice"),
+    "two points": (annotation(segmentation=[[1, 1, 9, 9]]), "4 numbers are no polygon"),
+    "odd": (annotation(segmentation=[[1, 1, 9, 9, 5, 5, 5]]), "no polygon"),
+    "nothing": (annotation(segmentation=[]), "at least one polygon"),
+    "no pixel": (annotation(segmentation=[[1, 1, 1, 1, 1, 1]]), "hold no pixel"),
+    "far": (annotation(segmentation=[[0, 0, 1e9, 0, 1e9, 9]]), "outside the image"),
+    "nan": (
+        annotation(segmentation=[[0, 0, float("nan"), 0, 9, 9]]),
+        "nan, expected a finite number",
+    ),
+    "not filling": (
+        annotation(segmentation={"size": [40, 60], "counts": [5, 5]}),
+        "do not fill 40 x 60",
+    ),
+    "negative": (
+        annotation(segmentation={"size": [40, 60], "counts": [2401, -1]}),
+        "do not fill",
+    ),
+    "other size": (
+        annotation(segmentation={"size": [41, 60], "counts": "x"}),
+        r"size \[41, 60\], the image has \[40, 60\]",
+    ),
+    "no counts": (annotation(segmentation={"size": [40, 60], "counts": "~"}), "rle: "),
+    "box": (annotation(bbox=[1, 2]), "bbox has 2 numbers, expected 4"),
+    "box of texts": (annotation(bbox=["a"] * 4), "bbox is 'a', expected a finite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_entry_is_named_and_the_others_stay(tmp_path: Path, name: str) -> None:
+    change, message = BAD[name]
+    root = spoilt(tmp_path / "raw", change)
+    rejects = Rejects(tmp_path / REJECTED, share=0.5)
+    found = convert(root, rejects=rejects)
+    (line,) = (tmp_path / REJECTED).read_text().splitlines()
+    assert set(json.loads(line)) == {"record", "reason"}
+    with pytest.raises(DataError, match=message):
+        raise DataError(json.loads(line)["reason"])
+    assert (rejects.count, rejects.total) == (1, 5)
+    kept = {x.ref_id for r in found for x in r.expressions}
+    assert kept == {r["ref_id"] for r in raw_forms.refs()[1:]}
+    with pytest.raises(DataError, match=r"1 of 5 entries .* max_bad_share=0\.001"):
+        convert(root, rejects=Rejects())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"file_name": "/etc/passwd"}, "expected a name within the folder"),
+        ({"file_name": "../../../etc/passwd"}, "expected a name within the folder"),
+        ({"file_name": "..\\secret"}, "expected a name within the folder"),
+        ({"file_name": "C:\\secret"}, "expected a name within the folder"),
+        ({"file_name": "a\x00b"}, "expected a name within the folder"),
+        ({"file_name": ""}, "expected a name within the folder"),
+        ({"file_name": "absent.jpg"}, r"train2014/absent\.jpg: no such image"),
+        ({"height": 41}, "is 40 x 60 pixels, its masks are for 41 x 60"),
+        ({"width": 10**9}, "no image's size"),
+        ({"height": 2**14, "width": 2**14}, "no image's size"),
+    ],
+)
+def test_an_image_s_referents_go_with_it(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    root = spoilt(tmp_path / "raw", picture(**values))
+    rejects = Rejects(tmp_path / REJECTED, share=0.5)
+    found = convert(root, rejects=rejects)
+    reasons = [json.loads(x) for x in (tmp_path / REJECTED).read_text().splitlines()]
+    assert len(reasons) == rejects.count == 2
+    for entry in reasons:
+        with pytest.raises(DataError, match=message):
+            raise DataError(entry["reason"])
+    assert {r.image_id for r in found} == {202, 303}
+
+
+def test_an_image_that_is_none(tmp_path: Path) -> None:
+    raw_forms.write_refer(tmp_path)
+    path = tmp_path / "images/mscoco/images/train2014" / raw_forms.name(101)
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(DataError, match="no whole JPEG or PNG"):
+        convert(tmp_path)
+
+
+def test_a_picture_that_states_a_giant_s_size_is_not_decoded(tmp_path: Path) -> None:
+    raw_forms.write_cris(tmp_path)
+    path = next((tmp_path / "masks/refcoco").glob("*.png"))
+    data = bytearray(path.read_bytes())
+    data[16:24] = b"\x00\x00\x70\x00" * 2  # width and height 28,672
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="states 28672 x 28672 pixels, refused"):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [slice(60, 61), slice(20, 21), slice(90, None)])
+def test_a_damaged_mask_is_not_decoded(tmp_path: Path, damage: slice) -> None:
+    raw_forms.write_cris(tmp_path)
+    path = next((tmp_path / "masks/refcoco").glob("*.png"))
+    data = bytearray(path.read_bytes())
+    data[damage] = b"\x01" * (damage.stop is not None)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"refcoco/\d+.png: image: .*(no whole|states)"):
+        convert(tmp_path)
+
+
+def test_the_share_is_of_all_files_together(tmp_path: Path) -> None:
+    raw_forms.write_cris(tmp_path)
+    next((tmp_path / "masks/refcoco").glob("700.png")).unlink()  # one of two of train
+    rejects = Rejects(share=0.2)
+    assert sum(len(r.expressions) for r in convert(tmp_path, rejects=rejects)) == 8
+    assert (rejects.count, rejects.total) == (1, 5)
+
+
+def test_images_are_found_in_any_case_and_under_coco_2017_s_names(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "Sub").mkdir()
+    (tmp_path / "Sub/A.JPG").write_bytes(b"a")
+    (tmp_path / "000000000101.jpg").write_bytes(b"b")
+    folder = ImageFolder(tmp_path)
+    assert folder("sub/a.jpg") == b"a"
+    assert folder(raw_forms.name(101)) == b"b"
+    assert folder("train2014/" + raw_forms.name(101)) == b"b"
+    with pytest.raises(DataError, match="no such folder of images"):
+        ImageFolder(tmp_path / "none")
+
+
+def test_one_id_for_two_annotations(tmp_path: Path) -> None:
+    def twice(refs: Any, instances: Any) -> None:
+        instances["annotations"].append(instances["annotations"][0] | {"area": 1})
+
+    with pytest.raises(DataError, match="annotations: id 11 occurs twice"):
+        convert(spoilt(tmp_path, twice))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", "is no JSON"),
+        ("[" * 100_000, "nested too deeply|is no JSON"),
+        ("9" * 10_000, "is no JSON"),
+        ("{}", "is a dict of 0, expected a list"),
+        ('"\\ud800"', "expected a list"),
+    ],
+)
+def test_a_file_broken_as_a_whole(tmp_path: Path, content: str, message: str) -> None:
+    raw_forms.write_refer(tmp_path)
+    (tmp_path / "refcoco/refs(unc).p").unlink()
+    (tmp_path / "refcoco/refs(unc).json").write_text(content)
+    with pytest.raises(DataError, match=message) as caught:
+        convert(tmp_path)
+    assert "refs(unc).json" in str(caught.value)
+
+
+def test_a_build_tells_what_it_skipped_and_leaves_nothing_when_it_stops(
+    tmp_path: Path, capsys
+) -> None:
+    raw = str(spoilt(tmp_path / "raw", BAD["lost annotation"][0]))
+    data = tmp_path / "data"
+    with pytest.raises(DataError, match="1 of 5 entries"):
+        build.build("refcoco", data, config="refcoco_unc", raw=raw)
+    left = [p for p in data.rglob("*") if p.is_file() and p.name != "metadata.json"]
+    assert [p.name for p in left] == [REJECTED]
+    args = ["refcoco", "--data_dir", str(data), "--config", "refcoco_unc", "--raw", raw]
+    assert build.main([*args, "--max_bad_share=0.5"]) == 0
+    assert "skipped 1 of 5 entries" in capsys.readouterr().out
+    split = prepared.open_split("refcoco/refcoco_unc:train", data)
+    assert split.dataset == "refcoco_unc" and len(split) == 1
+    assert (data / "refcoco/refcoco_unc" / REJECTED).exists()
+
+
+def test_a_picture_cut_short_is_not_built_in(tmp_path: Path) -> None:
+    raw_forms.write_refer(tmp_path / "raw")
+    folder = tmp_path / "raw/images/mscoco/images/train2014"
+    path = folder / raw_forms.name(101)
+    path.write_bytes(path.read_bytes()[:-40])
+    ask = {"config": "refcoco_unc", "raw": str(tmp_path / "raw")}
+    with pytest.raises(DataError, match=rf"{path.name}\): image: is truncated"):
+        build.build("refcoco", tmp_path, **ask)
+    with pytest.raises(DataError, match=r"train: none of its 1 images .*skipped 2 of"):
+        build.build("refcoco", tmp_path, **ask, max_bad_share=0.9)
+
+
+def test_builders_say_what_they_need(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"refcoco: name the folder .* --raw"):
+        build.build("refcoco", tmp_path)
+    with pytest.raises(DataError, match="no config 'refcoco_uc', did you mean"):
+        build.build("refcoco", tmp_path, config="refcoco_uc")
+    options = build.builder_options(build.load_builder("refcocom"))
+    assert set(options) == {"raw", "images", "max_bad_share", "objects"}
+    assert build.builder_options(build.load_builder("refcoco"))["config"]
+
+
+def test_grefcoco_builds_and_reads_back(tmp_path: Path) -> None:
+    raw_forms.write_grefs(tmp_path / "raw")
+    build.build("grefcoco", tmp_path, raw=str(tmp_path / "raw"))
+    (record,) = stored("grefcoco:val", tmp_path)
+    assert (record,) == tuple(
+        r.__class__(**{**r.__dict__, "source": "grefcoco"})
+        for r in convert(tmp_path / "raw", BENCHMARKS["grefcoco"])
+    )
+
+
+def test_categories_of_the_file_are_used(tmp_path: Path) -> None:
+    content = raw_forms.instances() | {"categories": [{"id": 1, "name": "robot"}]}
+    index = coco.Instances(content, "x")
+    assert index.mask(11, 101).category == "robot" and index.category(7) == ""
+    assert len(index.annotation_ids) == 5

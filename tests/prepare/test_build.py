@@ -1,0 +1,172 @@
+"""`unires build`: real builders, real files, and errors that say what to do."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.paths import HELPERS
+
+from unires_jax import partworld
+from unires_jax.data import prepared, tokenizer
+from unires_jax.errors import DataError
+from unires_jax.prepare import build as builds
+
+KILLED = HELPERS / "killed_build.py"
+SIZES = {"scenes": 6, "eval_scenes": 2, "seed": 4}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data_dir = tmp_path_factory.mktemp("data")
+    builds.build("partworld", data_dir, **SIZES)
+    return data_dir
+
+
+def test_what_is_read_back_is_what_was_drawn(data_dir):
+    for split in partworld.SPLITS:
+        size = SIZES["scenes" if split == "train" else "eval_scenes"]
+        stored = prepared.open_split(f"partworld:{split}", data_dir)
+        assert len(stored) == size
+        for index in range(size):
+            assert stored[index] == partworld.draw_record(4, split, index)
+
+
+def test_a_tokenizer_of_the_captions_lies_beside_the_data(data_dir):
+    split = prepared.open_split("partworld:train", data_dir)
+    assert split.tokenizer is not None
+    read = tokenizer.load_tokenizer(split.tokenizer)
+    (ids,) = read.ids([split[0].expressions[0].sent])
+    assert read.decode(ids) == split[0].expressions[0].sent.replace("'", " '")
+    (words,) = read.ids(["the"])
+    assert len(words) == 1  # a word of the captions is one token
+
+
+def test_the_same_request_is_not_built_twice(data_dir, capsys):
+    folder = data_dir / "partworld" / "1.0.0"
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert builds.build("partworld", data_dir, **SIZES) == folder
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+    assert "already built" in capsys.readouterr().out
+
+
+def test_another_size_is_refused_until_overwritten(data_dir, tmp_path):
+    args = ["partworld", "--data_dir", str(tmp_path), "--eval_scenes", "1"]
+    assert builds.main([*args, "--scenes=3"]) == 0
+    assert len(prepared.open_split("partworld:train", tmp_path)) == 3
+    with pytest.raises(
+        DataError, match=r"with {'scenes': 3}, now .* {'scenes': 4}; pass --ov"
+    ):
+        builds.build("partworld", tmp_path, scenes=4, eval_scenes=1)
+    assert builds.main([*args, "--scenes", "4", "--overwrite"]) == 0
+    assert len(prepared.open_split("partworld:train", tmp_path)) == 4
+    options = tmp_path / "partworld" / "1.0.0" / builds.OPTIONS_FILE
+    assert json.loads(options.read_text()) == {"scenes": 4, "eval_scenes": 1, "seed": 0}
+
+
+def test_a_build_killed_at_any_rename_is_finished_by_the_same_command(tmp_path):
+    sizes = ["--scenes=2", "--eval_scenes=1"]
+    for n in range(1, 20):
+        args = ["partworld", "--data_dir", str(tmp_path / str(n)), *sizes]
+        code = subprocess.run([sys.executable, KILLED, f"kill:{n}", *args]).returncode
+        assert builds.main(args) == 0
+        folder = tmp_path / str(n) / "partworld" / "1.0.0"
+        assert json.loads((folder / builds.OPTIONS_FILE).read_text())["scenes"] == 2
+        assert len(prepared.open_split("partworld:train", tmp_path / str(n))) == 2
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert n > 2  # it was killed, and then it was not
+
+
+def test_a_lost_tokenizer_is_trained_again(tmp_path):
+    folder = builds.build("partworld", tmp_path, scenes=2, eval_scenes=1)
+    path = folder / prepared.TOKENIZER_FILE
+    first = path.read_bytes()
+    path.unlink()
+    builds.build("partworld", tmp_path, scenes=2, eval_scenes=1)
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("partwrld", {}, "no data set 'partwrld'.*did you mean 'partworld'"),
+        ("zzz", {}, "no data set 'zzz'.*there are: .*partworld"),
+        ("partworld", {"scnes": "3"}, "no option 'scnes', did you mean 'scenes'"),
+        ("partworld", {"scenes": "many"}, "--scenes 'many' is no int"),
+    ],
+)
+def test_errors_name_what_is_wrong(tmp_path, name, options, message):
+    with pytest.raises(DataError, match=message):
+        builds.build(name, tmp_path, **options)
+    assert not any(tmp_path.iterdir())
+
+
+def test_words_that_are_no_options_are_refused(tmp_path):
+    with pytest.raises(DataError, match="'extra' is no option; write --name value"):
+        builds.main(["partworld", "--data_dir", str(tmp_path), "extra"])
+
+
+def test_a_value_may_begin_with_dashes():
+    words = ["--beam", "--runner=FnApiRunner --streaming", "--raw=a=b", "--split", ""]
+    assert builds._parse_options(words, ("beam", "raw", "split")) == {
+        "beam": "--runner=FnApiRunner --streaming",
+        "raw": "a=b",
+        "split": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--raw"], "^--raw has no value"),
+        (["--raw", "--split=a"], "^--raw has no value"),
+        (["-raw", "a"], "'-raw' is no option; write --name value"),
+    ],
+)
+def test_options_without_a_value_are_refused(words, message):
+    with pytest.raises(DataError, match=message):
+        builds._parse_options(words, ("raw", "split"))
+
+
+def test_a_config_without_its_data_set_is_named(data_dir, tmp_path):
+    shutil.copytree(data_dir / "partworld", tmp_path / "family" / "partworld_small")
+    with pytest.raises(DataError, match=r"write family/partworld_small$"):
+        prepared.open_split("partworld_small:train", tmp_path)
+    command = "unires build family --config other --data_dir"
+    with pytest.raises(DataError, match=command):
+        prepared.open_split("family/other/1.0.0:train", tmp_path)
+
+
+def test_nothing_lies_beside_the_data(data_dir):
+    assert [p.name for p in data_dir.iterdir()] == ["partworld"]
+
+
+def test_a_missing_datasets_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no folder .*elsewhere"):
+        builds.build("partworld", tmp_path, datasets_dir=tmp_path / "elsewhere")
+
+
+def test_a_file_without_a_builder_is_named(tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "empty_dataset_builder.py").write_text("")
+    with pytest.raises(DataError, match="defines no class Builder"):
+        builds.build("empty", tmp_path, datasets_dir=tmp_path)
+
+
+def test_help_lists_the_builder_s_options(capsys):
+    assert builds.main(["partworld", "--help"]) == 0
+    assert "--eval_scenes (default: 250)" in capsys.readouterr().out
+    for name in ("refcocom", "mres32m", "partworld", "refcoco"):
+        assert builds.main([name, "--help"]) == 0
+        told = capsys.readouterr().out
+        for option in builds.builder_options(builds.load_builder(name)):
+            assert re.search(rf"^  --{option} .*\n    \w", told, re.MULTILINE), option
+        assert max(map(len, told.splitlines())) <= 80
+    assert builds.main([]) == 2

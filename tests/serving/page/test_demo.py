@@ -1,0 +1,256 @@
+"""The page's server, as browsers and programs meet it. No browser here."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import gradio_client
+import httpx
+import numpy as np
+import pytest
+from helpers.page_site import TEXT, Site, given, links, site_of
+from helpers.pictures import noise
+from helpers.tiny_model import WORDS, Counting, Slow
+from PIL import Image
+
+from unires_jax import cli
+from unires_jax.errors import ConfigError
+from unires_jax.inference.model import Loaded
+from unires_jax.serving.page import command as demo
+from unires_jax.serving.page.desk import Limits
+from unires_jax.serving.page.site import LEVELS, read_examples
+from unires_jax.serving.photo import encode_png
+from unires_jax.serving.predictor import Predictor
+
+PICTURE = encode_png(noise(0))
+
+
+@pytest.fixture(scope="module")
+def site(loaded: Loaded) -> Iterator[Site]:
+    with site_of(Counting(loaded)) as found:
+        yield found
+
+
+def ask(client: gradio_client.Client, file: Path, text: str, at: float = 0.5) -> str:
+    handed = gradio_client.handle_file(file)
+    return str(client.predict(handed, text, at, api_name="/find"))
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    file = tmp_path / "my picture.png"
+    file.write_bytes(encode_png(noise(7)))
+    return file
+
+
+def test_answers_and_downloads(site: Site, picture: Path) -> None:
+    client, model = site.client(), site.desk.model
+    answer = ask(client, picture, TEXT)
+    expected = model.segment(picture, WORDS)
+    for told, segment in zip(
+        re.findall("<tr.*?</tr>", answer, re.DOTALL)[1:], expected, strict=True
+    ):
+        assert segment.expression in told and f"{segment.score:.2f}" in told
+        assert f"{segment.area} pixels" in told
+        assert ("nothing meant" in told) == segment.no_target
+    found = links(answer)
+    assert set(found) == {"overlay.png", "masks.zip", "masks.json"}
+    overlay = Image.open(io.BytesIO(site.http.get(found["overlay.png"]).content))
+    assert overlay.size == (800, 571)
+    told = site.http.get(found["masks.json"]).json()
+    assert [x["rle"] for x in told["expressions"]] == [x.rle for x in expected]
+    data = site.http.get(found["masks.zip"]).content
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        mask = np.array(Image.open(io.BytesIO(archive.read("mask.1.png"))))
+    np.testing.assert_array_equal(mask > 0, expected[1].mask)
+
+
+def test_sentences_and_threshold_do_not_encode_again(
+    loaded: Loaded, picture: Path
+) -> None:
+    model = Counting(loaded)
+    with site_of(model) as site:
+        client = site.client()
+        for text in (*WORDS, TEXT):
+            ask(client, picture, text)
+        assert model.looked == 1
+        decoded = model.decoded
+        for threshold in (0.3, 0.7):
+            answer = client.predict(threshold, api_name="/threshold")
+            told = site.http.get(links(answer)["masks.json"]).json()
+            assert {x["threshold"] for x in told["expressions"]} == {threshold}
+        assert (model.looked, model.decoded) == (1, decoded)
+
+
+def test_visitors_do_not_mix(site: Site, tmp_path: Path) -> None:
+    failures = []
+
+    def visit(number: int) -> None:
+        file = tmp_path / f"{number}.png"
+        file.write_bytes(encode_png(noise(number, 30 + number, 50)))
+        expected = [x.rle for x in site.desk.model.segment(file, WORDS)]
+        client = site.client()
+        for _ in range(4):
+            found = links(ask(client, file, TEXT))
+            told = site.http.get(found["masks.json"]).json()["expressions"]
+            if [x["rle"] for x in told] != expected:
+                failures.append(number)
+
+    threads = [threading.Thread(target=visit, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_another_session_cannot_reach_what_is_kept(site: Site, picture: Path) -> None:
+    ask(site.client(), picture, TEXT)
+    with pytest.raises(gradio_client.exceptions.AppError, match="No answers are kept"):
+        site.client().predict(0.5, api_name="/threshold")
+    for path in ("overlay.png", "masks.zip", "masks.json"):
+        assert site.http.get(f"/{path}?key=guess&threshold=0.5").status_code == 404
+
+
+def test_a_closed_page_is_forgotten(loaded: Loaded, picture: Path) -> None:
+    with site_of(Counting(loaded)) as site:
+        with site.http.stream("GET", "/gradio_api/heartbeat/me") as beat:
+            beats = beat.iter_raw()  # ends the stream when it is collected
+            next(beats)
+            path = site.upload(picture.read_bytes()).json()[0]
+            assert site.find([given(path), TEXT, 0.5], "me")["success"]
+            assert len(site.desk.visits) == 1
+        end = time.monotonic() + 60
+        while len(site.desk.visits) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert len(site.desk.visits) == 0
+
+
+def test_nothing_is_written_for_answers(loaded: Loaded, picture: Path) -> None:
+    with site_of(Counting(loaded)) as site:
+        client = site.client()
+        ask(client, picture, TEXT)
+        before = {p for p in site.folder.rglob("*") if p.is_file()}
+        answer = client.predict(0.4, api_name="/threshold")
+        for link in links(answer).values():
+            assert site.http.get(link).status_code == 200
+        assert {p for p in site.folder.rglob("*") if p.is_file()} == before
+        assert sum(p.name == picture.name for p in before) == 1
+
+
+def test_the_page_names_no_other_host(site: Site) -> None:
+    page = site.http.get("/").text
+    asked = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"([^\"]+)", page)
+    theme = site.http.get("/theme.css").text
+    assert asked and not [x for x in asked if re.match(r"(https?:)?//", x)]
+    assert not re.findall(r"@import|https?://(?!www\.w3\.org/2000/svg)", theme)
+    config = site.http.get("/config").json()
+    assert config["analytics_enabled"] is False
+
+
+def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:
+    model = Slow(loaded)
+    with site_of(model, Limits(waiting=3)) as site:
+        path = site.upload(PICTURE).json()[0]
+        told: list[dict[str, Any]] = []
+
+        def visit(number: int) -> None:
+            told.append(site.find([given(path), TEXT, 0.5], f"session{number}"))
+
+        threads = [threading.Thread(target=visit, args=(i,)) for i in range(12)]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + 60
+        while len(told) < 12 - 3 - 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        refused = [x for x in told if not x["success"]]
+        model.may.set()
+        for thread in threads:
+            thread.join()
+    assert refused and len(refused) >= 12 - 3 - 2
+    assert all("full" in json.dumps(x) for x in refused)
+    served = [x for x in told if x["success"]]
+    assert len(served) + len(refused) == 12 and len(served) >= 3
+
+
+def test_examples_are_whole(predictor: Predictor) -> None:
+    examples = read_examples()
+    assert 4 <= len(examples) <= 6
+    for example in examples:
+        assert example.object and example.part
+        assert example.text(LEVELS[0]) == "\n".join(example.object)
+        assert example.text(LEVELS[1]) == "\n".join(example.part)
+        assert predictor.encode_image(example.path).note == ""
+        assert example.path.stat().st_size < 20_000
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo", "--help"])
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    for word in ("--checkpoint", "--host", "--port", "no login", "Ctrl-C"):
+        assert word in told
+
+
+def test_wrong_flags_are_named(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["demo", "--queue", "0"]) == 1
+    assert "--queue=0" in capsys.readouterr().err
+    with demo.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["demo", "--port", str(port)]) == 1
+    assert f"--port={port}" in capsys.readouterr().err
+    for host, number in (("no.such.host.invalid", 0), ("127.0.0.1", 99999)):
+        with pytest.raises(ConfigError, match="cannot listen"):
+            demo.listen(host, number)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(how: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "unires_jax.cli", "demo", "--port", "0"]
+    command += ["--cache", "", "--warmup", "1"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+    )
+    assert process.stdout
+    address = ""
+    for line in process.stdout:
+        if address := "".join(re.findall(r"http://[\d.:]+", line)):
+            break
+    with httpx.Client(base_url=address) as http:
+        files = {"files": ("a.png", PICTURE)}
+        assert http.post("/gradio_api/upload", files=files).status_code == 200
+        with http.stream("GET", "/gradio_api/heartbeat/me") as beat:
+            beats = beat.iter_raw()  # ends the stream when it is collected
+            next(beats)
+            assert list((tmp_path / "tmp").rglob("a.png"))
+            process.send_signal(how)
+            rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and "Traceback" not in rest
+    assert rest == "ended\n"
+    assert not list((tmp_path / "tmp").iterdir())
+    assert {p.name for p in tmp_path.iterdir()} == {"tmp"}
+
+
+def test_gradio_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gr.__version__.startswith("6.")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(ConfigError, match=r"unires_jax\[demo\]"):
+        demo.main(["--port", "0"])

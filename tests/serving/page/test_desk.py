@@ -1,0 +1,236 @@
+"""What stands behind the page: answers, sessions, limits. No browser, no server."""
+
+import dataclasses
+import io
+import json
+import threading
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.pictures import noise
+from helpers.tiny_model import WORDS, Counting
+from PIL import Image
+
+from unires_jax.errors import DataError
+from unires_jax.inference.model import Loaded
+from unires_jax.pixels.masks import decode_mask
+from unires_jax.serving import overlay
+from unires_jax.serving.page.desk import Desk, Limits
+from unires_jax.serving.page.visits import Visit, Visits
+from unires_jax.serving.photo import encode_png
+from unires_jax.serving.predictor import Predictor
+
+PICTURE = encode_png(noise(0))
+TEXT = "\n".join(WORDS)
+
+
+def test_a_picture_is_looked_at_once_while_sentences_change(counting: Counting) -> None:
+    desk = Desk(counting)
+    for text in (WORDS[0], TEXT, WORDS[1], f"\n {WORDS[2]} \r\n\n{WORDS[3]}\n"):
+        visit = desk.ask("a", PICTURE, text)
+        told = [answer.expression for answer in visit.answers]
+        assert told == [line.strip() for line in text.splitlines() if line.strip()]
+    assert counting.looked == 1
+    desk.ask("a", encode_png(noise(1)), TEXT)
+    assert counting.looked == 2
+    desk.ask("b", PICTURE, TEXT)  # another visitor shares nothing
+    assert counting.looked == 3
+
+
+def test_the_threshold_runs_no_model(counting: Counting) -> None:
+    desk = Desk(counting)
+    desk.ask("a", PICTURE, TEXT)
+    counted = counting.looked, counting.decoded
+    expected = counting.segment(PICTURE, WORDS)
+    counting.looked, counting.decoded = counted
+    for threshold in (0.2, 0.5, 0.8):
+        rows = desk.rows(desk.kept("a"), threshold)
+        for row, answer in zip(rows, expected, strict=True):
+            again = answer.at(threshold)
+            assert (row.area, row.score) == (again.area, again.score)
+            assert row.no_target == again.no_target
+            assert row.share == pytest.approx(again.area / again.mask.size)
+        desk.overlay_png(desk.kept("a"), threshold)
+        desk.masks_zip(desk.kept("a"), threshold)
+    assert (counting.looked, counting.decoded) == counted
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_downloads_are_the_predictors_masks(
+    predictor: Predictor, threshold: float
+) -> None:
+    desk = Desk(predictor)
+    visit = desk.ask("a", PICTURE, TEXT)
+    expected = [a.at(threshold) for a in predictor.segment(PICTURE, WORDS)]
+    with zipfile.ZipFile(io.BytesIO(desk.masks_zip(visit, threshold))) as archive:
+        told = json.loads(archive.read("masks.json"))
+        for entry, answer in zip(told["expressions"], expected, strict=True):
+            mask = np.array(Image.open(io.BytesIO(archive.read(entry.pop("mask")))))
+            np.testing.assert_array_equal(mask, answer.mask * np.uint8(255))
+            rle = decode_mask(entry["rle"]["counts"], *entry["rle"]["size"])
+            np.testing.assert_array_equal(rle, answer.mask)
+        assert len(archive.namelist()) == len(WORDS) + 1
+    assert told == desk.masks_json(visit, threshold)
+
+
+def test_the_picture_shows_the_predictors_masks(loaded: Loaded) -> None:
+    untrained = dataclasses.replace(loaded, meta={"no_target_trained": False})
+    model, pixels = Predictor(untrained), noise(3, 600, 820)  # in SHOWN: not scaled
+    desk = Desk(model)
+    shown = desk.overlay_png(desk.ask("a", encode_png(pixels), TEXT), 0.5)
+    expected = overlay.draw(pixels, model.segment(pixels, WORDS))
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(shown))), expected)
+    assert (expected != pixels).any()
+
+
+def test_what_is_held_to_be_absent_is_not_drawn(predictor: Predictor) -> None:
+    desk, pixels = Desk(predictor), noise(3, 600, 820)
+    visit = desk.ask("a", encode_png(pixels), TEXT)
+    absent = [dataclasses.replace(a, no_target_probability=0.9) for a in visit.answers]
+    visit = dataclasses.replace(visit, answers=tuple(absent))
+    shown = Image.open(io.BytesIO(desk.overlay_png(visit, 0.5)))
+    np.testing.assert_array_equal(np.array(shown), pixels)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((40, 56), (571, 800)), ((30, 3200), (15, 1600)), ((1, 1), (800, 800))],
+)
+def test_other_sizes_are_shown_scaled(
+    predictor: Predictor, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    desk = Desk(predictor)
+    visit = desk.ask("a", encode_png(noise(0, *size)), TEXT)
+    image = Image.open(io.BytesIO(desk.overlay_png(visit, 0.5)))
+    assert image.size == shown[::-1]
+    assert desk.masks_json(visit, 0.5)["expressions"][0]["rle"]["size"] == list(size)
+
+
+def test_sessions_do_not_mix(predictor: Predictor) -> None:
+    desk, failures = Desk(predictor), []
+
+    def visit(number: int) -> None:
+        picture = encode_png(noise(number, 30 + number, 50))
+        expected = [
+            [a.rle for a in predictor.segment(picture, [text])] for text in WORDS
+        ]
+        for turn in range(8):
+            desk.ask(str(number), picture, WORDS[turn % 4])
+            told = desk.masks_json(desk.kept(str(number)), 0.5)["expressions"]
+            if [x["rle"] for x in told] != expected[turn % 4]:
+                failures.append(number)
+
+    threads = [threading.Thread(target=visit, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and len(desk.visits) == 6
+
+
+def test_a_key_opens_the_last_answers_of_its_session_alone(
+    predictor: Predictor,
+) -> None:
+    desk = Desk(predictor)
+    first, other = desk.ask("a", PICTURE, TEXT), desk.ask("b", PICTURE, TEXT)
+    assert first.key != other.key and desk.visits.by_key(first.key) is first
+    second = desk.ask("a", PICTURE, TEXT)
+    assert desk.visits.by_key(first.key) is None
+    assert desk.visits.by_key(second.key) is second
+    desk.leave("a")
+    assert desk.visits.by_key(second.key) is None
+    assert desk.visits.by_key(other.key) is other
+    with pytest.raises(DataError, match="press Find"):
+        desk.kept("a")
+    desk.leave("nobody")
+
+
+def make_visits(predictor: Predictor, count: int) -> list[Visit]:
+    seen = predictor.encode_image(noise(0))
+    return [Visit(b"", seen) for _ in range(count)]
+
+
+def test_the_least_recently_used_make_room(predictor: Predictor) -> None:
+    made = make_visits(predictor, 4)
+    visits = Visits(count=3, nbytes=1 << 40)
+    for name, visit in zip("abc", made[:3], strict=True):
+        visits.put(name, visit)
+    visits.of("a")
+    visits.put("d", made[3])
+    assert visits.of("b") is None and visits.by_key(made[1].key) is None
+    assert all(visits.of(x) for x in "acd") and len(visits) == 3
+
+
+def test_bytes_are_bounded_and_freed(predictor: Predictor) -> None:
+    made = make_visits(predictor, 9)
+    each = made[0].nbytes
+    visits = Visits(count=100, nbytes=3 * each)
+    for i, visit in enumerate(made):
+        visits.put(str(i), visit)
+    assert len(visits) == 3 and visits.nbytes == 3 * each
+    small = Visits(count=100, nbytes=1)
+    small.put("a", made[0])
+    small.put("b", made[1])
+    assert small.of("a") is None and small.of("b") is made[1]  # the newest stays
+    small.drop("b")
+    assert small.nbytes == 0
+
+
+def test_limits(counting: Counting) -> None:
+    limits = Limits(file_bytes=len(PICTURE), pixels=40 * 56, sentences=4)
+    desk = Desk(counting, limits)
+    desk.ask("a", PICTURE, TEXT)
+    looked = counting.looked
+    with pytest.raises(DataError, match="MB; the limit is"):
+        desk.ask("a", PICTURE + b" ", TEXT)
+    with pytest.raises(DataError, match="pixels; the limit is"):
+        desk.ask("a", encode_png(np.zeros((41, 56, 3), np.uint8)), TEXT)
+    with pytest.raises(DataError, match="at most 4"):
+        desk.ask("a", PICTURE, TEXT + "\na fifth")
+    assert counting.looked == looked
+    assert desk.kept("a").answers[0].expression == WORDS[0]  # kept after an error
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_before_it_is_decoded(counting: Counting) -> None:
+    huge = io.BytesIO()
+    Image.new("1", (20_000, 8_000)).save(huge, "PNG")
+    with pytest.raises(DataError, match="20000 x 8000 pixels"):
+        Desk(counting).ask("a", huge.getvalue(), TEXT)
+    assert counting.looked == 0
+
+
+@pytest.mark.parametrize(
+    ("picture", "text", "told"),
+    [
+        (b"", TEXT, "no known picture format"),
+        (b"hello", TEXT, "no known picture format"),
+        (PICTURE[: len(PICTURE) // 2], TEXT, "cannot be decoded"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", TEXT, "no known"),
+        (PICTURE, "", "at least one sentence"),
+        (PICTURE, " \n\t\n", "at least one sentence"),
+        (PICTURE, None, "expected text"),
+        (PICTURE, ["the car"], "expected text"),
+        (PICTURE, "a" * 10_001, "the limit is 10000"),
+        (PICTURE, "a \ud800", "no valid Unicode"),
+        (PICTURE, "\n".join("abcdefgh" * 5), "at most 32"),
+    ],
+)
+def test_hostile_questions_are_refused(
+    predictor: Predictor, picture: bytes, text: Any, told: str
+) -> None:
+    desk = Desk(predictor)
+    with pytest.raises(DataError, match=told):
+        desk.ask("a", picture, text)
+    assert len(desk.visits) == 0
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan"), float("inf")])
+def test_thresholds_outside_are_refused(predictor: Predictor, threshold: float) -> None:
+    desk = Desk(predictor)
+    visit = desk.ask("a", PICTURE, TEXT)
+    for make in (desk.rows, desk.overlay_png, desk.masks_zip, desk.masks_json):
+        with pytest.raises(DataError, match="between 0 and 1"):
+            make(visit, threshold)

@@ -1,0 +1,310 @@
+"""Checkpoints: save and resume a run, read its weights elsewhere. Only user of orbax.
+
+A step is the folder `<workdir>/checkpoints/<step>` with three items: `state` (the train
+state), `meta` (what is needed to understand it, JSON) and `metrics` (its score). It
+gets that name when it is complete, so a killed save leaves the step before it as last.
+"""
+
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from unires_jax.config import Config, TrainConfig, from_dict, to_dict
+from unires_jax.errors import CheckpointError, ConfigError
+
+FOLDER = "checkpoints"
+FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
+SCORE = "score"  # the name under which a step's pooled mIoU is kept
+LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+LISTED = 20  # faults written out in one message
+
+Tree = dict[Any, Any]
+Meta = dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one workdir. Every process of the run holds one.
+
+    Kept are the `train.keep` latest and the one with the best score.
+    """
+
+    def __init__(self, workdir: str | Path, train: TrainConfig) -> None:
+        self._folder = Path(workdir).resolve() / FOLDER
+        options = policies.CheckpointManagerOptions(
+            best_fn=_score,
+            cleanup_tmp_directories=True,  # what a killed save left behind
+            save_decision_policy=policies.AnySavePolicy(
+                [
+                    policies.FixedIntervalPolicy(train.checkpoint_every),
+                    policies.PreemptionCheckpointingPolicy(),
+                ]
+            ),
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(train.keep),
+                    policies.BestN(
+                        get_metric_fn=_score,
+                        n=1,
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
+        )
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()  # waits for a save under way
+
+    @property
+    def latest(self) -> Path | None:
+        """The folder of the last complete step."""
+        step = self._manager.latest_step()
+        return None if step is None else self._folder / str(step)
+
+    def preempted(self, step: int) -> bool:
+        """Whether the cluster asks all processes to stop after this step."""
+        return bool(self._manager.reached_preemption(step))
+
+    def due(self, step: int) -> bool:
+        """Whether this step is to be saved."""
+        return bool(self._manager.should_save(step))
+
+    def save(self, step: int, state: Any, meta: Meta, score: float | None) -> None:
+        """Save a step. Returns when the state is copied; writing goes on behind."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+            ),
+            metrics={} if score is None else {SCORE: score},
+            force=True,
+        )
+
+    def restore(self, like: Any) -> Any:
+        """The last step's state in the shapes, types and shardings of `like`.
+
+        Raises CheckpointError listing every array that differs.
+        """
+        folder = self.latest
+        if folder is None:
+            raise CheckpointError(f"{self._folder} holds no checkpoint")
+        check_shapes(_saved_arrays(folder), like, folder)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+        return self._manager.restore(int(folder.name), args=args)["state"]
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    score = metrics.get(SCORE, math.nan)
+    return -math.inf if math.isnan(score) else score
+
+
+def describe(config: Config, tokenizer: str, data: Mapping[str, str]) -> Meta:
+    """What a checkpoint carries beside the state, but for the run's progress.
+
+    `tokenizer` is the text of its tokenizer.json, `data` a fingerprint per split.
+    """
+    return {
+        "format": FORMAT,
+        "config": to_dict(config),
+        "revision": _revision(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "data": dict(data),
+        "tokenizer": tokenizer,
+    }
+
+
+def _revision() -> str:
+    """The git revision of this code, with "-dirty" if it was changed; "" if unknown."""
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True
+        )
+    except OSError:  # no git
+        return ""
+    return done.stdout.strip()
+
+
+def find_checkpoint(path: str | Path, pick: Literal["best", "last"] = "best") -> Path:
+    """The folder of a step, from it, from a checkpoints folder or from a workdir.
+
+    Without any score the best is the last. Raises CheckpointError if there is none.
+    """
+    expected = "expected a workdir, its checkpoints folder or the folder of one step"
+    path = Path(path).resolve()
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder; {expected}")
+    if (path / "state").is_dir():
+        return path
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+    if not steps:
+        raise CheckpointError(f"{path}: holds no checkpoint; {expected}")
+    if pick == "last":
+        return folder / str(steps[-1])
+    return folder / str(max(steps, key=lambda s: (_saved_score(folder / str(s)), s)))
+
+
+def _saved_score(folder: Path) -> float:
+    file = folder / "metrics" / "metrics"
+    return _score(json.loads(file.read_text())) if file.exists() else -math.inf
+
+
+def read_meta(folder: str | Path) -> Meta:
+    """What the checkpoint of a step says of itself.
+
+    Keys: those of `describe`, and the fields of `start.Progress`.
+    Raises CheckpointError if it is not a checkpoint of ours.
+    """
+    try:
+        meta = ocp.JsonCheckpointHandler().restore(Path(folder) / "meta")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: not a checkpoint of unires_jax ({error}); CLIP weights are "
+            "given as --config.clip"
+        ) from None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else None
+        raise CheckpointError(
+            f"{folder}: format {found!r}, this version reads {FORMAT!r}; it was "
+            "written by another program or version"
+        )
+    return meta
+
+
+def saved_config(meta: Meta, folder: str | Path) -> Config:
+    """The config a checkpoint was trained with.
+
+    Raises CheckpointError if another version wrote it, naming the fields.
+    """
+    try:
+        config: Config = from_dict(meta["config"])
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{folder}: {error} Use the code that wrote it: {meta['revision']!r}, "
+            f"{meta['versions']}"
+        ) from None
+    return config
+
+
+def load_params(
+    path: str | Path,
+    which: Literal["ema", "params"] = "ema",
+    pick: Literal["best", "last"] = "best",
+    like: Tree | None = None,
+) -> tuple[Tree, Meta]:
+    """Parameters (numpy) of a checkpoint and its meta, without the optimizer's state.
+
+    `path` as in `find_checkpoint`. A run without averaged weights gives its parameters
+    for "ema". With `like` (a tree of anything with shapes) the names and shapes are
+    checked. Raises CheckpointError.
+    """
+    folder = find_checkpoint(path, pick)
+    meta = read_meta(folder)
+    saved = _saved_arrays(folder)
+    which = which if saved.get(which) else "params"
+    if like is not None:
+        check_shapes(saved[which], like, folder)
+    item = {which: jax.tree.map(_abstract, saved[which])}
+    restore = ocp.args.PyTreeRestore(
+        item,
+        restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item),
+        partial_restore=True,
+    )
+    tree = ocp.PyTreeCheckpointHandler().restore(folder / "state", args=restore)
+    return _int_keys(tree[which]), meta
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an orbax folder that must not exist yet."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(folder.resolve(), dict(arrays))
+
+
+def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What `save_arrays` wrote, of the names and shapes of `like`.
+
+    Raises CheckpointError if it cannot be read; before reading if it does not fit.
+    """
+    folder = folder.resolve()
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = dict(checkpointer.metadata(folder).item_metadata.tree)
+            check_shapes(tree, dict(like), folder)
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), tree)
+            found = checkpointer.restore(folder, restore_args=arguments)
+    except CheckpointError:
+        raise
+    except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
+        raise CheckpointError(
+            f"{folder}: its arrays cannot be read ({type(error).__name__}: {error})"
+        ) from None
+    return {str(name): np.asarray(x) for name, x in found.items()}
+
+
+def _abstract(saved: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(saved.shape, saved.dtype)
+
+
+def _int_keys(tree: Any) -> Any:
+    """Orbax writes the key 0 of a list of layers as "0"."""
+    if not isinstance(tree, dict):
+        return tree
+    return {int(k) if k.isdigit() else k: _int_keys(v) for k, v in tree.items()}
+
+
+def _saved_arrays(folder: Path) -> Tree:
+    """Names, shapes and types of the saved state, without reading it."""
+    try:
+        tree: Tree = ocp.PyTreeCheckpointHandler().metadata(folder / "state").tree
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: its arrays cannot be read ({error}); take another step"
+        ) from None
+    return tree
+
+
+def check_shapes(saved: Any, like: Any, where: str | Path) -> None:
+    """Compare two trees of anything with shapes, by name.
+
+    Raises CheckpointError listing name, expected and found of each that differs.
+    """
+    found, expected = _shapes(saved), _shapes(like)
+    faults = [
+        f"{n}: expected {expected.get(n, 'nothing')}, found {found.get(n, 'nothing')}"
+        for n in sorted(found.keys() | expected.keys())
+        if found.get(n) != expected.get(n)
+    ]
+    # The optimizer's moments and the average repeat what is wrong with the parameters.
+    faults = [f for f in faults if f.startswith("params.")] or faults
+    if not faults:
+        return
+    rest = len(faults) - LISTED
+    if rest > 0:
+        faults = [*faults[:LISTED], f"and {rest} more"]
+    raise CheckpointError(
+        f"{where}: the checkpoint is of another architecture; compare its config.json "
+        "with --config.model:\n  " + "\n  ".join(faults)
+    )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

@@ -1,0 +1,98 @@
+"""What may be changed of a picture, as far as its sentences stay true.
+
+A mirrored picture needs mirrored sentences; a crop must not move what they speak of.
+The word lists are ours.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def random_crop(
+    height: int, width: int, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """A box (left, top, width, height), each side 0.6 to 1 of the picture's; ours."""
+    crop_width = max(1, round(width * rng.uniform(0.6, 1)))
+    crop_height = max(1, round(height * rng.uniform(0.6, 1)))
+    left = int(rng.integers(0, width - crop_width + 1))
+    top = int(rng.integers(0, height - crop_height + 1))
+    return left, top, crop_width, crop_height
+
+
+# A side word: alone, hyphenated, or grown together ("leftmost", "topleft", "lefthand").
+_BEFORE = (
+    "(?:(?:top|bottom|upper|lower|uppermost|far|furthest|farthest|mid|middle|center|"
+    "centre|back|front|rear|extreme|most|very)?)"
+)
+_AFTER = (
+    "(?:(?:y|ies|er|est|s|ward|wards|wardly|side|sided|hand|handed|hander|handers|most|"
+    "ish|front|back|top|bottom|corner|edge|end|facing|field|fielder)?)"
+)
+_SIDE = re.compile(rf"\b({_BEFORE})(left|right)({_AFTER})\b")
+
+# After these, "left" and "right" are perhaps no sides ("right behind", "left over").
+_UNCLEAR = re.compile(
+    r"\b(?:right|left) (?:behind|next|in front|up|above|below|under|underneath|beside|"
+    r"besides|near|by|at|before|after|there|here|now|against|over|out|alone|away)\b"
+    r"|\ball right\b|\bonly (?:one|ones|thing|person|piece) left\b"
+    # Abbreviations and slips of the same words, and directions of other kinds.
+    r"|\b(?:l|r|lt|rt|lft|rgt|rite|lef|leff|lefft|leftt|letf|lfet|righ|rigt|rigth|"
+    r"rihgt|rght|righht|rightt)\b"
+    r"|\b(?:east|west)(?:ern|ward|wards)?\b"
+    r"|\b(?:counter|anti)?-?clockwise\b|\bo'? ?clock\b"
+)
+
+# What a mirror makes unreadable.
+_TEXT = re.compile(
+    r"\b(?:letters?|lettering|lettered|words?|wording|text|texts|writing|writings|"
+    r"written|writes|numbers?|numbered|numerals?|digits?|signs?|signage|logos?|"
+    r"labels?|labell?ed|captions?|titles?|titled|named?|names|initials?|brands?|"
+    r"branded|spell|spells|spelled|spelling|say|says|saying|said|reads?|reading|"
+    r"alphabet|monogram|slogans?|licen[sc]e|barcode|font|printed|inscription|"
+    r"inscribed|engraved|scoreboard|billboards?)\b"
+    r"|\b\d+\b|[\"“”#]"
+)
+
+# Words whose truth a crop can change: places, ordinals, and talk of the frame.
+_PLACE = re.compile(
+    r"\b(?:top|topmost|bottom|bottommost|upper|uppermost|lower|lowest|lowermost|high|"
+    r"higher|highest|low|middle|mid|midst|center|centre|central|centered|corner|"
+    r"corners|edge|edges|side|sides|end|far|farther|farthest|further|furthest|"
+    r"farest|near|nearer|nearest|close|closer|closest|front|back|rear|behind|above|"
+    r"below|beneath|under|underneath|over|between|beside|besides|next|adjacent|"
+    r"opposite|foreground|background|backmost|frontmost|outer|outermost|inner|"
+    r"innermost|away|camera|screen|picture|pic|image|photo|frame|view|visible|cut|"
+    r"cropped|partial|partially|partly|whole|full|fully|entire|complete|completely|"
+    r"half|horizontal|vertical|first|second|third|fourth|fifth|sixth|seventh|eighth|"
+    r"ninth|tenth|last|\d+(?:st|nd|rd|th)|north|south|east|west)\b"
+)
+
+
+def mirrored(sentence: str) -> str:
+    """The lower-cased sentence with left and right exchanged in every form."""
+
+    def exchange(found: re.Match[str]) -> str:
+        before, side, after = found.groups()
+        return before + ("right" if side == "left" else "left") + after
+
+    return _SIDE.sub(exchange, sentence.lower())
+
+
+def may_flip(sentences: Sequence[str]) -> bool:
+    """Whether `mirrored` sentences stay true of the mirrored picture.
+
+    False if one speaks of text, or uses a side word whose sense is not clear.
+    """
+    return not any(
+        _TEXT.search(s) or _UNCLEAR.search(s) for s in map(str.lower, sentences)
+    )
+
+
+def may_crop(sentences: Sequence[str]) -> bool:
+    """Whether no sentence names a place, a side or an ordinal."""
+    return not any(
+        _PLACE.search(s) or _SIDE.search(s) or _UNCLEAR.search(s)
+        for s in map(str.lower, sentences)
+    )

@@ -1,0 +1,72 @@
+"""Evaluation during training: a fixed part of one split, and a few pictures."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from unires_jax.config import Config
+from unires_jax.data.prepared import open_split
+from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.evaluation.breakdown import summarize
+from unires_jax.evaluation.evaluator import ModelPredict, Split, evaluate
+from unires_jax.evaluation.report import pictures
+from unires_jax.evaluation.results import Result, gather
+from unires_jax.inference.model import Compiled
+
+PICTURES = 8
+SIDE = 256  # of a picture, pixels
+
+Scores = dict[str, float]
+Pictures = dict[str, np.ndarray]  # RGB uint8
+
+
+def make_watch(
+    config: Config, tokenizer: Tokenizer
+) -> Callable[[int, dict[str, Any]], tuple[Scores, Pictures]]:
+    """(step, parameters) -> scores and pictures, for `trainer.fit`.
+
+    The first `eval.watch_images` pictures of `eval.watch`, the same each time. Raises
+    DataError now, not at the first evaluation, if that split is not there.
+    """
+    split = open_split(config.eval.watch or config.eval.splits[0], config.data.dir)
+    steps = Compiled(config)
+    shard = (jax.process_index(), jax.process_count())
+
+    def watch(step: int, params: dict[str, Any]) -> tuple[Scores, Pictures]:
+        predict = ModelPredict(steps.bind(params), tokenizer, config)
+        count = config.eval.watch_images
+        rows = gather(evaluate(split, predict, config, images=count, shard=shard))
+        return flat_scores(rows), draw(split, rows)
+
+    return watch
+
+
+def flat_scores(rows: list[Result]) -> Scores:
+    """`<level>/<metric>` for curves; what was not scored is left out."""
+    found = summarize(rows)
+    blocks = {name: found[name] for name in ("object", "part", "pooled")}
+    if isinstance(found["no_target"], dict):
+        blocks["no_target"] = found["no_target"]
+    return {
+        f"{name}/{metric}": float(value)
+        for name, block in blocks.items()
+        for metric, value in block.items()
+        if isinstance(value, (int, float))
+    }
+
+
+def draw(split: Split, rows: list[Result]) -> Pictures:
+    """An expression of each of the first pictures, objects and parts in turn."""
+    drawn = {}
+    targeted = [r for r in rows if r.targeted]
+    for image, group in itertools.groupby(targeted, key=lambda r: r.image):
+        r = min(group, key=lambda r: r.level != image % 2)
+        plain = pictures.picture(split[image], SIDE)
+        overlaid = pictures.blend(plain, pictures.layer(r, SIDE))
+        drawn[f"watch/{image}"] = pictures.titled(overlaid, f"{r.iou:.2f} {r.sentence}")
+        if len(drawn) == PICTURES:
+            break
+    return drawn

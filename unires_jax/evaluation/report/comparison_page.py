@@ -1,0 +1,97 @@
+"""A comparison's table and page (comparison.json, comparison.html)."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from unires_jax.evaluation.compare import Compared, Interval
+from unires_jax.evaluation.evaluator import Split
+from unires_jax.evaluation.report import pictures
+from unires_jax.evaluation.report.page import SIDE, jpeg, percent, png
+from unires_jax.evaluation.results import Result
+from unires_jax.files import template, write_whole
+
+
+def write(
+    found: Mapping[str, Compared],
+    names: tuple[str, str],
+    out: str | Path,
+    about: Mapping[str, Any],
+) -> None:
+    """comparison.json and comparison.html in `out`; the table on stdout."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    body = {n: {"counts": c.counts, "levels": c.levels} for n, c in found.items()}
+    numbers = {"about": {**about, "a": names[0], "b": names[1]}, "splits": body}
+    write_whole(folder / "comparison.json", json.dumps(numbers, indent=2) + "\n")
+    write_whole(folder / "comparison.html", _page(found, names, about))
+    print_tables(found, names, about)
+    print(f"{folder / 'comparison.html'} shows where they differ most")
+
+
+def print_tables(
+    found: Mapping[str, Compared],
+    names: tuple[str, str],
+    about: Mapping[str, Any],
+    console: Console | None = None,
+) -> None:
+    """Both sides, b - a and its interval, in percent."""
+    console = console or Console()
+    console.print(f"a: {names[0]}\nb: {names[1]}", highlight=False, soft_wrap=True)
+    for name, compared in found.items():
+        title = f"{name}, {', '.join(str(v) for v in about.values())}"
+        console.print(title, highlight=False, soft_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("")
+        for column in ("", "a", "b", "b - a", "95 % interval", "count"):
+            table.add_column(column, justify="right")
+        for level, rows in compared.levels.items():
+            for row in rows.values() if compared.counts[level] else ():
+                table.add_row(level, *_cells(row), str(compared.counts[level]))
+        console.print(table)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    change, interval = row["difference"], row["interval"]
+    return (
+        row["name"],
+        percent(row["a"]),
+        percent(row["b"]),
+        "-" if change is None else f"{100 * change:+.2f}",
+        "-" if interval is None else "{:+.2f} to {:+.2f}".format(*_hundred(interval)),
+    )
+
+
+def _hundred(interval: Interval) -> Interval:
+    return 100 * interval[0], 100 * interval[1]
+
+
+def _page(
+    found: Mapping[str, Compared], names: tuple[str, str], about: Mapping[str, Any]
+) -> str:
+    splits = {
+        name: {
+            "tables": {n: [_cells(r) for r in t.values()] for n, t in c.levels.items()},
+            "counts": c.counts,
+            "cases": {
+                kind: [_case(c.split, *case) for case in cases]
+                for kind, cases in c.cases.items()
+            },
+        }
+        for name, c in found.items()
+    }
+    return template(
+        Path(__file__).with_name("comparison.html"), percent=percent
+    ).render(names=names, about=about, splits=splits)
+
+
+def _case(split: Split, a: Result, b: Result) -> dict[str, Any]:
+    record = split[a.image]
+    layers = [png(pictures.layer(r, SIDE)) for r in (a, b)]
+    image = jpeg(pictures.picture(record, SIDE))
+    return {"image": image, "layers": layers, "rows": (a, b)}

@@ -1,0 +1,209 @@
+"""report.html: one page without other files, pictures before numbers in detail."""
+
+import base64
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from unires_jax.data.records import LEVELS, Record
+from unires_jax.evaluation import metrics
+from unires_jax.evaluation.breakdown import by_level
+from unires_jax.evaluation.evaluator import Split
+from unires_jax.evaluation.report import pictures
+from unires_jax.evaluation.results import Result
+from unires_jax.files import template
+
+SIDE = 320  # longer side of a picture, pixels
+CASES = 6  # pictures in a row of cases
+ATTENDED = 3  # expressions whose attention is drawn
+GROUPS = 6  # group tokens drawn of each level
+BINS = 20  # of the IoU histogram
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelAttention:
+    """Where the group tokens of one level look."""
+
+    patches: Float[np.ndarray, "g s s"]  # weights on the patches of the square canvas
+    words: Float[np.ndarray, "g l"]  # weights on the words in the region filter
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """Attention of the model for one picture and sentence."""
+
+    words: list[str]  # tokens as text
+    levels: dict[str, LevelAttention]  # "low", "high"
+
+
+Attend = Callable[[Record, str], Attention]
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitResults:
+    """What the report tells of one split."""
+
+    split: Split
+    metrics: Mapping[str, Any]  # its block in metrics.json
+    results: Sequence[Result]
+
+
+def render(
+    splits: Mapping[str, SplitResults],
+    about: Mapping[str, Any],
+    attend: Attend | None = None,
+) -> str:
+    """The page. `about` is shown as it is; `attend` adds attention pictures."""
+    page = template(
+        Path(__file__).with_name("report.html"),
+        percent=percent,
+        rgb=lambda colour: f"rgb{colour}",
+    )
+    return page.render(
+        about=about,
+        colours={
+            "hit": pictures.HIT,
+            "missed": pictures.MISSED,
+            "extra": pictures.EXTRA,
+        },
+        splits={name: _section(found, attend) for name, found in splits.items()},
+    )
+
+
+def percent(value: float | None) -> str:
+    """A fraction as the field prints it: 71.2; a dash where nothing was scored."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _section(found: SplitResults, attend: Attend | None) -> dict[str, Any]:
+    rows = [r for r in found.results if r.targeted]
+    none = [r for r in found.results if not r.targeted]
+    rng = np.random.default_rng(0)
+    levels = {name: level for name, level in by_level(rows).items() if level}
+    galleries = [
+        {"level": name, "kind": kind, "cards": _cards(found.split, chosen)}
+        for name in LEVELS
+        if name in levels
+        for kind, chosen in select(levels[name], rng).items()
+    ]
+    if none:
+        chosen = select(none, rng)["random"]
+        cards = _cards(found.split, chosen)
+        galleries.append({"level": "no target", "kind": "random", "cards": cards})
+    return {
+        "metrics": found.metrics,
+        "columns": found.metrics["names"],
+        "words": [
+            n for n in metrics.WORD_NAMES if n in found.metrics["by_words"]["pooled"]
+        ],
+        "histograms": {n: _histogram(levels[n]) for n in LEVELS if n in levels},
+        "sizes": [
+            n for n in metrics.SIZE_NAMES if n in found.metrics["by_size"]["pooled"]
+        ],
+        "galleries": galleries,
+        "attention": _attention(found.split, rows, attend, rng) if attend else [],
+    }
+
+
+def select(rows: Sequence[Result], rng: np.random.Generator) -> dict[str, list[Result]]:
+    """Best, worst and random cases, each from different pictures where possible."""
+    shuffled = [rows[i] for i in rng.permutation(len(rows))]
+    return {
+        "best": _distinct(sorted(shuffled, key=lambda r: -r.iou)),
+        "worst": _distinct(sorted(shuffled, key=lambda r: r.iou)),
+        "random": _distinct(shuffled),
+    }
+
+
+def _distinct(rows: Sequence[Result]) -> list[Result]:
+    first: dict[int, Result] = {}
+    for r in rows:
+        first.setdefault(r.image, r)
+    others = [r for r in rows if first[r.image] is not r]
+    return [*first.values(), *others][:CASES]
+
+
+def _cards(split: Split, rows: Sequence[Result]) -> list[dict[str, Any]]:
+    return [
+        {
+            "row": r,
+            "image": jpeg(pictures.picture(split[r.image], SIDE)),
+            "layer": png(pictures.layer(r, SIDE)),
+        }
+        for r in rows
+    ]
+
+
+def _histogram(rows: Sequence[Result]) -> list[float]:
+    """Share of expressions in each bin of IoU, relative to the fullest bin."""
+    counts, _ = np.histogram([r.iou for r in rows], BINS, (0, 1))
+    return [float(n) for n in counts / counts.max()]
+
+
+def _attention(
+    split: Split, rows: Sequence[Result], attend: Attend, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Cards of the strongest groups for some well-answered expressions."""
+    parts_first = sorted(rows, key=lambda r: (-round(r.iou, 1), -r.level))
+    chosen = _distinct(parts_first)[:ATTENDED]
+    cards = []
+    for r in chosen:
+        record = split[r.image]
+        image = pictures.picture(record, SIDE)
+        seen = attend(record, r.sentence)
+        levels = {
+            name: [
+                _group(image, level, int(g), seen.words)
+                for g in strongest(level.patches)
+            ]
+            for name, level in seen.levels.items()
+        }
+        (case,) = _cards(split, [r])
+        cards.append({"case": case, "words": seen.words, "levels": levels})
+    return cards
+
+
+def strongest(patches: Float[np.ndarray, "g s s"]) -> list[int]:
+    """The groups whose attention is most concentrated, at most GROUPS."""
+    flat = patches.reshape(len(patches), -1)
+    peak = flat.max(1) / np.maximum(flat.mean(1), 1e-12)
+    return [int(g) for g in np.argsort(-peak, kind="stable")[:GROUPS]]
+
+
+def _group(
+    image: UInt8[np.ndarray, "h w 3"],
+    level: LevelAttention,
+    group: int,
+    words: Sequence[str],
+) -> dict[str, Any]:
+    weights = level.words[group]
+    return {
+        "index": group,
+        "image": jpeg(pictures.heat(image, level.patches[group])),
+        "words": [
+            {"text": word, "share": float(w / max(weights.max(), 1e-12))}
+            for word, w in zip(words, weights, strict=True)
+        ],
+    }
+
+
+def jpeg(image: UInt8[np.ndarray, "h w 3"]) -> str:
+    """An RGB picture as a data URI."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 82]
+    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
+    return _uri("jpeg", data.tobytes())
+
+
+def png(rgba: UInt8[np.ndarray, "h w 4"]) -> str:
+    """An RGBA layer as a data URI."""
+    data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1]
+    return _uri("png", data.tobytes())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,270 @@
+"""`unires export`: a trained model as a folder that other systems can use.
+
+    unires export --checkpoint runs/quickstart --to safetensors --out exported
+
+    orbax, safetensors   parameters alone, and graphs that take them
+    stablehlo            two graphs with their parameters, for cpu, cuda and tpu
+    onnx                 the same two graphs for onnxruntime
+
+The two graphs are encode_image (pictures to features) and segment (tokens and features
+to logits); numbers of pictures, expressions and tokens are free. Each folder also holds
+the tokenizer, the preprocessing, the config, a model card, checksums, and a run.py that
+uses it where unires_jax is not installed.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import safetensors.numpy
+
+from unires_jax import __version__
+from unires_jax.checkpoint import save_arrays
+from unires_jax.config import to_dict
+from unires_jax.errors import ConfigError
+from unires_jax.export.card import model_card
+from unires_jax.export.graphs import Graphs
+from unires_jax.inference import exported
+from unires_jax.inference import model as segmenter
+from unires_jax.inference.exported import Flat, flatten
+from unires_jax.inference.model import Loaded
+from unires_jax.models.unires import MEAN, STD
+from unires_jax.pixels.canvas import PAD
+
+Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
+KINDS = ("orbax", "safetensors", "stablehlo", "onnx")
+TEMPLATES = Path(__file__).parent / "templates"
+DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
+
+
+def export(
+    checkpoint: str | Path,
+    kind: Kind,
+    out: str | Path,
+    *,
+    weights: Literal["ema", "params"] = "ema",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Write the export of a workdir, a step or another export, and return its folder.
+
+    `weights` are the averaged ones (where the run has them) or the raw ones; `dtype` is
+    the type they are stored in. The folder gets its name when it is complete. Raises
+    CheckpointError for a checkpoint that cannot be used, ConfigError for an `out` that
+    exists (unless it is an export and `overwrite` is set), for raw weights of an export
+    that holds the averaged ones, and for ONNX in bfloat16, which onnxruntime does not
+    run on CPU.
+    """
+    if kind == "onnx" and dtype != "float32":
+        raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
+    out = Path(out)
+    _check_free(out, overwrite)
+    if exported.is_export(checkpoint):
+        loaded = exported.read(checkpoint)
+        if weights == "params" and loaded.meta.get("weights") == "ema":
+            raise ConfigError(
+                f"{checkpoint} holds no raw weights; export the run again"
+            )
+    else:
+        loaded = segmenter.load(checkpoint, weights=weights)
+    flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        _write_about(temporary, loaded, kind)
+        WRITERS[kind](temporary, loaded, flat)
+        manifest = _manifest(loaded, kind, weights, dtype)
+        manifest["sha256"] = exported.hashes(temporary)
+        _write_json(temporary / exported.MANIFEST, manifest)
+        _put(temporary, out, overwrite)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (overwrite and exported.is_export(out)):
+        return
+    if overwrite:
+        raise ConfigError(f"--out={out} exists and is no export; name another folder")
+    raise ConfigError(f"--out={out} exists; name another folder or give --overwrite")
+
+
+def _put(made: Path, out: Path, overwrite: bool) -> None:
+    """Rename; an export in its place goes only when the new one is whole."""
+    if not (overwrite and out.exists()):
+        os.replace(made, out)  # fails if something was put there meanwhile
+        return
+    old = made.with_suffix(".old")
+    os.replace(out, old)
+    try:
+        os.replace(made, out)
+    except OSError:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old)
+
+
+def _manifest(loaded: Loaded, kind: str, weights: str, dtype: str) -> dict[str, Any]:
+    meta = loaded.meta
+    averaged = weights == "ema" and loaded.config.optim.ema > 0
+    step = loaded.folder.name
+    return {
+        "format": exported.FORMAT,
+        "kind": kind,
+        "name": loaded.config.name,
+        "dtype": dtype,
+        "weights": meta.get("weights", "ema" if averaged else "params"),
+        "step": meta.get("step", int(step) if step.isdigit() else None),
+        "revision": meta.get("revision", ""),
+        "versions": meta.get("versions", {}),  # of the training
+        "exported_with": {"unires_jax": __version__, "jax": jax.__version__},
+        "data": meta.get("data", {}),
+        "no_target_trained": bool(meta.get("no_target_trained", False)),
+        "features": list(Graphs(loaded.config).features),
+    }
+
+
+def _write_about(folder: Path, loaded: Loaded, kind: str) -> None:
+    """All but weights, graphs and manifest."""
+    model, tokenizer = loaded.config.model, loaded.tokenizer
+    _write_json(folder / exported.CONFIG, to_dict(loaded.config))
+    (folder / exported.TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+    preprocessing = {
+        "image_size": model.image_size,
+        "letterbox": "top left",
+        "pad_colour": PAD,
+        "shrink": "cv2.INTER_AREA",
+        "enlarge": "cv2.INTER_CUBIC",
+        "image_mean": MEAN,  # applied inside encode_image
+        "image_std": STD,
+        "channels": "RGB",
+        "context": min(model.text.context, loaded.config.data.lengths[-1]),
+        "lower_case": True,
+        "sos": tokenizer.sos,
+        "eos": tokenizer.eos,
+    }
+    _write_json(folder / "preprocessor_config.json", preprocessing)
+    (folder / "README.md").write_text(model_card(loaded, kind), encoding="utf-8")
+    shutil.copyfile(TEMPLATES / "steps.py", folder / "steps.py")
+    shutil.copyfile(TEMPLATES / f"run_{kind}.py", folder / "run.py")
+
+
+def _write_orbax(folder: Path, loaded: Loaded, flat: Flat) -> None:
+    save_arrays(folder / exported.ARRAYS, flat)
+    _write_graphs(folder, loaded, flat, baked=False)
+
+
+def _write_safetensors(folder: Path, loaded: Loaded, flat: Flat) -> None:
+    named = {name: np.ascontiguousarray(x) for name, x in flat.items()}
+    safetensors.numpy.save_file(named, folder / exported.WEIGHTS)
+    shutil.copymode(folder / exported.CONFIG, folder / exported.WEIGHTS)  # not 0600
+    _write_graphs(folder, loaded, flat, baked=False)
+
+
+def _write_stablehlo(folder: Path, loaded: Loaded, flat: Flat) -> None:
+    _write_graphs(folder, loaded, flat, baked=True)
+
+
+def _write_graphs(folder: Path, loaded: Loaded, flat: Flat, *, baked: bool) -> None:
+    """encode_image.stablehlo and segment.stablehlo, through `jax.export`.
+
+    Baked graphs hold their parameters; the others take them as a first argument, a dict
+    by dotted name.
+    """
+    held = {name: jnp.asarray(x) for name, x in flat.items()}
+    taken = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
+    for name, function, inputs in Graphs(loaded.config).both():
+        if baked:
+            traced, first = jax.jit(functools.partial(function, held)), []
+        else:
+            traced, first = jax.jit(function), [taken]
+        exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
+        with _without_folders():
+            made = exporter(*first, *inputs.values())
+        (folder / f"{name}.stablehlo").write_bytes(made.serialize())
+
+
+@contextlib.contextmanager
+def _without_folders() -> Iterator[None]:
+    """Graphs name the source files they come from, but not where this machine has them.
+
+    jax has no local setting for it.
+    """
+    name = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, name)
+    jax.config.update(name, r".*[/\\]")
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+def _write_onnx(folder: Path, loaded: Loaded, flat: Flat) -> None:
+    from unires_jax.export.onnx_graphs import write
+
+    write(folder, Graphs(loaded.config), flat)
+
+
+WRITERS = {
+    "orbax": _write_orbax,
+    "safetensors": _write_safetensors,
+    "stablehlo": _write_stablehlo,
+    "onnx": _write_onnx,
+}
+
+
+def _write_json(file: Path, values: dict[str, Any]) -> None:
+    file.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer the command line."""
+    parser = argparse.ArgumentParser(
+        prog="unires export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--checkpoint", required=True, help="a workdir, the folder of a step, an export"
+    )
+    parser.add_argument("--to", required=True, choices=KINDS, help="what is written")
+    parser.add_argument("--out", required=True, help="the folder, not there yet")
+    parser.add_argument(
+        "--weights",
+        default="ema",
+        choices=("ema", "params"),
+        help="averaged weights (where the run has them) or the raw ones",
+    )
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=tuple(DTYPES),
+        help="of the stored weights",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an export")
+    args = parser.parse_args(argv)
+    out = export(
+        args.checkpoint,
+        args.to,
+        args.out,
+        weights=args.weights,
+        dtype=args.dtype,
+        overwrite=args.overwrite,
+    )
+    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    print(
+        f"{out}: {args.to}, {size / 1e6:.1f} MB; try: python {out}/run.py PICTURE ..."
+    )
+    return 0

@@ -1,0 +1,82 @@
+"""The two graphs as ONNX, through jax2onnx."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from unires_jax.errors import ConfigError
+from unires_jax.export.graphs import Graphs
+from unires_jax.inference.exported import Flat
+from unires_jax.models.layers import plain_form
+
+MAX_FILE = 2**31 - 2**24  # bytes; protobuf ends at 2 GB, the graph itself is small
+
+
+def write(folder: Path, graphs: Graphs, flat: Flat) -> None:
+    """Write encode_image.onnx and segment.onnx with their parameters.
+
+    Above protobuf's 2 GB the parameters lie in a .onnx.data file beside. Raises
+    ConfigError where jax2onnx is not installed.
+    """
+    try:
+        import jax2onnx
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            f"--to onnx needs {error.name}: pip install 'unires_jax[export]'"
+        ) from None
+    params = {name: jnp.asarray(x) for name, x in flat.items()}
+    for name, function, inputs in graphs.both():
+        with plain_form(), _quiet():
+            model = jax2onnx.to_onnx(
+                lambda *args, f=function: f(params, *args),
+                inputs=list(inputs.values()),
+                input_names=list(inputs),
+                output_names=graphs.outputs(name),
+                model_name=f"unires_{name}",
+            )
+        _help_fusion(model, onnx.TensorProto.FLOAT)
+        file = folder / f"{name}.onnx"
+        large = sum(len(x.raw_data) for x in model.graph.initializer) > MAX_FILE
+        onnx.save(
+            model, file, save_as_external_data=large, location=f"{file.name}.data"
+        )
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """jax2onnx warns of every shape without a type, which is none of ours."""
+    log = logging.getLogger("onnx_ir")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _help_fusion(model: Any, float32: int) -> None:
+    """The same graph as onnxruntime likes it.
+
+    It fuses layer normalisation for scales of shape [d] alone, jax2onnx writes
+    [1, 1, d], which broadcasts alike. Nor does its CPU have a CastLike, of
+    `jnp.linspace`.
+    """
+    adders: set[str] = set()  # names of what Add or Mul take
+    others: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "CastLike":
+            node.op_type = "Cast"
+            del node.input[1:]
+            node.attribute.add(name="to", type="INT", i=float32)
+        (adders if node.op_type in ("Add", "Mul") else others).update(node.input)
+    for x in model.graph.initializer:
+        rows = x.dims[:-1]
+        if len(rows) and set(rows) == {1} and x.name in adders - others:
+            del x.dims[:-1]

@@ -1,0 +1,1 @@
+"""The model in use: loaded, compiled, answering. Training is not known here."""

@@ -1,0 +1,174 @@
+"""An exported model's folder: its manifest, checked, and its parameters.
+
+`unires.json` says what the folder holds and the sha256 of every other file in it. A
+folder may come from anywhere, so nothing in it is run and nothing is unpickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from unires_jax.checkpoint import check_shapes, read_arrays
+from unires_jax.config import Config, from_dict, validate
+from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import CheckpointError
+from unires_jax.inference.model import Loaded
+from unires_jax.models.unires import Apply
+
+FORMAT = "unires_jax-export/1"
+MANIFEST, CONFIG, TOKENIZER = "unires.json", "config.json", "tokenizer.json"
+WEIGHTS, ARRAYS = "model.safetensors", "model"  # of kinds safetensors and orbax
+MAX_BLOCKS = 1000  # of all parts together; else a forged config takes for ever
+
+Flat = dict[str, Any]  # parameters (numpy or jax arrays) by dotted name
+
+
+def is_export(path: str | Path) -> bool:
+    """Whether a folder calls itself an export."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+def read(path: str | Path) -> Loaded:
+    """The model of an export that holds parameters, as float32.
+
+    Raises CheckpointError naming the file for one that is missing, changed, foreign, or
+    of another architecture than its config.json says, and for an export of graphs.
+    """
+    folder = Path(path).resolve()
+    manifest = read_manifest(folder)
+    if manifest["kind"] not in ("safetensors", "orbax"):
+        raise CheckpointError(
+            f"{folder}: is an export of kind {manifest['kind']!r}, which holds graphs "
+            "and no parameters; use its run.py, or export --to safetensors"
+        )
+    check_files(folder, manifest)
+    config, like = _config(folder)
+    flat = _weights(folder) if manifest["kind"] == "safetensors" else None
+    if flat is None:
+        flat = read_arrays(folder / ARRAYS, flatten(like))
+    params = unflatten(flat, like, folder)
+    params = jax.tree.map(lambda x: x.astype(np.float32), params)
+    return Loaded(folder, config, _tokenizer(folder, config), params, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The content of unires.json. Raises CheckpointError."""
+    file = folder / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: cannot be read ({error})") from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{file}: format {found!r}, this version reads {FORMAT!r}; it was written "
+            "by another program or version"
+        )
+    sums = manifest.get("sha256")
+    texts = [manifest.get("kind"), *(sums.items() if isinstance(sums, dict) else [()])]
+    if not all(isinstance(x, str) or _two_texts(x) for x in texts):
+        raise CheckpointError(f"{file}: kind or sha256 is missing or damaged")
+    return dict(manifest)
+
+
+def _two_texts(x: Any) -> bool:
+    return isinstance(x, tuple) and len(x) == 2 and all(isinstance(y, str) for y in x)
+
+
+def check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Raise CheckpointError unless the folder holds just the files of its manifest."""
+    stated, found = manifest["sha256"], hashes(folder)
+    faults = [
+        f"{name}: {'missing' if name not in found else 'changed'}"
+        for name, digest in stated.items()
+        if found.get(name) != digest
+    ]
+    faults += [f"{name}: not of this export" for name in found.keys() - stated.keys()]
+    if faults:
+        raise CheckpointError(
+            f"{folder}: differs from its {MANIFEST}; export or download it again:\n  "
+            + "\n  ".join(sorted(faults)[:20])
+        )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of every file but the manifest, by its path in the folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and _counts(p))
+    found = {}
+    for file in files:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        found[file.relative_to(folder).as_posix()] = digest
+    return found
+
+
+def _counts(file: Path) -> bool:
+    """Not the bytecode that Python leaves beside a run.py, nor hidden files."""
+    hidden = file.name.startswith(".") or "__pycache__" in file.parts
+    return file.name != MANIFEST and not hidden
+
+
+def flatten(params: Any) -> Flat:
+    """Parameters by dotted name: "vision.blocks.0.ln1.scale"."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in leaves
+    }
+
+
+def unflatten(flat: Flat, like: Any, where: str | Path = "") -> Any:
+    """The tree of `like` from dotted names. Raises CheckpointError for a misfit."""
+    names = flatten(like)
+    check_shapes(flat, names, where)
+    structure = jax.tree.structure(like)
+    return jax.tree.unflatten(structure, [flat[name] for name in names])
+
+
+def _config(folder: Path) -> tuple[Config, Any]:
+    """The config, and the shapes of the parameters it asks for."""
+    with _naming(folder / CONFIG) as file:
+        config: Config = from_dict(json.loads(file.read_text(encoding="utf-8")))
+        validate(config)
+        m = config.model
+        blocks = m.vision.depth + m.text.depth + m.mixer_layers + 2 * m.stage_layers
+        if blocks > MAX_BLOCKS:
+            raise ValueError(f"{blocks} blocks, expected at most {MAX_BLOCKS}")
+        return config, Apply(m).abstract
+
+
+def _tokenizer(folder: Path, config: Config) -> Tokenizer:
+    with _naming(folder / TOKENIZER) as file:
+        tokenizer = Tokenizer.from_json(file.read_text(encoding="utf-8"))
+        rows = config.model.text.vocab
+        if tokenizer.vocab_size > rows:
+            raise ValueError(f"{tokenizer.vocab_size} tokens, model.text.vocab={rows}")
+        return tokenizer
+
+
+def _weights(folder: Path) -> Flat:
+    with _naming(folder / WEIGHTS) as file:
+        return safetensors.numpy.load_file(file)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[Path]:
+    """Whatever is wrong with a file's content becomes a CheckpointError naming it."""
+    try:
+        yield file
+    except (
+        *(ArithmeticError, AttributeError, LookupError, OSError, TypeError),
+        *(ValueError, safetensors.SafetensorError),
+    ) as error:
+        raise CheckpointError(
+            f"{file}: cannot be used ({type(error).__name__}: {error}); export or "
+            "download it again"
+        ) from None

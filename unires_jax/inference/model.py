@@ -1,0 +1,120 @@
+"""The model with compiled steps, as the evaluator calls it."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Int32, UInt8
+
+from unires_jax.checkpoint import (
+    Meta,
+    find_checkpoint,
+    load_params,
+    read_meta,
+    saved_config,
+)
+from unires_jax.config import Config, MeshConfig
+from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.mesh import batch_sharding, make_mesh, replicated
+from unires_jax.models.unires import Apply
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A checkpoint, ready to answer."""
+
+    folder: Path  # of its step
+    config: Config  # it was trained with
+    tokenizer: Tokenizer
+    params: dict[str, Any]  # numpy; averaged weights where it has them
+    meta: Meta
+
+
+def load(
+    path: str | Path,
+    pick: Literal["best", "last"] = "best",
+    weights: Literal["ema", "params"] = "ema",
+) -> Loaded:
+    """Read a checkpoint: a workdir's best or last, or the folder of one step.
+
+    `weights` are the averaged ones, where the run has them, or the raw ones.
+
+    Raises CheckpointError if there is none, it is foreign, or its arrays do not fit
+    the architecture it names.
+    """
+    folder = find_checkpoint(path, pick)
+    meta = read_meta(folder)
+    config = saved_config(meta, folder)
+    params, _ = load_params(folder, weights, like=Apply(config.model).abstract)
+    tokenizer = Tokenizer.from_json(meta["tokenizer"])
+    return Loaded(folder, config, tokenizer, params, meta)
+
+
+class Compiled:
+    """UniRES' three steps, jitted once for any parameters, on this process's devices.
+
+    Images and expressions are split over all of them if `config.eval` divides evenly,
+    else the first does the work; or over `devices`. No step waits for another process.
+    """
+
+    def __init__(self, config: Config, devices: Sequence[Any] = ()):
+        sizes = (config.eval.batch, config.eval.expressions)
+        if not devices:
+            devices = jax.local_devices()
+            if any(size % len(devices) for size in sizes):
+                devices = devices[:1]
+        self.mesh = make_mesh(MeshConfig(), list(devices))
+        apply = Apply(config.model)
+        self.encode_image = jax.jit(apply.encode_image)
+        self.encode_text = jax.jit(apply.encode_text)
+        self.decode = jax.jit(apply.decode)
+
+    def bind(self, params: dict[str, Any]) -> "BoundSegmenter":
+        """The steps with parameters copied to this process's devices.
+
+        With several processes all must call it: sharded parameters are gathered.
+        """
+        if jax.process_count() > 1:
+            params = multihost_utils.process_allgather(params, tiled=True)
+        return BoundSegmenter(self, jax.device_put(params, replicated(self.mesh)))
+
+
+class BoundSegmenter:
+    """An `evaluator.Segmenter`."""
+
+    def __init__(self, steps: Compiled, params: dict[str, Any]):
+        self._steps, self._params = steps, params
+        self._put = functools.partial(jax.device_put, device=batch_sharding(steps.mesh))
+
+    def encode_image(
+        self, images: UInt8[np.ndarray, "b s s 3"], extent: Int32[np.ndarray, "b 2"]
+    ) -> Any:
+        """Features of letterboxed pictures."""
+        return self._call(self._steps.encode_image, images, extent)
+
+    def encode_text(
+        self, tokens: Int32[np.ndarray, "e l"], lengths: Int32[np.ndarray, "e"]
+    ) -> Any:
+        """Words at decoder width."""
+        return self._call(self._steps.encode_text, tokens, lengths)
+
+    def decode(
+        self,
+        features: Any,
+        words: Any,
+        lengths: Int32[np.ndarray, "e"],
+        image_index: Int32[np.ndarray, "e"],
+    ) -> tuple[Any, Any]:
+        """Mask logits [e, g, g] and no-target logits [e]."""
+        return self._call(self._steps.decode, features, words, lengths, image_index)
+
+    def _call(self, step: Any, *args: Any) -> Any:
+        # The mesh is set here because each calling thread has a setting of its own.
+        with jax.set_mesh(self._steps.mesh):
+            fed = [self._put(x) if isinstance(x, np.ndarray) else x for x in args]
+            return step(self._params, *fed)

@@ -1,0 +1,1 @@
+"""Pretrained towers: one file each."""

@@ -1,0 +1,1 @@
+"""Raw forms of data turned into prepared records: one reader a form."""

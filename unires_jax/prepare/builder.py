@@ -1,0 +1,108 @@
+"""What the builders of raw data share: read a folder, write records, count."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from unires_jax.data.records import Record, decode_record_image
+from unires_jax.data.stored import features, to_example
+from unires_jax.errors import DataError
+from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
+from unires_jax.prepare.sources.parquet import Spool
+from unires_jax.prepare.sources.recognise import Source
+from unires_jax.prepare.sources.referent import Referent, to_records
+
+
+class RawBuilder(
+    tfds.core.GeneratorBasedBuilder,
+    skip_registration=True,  # type: ignore[call-arg]
+):
+    """Converts the folder `raw`; a builder says how to read it (`read`).
+
+    What cannot be used is written to rejected.jsonl beside the versioned folder and
+    skipped up to `max_bad_share`; beyond it nothing is written and DataError raised.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(
+        self,
+        *,
+        raw: str = "",  # folder of the raw files, in any form (docs/data.md)
+        images: str = "",  # folder of the pictures; "": found in raw or beside it
+        max_bad_share: float = MAX_BAD_SHARE,  # share of entries it may skip
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.raw, self.images, self.share = raw, images, max_bad_share
+
+    def read(self, rejects: Rejects, spool: Spool) -> Source:
+        """The referents of all splits and where their pictures are."""
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=features(),
+            disable_shuffling=True,  # stored by image id; the pipeline shuffles
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        if not self.raw:
+            raise DataError(f"{self.name}: name the folder of raw files with --raw")
+        beside = Path(self.data_path).parent
+        beside.mkdir(parents=True, exist_ok=True)
+        self._rejects = Rejects(beside / REJECTED, self.share)
+        self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=".pictures")
+        source = self.read(self._rejects, Spool(self._spool.name))
+        splits: dict[str, list[Referent]] = {}
+        for referent in source.referents:
+            splits.setdefault(referent.split, []).append(referent)
+        if not splits:
+            raise DataError(f"{self.raw}: holds no referent that can be used")
+        print(f"{self.raw}: the {source.form} form")
+        return {
+            split: self._generate_examples(split, splits[split], source.picture)
+            for split in sorted(splits)
+        }
+
+    def _generate_examples(
+        self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        name = self.builder_config.name if self.builder_config else self.name
+        images = expressions = 0
+        made = to_records(referents, picture, name, self._rejects)
+        total = len({r.image_id for r in referents})
+        for record in tqdm(made, split, total, unit=" images"):
+            if not self._is_whole(record, split):
+                continue
+            images, expressions = images + 1, expressions + len(record.expressions)
+            yield record.image_id, to_example(record)
+        if not images:
+            raise DataError(
+                f"{name} {split}: none of its {total} images can be used; "
+                f"{self._rejects.summary()}"
+            )
+        told = (
+            f"{name} {split}: {images} images, {len(referents)} referents, "
+            f"{expressions} expressions. {self._rejects.summary()}"
+        )
+        print(told.rstrip())
+
+    def _is_whole(self, record: Record, split: str) -> bool:
+        """Whether the picture can be decoded; if not, its referents are rejected."""
+        try:
+            decode_record_image(record)
+        except DataError as error:
+            for ref_id in dict.fromkeys(x.ref_id for x in record.expressions):
+                place = f"{split} image {record.image_id} ref {ref_id}"
+                self._rejects.add(f"{place} ({record.filename})", str(error))
+            return False
+        return True

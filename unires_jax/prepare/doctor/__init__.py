@@ -1,0 +1,1 @@
+"""`unires doctor`: what a folder of data holds, lacks, and has wrong."""

@@ -1,0 +1,1 @@
+"""MRES JSONL: a line for each image with its masks and expressions."""

@@ -1,0 +1,90 @@
+"""Files named by data that others wrote: only inside a folder, only up to a size.
+
+A path that leaves the folder, by `..` or by a symbolic link, is refused; a picture
+whose header declares more pixels than allowed is refused before it is decoded.
+"""
+
+import functools
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from unires_jax.errors import DataError
+from unires_jax.pixels.images import image_size
+from unires_jax.prepare.sources.fields import shorten
+
+MAX_BYTES = 64 << 20  # of one picture or mask file; ours
+
+
+def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
+    """The bytes of a file below `folder`. Raises DataError where there are none."""
+    path = find_inside(folder, relative)
+    size, named = path.stat().st_size, repr(shorten(relative))
+    if size > limit:
+        raise DataError(
+            f"expected a file of at most {limit} bytes, found {size} in {named}; "
+            "store the picture smaller"
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"expected a readable file, found {error.strerror} at {named}; "
+            "check its permissions"
+        ) from None
+
+
+def find_inside(folder: Path, relative: str) -> Path:
+    """The regular file `relative` names below `folder`. Raises DataError otherwise."""
+    root, named = _resolved(folder), repr(shorten(relative))
+    parts = PurePosixPath(relative)
+    hostile = ".." in parts.parts or "\0" in relative or "\\" in relative
+    if hostile or parts.is_absolute() or PureWindowsPath(relative).drive:
+        raise DataError(
+            f"expected a path below the file's own folder, found {named}; put the "
+            "pictures beside the file and name them with forward slashes"
+        )
+    try:
+        path = (root / parts).resolve()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
+        there, path = False, root
+    if not path.is_relative_to(root):
+        raise DataError(
+            f"expected a file below {folder}, found {named}, a link out of it; "
+            "copy the file there"
+        )
+    if not there:
+        raise DataError(
+            f"expected a file at {named}, found none{_same_name(root, parts)}; "
+            "add the file or drop the line"
+        )
+    return path
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def _same_name(root: Path, parts: PurePosixPath) -> str:
+    """A hint at a file whose name differs only in case."""
+    parent = root / parts.parent
+    try:
+        names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    except OSError:
+        return ""
+    close = [n for n in names if n.lower() == parts.name.lower()]
+    return f" (there is {close[0]!r}: upper and lower case differ)" if close else ""
+
+
+def check_size(data: bytes, height: int, width: int) -> None:
+    """Raise DataError unless the header of a picture declares height x width pixels.
+
+    A header that declares too many is refused before anything is decoded.
+    """
+    found = image_size(data)
+    if found != (height, width):
+        raise DataError(
+            f"expected the stated height x width {height} x {width}, found a picture "
+            f"of {found[0]} x {found[1]}; correct the size, or it is another copy of "
+            "the picture than the masks were made for"
+        )

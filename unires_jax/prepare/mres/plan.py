@@ -1,0 +1,67 @@
+"""Which lines become which shard: files of MRES JSONL cut into runs of whole lines."""
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from unires_jax.errors import DataError
+from unires_jax.prepare.mres.jsonl import Lines, open_lines
+
+SHARD_TEXT = 16 << 20  # bytes of plain text that become one shard; ours
+_CHUNK = 1 << 20
+
+
+def plan(files: Mapping[str, Sequence[Path]], shards: int = 0) -> list[Lines]:
+    """The runs of lines of all splits, in the order of their files.
+
+    A split is cut into about `shards` runs of equal size, by default into runs of
+    SHARD_TEXT bytes. A compressed file is never cut. The runs follow from the files
+    alone. Raises DataError for a file that cannot be read or a split without lines.
+    """
+    runs: list[Lines] = []
+    for split, paths in files.items():
+        size = sum(path.stat().st_size for path in paths)
+        run = max(1, -(-size // shards)) if shards else SHARD_TEXT
+        found = [lines for path in paths for lines in cut(path, split, run)]
+        if not found:
+            raise DataError(f"split {split}: {paths[0]} and its like hold no line")
+        runs += found
+    return runs
+
+
+def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
+    """The runs of one file: each ends with the first line that reaches `run` bytes."""
+    stat = os.stat(path)
+    stamp = (stat.st_size, stat.st_mtime_ns)
+    start, first = 0, 1  # byte and number of the run's first line
+    at, number = 0, 1  # the same of what is read next
+    cuttable = path.suffix != ".gz"
+    last = b"\n"
+    for chunk in _chunks(path):
+        counted = 0
+        while cuttable:
+            newline = chunk.find(b"\n", max(start + run - 1 - at, counted))
+            if newline < 0:
+                break
+            number += chunk.count(b"\n", counted, newline + 1)
+            counted = newline + 1
+            end = at + counted
+            yield Lines(str(path), split, start, end, first, number - first, stamp)
+            start, first = end, number
+        number += chunk.count(b"\n", counted)
+        at, last = at + len(chunk), chunk[-1:]
+    number += last != b"\n"
+    if at > start:
+        yield Lines(str(path), split, start, at, first, number - first, stamp)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open_lines(path) as file:
+        try:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path}: damaged: {error}; fetch or pack the file again"
+            ) from None

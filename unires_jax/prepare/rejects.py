@@ -1,0 +1,58 @@
+"""What cannot be converted: counted, written down, and fatal beyond a share."""
+
+import json
+from pathlib import Path
+
+from unires_jax.errors import DataError
+
+REJECTED = "rejected.jsonl"
+MAX_BAD_SHARE = 0.001  # as in training; ours
+
+
+class Rejects:
+    """Counts unusable entries against all that were announced.
+
+    With a path, each is a line `{"record", "reason"}` there; a file of an earlier run
+    is replaced.
+    """
+
+    def __init__(
+        self, path: str | Path | None = None, share: float = MAX_BAD_SHARE
+    ) -> None:
+        self.path = Path(path) if path else None
+        self.share, self.total, self.count, self._last = share, 0, 0, ""
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
+    def expect(self, entries: int) -> None:
+        """Announce entries that are about to be read."""
+        self.total += entries
+
+    def add(self, record: str, reason: str) -> None:
+        """Note an unusable entry and check."""
+        self.note(record, reason)
+        self.check()
+
+    def note(self, record: str, reason: str) -> None:
+        """Count and write down an unusable entry while others are still announced."""
+        self.count += 1
+        self._last = f"{record}: {reason}"
+        if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"record": record, "reason": reason}) + "\n")
+
+    def check(self) -> None:
+        """Raise DataError when they are more than the share of all announced."""
+        if self.count > self.share * self.total:
+            raise DataError(
+                f"{self.count} of {self.total} entries cannot be used, more than "
+                f"max_bad_share={self.share} allows (list: {self.path or 'not kept'}). "
+                f"The last: {self._last}. Mend the files or raise max_bad_share"
+            )
+
+    def summary(self) -> str:
+        """One line for the user; "" if nothing was rejected."""
+        if not self.count:
+            return ""
+        return f"skipped {self.count} of {self.total} entries; reasons: {self.path}"

@@ -1,0 +1,188 @@
+"""COCO's instances.json: images, categories, and annotations as masks.
+
+Source of the format: the COCO data format; polygons, uncompressed and compressed RLE.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pycocotools import mask as coco_mask
+
+from unires_jax.data.records import Mask
+from unires_jax.errors import DataError
+from unires_jax.pixels.images import plausible
+from unires_jax.pixels.masks import check_rle
+from unires_jax.prepare.sources.fields import check, get, numbers, read_json
+
+MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
+
+
+class Image(NamedTuple):
+    """An entry of the image list."""
+
+    image_id: int
+    filename: str
+    height: int  # pixels
+    width: int
+
+
+class Instances:
+    """An index of instances.json; entries are checked when they are asked for."""
+
+    def __init__(self, content: Any, where: str) -> None:
+        self.where = where
+        self._images = _by_id(content, "images", where)
+        self._annotations = _by_id(content, "annotations", where)
+        self._categories = _by_id(content, "categories", where)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Instances":
+        """The index of a file. Raises DataError if it is no instances.json."""
+        return cls(read_json(path), str(path))
+
+    @property
+    def annotation_ids(self) -> tuple[int, ...]:
+        """The ids of all annotations."""
+        return tuple(self._annotations)
+
+    def image(self, image_id: int) -> Image:
+        """The image of an id. Raises DataError if it is not listed."""
+        entry = self._images.get(image_id)
+        if entry is None:
+            raise DataError(
+                f"image_id {image_id}: not among the images of {self.where}"
+            )
+        return image(entry, f"{self.where}: image {image_id}")
+
+    def category(self, category_id: int) -> str:
+        """The name of a category; "" if the file does not list it."""
+        entry = self._categories.get(category_id)
+        if entry is None:
+            return ""
+        return get(entry, "name", str, f"{self.where}: category {category_id}", "")
+
+    def mask(self, ann_id: int, image_id: int) -> Mask:
+        """An annotation as a mask. Raises DataError unless it lies on that image."""
+        entry = self._annotations.get(ann_id)
+        if entry is None:
+            raise DataError(
+                f"ann_id {ann_id}: not among the annotations of {self.where}; the "
+                "referent's mask is lost"
+            )
+        where = f"{self.where}: annotation {ann_id}"
+        on = get(entry, "image_id", int, where)
+        if on != image_id:
+            raise DataError(f"{where}: lies on image {on}, the referent on {image_id}")
+        size = self.image(image_id)
+        category = self.category(get(entry, "category_id", int, where))
+        return mask(entry, size.height, size.width, category, where)
+
+
+def _by_id(content: Any, name: str, where: str) -> dict[int, Any]:
+    """The entries of a list by their id; entries without one cannot be asked for.
+
+    Raises DataError if an id occurs twice with different content.
+    """
+    found: dict[int, Any] = {}
+    if name == "categories" and name not in content:
+        return found
+    for entry in get(content, name, list, where):
+        key = entry.get("id") if isinstance(entry, dict) else None
+        if type(key) is int and found.setdefault(key, entry) != entry:
+            raise DataError(
+                f"{where}: {name}: id {key} occurs twice, not the same; drop one, or "
+                "fetch the file again"
+            )
+    return found
+
+
+def image(entry: Any, where: str) -> Image:
+    """An entry of an image list. Raises DataError naming what is wrong."""
+    height, width = (get(entry, n, int, where) for n in ("height", "width"))
+    if not plausible(height, width):
+        raise DataError(f"{where}: height, width {height}, {width}: no image's size")
+    filename = get(entry, "file_name", str, where)
+    return Image(get(entry, "id", int, where), filename, height, width)
+
+
+def mask(entry: Any, height: int, width: int, category: str, where: str) -> Mask:
+    """An annotation as a mask over an image: the union of its pieces.
+
+    `area` is counted on the decoded mask, `segmentation` keeps polygons as they are.
+    Raises DataError naming what is wrong.
+    """
+    pieces = entry.get("segmentation") if isinstance(entry, dict) else None
+    rle = encode(pieces, height, width, f"{where}: segmentation")
+    counts = {"size": [height, width], "counts": rle.encode()}
+    given = get(entry, "bbox", list, where, [])
+    box = numbers(given, 4, f"{where}: bbox") if given else coco_mask.toBbox(counts)
+    crowd = entry.get("iscrowd", 0)
+    return Mask(
+        ann_id=get(entry, "id", int, where),
+        category=category,
+        category_id=_category_id(get(entry, "category_id", int, where, 0), where),
+        rle=rle,
+        bbox=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        area=float(coco_mask.area(counts)),
+        iscrowd=crowd is True or crowd == 1,
+        segmentation=json.dumps(pieces) if isinstance(pieces, list) else "",
+    )
+
+
+def _category_id(value: int, where: str) -> int:
+    if not -(2**31) <= value < 2**31:
+        raise DataError(f"{where}: category_id {value}: expected 32 bits")
+    return value
+
+
+def encode(pieces: Any, height: int, width: int, where: str) -> str:
+    """The compressed RLE counts of polygons, uncompressed or compressed RLE.
+
+    Raises DataError unless the pieces fit an image of height x width pixels.
+    """
+    if isinstance(pieces, list):
+        return _encode_polygons(pieces, height, width, where)
+    size = [check(n, int, f"{where}: size") for n in get(pieces, "size", list, where)]
+    if size != [height, width]:
+        raise DataError(f"{where}: size {size}, the image has {[height, width]}")
+    counts = pieces.get("counts")
+    if isinstance(counts, list):
+        runs = [check(n, int, f"{where}: counts") for n in counts]
+        if min(runs, default=0) < 0 or sum(runs) != height * width:
+            raise DataError(f"{where}: counts do not fill {height} x {width} pixels")
+        whole = {"size": size, "counts": runs}
+        return coco_mask.frPyObjects(whole, height, width)["counts"].decode()
+    rle = get(pieces, "counts", str, where)
+    try:
+        check_rle(rle, height, width)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    return rle
+
+
+def _encode_polygons(pieces: list[Any], height: int, width: int, where: str) -> str:
+    if not pieces:
+        raise DataError(f"{where}: is empty, expected at least one polygon")
+    polygons = [
+        _polygon(p, height, width, f"{where}[{i}]") for i, p in enumerate(pieces)
+    ]
+    rles = coco_mask.frPyObjects(polygons, height, width)
+    return coco_mask.merge(rles)["counts"].decode()
+
+
+def _polygon(piece: Any, height: int, width: int, where: str) -> list[float]:
+    """x, y, x, y, ...: at least three points, none further out than an image's size.
+
+    With two points pycocotools would read a box; far points would cost it memory.
+    """
+    points = check(piece, list, where)
+    if len(points) < 6 or len(points) % 2 or len(points) > 2 * MAX_POINTS:
+        raise DataError(f"{where}: {len(points)} numbers are no polygon of x, y pairs")
+    found = [check(v, float, where) for v in points]
+    if not (
+        all(-width <= x <= 2 * width for x in found[::2])
+        and all(-height <= y <= 2 * height for y in found[1::2])
+    ):
+        raise DataError(f"{where}: lies outside the image of {height} x {width}")
+    return found

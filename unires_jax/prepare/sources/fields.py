@@ -1,0 +1,109 @@
+"""Values of foreign JSON-like entries: what is wrong is named, never guessed."""
+
+import json
+import math
+import reprlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from unires_jax.errors import DataError
+
+T = TypeVar("T")
+_REQUIRED: Any = object()
+_NAMES = {
+    int: "an integer of 64 bits",
+    float: "a finite number",
+    str: "a text",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object of named fields",
+}
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises DataError naming the file and the reason."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply for JSON of this kind") from None
+    except ValueError as error:  # bad syntax, bad UTF-8, or a number of 4,300 digits
+        raise DataError(
+            f"{path}: is no JSON: {shorten(str(error))}; fetch the file again"
+        ) from None
+
+
+def parse_json(text: str, where: str) -> Any:
+    """The value of JSON held in a field. Raises DataError naming the field."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is no JSON: {shorten(str(error))}") from None
+
+
+def get(entry: Any, name: str, kind: type[T], where: str, default: T = _REQUIRED) -> T:
+    """Field `name` of an entry as `kind` (int, float, str, bool, list or dict).
+
+    Integers fit 64 bits, floats are finite (integers pass), texts can be written as
+    UTF-8. Raises DataError naming `where`, the field and what was expected, also where
+    the field is missing and no default is given.
+    """
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: is {shown(entry)}, expected {_NAMES[dict]}")
+    value = entry.get(name, _REQUIRED)
+    if value is _REQUIRED or (value is None and default is not _REQUIRED):
+        if default is _REQUIRED:
+            known = shorten(", ".join(map(str, entry)))
+            raise DataError(f"{where}: has no field {name!r}; it has: {known}")
+        return default
+    return check(value, kind, f"{where}: {name}")
+
+
+def check(value: Any, kind: type[T], where: str) -> T:
+    """The value as `kind`, under the rules of `get`."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 2**63 else math.inf
+    fits = type(value) is kind
+    if fits and kind is int:
+        fits = -(2**63) <= value < 2**63
+    elif fits and kind is float:
+        fits = math.isfinite(value)
+    elif fits and kind is str:
+        fits = _is_utf8(value)
+    if not fits:
+        raise DataError(f"{where} is {shown(value)}, expected {_NAMES[kind]}")
+    return value
+
+
+def numbers(value: Any, count: int, where: str) -> tuple[float, ...]:
+    """A list of exactly `count` finite numbers."""
+    items = check(value, list, where)
+    if len(items) != count:
+        raise DataError(f"{where} has {len(items)} numbers, expected {count}")
+    return tuple(check(v, float, where) for v in items)
+
+
+def shown(value: Any) -> str:
+    """A value in an error message: short, whatever it is."""
+    if isinstance(value, (list, dict, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and abs(value) >= 2**64:
+        return f"an integer of {value.bit_length()} bits"
+    return reprlib.repr(value)
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    """The text, cut to `limit` characters, without what cannot be printed."""
+    clean = text.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""Images of a raw data set: found by name within a folder, never outside it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+
+from unires_jax.errors import DataError
+from unires_jax.prepare.sources.fields import shown
+
+# Where the projects keep COCO's train2014, from the root of their data.
+FOLDERS = (
+    "images/mscoco/images/train2014",
+    "images/train2014",
+    "train2014",
+    "coco_train2014",
+    "mscoco/images/train2014",
+    "coco/train2014",
+    "images/mscoco/images/train2017",
+    "images/train2017",
+    "train2017",
+    "images",
+    "image",
+)
+_LIST = ", ".join(FOLDERS[1:])
+
+
+class ImageFolder:
+    """The bytes of images by name, whatever their case: `folder(name) -> bytes`."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such folder of images")
+        self._names: dict[Path, dict[str, str]] = {}
+
+    def path(self, name: str) -> Path:
+        """The file of an image name.
+
+        Names of COCO's 2014 release also find the 2017 one (the same bytes under a
+        shorter name). Raises DataError if it is not there, or if the name is absolute
+        or climbs out of the folder.
+        """
+        parts = safe_parts(name)
+        shorter = [*parts[:-1], parts[-1].rsplit("_", 1)[-1]]
+        for candidate in (parts, parts[-1:], shorter, shorter[-1:]):
+            found = self._find(candidate)
+            if found is not None:
+                return found
+        raise DataError(
+            f"{self.folder.joinpath(*parts)}: no such image; add it, or name another "
+            "folder with --images"
+        )
+
+    def __call__(self, name: str) -> bytes:
+        """The encoded image. Raises DataError if it is absent or cannot be read."""
+        path = self.path(name)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def _find(self, parts: Sequence[str]) -> Path | None:
+        at = self.folder
+        for part in parts:
+            name = self._listing(at).get(part.lower())
+            if name is None:
+                return None
+            at = at / name
+        return at if at.is_file() else None
+
+    def _listing(self, folder: Path) -> dict[str, str]:
+        if folder not in self._names:
+            names = os.listdir(folder) if folder.is_dir() else []
+            self._names[folder] = {n.lower(): n for n in sorted(names)}
+        return self._names[folder]
+
+
+def safe_parts(name: str) -> list[str]:
+    """The parts of a relative file name.
+
+    Raises DataError for an absolute name, a drive, a `..` or a control character.
+    """
+    unified = name.replace("\\", "/")
+    parts = [p for p in unified.split("/") if p not in ("", ".")]
+    bad = unified.startswith("/") or PureWindowsPath(name).drive or ".." in parts
+    if bad or not parts or any(ord(c) < 32 for c in name):
+        raise DataError(f"file name {shown(name)}: expected a name within the folder")
+    return parts
+
+
+def find_any_case(root: str | Path, relative: str) -> Path | None:
+    """A file or folder below root by its path, whatever the case of its parts."""
+    at = Path(root)
+    for part in (p for p in relative.split("/") if p != "."):
+        names = os.listdir(at) if at.is_dir() else []
+        if part not in names:
+            part = {n.lower(): n for n in sorted(names)}.get(part.lower(), "")
+        if not part:
+            return None
+        at = at / part
+    return at
+
+
+def find_images(root: str | Path, given: str | Path = "") -> ImageFolder:
+    """The folder of images: the one given, else the first of FOLDERS below root.
+
+    Raises DataError naming where it was looked for.
+    """
+    if given:
+        return ImageFolder(given)
+    for base in (Path(root), Path(root).parent):
+        for relative in FOLDERS:
+            found = find_any_case(base, relative)
+            if found is not None and found.is_dir():
+                return ImageFolder(found)
+    raise DataError(
+        f"{Path(root) / FOLDERS[0]}: no such folder, nor {_LIST} "
+        f"in {root} or beside it; name it with --images"
+    )

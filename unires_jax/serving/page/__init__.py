@@ -1,0 +1,1 @@
+"""`unires demo`: the page in the browser."""

@@ -1,0 +1,202 @@
+"""`unires demo`: a page in the browser that marks what sentences mean.
+
+    unires demo                                    # the quickstart's model
+    unires demo --checkpoint runs/finetune         # one's own; then open the address
+    unires demo --host 0.0.0.0 --max-mb 8          # for others too; see below
+
+Choose or paste a picture, type sentences (one a line), and each gets a coloured mask
+with a score. A picture is looked at once; new sentences and the threshold are fast.
+Masks can be downloaded as PNGs and as COCO RLE. Nothing is fetched from elsewhere.
+
+The page answers this machine alone. With --host 0.0.0.0 everyone who reaches the port
+may use it: there is no login, so put it behind a proxy that has one. Uploaded files lie
+in a private temporary folder, which is removed when the command ends (Ctrl-C).
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from unires_jax.errors import ConfigError
+from unires_jax.serving.cache import keep_compiled
+from unires_jax.serving.page.desk import Desk, Limits
+from unires_jax.serving.predictor import load
+
+# No reports to its makers, and no summary of all requests after each of them.
+GRADIO = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until interrupted."""
+    args = _parser().parse_args(argv)
+    limits = _limits(args)
+    with _ended_by_signals(), _own_folder() as folder:
+        _check_installed()
+        listener = listen(args.host, args.port)
+        keep_compiled(args.cache)
+        print("loading the model ...", flush=True)
+        desk = Desk(load(args.checkpoint), limits)
+        desk.model.warmup(args.warmup)
+        serve(desk, folder, listener)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    known = Limits()
+    parser = argparse.ArgumentParser(
+        prog="unires demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        help="a run's workdir, the folder of a step, or an export; default: the "
+        "quickstart's model that comes with the package, which knows drawn scenes "
+        "alone",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--port", type=int, default=7860, help="its port; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--max-mb",
+        type=float,
+        default=known.file_bytes / (1 << 20),
+        help="largest picture file, MB (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=known.pixels / 1e6,
+        help="largest picture, million pixels (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--queue",
+        type=int,
+        default=known.waiting,
+        help="questions that may wait; further ones are told that the page is busy "
+        "(default: %(default)d)",
+    )
+    parser.add_argument(
+        "--visitors",
+        type=int,
+        default=known.visits,
+        help="sessions whose picture is kept; the least recent make room "
+        "(default: %(default)d)",
+    )
+    parser.add_argument(
+        "--warmup",
+        type=int,
+        default=4,
+        help="compile beforehand for up to so many sentences (default: %(default)d)",
+    )
+    parser.add_argument(
+        "--cache",
+        default=None,
+        help="folder that keeps compiled programs, so that the next start is fast; "
+        '"" keeps none; default: the user\'s cache folder',
+    )
+    return parser
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    for name in ("max_mb", "max_megapixels", "queue", "visitors", "warmup"):
+        if not 0 < getattr(args, name) < 1e6:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag}={getattr(args, name)}: expected more than 0")
+    return dataclasses.replace(
+        Limits(),
+        file_bytes=int(args.max_mb * (1 << 20)),
+        pixels=int(args.max_megapixels * 1e6),
+        waiting=args.queue,
+        visits=args.visitors,
+    )
+
+
+def _check_installed() -> None:
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"the page needs gradio ({error}): pip install 'unires_jax[demo]'"
+        ) from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises ConfigError if it cannot be had."""
+    try:
+        if not 0 <= port < 1 << 16:
+            raise OSError("ports are numbers from 0 to 65535")
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"--host={host} --port={port}: cannot listen there: {error}; --port=0 "
+            "takes a free port"
+        ) from None
+
+
+def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
+    """Serve the page until a signal ends it. Call it inside `writing_to(folder)`."""
+    from unires_jax.serving.page.site import make_server
+
+    server = make_server(desk, folder)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
+    server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Where all files go; it is gone with the page."""
+    # gradio reads where to write when it is imported
+    with tempfile.TemporaryDirectory(prefix="unires-") as name, writing_to(Path(name)):
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Inside, gradio and what it uses write their files to `folder`."""
+    ours = GRADIO | {"GRADIO_TEMP_DIR": str(folder)}
+    before = {name: os.environ.get(name) for name in ours}
+    temporary, tempfile.tempdir = tempfile.tempdir, str(folder)
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = temporary
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM end what is inside, cleaning up, without an error."""
+
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("ended", flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
