@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from unires_jax import partworld
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor, load
 
@@ -162,7 +162,7 @@ def difference(told: dict[str, Any], expected: list[Any]) -> tuple[str, bool]:
         exact = False
         if x["rle"]["size"] != answer.rle["size"]:
             return "the answer is about another picture", False
-        mask = decode_mask(x["rle"]["counts"], *x["rle"]["size"])
+        mask = RunMask.from_counts(x["rle"]["counts"], *x["rle"]["size"]).pixels()
         if (mask & answer.mask).sum() < SAME * (mask | answer.mask).sum():
             return f"another mask for {answer.expression!r}", False
     return "", exact

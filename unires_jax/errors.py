@@ -1,8 +1,36 @@
 """The errors of unires_jax. Standard library only."""
 
+import enum
+
+
+class Kind(enum.StrEnum):
+    """What is wrong with data, as `unires doctor` counts it."""
+
+    ENCODING = "UTF-8"
+    IMAGE_ABSENT = "image absent"
+    IMAGE_UNREADABLE = "image unreadable"
+    SENTENCE_EMPTY = "sentence empty"
+    MASK_EMPTY = "mask empty"
+    ID_TWICE = "id twice"
+    SIZE_DIFFERS = "size differs"
+    UNUSABLE = "unusable"  # anything else
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used. The message is meant for them."""
+
+    def __init__(self, text: str, *, place: str = "", kind: Kind = Kind.UNUSABLE):
+        """`place` is the file, record and field; `text` what is wrong and the remedy."""
+        super().__init__(text)
+        self.text, self.place, self.kind = text, place, kind
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}" if self.place else self.text
+
+    def at(self, place: str) -> "UserError":
+        """The same fault, seen from further out: `raise error.at(path) from None`."""
+        inner = f"{place}: {self.place}" if self.place else place
+        return type(self)(self.text, place=inner, kind=self.kind)
 
 
 class ConfigError(UserError):

@@ -12,7 +12,7 @@ from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.sampling import Batch, Sampler, draw_expressions
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.pixels.canvas import PAD, prepare_image
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 LENGTH = 32
 
@@ -56,7 +56,9 @@ def box_record(sents: list[str], box: tuple[int, int, int, int]) -> Record:
         base,
         image=small_data.jpeg(image),
         masks=(
-            small_data.replace(base.masks[0], rle=encode_mask(mask), area=float(w * h)),
+            small_data.replace(
+                base.masks[0], rle=RunMask.from_pixels(mask).counts, area=float(w * h)
+            ),
         ),
         expressions=tuple(expression(i, sent=s) for i, s in enumerate(sents)),
     )
@@ -158,7 +160,7 @@ def test_row_holds_the_drawn_expressions(config: Config, words: Tokenizer) -> No
     assert not row.no_target.any()
     by_text = {(x.sent, x.ref_id): x for x in record.expressions}
     shares = {
-        records.target_rle(record, x): None for x in by_text.values()
+        records.target_mask(record, x).counts: None for x in by_text.values()
     }  # masks are boxes of 64 pixels; each drawn one keeps that area on the grid
     assert len(shares) == 8
     cell = (60 / 8) ** 2  # original pixels in a cell: 8 cells span 60 pixels
@@ -179,7 +181,7 @@ def test_several_targets_are_one_mask(config: Config, words: Tokenizer) -> None:
     full = np.zeros((40, 60), bool)
     full[:, :40] = True
     masks = tuple(
-        Mask(i, "dog", encode_mask(m), (0.0, 0.0, 1.0, 1.0), 1.0)
+        Mask(i, "dog", RunMask.from_pixels(m).counts, (0.0, 0.0, 1.0, 1.0), 1.0)
         for i, m in enumerate([full, full[:, ::-1]])
     )
     record = small_data.replace(
@@ -244,7 +246,7 @@ def test_crop_keeps_the_share_of_every_target(config: Config, words: Tokenizer) 
     for i, x in enumerate((2, 50)):  # at both sides, so that most crops would cut
         mask = np.zeros((40, 60), bool)
         mask[10:30, x : x + 8] = True
-        rle = encode_mask(mask)
+        rle = RunMask.from_pixels(mask).counts
         masks.append(Mask(i, "dog", rle, (0.0, 0.0, 1.0, 1.0), 160.0))
         expressions.append(expression(i, sent="red dog", targets=(i,)))
     record = small_data.replace(
@@ -301,8 +303,8 @@ def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
 
 def broken() -> dict[str, tuple[Record, str]]:
     good = small_data.scene(5, pairs=1)
-    other = encode_mask(np.ones((40, 61), bool))
-    empty = encode_mask(np.zeros((40, 60), bool))
+    other = RunMask.from_pixels(np.ones((40, 61), bool)).counts
+    empty = RunMask.from_pixels(np.zeros((40, 60), bool)).counts
     mask = good.masks[0]
 
     def with_mask(rle: str) -> Record:

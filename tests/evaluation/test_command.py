@@ -31,7 +31,7 @@ from unires_jax.evaluation.report import page as report
 from unires_jax.evaluation.report import pictures
 from unires_jax.inference.model import Compiled
 from unires_jax.models.unires import Apply
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +153,7 @@ def test_overlay_colours_say_what_happened(
     row = evaluate(split, evaluator.ground_truth, config, images=1)[0]
     size = max(row.height, row.width)
     right = pictures.layer(row, size)
-    target = decode_mask(row.target, row.height, row.width)
+    target = RunMask.from_counts(row.target, row.height, row.width).pixels()
     assert (right[target][:, :3] == pictures.HIT).all()
     assert (right[~target] == 0).all()
     missed = pictures.layer(dataclasses.replace(row, rle=_nothing(row)), size)

@@ -23,7 +23,7 @@ from unires_jax.evaluation.breakdown import derange, reading_check, summarize
 from unires_jax.evaluation.evaluator import ModelPredict, evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.evaluation.results import Prediction, Result
-from unires_jax.pixels.masks import decode_mask, encode_mask
+from unires_jax.pixels.masks import RunMask
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def test_intersection_and_union_are_those_of_the_masks(
     for r in rows:
         record = boxes[r.image]
         size = (record.height, record.width)
-        predicted = decode_mask(r.rle, *size)
+        predicted = RunMask.from_counts(r.rle, *size).pixels()
         masks = [
-            decode_mask(record.masks[i].rle, *size)
+            RunMask.from_counts(record.masks[i].rle, *size).pixels()
             for i in record.expressions[r.expression].targets
         ]
         truth = np.any([np.zeros(size, bool), *masks], axis=0)
@@ -210,7 +210,7 @@ def test_predictions_file_is_coco(rows: list[Result]) -> None:
         assert row["level"] in ("object", "part")
         mask = coco_mask.decode(row["rle"])
         assert mask.shape == (r.height, r.width)
-        truth = decode_mask(r.target, r.height, r.width)
+        truth = RunMask.from_counts(r.target, r.height, r.width).pixels()
         assert ((mask == 1) & truth).sum() == row["I"]
         assert ((mask == 1) | truth).sum() == row["U"]
 
@@ -230,7 +230,7 @@ def test_a_bad_record_is_named(
     ):
         evaluate(with_record(height=other.height - 1), predict, config)
     masks = tuple(
-        dataclasses.replace(m, rle=encode_mask(np.ones((50, 60), bool)))
+        dataclasses.replace(m, rle=RunMask.from_pixels(np.ones((50, 60), bool)).counts)
         for m in boxes[1].masks
     )
     with pytest.raises(DataError, match="the record says 50 x 60"):

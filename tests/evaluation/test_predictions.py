@@ -19,7 +19,7 @@ from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.breakdown import summarize
 from unires_jax.evaluation.evaluator import evaluate, ground_truth
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
-from unires_jax.pixels.masks import decode_mask, run_lengths
+from unires_jax.pixels.masks import RunMask, run_lengths
 from unires_jax.prepare.catalogue import BENCHMARKS
 
 
@@ -94,7 +94,7 @@ def test_every_form_of_a_mask(
     lines: list[dict[str, Any]], boxes: Boxes, config: Config, tmp_path: Path
 ) -> None:
     size = boxes[0].height, boxes[0].width
-    masks = [decode_mask(x["rle"]["counts"], *size) for x in lines[:4]]
+    masks = [RunMask.from_counts(x["rle"]["counts"], *size).pixels() for x in lines[:4]]
     runs = run_lengths(lines[0]["rle"]["counts"])
     lines[0]["rle"]["counts"] = runs  # uncompressed
     lines[1].pop("rle")

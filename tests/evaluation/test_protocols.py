@@ -13,7 +13,7 @@ from unires_jax.evaluation import metrics, protocols
 from unires_jax.evaluation.metrics import summarize
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.pixels import masks as runs
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 
 def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +234,7 @@ def polygon_mask(*polygons: list[float], stored: bool = True) -> Mask:
     return Mask(
         ann_id=5,
         category="dog",
-        rle=encode_mask(union),
+        rle=RunMask.from_pixels(union).counts,
         bbox=(0.0, 0.0, 1.0, 1.0),
         area=float(union.sum()),
         segmentation=json.dumps(polygons) if stored else "",
@@ -283,7 +283,7 @@ def test_overlaps_between_annotations_are_their_union() -> None:
 def test_rela_fills_scaled_polygons() -> None:
     """A slope drawn at 480 is finer than the picture's own pixels enlarged."""
     slope = [2.0, 2.0, 34.0, 2.0, 2.0, 18.0]
-    flat = encode_mask(np.ones((20, 40), bool))
+    flat = RunMask.from_pixels(np.ones((20, 40), bool)).counts
     mask = Mask(
         5, "dog", flat, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation=json.dumps([slope])
     )

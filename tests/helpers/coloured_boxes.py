@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.stored import features, to_example
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230)}
 GROUND = (128, 128, 128)
@@ -135,7 +135,7 @@ def _mask(ann_id: int, category: str, part: str, mask: np.ndarray, parent: int) 
         part=part,
         level=PART if part else OBJECT,
         parent=parent,
-        rle=encode_mask(mask),
+        rle=RunMask.from_pixels(mask).counts,
         bbox=(0.0, 0.0, 1.0, 1.0),
         area=float(mask.sum()),
     )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from helpers import small_data
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 HEIGHT, WIDTH = 40, 60
 
@@ -37,7 +37,7 @@ def write_files(folder: Path) -> None:
 
 def rle(pixels: np.ndarray) -> dict[str, Any]:
     """COCO's compressed form."""
-    return {"size": list(pixels.shape), "counts": encode_mask(pixels)}
+    return {"size": list(pixels.shape), "counts": RunMask.from_pixels(pixels).counts}
 
 
 def good_line() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from unires_jax.config import (
 from unires_jax.data import prepared, tokenizer
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.stored import features, to_example
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 NAMES = ("red", "old", "small", "bright", "dark", "plain", "round", "big")
 
@@ -74,7 +74,7 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
             Mask(
                 ann_id=100 * index + i,
                 category="dog",
-                rle=encode_mask(pixels),
+                rle=RunMask.from_pixels(pixels).counts,
                 bbox=(float(x), float(y), 8.0, 8.0),
                 area=64.0,
                 part="head" if level == PART else "",

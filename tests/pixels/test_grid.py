@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unires_jax.pixels import grid as geometry
+from unires_jax.pixels import grid as grids
 from unires_jax.pixels.canvas import place
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
 def test_taps_by_hand() -> None:
     # 4 pixels over 2 cells: centres at .25 and .75 of a cell, clamped at both ends.
-    cells, weight = geometry.taps(4, 8, 8, 2)
+    cells, weight = grids.taps(4, 8, 8, 2)
     values = np.array([0.0, 1.0])[cells]
     found = values[:, 0] * (1 - weight) + values[:, 1] * weight
     np.testing.assert_allclose(found, [0, 0.25, 0.75, 1], atol=1e-7)
@@ -26,7 +26,7 @@ def test_padding_is_never_read() -> None:
     logits = np.full((16, 16), 1.0, np.float32)
     logits[8:] = -1e6
     np.testing.assert_array_equal(
-        geometry.logits_to_original(logits, placement), np.ones((40, 80), np.float32)
+        grids.logits_to_original(logits, placement), np.ones((40, 80), np.float32)
     )
 
 
@@ -40,7 +40,7 @@ def test_equals_interpolation_of_the_full_canvas(
     placement = place(*size, canvas)
     cells = np.arange(grid, dtype=np.float64) + 0.5
     plane = cells[:, None] * 3 - cells[None] * 2 + 1
-    found = geometry.logits_to_original(plane.astype(np.float32), placement)
+    found = grids.logits_to_original(plane.astype(np.float32), placement)
     y, x = (
         np.clip(
             (np.arange(n) + 0.5) * extent / n * grid / canvas,
@@ -54,7 +54,7 @@ def test_equals_interpolation_of_the_full_canvas(
 
 def test_agrees_with_opencv_on_a_whole_canvas() -> None:
     logits = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32)
-    found = geometry.logits_to_original(logits, place(100, 100, 48))
+    found = grids.logits_to_original(logits, place(100, 100, 48))
     expected = cv2.resize(logits, (100, 100), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -72,7 +72,7 @@ def test_a_mask_through_the_grid_comes_back_in_place(
     mask = np.zeros(size, bool)
     mask[top:bottom, left:right] = True
     placement = place(*size, 96)
-    found = geometry.through_grid(encode_mask(mask), placement, 48)
+    found = grids.through_grid(RunMask.from_pixels(mask), placement, 48)
     rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
     cell = 96 / 48 / placement.scale_x
     edges = rows[0] - top, rows[-1] + 1 - bottom, columns[0] - left
@@ -83,7 +83,7 @@ def test_full_and_empty_masks_survive_the_grid() -> None:
     placement = place(70, 130, 64)
     for value in (True, False):
         mask = np.full((70, 130), value)
-        found = geometry.through_grid(encode_mask(mask), placement, 16)
+        found = grids.through_grid(RunMask.from_pixels(mask), placement, 16)
         assert (found == value).mean() > 0.98
 
 
@@ -107,6 +107,6 @@ def test_ceiling_of_small_disks(
         scores = []
         for centre in rng.uniform(50, 430, (12, 2)):
             mask = np.hypot(y - centre[0], x - centre[1]) <= diameter / 2
-            found = geometry.through_grid(encode_mask(mask), placement, grid)
+            found = grids.through_grid(RunMask.from_pixels(mask), placement, grid)
             scores.append((mask & found).sum() / (mask | found).sum())
         assert np.mean(scores) == pytest.approx(ceiling, abs=0.11)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from unires_jax.errors import DataError
-from unires_jax.evaluation import metrics
-from unires_jax.pixels import masks as runs
+from unires_jax.pixels.masks import RunMask, as_rle
 
 COCO = REAL / "coco/instances.json"
 
@@ -33,7 +32,7 @@ def test_nearest_is_pils(source: int, target: int, pixels: dict[int, int]) -> No
     for row, pixel in pixels.items():
         column = np.zeros((source, 1), bool)
         column[pixel] = True
-        squashed = runs.squash(runs.parse(column), target).decode()
+        squashed = RunMask.of(column).squash(target).pixels()
         assert squashed[row].all(), (row, pixel)
 
 
@@ -45,32 +44,123 @@ sides = st.integers(1, 70)
 def test_runs_are_the_pixels(height: int, width: int, grid: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = (rng.random((height, width)) < rng.random() for _ in range(2))
-    one, other = runs.parse(a), runs.parse(metrics.as_rle(b))
-    assert (one.decode() == a).all() and one.area == a.sum()
-    found = runs.intersection_union(one, other)
-    assert found == ((a & b).sum(), (a | b).sum())
-    together = runs.union([one, other], height, width)
-    assert (together.decode() == (a | b)).all() and together.area == found[1]
-    single = runs.once([one, other, one], height, width)
-    assert (single.decode() == (b & ~a)).all()
-    squashed = runs.squash(one, grid)
+    first, second = RunMask.of(a), RunMask.of(as_rle(b))
+    assert (first.pixels() == a).all() and first.area == a.sum()
+    pair = first.intersection_union(second)
+    assert pair == ((a & b).sum(), (a | b).sum())
+    union = RunMask.union([first, second], height, width)
+    assert (union.pixels() == (a | b)).all() and union.area == pair[1]
+    single = RunMask.once([first, second, first], height, width)
+    assert (single.pixels() == (b & ~a)).all()
+    squashed = first.squash(grid)
     expected = a[np.ix_(nearest(height, grid), nearest(width, grid))]
-    assert (squashed.decode() == expected).all() and squashed.area == expected.sum()
+    assert (squashed.pixels() == expected).all() and squashed.area == expected.sum()
+
+
+@settings(max_examples=150, deadline=None)
+@given(sides, sides, st.integers(0, 2**32 - 1))
+def test_counts_and_boxes_are_pycocotools(height: int, width: int, seed: int) -> None:
+    """However a mask came to be, its text is the one pycocotools writes."""
+    rng = np.random.default_rng(seed)
+    share = rng.choice([0.0, 0.02, 0.5, 0.98, 1.1])
+    a, b = rng.random((2, height, width)) < share
+    runs = RunMask.from_pixels(a)
+    packed = coco_mask.encode(np.asfortranarray(a, np.uint8))
+    assert runs.rle == {"size": [height, width], "counts": packed["counts"].decode()}
+    assert as_rle(runs.rle) == packed
+    assert runs.box == tuple(coco_mask.toBbox(packed))
+    union = RunMask.union([runs, RunMask.from_pixels(b)], height, width)
+    together = coco_mask.encode(np.asfortranarray(a | b, np.uint8))
+    assert union.counts == together["counts"].decode()
+    lengths = np.diff(runs.spans.ravel(), prepend=0, append=a.size).tolist()
+    again = RunMask.of({"size": [height, width], "counts": lengths})
+    assert again.counts == runs.counts
+
+
+def test_empty_runs_within_counts_are_joined() -> None:
+    runs = RunMask.from_runs([1, 2, 0, 3, 0], 2, 3)
+    assert runs.spans.tolist() == [[1, 6]]
+    packed = coco_mask.frPyObjects({"size": [2, 3], "counts": [1, 2, 0, 3]}, 2, 3)
+    read = RunMask.from_counts(packed["counts"], 2, 3)
+    assert read.spans.tolist() == runs.spans.tolist()
+    assert read.counts == RunMask.from_runs([1, 5], 2, 3).counts
+
+
+def test_a_polygon_is_filled_as_pycocotools_fills_it() -> None:
+    polygon = [3.0, 2.0, 30.5, 4.0, 20.0, 25.0]
+    (rle,) = coco_mask.frPyObjects([polygon], 32, 40)
+    assert RunMask.from_polygon(polygon, 32, 40).counts == rle["counts"].decode()
 
 
 def test_nothing_at_all() -> None:
-    empty = runs.union([], 3, 4)
-    assert (empty.area, empty.height, empty.width) == (0, 3, 4)
-    assert runs.intersection_union(empty, runs.parse(np.ones((3, 4), bool))) == (0, 12)
+    empty = RunMask.union([], 3, 4)
+    assert (empty.area, empty.height, empty.width, empty.box) == (0, 3, 4, (0, 0, 0, 0))
+    assert empty.intersection_union(RunMask.of(np.ones((3, 4), bool))) == (0, 12)
+
+
+def test_what_is_no_mask_is_refused() -> None:
+    with pytest.raises(ValueError, match="original picture's size"):
+        RunMask.empty(2, 3).intersection_union(RunMask.empty(3, 2))
+    for runs in ([1, 2], [7, -1], []):
+        with pytest.raises(DataError, match=r"rle: runs of \d pixels do not fill"):
+            RunMask.from_runs(runs, 2, 3)
+
+
+def run_lengths(rle: str) -> list[int]:
+    """The slow reference. Raises DataError on anything but whole runs from 0 up."""
+    runs: list[int] = []
+    value = shift = 0
+    for digit in (char - 48 for char in rle.encode()):
+        if not 0 <= digit < 64 or shift > 60:
+            raise DataError("character")
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            value -= (digit & 16 and 1) << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+        if runs and runs[-1] < 0:
+            raise DataError("negative")
+    if shift:
+        raise DataError("cut")
+    return runs
 
 
 @pytest.mark.parametrize(
-    ("counts", "message"),
-    [("0", "covers 0 pixels"), ("\x20", "invalid character"), ("P", "within a number")],
+    ("rle", "message"),
+    [
+        ("`0\x7f1", "invalid character"),
+        ("12é", "invalid character"),
+        ("P", "ends within a number"),
+        ("O", "negative"),
+        ("01", "covers 1 pixels.*another size"),
+        ("", "covers 0 pixels"),
+        ("0" + "o" * 14 + "0", "invalid character"),
+    ],
 )
-def test_bad_counts_are_named(counts: str, message: str) -> None:
+def test_invalid_counts_are_told(rle: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        runs.parse({"size": [2, 2], "counts": counts})
+        RunMask.from_counts(rle, 6, 6)
+
+
+def test_counts_of_another_size_are_told() -> None:
+    rle = RunMask.from_pixels(np.ones((6, 6), bool)).counts
+    with pytest.raises(DataError, match=r"covers 36 pixels, the image has 6 x 7"):
+        RunMask.from_counts(rle, 6, 7)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(min_codepoint=40, max_codepoint=115), max_size=12))
+def test_validity_equals_the_slow_reference(rle: str) -> None:
+    """Random strings: the kernel refuses exactly what the slow reading refuses."""
+    try:
+        pixels = sum(run_lengths(rle))
+    except DataError:
+        pixels = -1
+    if 0 < pixels < 10**6:
+        assert RunMask.from_counts(rle, pixels, 1).area >= 0
+    with pytest.raises(DataError):
+        RunMask.from_counts(rle, 7, 1 if pixels != 7 else 2)
 
 
 @pytest.mark.skipif(not COCO.exists(), reason="no real masks here")
@@ -85,10 +175,11 @@ def test_real_masks() -> None:
     assert sum(map(len, masks.values())) == 565
     for image, found in masks.items():
         first = coco_mask.decode(found[0]).astype(bool)
-        squashed = runs.squash(runs.parse(found[0]), 480).decode()
+        squashed = RunMask.of(found[0]).squash(480).pixels()
         rows, columns = (nearest(n, 480) for n in size[image])
         assert (squashed == first[np.ix_(rows, columns)]).all()
         for other in found:
             pixels = coco_mask.decode(other).astype(bool)
             expected = ((first & pixels).sum(), (first | pixels).sum())
-            assert metrics.intersection_union(found[0], other) == expected
+            pair = RunMask.of(found[0]).intersection_union(RunMask.of(other))
+            assert pair == expected

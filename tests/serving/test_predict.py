@@ -11,7 +11,7 @@ from helpers.tiny_model import WORDS
 from PIL import Image
 
 from unires_jax import cli
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.serving import predict
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
@@ -51,7 +51,9 @@ def test_one_picture(
         written = np.array(Image.open(out / entry["mask"]))
         assert written.shape == (40, 50) and set(np.unique(written)) <= {0, 255}
         np.testing.assert_array_equal(written > 0, answer.mask)
-        rle = decode_mask(entry["rle"]["counts"], *entry["rle"]["size"])
+        rle = RunMask.from_counts(
+            entry["rle"]["counts"], *entry["rle"]["size"]
+        ).pixels()
         np.testing.assert_array_equal(rle, answer.mask)
     printed = capsys.readouterr().out
     assert WORDS[0] in printed and "a.png.overlay.png" in printed.replace("\n", "")

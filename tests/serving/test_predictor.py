@@ -17,7 +17,7 @@ from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.evaluation.evaluator import ModelPredict
 from unires_jax.inference.model import Compiled, Loaded
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.serving import predictor as predictor_module
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
@@ -77,7 +77,7 @@ def test_it_answers_as_the_evaluator(predictor: Predictor, loaded: Loaded) -> No
     steps = Compiled(loaded.config).bind(loaded.params)
     scored = ModelPredict(steps, loaded.tokenizer, loaded.config)([record])[0]
     for ours, theirs in zip(predictor.segment(picture, WORDS), scored, strict=True):
-        mask = decode_mask(theirs.rle, *picture.shape[:2])
+        mask = RunMask.from_counts(theirs.rle, *picture.shape[:2]).pixels()
         assert (ours.mask != mask).mean() < 1e-3  # ties of rounding
         assert theirs.no_target == pytest.approx(ours.no_target_probability, abs=1e-5)
         meant = 1 - ours.no_target_probability

@@ -7,7 +7,7 @@ import pytest
 from helpers.answers import answer
 
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 
 
 def test_mask_box_area_and_rle() -> None:
@@ -17,7 +17,9 @@ def test_mask_box_area_and_rle() -> None:
     np.testing.assert_array_equal(found.mask, expected)
     assert (found.box, found.area) == ((1, 2, 2, 3), 6)
     assert found.rle["size"] == [8, 4]
-    np.testing.assert_array_equal(decode_mask(found.rle["counts"], 8, 4), expected)
+    np.testing.assert_array_equal(
+        RunMask.from_counts(found.rle["counts"], 8, 4).pixels(), expected
+    )
 
 
 def test_probability_and_score() -> None:

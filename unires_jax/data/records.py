@@ -8,9 +8,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import UInt8
 
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import decode_image
-from unires_jax.pixels.masks import check_rle, union_rle
+from unires_jax.pixels.masks import RunMask
 
 OBJECT, PART = 0, 1
 LEVELS = ("object", "part")
@@ -62,10 +62,15 @@ class Record:
     source: str = ""
 
 
-def target_rle(record: Record, expression: Expression) -> str:
-    """The compressed RLE of an expression's mask: the union of its targets."""
-    rles = [record.masks[i].rle for i in expression.targets]
-    return union_rle(rles, record.height, record.width)
+def runs_of(record: Record, mask: Mask) -> RunMask:
+    """The pixels of one of a record's masks. Raises DataError unless they fit it."""
+    return RunMask.from_counts(mask.rle, record.height, record.width)
+
+
+def target_mask(record: Record, expression: Expression) -> RunMask:
+    """The pixels an expression denotes: the union of its targets."""
+    targets = [runs_of(record, record.masks[i]) for i in expression.targets]
+    return RunMask.union(targets, record.height, record.width)
 
 
 def expression_key(
@@ -81,43 +86,58 @@ def validate(record: Record, where: str = "") -> None:
     """Raise DataError naming record and field unless the record keeps its contract."""
     name = f"image {record.image_id} ({record.filename})"
     name = f"{where or record.source} {name}".lstrip()
+    try:
+        _validate(record)
+    except DataError as error:
+        raise error.at(name) from None
+
+
+def _validate(record: Record) -> None:
     if record.height < 1 or record.width < 1:
-        raise DataError(f"{name}: image/height, image/width must be positive")
+        raise DataError("image/height, image/width must be positive")
     if not record.image:
-        raise DataError(f"{name}: image holds no bytes")
+        raise DataError("image holds no bytes", kind=Kind.IMAGE_ABSENT)
     for i, mask in enumerate(record.masks):
-        field = f"{name}: masks[{i}] (ann_id {mask.ann_id})"
-        if mask.level not in (OBJECT, PART) or (mask.level == PART) != bool(mask.part):
-            raise DataError(f"{field}: level {mask.level} with part {mask.part!r}")
-        if not -1 <= mask.parent < len(record.masks) or mask.parent == i:
-            raise DataError(f"{field}: parent {mask.parent} is no other mask")
         try:
-            check_rle(mask.rle, record.height, record.width)
+            _validate_mask(record, i, mask)
         except DataError as error:
-            raise DataError(f"{field}: {error}") from None
+            raise error.at(f"masks[{i}] (ann_id {mask.ann_id})") from None
     keys = set()
     for i, expression in enumerate(record.expressions):
-        field = f"{name}: expressions[{i}] (sent_id {expression.sent_id})"
+        field = f"expressions[{i}] (sent_id {expression.sent_id})"
         _validate_expression(expression, len(record.masks), field)
         key = (expression.ref_id, expression.sent_id)
         if key in keys:
-            raise DataError(f"{field}: ref_id and sent_id {key} occur twice")
+            raise DataError(
+                f"ref_id and sent_id {key} occur twice", place=field, kind=Kind.ID_TWICE
+            )
         keys.add(key)
 
 
+def _validate_mask(record: Record, index: int, mask: Mask) -> None:
+    if mask.level not in (OBJECT, PART) or (mask.level == PART) != bool(mask.part):
+        raise DataError(f"level {mask.level} with part {mask.part!r}")
+    if not -1 <= mask.parent < len(record.masks) or mask.parent == index:
+        raise DataError(f"parent {mask.parent} is no other mask", kind=Kind.ID_TWICE)
+    runs_of(record, mask)
+
+
 def _validate_expression(expression: Expression, masks: int, field: str) -> None:
+    text, kind = "", Kind.UNUSABLE
     if not expression.sent.strip():
-        raise DataError(f"{field}: sent is empty; drop the expression at the source")
-    if expression.level not in (OBJECT, PART):
-        raise DataError(f"{field}: level {expression.level}, expected 0 or 1")
-    if any(not 0 <= t < masks for t in expression.targets):
-        raise DataError(f"{field}: targets {expression.targets} of {masks} masks")
-    if expression.no_target and expression.targets:
-        raise DataError(f"{field}: no_target with targets {expression.targets}")
-    if not expression.no_target and not expression.targets:
-        raise DataError(
-            f"{field}: has no target but is not marked no_target; its masks were lost"
-        )
+        text = "sent is empty; drop the expression at the source"
+        kind = Kind.SENTENCE_EMPTY
+    elif expression.level not in (OBJECT, PART):
+        text = f"level {expression.level}, expected 0 or 1"
+    elif any(not 0 <= t < masks for t in expression.targets):
+        text = f"targets {expression.targets} of {masks} masks"
+    elif expression.no_target and expression.targets:
+        text = f"no_target with targets {expression.targets}"
+    elif not expression.no_target and not expression.targets:
+        text = "has no target but is not marked no_target; its masks were lost"
+        kind = Kind.MASK_EMPTY
+    if text:
+        raise DataError(text, place=field, kind=kind)
 
 
 def decode_record_image(record: Record) -> UInt8[np.ndarray, "h w 3"]:
@@ -125,8 +145,10 @@ def decode_record_image(record: Record) -> UInt8[np.ndarray, "h w 3"]:
     pixels = decode_image(record.image)
     if pixels.shape[:2] != (record.height, record.width):
         raise DataError(
-            f"image: is {pixels.shape[0]} x {pixels.shape[1]} pixels, expected "
+            f"is {pixels.shape[0]} x {pixels.shape[1]} pixels, expected "
             f"image/height x image/width = {record.height} x {record.width}; picture "
-            "and masks belong to different copies"
+            "and masks belong to different copies",
+            place="image",
+            kind=Kind.SIZE_DIFFERS,
         )
     return pixels

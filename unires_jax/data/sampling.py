@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from unires_jax.config import Config, mask_grid
-from unires_jax.data import augment
+from unires_jax.data import augment, records
 from unires_jax.data.records import PART, Expression, Record, decode_record_image
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
+from unires_jax.pixels import cells
 from unires_jax.pixels.canvas import PAD, Placement, draw, place
-from unires_jax.pixels.cells import Region
+from unires_jax.pixels.masks import RunMask
 
 CROP_TRIES = 4  # ours
 
@@ -109,7 +110,7 @@ class Sampler:
         )
         pixels = decode_record_image(record)
         targets = _targets(record, drawn)
-        regions = [_region(record, x, targets) for x in drawn]
+        masks = [_denoted(record, x, targets) for x in drawn]
         placement, sentences = self._augment(record, drawn, targets.values(), rng)
         if drawn:
             row.tokens[: len(drawn)], row.lengths[: len(drawn)] = self.tokenizer.encode(
@@ -117,15 +118,15 @@ class Sampler:
             )
         row.extent[:] = placement.height, placement.width
         draw(pixels, placement, row.images)
-        for i, (x, region) in enumerate(zip(drawn, regions, strict=True)):
-            region.quantize(placement, row.masks[i])
+        for i, (x, mask) in enumerate(zip(drawn, masks, strict=True)):
+            cells.quantize(mask, placement, row.masks[i])
             row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
 
     def _augment(
         self,
         record: Record,
         drawn: Sequence[Expression],
-        targets: Collection[Region],
+        targets: Collection[RunMask],
         rng: np.random.Generator,
     ) -> tuple[Placement, list[str]]:
         data, size = self.config.data, self.config.model.image_size
@@ -139,40 +140,40 @@ class Sampler:
         return place(record.height, record.width, size, crop, flip), sentences
 
     def _crop(
-        self, record: Record, targets: Collection[Region], rng: np.random.Generator
+        self, record: Record, targets: Collection[RunMask], rng: np.random.Generator
     ) -> tuple[int, int, int, int] | None:
         """A random box in which every drawn target keeps its share, or none."""
         keep = self.config.data.crop_keep
         for _ in range(CROP_TRIES):
             box = augment.random_crop(record.height, record.width, rng)
-            if all(t.area_within(box) >= keep * t.area for t in targets):
+            if all(cells.area_within(t, box) >= keep * t.area for t in targets):
                 return box
         return None
 
 
-def _targets(record: Record, drawn: Sequence[Expression]) -> dict[int, Region]:
+def _targets(record: Record, drawn: Sequence[Expression]) -> dict[int, RunMask]:
     """The pixels of every drawn target. Raises DataError naming mask and field."""
-    targets: dict[int, Region] = {}
+    targets: dict[int, RunMask] = {}
     for i in sorted({t for x in drawn for t in x.targets}):
         if not 0 <= i < len(record.masks):
             raise DataError(f"targets/mask: {i} of {len(record.masks)} masks")
         mask = record.masks[i]
         try:
-            targets[i] = Region.from_rle(mask.rle, record.height, record.width)
+            targets[i] = records.runs_of(record, mask)
         except DataError as error:
-            raise DataError(f"masks[{i}] (ann_id {mask.ann_id}): {error}") from None
+            raise error.at(f"masks[{i}] (ann_id {mask.ann_id})") from None
     return targets
 
 
-def _region(
-    record: Record, expression: Expression, targets: dict[int, Region]
-) -> Region:
+def _denoted(
+    record: Record, expression: Expression, targets: dict[int, RunMask]
+) -> RunMask:
     """The expression's pixels: the union of its targets."""
-    parts = [targets[t] for t in expression.targets]
-    region = Region.union(parts, record.height, record.width)
-    if not expression.no_target and not region.area:
+    masks = [targets[t] for t in expression.targets]
+    union = RunMask.union(masks, record.height, record.width)
+    if not expression.no_target and not union.area:
         raise DataError(
             f"expression {expression.sent!r} (sent_id {expression.sent_id}): has no "
             "pixel to segment but is not marked no_target; its masks were lost"
         )
-    return region
+    return union

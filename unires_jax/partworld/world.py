@@ -14,7 +14,7 @@ from unires_jax.partworld.kinds import KINDS, NOVEL_PARTS, Rules
 from unires_jax.partworld.render import View, jpeg, render
 from unires_jax.partworld.scene import plan_scene
 from unires_jax.partworld.utterances import Utterance, utterances
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 MIN_EXPRESSIONS = 3  # a scene of which less can be said is drawn again
 _CHUNK = 32  # scenes drawn by a process at a time
@@ -113,7 +113,7 @@ def _masks(
                     parent=places[i, ""] if name else -1,
                     bbox=_floats(region.box),
                     area=float(region.area),
-                    rle=encode_mask(region.mask),
+                    rle=RunMask.from_pixels(region.mask).counts,
                 )
             )
     return tuple(masks), places

@@ -1,36 +1,18 @@
-"""Compressed RLE straight to area shares of the decoder's cells, without decoding.
+"""A mask's runs straight to area shares of the decoder's cells, without decoding.
 
 A run of mask pixels in one column is two points of a step function along y; each point
 is four additions to a table of differences, and one running sum per column ends it. The
 cost follows the mask's outline instead of its pixels. The algorithm is ours.
 """
 
-from collections.abc import Sequence
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
-from unires_jax.errors import DataError
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.compiled import compiled
-from unires_jax.pixels.masks import check_rle, intervals
-
-
-@compiled
-@no_type_check
-def _union(spans):
-    """Spans sorted by their start, merged where they touch."""
-    merged = np.empty_like(spans)
-    found = 0
-    for start, end in spans:
-        if found and start <= merged[found - 1, 1]:
-            merged[found - 1, 1] = max(end, merged[found - 1, 1])
-        else:
-            merged[found, 0] = start
-            merged[found, 1] = end
-            found += 1
-    return merged[:found]
+from unires_jax.pixels.masks import RunMask
 
 
 @compiled
@@ -87,67 +69,43 @@ def _quantize(shares, out):
             out[row, cell] = np.uint8(share * 255 + 0.5)
 
 
-class Region:
-    """A set of pixels of one picture, as runs in column-major order."""
+def area_within(mask: RunMask, box: tuple[int, int, int, int]) -> int:
+    """Pixels of a mask within `box` (left, top, width, height)."""
+    left, top, width, height = box
+    return int(_area(mask.spans, mask.height, left, top, left + width, top + height))
 
-    def __init__(
-        self, spans: Int64[np.ndarray, "runs 2"], area: int, height: int, width: int
-    ) -> None:
-        """Runs as (start, end), sorted and disjoint; `area` is their sum in pixels."""
-        self.area = area
-        self._spans, self._height, self._width = spans, height, width
 
-    @classmethod
-    def from_rle(cls, rle: str, height: int, width: int) -> "Region":
-        """The region of compressed RLE counts. Raises DataError unless they fit."""
-        counts = np.frombuffer(rle.encode(), np.uint8)
-        spans, area, valid = intervals(counts, height * width)
-        if not valid:
-            check_rle(rle, height, width)  # slow, and knows the words
-            raise DataError("rle: not valid compressed counts")
-        return cls(spans, area, height, width)
+def shares(
+    mask: RunMask, placement: Placement, grid: int
+) -> Float32[np.ndarray, "g g"]:
+    """Share of each cell of the canvas' `grid` x `grid` that a mask covers, in [0, 1].
 
-    @classmethod
-    def union(cls, regions: Sequence["Region"], height: int, width: int) -> "Region":
-        """The union of any number of regions of one picture."""
-        if len(regions) == 1:
-            return regions[0]
-        spans = np.concatenate(
-            [np.empty((0, 2), np.int64), *(r._spans for r in regions)]
-        )
-        merged = _union(spans[np.argsort(spans[:, 0])])
-        return cls(merged, int((merged[:, 1] - merged[:, 0]).sum()), height, width)
+    The exact area average of the mask carried through `placement`; cells or parts of
+    cells in the padding count as uncovered.
+    """
+    return _placed_shares(mask, placement, grid).clip(0, 1).astype(np.float32)
 
-    def area_within(self, box: tuple[int, int, int, int]) -> int:
-        """Its pixels within `box` (left, top, width, height)."""
-        left, top, width, height = box
-        return int(
-            _area(self._spans, self._height, left, top, left + width, top + height)
-        )
 
-    def shares(self, placement: Placement, grid: int) -> Float32[np.ndarray, "g g"]:
-        """Share of each cell of the canvas' `grid` x `grid` that it covers, in [0, 1].
+def quantize(
+    mask: RunMask, placement: Placement, out: UInt8[np.ndarray, "g g"]
+) -> None:
+    """Fill `out` with `shares` as round(255 * share): at most 1/510 away."""
+    _quantize(_placed_shares(mask, placement, out.shape[0]), out)
 
-        The exact area average of the mask carried through `placement`; cells or parts
-        of cells in the padding count as uncovered.
-        """
-        return self._cells(placement, grid).clip(0, 1).astype(np.float32)
 
-    def quantize(self, placement: Placement, out: UInt8[np.ndarray, "g g"]) -> None:
-        """Fill `out` with `shares` as round(255 * share): at most 1/510 away."""
-        _quantize(self._cells(placement, out.shape[0]), out)
-
-    def _cells(self, p: Placement, grid: int) -> Float64[np.ndarray, "g g"]:
-        cells = grid / p.canvas  # per canvas pixel
-        return _shares(
-            self._spans,
-            self._height,
-            p.left,
-            p.top,
-            p.left + p.crop_width,
-            p.top + p.crop_height,
-            p.scale_x * cells,
-            p.scale_y * cells,
-            p.width * cells if p.flip else 0.0,
-            grid,
-        )
+def _placed_shares(
+    mask: RunMask, p: Placement, grid: int
+) -> Float64[np.ndarray, "g g"]:
+    cells = grid / p.canvas  # per canvas pixel
+    return _shares(
+        mask.spans,
+        mask.height,
+        p.left,
+        p.top,
+        p.left + p.crop_width,
+        p.top + p.crop_height,
+        p.scale_x * cells,
+        p.scale_y * cells,
+        p.width * cells if p.flip else 0.0,
+        grid,
+    )

@@ -1,6 +1,6 @@
 """From the decoder grid to the original picture.
 
-The picture lies in the top left corner of a square canvas (`transforms.Placement`); the
+The picture lies in the top left corner of a square canvas (`canvas.Placement`); the
 decoder divides the canvas into `g` x `g` cells. Source: ours (`native`).
 """
 
@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
 from unires_jax.pixels.canvas import Placement
-from unires_jax.pixels.cells import Region
+from unires_jax.pixels.cells import shares
 from unires_jax.pixels.compiled import compiled
+from unires_jax.pixels.masks import RunMask
 
 
 @functools.lru_cache(maxsize=1024)
@@ -36,6 +37,15 @@ def taps(
 def valid_cells(extent: int, canvas: int, grid: int) -> int:
     """Cells of one axis that hold any of the `extent` pixels of picture."""
     return -(-extent * grid // canvas)
+
+
+def picture_cells(
+    logits: Float[np.ndarray, "g g"], placement: Placement
+) -> Float[np.ndarray, "h w"]:
+    """The cells that hold any of the picture; the others mean nothing."""
+    p, grid = placement, len(logits)
+    height = valid_cells(p.height, p.canvas, grid)
+    return logits[:height, : valid_cells(p.width, p.canvas, grid)]
 
 
 def logits_at(
@@ -79,12 +89,12 @@ def logits_to_mask(
     return logits_to_original(logits, placement) > 0
 
 
-def through_grid(rle: str, placement: Placement, grid: int) -> Bool[np.ndarray, "H W"]:
+def through_grid(
+    mask: RunMask, placement: Placement, grid: int
+) -> Bool[np.ndarray, "H W"]:
     """A mask after the decoder grid: the best answer a model on that grid could give.
 
-    `rle` is COCO's compressed counts over the original picture. Its area share of each
-    cell, what training sees, is read as a logit (share - 0.5).
+    Its area share of each cell, what training sees, is read as a logit (share - 0.5).
     """
-    region = Region.from_rle(rle, placement.crop_height, placement.crop_width)
-    share = region.shares(placement, grid)
+    share = shares(mask, placement, grid)
     return logits_to_mask(share - np.float32(0.5), placement)

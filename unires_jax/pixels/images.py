@@ -1,94 +1,69 @@
-"""What an encoded picture says of itself, read without decoding it.
+"""Encoded pictures: what their header says, whether they are whole, their pixels.
 
-Goes before a decoder: what is too large or cut short is refused for little.
+The header goes before a decoder: what is too large or cut short is refused for little.
 """
 
-import zlib
+import io
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
+from PIL import JpegImagePlugin, PngImagePlugin
 
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 
 MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a decoder makes room before it finds damage
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers that carry the size
 
-
-def check_size(image: bytes, height: int, width: int) -> None:
-    """Raise DataError unless a picture has the size its masks were drawn on."""
-    size = image_size(image)
-    if size != (height, width):
-        raise DataError(
-            f"image: is {size[0]} x {size[1]} pixels, its masks are for {height} x "
-            f"{width}; they belong to different copies"
-        )
+# Named here, because Image.open would try every format it knows.
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Height and width that a JPEG or PNG states, without decoding it.
 
-    Raises DataError if the bytes are neither, end before the size, or state a side
-    above MAX_SIDE or more
-    than MAX_PIXELS.
+    Raises DataError if the bytes are neither, end before the pixels, or state a side
+    above MAX_SIDE or more than MAX_PIXELS.
     """
     size = None
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+    if data.startswith(_PNG) and len(data) >= 24:
         size = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    elif data.startswith(b"\xff\xd8"):
+    elif data.startswith(_JPEG):
         size = _jpeg_size(data)
     if size is None:
-        raise DataError(f"image: {len(data)} bytes that are no whole JPEG or PNG")
-    if not plausible(*size):
-        raise DataError(f"image: states {size[0]} x {size[1]} pixels, refused")
-    return size
+        raise DataError(
+            f"image: {len(data)} bytes that are no whole JPEG or PNG",
+            kind=Kind.IMAGE_UNREADABLE,
+        )
+    height, width = size
+    if not plausible(height, width):
+        raise DataError(
+            f"image: states {height} x {width} pixels, refused",
+            kind=Kind.IMAGE_UNREADABLE,
+        )
+    return height, width
 
 
-def check_png(data: bytes) -> None:
-    """Raise DataError unless the bytes are a whole PNG."""
-    if not is_whole_png(data):
-        raise DataError(f"image: {len(data)} bytes that are no whole PNG")
+def check_size(data: bytes, height: int, width: int, field: str = "image") -> None:
+    """Raise DataError unless a picture states the size its masks are for.
 
-
-def is_whole_png(data: bytes) -> bool:
-    """Whether a PNG has its chunks in order, with their checksums.
-
-    Goes before a decoder: OpenCV 5 can take seconds over a damaged one.
+    One that states too many pixels is refused before anything is decoded.
     """
-    at, kinds = 8, []
-    while data.startswith(b"\x89PNG\r\n\x1a\n") and at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        stored = int.from_bytes(data[end : end + 4], "big")
-        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != stored:
-            break
-        kinds.append(data[at + 4 : at + 8])
-        at = end + 4
-        if kinds[-1] == b"IEND":
-            break
-    return bool(kinds) and (
-        (kinds[0], kinds[-1]) == (b"IHDR", b"IEND") and b"IDAT" in kinds
-    )
+    stated = image_size(data)
+    if stated != (height, width):
+        raise DataError(
+            f"expected the stated height x width {height} x {width}, is {stated[0]} x "
+            f"{stated[1]} pixels; correct the size, or it is another copy of the "
+            "picture than the masks were made for",
+            place=field,
+            kind=Kind.SIZE_DIFFERS,
+        )
 
 
 def plausible(height: int, width: int) -> bool:
     """Whether an image may have this size, in pixels."""
     sides = 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
     return sides and height * width <= MAX_PIXELS
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker in _FRAMES:
-            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
 
 
 def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -98,7 +73,7 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     bytes are no picture, or end early (which older decoders turn into half a picture).
     """
     if not data:
-        raise DataError("image: holds no bytes")
+        raise DataError("image: holds no bytes", kind=Kind.IMAGE_ABSENT)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     whole = _is_whole(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if whole else None
@@ -106,18 +81,62 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         fault = "is not a readable picture" if whole else "is truncated or damaged"
         raise DataError(
             f"image: {fault} ({len(data)} bytes); expected a whole JPEG or PNG, "
-            "fetch the file again"
+            "fetch the file again",
+            kind=Kind.IMAGE_UNREADABLE,
         )
     return image
 
 
+def decode_png_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
+    """The pixels of a PNG in which any colour is not zero; opacity does not count.
+
+    Raises DataError unless the bytes are a whole PNG of a plausible size.
+    """
+    image_size(data)
+    pixels = None
+    if data.startswith(_PNG) and _is_whole(data):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise DataError(
+            f"image: {len(data)} bytes that are no whole PNG",
+            kind=Kind.IMAGE_UNREADABLE,
+        )
+    return np.asarray(np.atleast_3d(pixels)[:, :, :3].any(axis=2))
+
+
+def is_grey_png(data: bytes) -> bool:
+    """Whether a PNG states one channel: neither colours, a palette nor opacity."""
+    return data.startswith(_PNG) and data[25:26] == b"\0"
+
+
 def _is_whole(data: bytes) -> bool:
-    """False if a JPEG lacks its end marker, or a PNG a chunk or a checksum."""
-    if data.startswith(b"\xff\xd8"):
+    """False if a JPEG lacks its end marker, or a PNG a chunk or a checksum.
+
+    OpenCV 5 can take seconds over a damaged PNG.
+    """
+    if data.startswith(_JPEG):
         return data.rfind(b"\xff\xd9", _jpeg_scan(data)) >= 0
-    if data.startswith(b"\x89PNG"):
-        return is_whole_png(data)
+    if data.startswith(_PNG):
+        return _checksums_agree(data)
     return True
+
+
+def _checksums_agree(data: bytes) -> bool:
+    """Whether a PNG has all its chunks and each its sum."""
+    try:
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
+            image.verify()
+    except Exception:  # on damaged bytes Pillow raises almost anything
+        return False
+    return True
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    try:
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+            return image.height, image.width
+    except Exception:  # on damaged bytes Pillow raises almost anything
+        return None
 
 
 def _jpeg_scan(data: bytes) -> int:

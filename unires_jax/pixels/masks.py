@@ -1,96 +1,272 @@
-"""Masks as lists of runs, column by column, as COCO's RLE stores them.
+"""The one mask: runs of pixels, column by column, as COCO's RLE stores them.
 
-Intersections and PIL's NEAREST squash are taken on the runs: no mask is decoded, and
-the cost follows the outline instead of the pixels. The algorithms are ours.
+Areas, unions, intersections and PIL's NEAREST squash are taken on the runs: no mask is
+decoded, and the cost follows the outline instead of the pixels. The algorithms are
+ours; pycocotools writes COCO's text and fills polygons.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 from pycocotools import mask as coco_mask
 
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.compiled import compiled
 
 RLE = Mapping[str, Any]  # {"size": [height, width], "counts": compressed or runs}
 MaskLike = Shaped[np.ndarray, "_ _"] | RLE  # an array is a mask where it is not 0
+Polygon = Sequence[float | int]  # x, y, x, y, ... in pixels
 
 
-class Runs(NamedTuple):
-    """The pixels of a mask: [start, end) in column-major order, sorted, disjoint."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunMask:
+    """The pixels of a mask of one picture."""
 
+    # [start, end) in column-major order, sorted; they neither overlap nor touch.
     spans: Int64[np.ndarray, "r 2"]
-    area: int  # pixels
-    height: int
+    height: int  # of the picture, pixels
     width: int
 
-    def decode(self) -> Bool[np.ndarray, "h w"]:
-        """The mask itself."""
+    @classmethod
+    def from_counts(cls, counts: str | bytes, height: int, width: int) -> "RunMask":
+        """The mask of COCO's compressed counts. Raises DataError unless they fit."""
+        text = counts.encode(errors="replace") if isinstance(counts, str) else counts
+        spans, valid = _spans(np.frombuffer(text, np.uint8), height * width)
+        if not valid:
+            raise _fault(text, height, width)
+        return cls(spans, height, width)
+
+    @classmethod
+    def from_runs(cls, runs: Sequence[int], height: int, width: int) -> "RunMask":
+        """The mask of run lengths, zeros first. Raises DataError unless they fit."""
+        if sum(runs) != height * width or min(runs, default=0) < 0:
+            raise DataError(
+                f"rle: runs of {sum(runs)} pixels do not fill {height} x {width}",
+                kind=Kind.SIZE_DIFFERS,
+            )
+        ends = np.cumsum(np.array(runs, np.int64))
+        spans = np.stack([ends[:-1:2], ends[1::2]], axis=1)
+        return cls(_joined(spans), height, width)
+
+    @classmethod
+    def from_pixels(cls, pixels: Shaped[np.ndarray, "H W"]) -> "RunMask":
+        """The pixels of an array that are not zero."""
+        columns = np.ascontiguousarray((pixels != 0).T)
+        edges = np.flatnonzero(np.diff(columns.ravel(), prepend=False, append=False))
+        return cls(edges.reshape(-1, 2), *pixels.shape)
+
+    @classmethod
+    def from_polygon(cls, polygon: Polygon, height: int, width: int) -> "RunMask":
+        """The pixels within a polygon, as pycocotools rasterises it."""
+        flat = np.asarray(polygon, np.float64).tolist()
+        (rle,) = coco_mask.frPyObjects([flat], height, width)
+        return cls.from_counts(rle["counts"], height, width)
+
+    @classmethod
+    def of(cls, mask: MaskLike) -> "RunMask":
+        """The mask of an array, or of COCO's RLE, compressed or not.
+
+        Raises DataError for RLE that does not fill its size, ValueError for an array
+        that is not [height, width].
+        """
+        if not isinstance(mask, Mapping):
+            pixels = np.asarray(mask)
+            if pixels.ndim != 2:
+                raise ValueError(f"a mask is [height, width], found {pixels.shape}")
+            return cls.from_pixels(pixels)
+        (height, width), counts = (int(n) for n in mask["size"]), mask["counts"]
+        if isinstance(counts, (str, bytes)):
+            return cls.from_counts(counts, height, width)
+        return cls.from_runs([int(n) for n in counts], height, width)
+
+    @classmethod
+    def empty(cls, height: int, width: int) -> "RunMask":
+        """No pixel at all."""
+        return cls(np.empty((0, 2), np.int64), height, width)
+
+    @classmethod
+    def union(cls, masks: Sequence["RunMask"], height: int, width: int) -> "RunMask":
+        """Pixels in any of the masks of one size."""
+        return masks[0] if len(masks) == 1 else cls._covered(masks, height, width, None)
+
+    @classmethod
+    def once(cls, masks: Sequence["RunMask"], height: int, width: int) -> "RunMask":
+        """Pixels in exactly one of the masks of one size."""
+        return masks[0] if len(masks) == 1 else cls._covered(masks, height, width, 1)
+
+    @classmethod
+    def _covered(
+        cls, masks: Sequence["RunMask"], height: int, width: int, times: int | None
+    ) -> "RunMask":
+        """Pixels that so many masks (None: any number) cover."""
+        every = np.concatenate([np.empty((0, 2), np.int64), *(m.spans for m in masks)])
+        edges = every.T.ravel()  # all starts, then all ends
+        order = np.argsort(edges, kind="stable")
+        depth = np.cumsum(np.repeat([1, -1], len(every))[order])
+        between = np.stack([edges[order][:-1], edges[order][1:]], axis=1)
+        inside = (depth > 0) if times is None else (depth == times)
+        return cls(_joined(between[inside[:-1]]), height, width)
+
+    @functools.cached_property
+    def area(self) -> int:
+        """How many pixels."""
+        return int((self.spans[:, 1] - self.spans[:, 0]).sum())
+
+    @functools.cached_property
+    def counts(self) -> str:
+        """COCO's compressed counts."""
+        ends = self.spans.ravel()
+        runs = np.diff(ends, prepend=0, append=self.height * self.width)
+        # pycocotools ends at the last pixel that is set, unless zeros follow it.
+        runs = runs[:-1] if len(ends) and not runs[-1] else runs
+        plain = {"size": [self.height, self.width], "counts": runs.tolist()}
+        packed = coco_mask.frPyObjects(plain, self.height, self.width)
+        return str(packed["counts"].decode())
+
+    @property
+    def rle(self) -> dict[str, Any]:
+        """COCO's RLE for JSON: {"size": [height, width], "counts": str}."""
+        return {"size": [self.height, self.width], "counts": self.counts}
+
+    @functools.cached_property
+    def box(self) -> tuple[int, int, int, int]:
+        """x, y, width, height around the pixels; zeros without any."""
+        if not len(self.spans):
+            return 0, 0, 0, 0
+        first, last = self.spans[:, 0], self.spans[:, 1] - 1
+        left, right = int(first[0]) // self.height, int(last[-1]) // self.height
+        # A run that goes on in the next column touches top and bottom.
+        whole = first // self.height != last // self.height
+        top = 0 if whole.any() else int((first % self.height).min())
+        bottom = self.height - 1 if whole.any() else int((last % self.height).max())
+        return left, top, right - left + 1, bottom - top + 1
+
+    def pixels(self) -> Bool[np.ndarray, "H W"]:
+        """The mask as an array."""
         flat = np.zeros(self.height * self.width, bool)
-        for start, end in self.spans:
-            flat[start:end] = True
+        _mark(self.spans, flat)
         return flat.reshape(self.width, self.height).T
+
+    def intersection_union(self, other: "RunMask") -> tuple[int, int]:
+        """Pixels in both, and in either. Raises ValueError if sizes differ."""
+        if (self.height, self.width) != (other.height, other.width):
+            raise ValueError(
+                f"prediction is {(self.height, self.width)}, target is "
+                f"{(other.height, other.width)} (height, width); both must have the "
+                "original picture's size"
+            )
+        shared = int(_shared(self.spans, other.spans))
+        return shared, self.area + other.area - shared
+
+    def squash(self, grid: int) -> "RunMask":
+        """The mask resized to grid x grid as PIL's NEAREST does, pixel for pixel."""
+        if (self.height, self.width) == (grid, grid):
+            return self
+        columns, _ = _nearest(self.width, grid)
+        _, rows = _nearest(self.height, grid)
+        return RunMask(_squash(self.spans, self.height, columns, rows), grid, grid)
 
 
 def as_rle(mask: MaskLike) -> dict[str, Any]:
-    """COCO's compressed RLE of a mask: `size` and `counts` (bytes).
+    """COCO's compressed RLE of a mask as pycocotools has it: `counts` are bytes.
 
-    Raises DataError for runs that do not fill the size, ValueError for an array that is
-    not [height, width].
+    Raises as `RunMask.of`.
     """
-    if not isinstance(mask, Mapping):
-        pixels = np.asarray(mask)
-        if pixels.ndim != 2:
-            raise ValueError(f"a mask is [height, width], found {pixels.shape}")
-        return dict(coco_mask.encode(np.asfortranarray(pixels != 0, np.uint8)))
-    height, width = (int(n) for n in mask["size"])
-    counts = mask["counts"]
-    if isinstance(counts, str):
-        counts = counts.encode()
-    elif not isinstance(counts, bytes):  # uncompressed
-        runs = [int(n) for n in counts]
-        if sum(runs) != height * width or min(runs, default=0) < 0:
-            raise DataError(
-                f"rle: runs of {sum(runs)} pixels, its size is {height} x {width}"
+    packed = RunMask.of(mask)
+    return {**packed.rle, "counts": packed.counts.encode()}
+
+
+def _fault(counts: bytes, height: int, width: int) -> DataError:
+    """What is wrong with compressed counts, read once more to find the words."""
+    runs: list[int] = []
+    value = shift = 0
+    for char in counts:
+        digit = char - 48
+        if not 0 <= digit < 64 or shift > 55:
+            return DataError(
+                f"rle: invalid character {chr(char)!r}; expected the counts of "
+                "pycocotools, as text"
             )
-        plain = {"size": [height, width], "counts": runs}
-        counts = coco_mask.frPyObjects(plain, height, width)["counts"]
-    return {"size": [height, width], "counts": counts}
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        if value < 0:
+            return DataError(f"rle: run {len(runs)} is negative")
+        runs.append(value)
+        value = shift = 0
+    if shift:
+        return DataError("rle: ends within a number")
+    return DataError(
+        f"rle: covers {sum(runs)} pixels, the image has {height} x {width} = "
+        f"{height * width}; the mask belongs to another size",
+        kind=Kind.SIZE_DIFFERS,
+    )
 
 
-def parse(mask: MaskLike) -> Runs:
-    """The runs of an array or of RLE. Raises DataError unless it fits its size."""
-    rle: RLE = as_rle(mask) if not isinstance(mask, Mapping) else mask
-    if not isinstance(rle["counts"], (str, bytes)):
-        rle = as_rle(rle)
-    height, width = rle["size"]
-    counts = rle["counts"]
-    data = counts.encode() if isinstance(counts, str) else counts
-    spans, area, valid = intervals(np.frombuffer(data, np.uint8), height * width)
-    if not valid:
-        text = counts if isinstance(counts, str) else counts.decode("latin1")
-        check_rle(text, height, width)  # slow, and knows the words
-        raise DataError("rle: not valid compressed counts")
-    return Runs(spans, area, height, width)
+def _joined(spans: Int64[np.ndarray, "r 2"]) -> Int64[np.ndarray, "m 2"]:
+    """Sorted disjoint spans without empty ones, those that touch made one."""
+    spans = spans[spans[:, 0] < spans[:, 1]]
+    apart = spans[1:, 0] > spans[:-1, 1]
+    first, last = np.append(True, apart), np.append(apart, True)
+    if not len(spans):
+        return spans
+    return np.stack([spans[first, 0], spans[last, 1]], axis=1)
 
 
-def from_rle(rle: str, height: int, width: int) -> Runs:
-    """The runs of a record's mask. Raises DataError unless it fits the size."""
-    return parse({"size": (height, width), "counts": rle})
+@compiled
+@no_type_check
+def _spans(counts, pixels):
+    """Start and end of every run of ones, and whether the counts fill the pixels.
+
+    pycocotools writes past its buffer on counts that do not: it never sees them.
+    """
+    spans = np.empty((counts.size // 2 + 1, 2), np.int64)
+    size = position = run = 0
+    value = shift = 0
+    before = last = 0  # the runs one and two back
+    for char in counts:
+        digit = np.int64(char) - 48
+        if digit < 0 or digit > 63 or shift > 55:
+            return spans[:0], False
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= np.int64(1) << shift
+        if run > 2:
+            value += before
+        before, last = last, value
+        if value < 0 or value > pixels - position:
+            return spans[:0], False
+        if run & 1 and value > 0:
+            if size and spans[size - 1, 1] == position:  # an empty run of zeros
+                size -= 1
+            else:
+                spans[size, 0] = position
+            spans[size, 1] = position + value
+            size += 1
+        position += value
+        run += 1
+        value = shift = 0
+    return spans[:size], shift == 0 and position == pixels
 
 
-def intersection_union(a: Runs, b: Runs) -> tuple[int, int]:
-    """Pixels in both, and in either. Raises ValueError if sizes differ."""
-    if (a.height, a.width) != (b.height, b.width):
-        raise ValueError(
-            f"prediction is {(a.height, a.width)}, target is {(b.height, b.width)} "
-            "(height, width); both must have the original picture's size"
-        )
-    shared = int(_shared(a.spans, b.spans))
-    return shared, a.area + b.area - shared
+@compiled
+@no_type_check
+def _mark(spans, flat):
+    """Set the pixels of spans."""
+    for i in range(spans.shape[0]):
+        flat[spans[i, 0] : spans[i, 1]] = True
 
 
 @compiled
@@ -106,40 +282,6 @@ def _shared(a, b):
         else:
             j += 1
     return total
-
-
-def union(masks: Sequence[Runs], height: int, width: int) -> Runs:
-    """Pixels in any of the masks of one size."""
-    return masks[0] if len(masks) == 1 else _covered(masks, height, width, None)
-
-
-def once(masks: Sequence[Runs], height: int, width: int) -> Runs:
-    """Pixels in exactly one of the masks of one size."""
-    return masks[0] if len(masks) == 1 else _covered(masks, height, width, 1)
-
-
-def _covered(masks: Sequence[Runs], height: int, width: int, times: int | None) -> Runs:
-    """Pixels that so many masks (None: any number) cover."""
-    starts = [m.spans[:, 0] for m in masks]
-    ends = [m.spans[:, 1] for m in masks]
-    edges = np.concatenate([np.empty(0, np.int64), *starts, *ends])
-    steps = np.repeat([1, -1], len(edges) // 2)
-    order = np.argsort(edges, kind="stable")
-    edges, depth = edges[order], np.cumsum(steps[order])
-    inside = (depth > 0) if times is None else (depth == times)
-    spans = np.stack([edges[:-1], edges[1:]], axis=1)[inside[:-1]]
-    spans = spans[spans[:, 0] < spans[:, 1]]
-    return Runs(spans, int((spans[:, 1] - spans[:, 0]).sum()), height, width)
-
-
-def squash(mask: Runs, grid: int) -> Runs:
-    """The mask resized to grid x grid as PIL's NEAREST does, pixel for pixel."""
-    if (mask.height, mask.width) == (grid, grid):
-        return mask
-    columns, _ = _nearest(mask.width, grid)
-    _, rows = _nearest(mask.height, grid)
-    spans, area = _squash(mask.spans, mask.height, columns, rows)
-    return Runs(spans, area, grid, grid)
 
 
 @functools.lru_cache(maxsize=2048)
@@ -164,8 +306,8 @@ def _squash(spans, height, columns, rows):
     """Spans on the grid: `columns` are source columns, rows[y] targets before y."""
     grid = columns.size
     # As many as there can be; pages that are never written cost nothing.
-    found = np.empty((grid * (grid // 2 + 1), 2), np.int64)
-    count = area = first = 0
+    squashed = np.empty((grid * (grid // 2 + 1), 2), np.int64)
+    count = first = 0
     for x in range(grid):
         left = columns[x] * height
         while first < spans.shape[0] and spans[first, 1] <= left:
@@ -177,112 +319,10 @@ def _squash(spans, height, columns, rows):
             i += 1
             if bottom == top:
                 continue
-            area += bottom - top
-            if count and found[count - 1, 1] == x * grid + top:
-                found[count - 1, 1] = x * grid + bottom
+            if count and squashed[count - 1, 1] == x * grid + top:
+                squashed[count - 1, 1] = x * grid + bottom
             else:
-                found[count, 0] = x * grid + top
-                found[count, 1] = x * grid + bottom
+                squashed[count, 0] = x * grid + top
+                squashed[count, 1] = x * grid + bottom
                 count += 1
-    return found[:count].copy(), area
-
-
-def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:
-    """COCO's compressed RLE counts of a mask."""
-    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode()
-
-
-def decode_mask(rle: str, height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """The mask of compressed RLE counts. Raises DataError unless they fill the size."""
-    check_rle(rle, height, width)
-    return coco_mask.decode({"size": [height, width], "counts": rle.encode()}).view(
-        bool
-    )
-
-
-def union_rle(rles: Sequence[str], height: int, width: int) -> str:
-    """The compressed RLE counts of the union of masks of one size."""
-    if len(rles) == 1:
-        return rles[0]
-    items = [{"size": [height, width], "counts": r.encode()} for r in rles]
-    return coco_mask.merge(items)["counts"].decode() if rles else _empty(height, width)
-
-
-def _empty(height: int, width: int) -> str:
-    return encode_mask(np.zeros((height, width), bool))
-
-
-def run_lengths(rle: str) -> list[int]:
-    """The run lengths of compressed RLE counts, zeros first (column-major).
-
-    Raises DataError on characters outside the alphabet, a cut number or a negative run.
-    pycocotools itself writes past its buffer on such input, so this check goes first.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for char in rle.encode():
-        digit = char - 48
-        if not 0 <= digit < 64 or shift > 60:
-            raise DataError(
-                f"rle: invalid character {chr(char)!r}; expected the counts of "
-                "pycocotools, as text"
-            )
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= 1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        if value < 0:
-            raise DataError(f"rle: run {len(runs)} is negative")
-        runs.append(value)
-        value = shift = 0
-    if shift:
-        raise DataError("rle: ends within a number")
-    return runs
-
-
-def check_rle(rle: str, height: int, width: int) -> None:
-    """Raise DataError unless the counts are valid and fill height x width."""
-    total = sum(run_lengths(rle))
-    if total != height * width:
-        raise DataError(
-            f"rle: covers {total} pixels, the image has {height} x {width} = "
-            f"{height * width}; the mask belongs to another size"
-        )
-
-
-@compiled
-@no_type_check
-def intervals(counts, pixels):
-    """Start and end of every run of ones, their sum, and whether all is valid."""
-    spans = np.empty((counts.size // 2 + 1, 2), np.int64)
-    found = area = position = run = 0
-    value = shift = 0
-    before = last = 0  # the runs one and two back
-    for char in counts:
-        digit = np.int64(char) - 48
-        if digit < 0 or digit > 63 or shift > 55:
-            return spans[:0], 0, False
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= np.int64(1) << shift
-        if run > 2:
-            value += before
-        before, last = last, value
-        if value < 0 or value > pixels - position:
-            return spans[:0], 0, False
-        if run & 1 and value > 0:
-            spans[found, 0] = position
-            spans[found, 1] = position + value
-            found += 1
-            area += value
-        position += value
-        run += 1
-        value = shift = 0
-    return spans[:found], area, shift == 0 and position == pixels
+    return squashed[:count].copy()

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from pycocotools import mask as coco_mask
 
 from unires_jax.errors import DataError
-from unires_jax.pixels import grid as geometry
+from unires_jax.pixels import grid
 from unires_jax.pixels.canvas import Placement
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 
 NO_TARGET_ABOVE = 0.5  # probability above which nothing is meant (ours)
 
@@ -42,10 +41,7 @@ class Segment:
 
         0 for an empty mask. Without a trained no-target head the first factor alone.
         """
-        p, grid = self.placement, len(self.logits)
-        height = geometry.valid_cells(p.height, p.canvas, grid)
-        width = geometry.valid_cells(p.width, p.canvas, grid)
-        cells = self.logits[:height, :width]
+        cells = grid.picture_cells(self.logits, self.placement)
         marked = cells[cells > _logit(self.threshold)]
         if not marked.size:
             return 0.0
@@ -58,20 +54,24 @@ class Segment:
         return (self.no_target_probability or 0.0) > NO_TARGET_ABOVE
 
     @functools.cached_property
+    def runs(self) -> RunMask:
+        """The mask as runs of pixels."""
+        return RunMask.from_pixels(self.mask)
+
+    @property
     def rle(self) -> dict[str, Any]:
         """COCO's compressed RLE: {"size": [H, W], "counts": str}."""
-        return {"size": list(self.mask.shape), "counts": encode_mask(self.mask)}
+        return self.runs.rle
 
     @property
     def area(self) -> int:
         """Pixels of the mask."""
-        return int(coco_mask.area(_bytes(self.rle)))
+        return self.runs.area
 
     @property
     def box(self) -> tuple[int, int, int, int]:
         """x, y, width, height around the mask, pixels; zeros for an empty mask."""
-        x, y, width, height = (int(v) for v in coco_mask.toBbox(_bytes(self.rle)))
-        return x, y, width, height
+        return self.runs.box
 
     def at(self, threshold: float) -> "Segment":
         """The same answer with another threshold in (0, 1); no model runs."""
@@ -93,11 +93,7 @@ class Segment:
         }
 
     def _at_own_size(self) -> Float32[np.ndarray, "H W"]:
-        return geometry.logits_to_original(self.logits, self.placement)
-
-
-def _bytes(rle: dict[str, Any]) -> dict[str, Any]:
-    return {"size": rle["size"], "counts": rle["counts"].encode()}
+        return grid.logits_to_original(self.logits, self.placement)
 
 
 def _logit(probability: float) -> float:

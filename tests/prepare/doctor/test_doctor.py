@@ -12,7 +12,7 @@ from helpers import mres_lines, raw_forms, small_data
 from unires_jax import cli
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import expected
 from unires_jax.prepare.doctor import command as doctor
 from unires_jax.prepare.doctor.report import Report
@@ -51,8 +51,8 @@ def test_good_prepared_data(tmp_path: Path) -> None:
 
 
 SCENE = small_data.scene(0)
-NOTHING = encode_mask(np.zeros((SCENE.height, SCENE.width), bool))
-OTHER_SIZE = encode_mask(np.ones((3, 5), bool))
+NOTHING = RunMask.from_pixels(np.zeros((SCENE.height, SCENE.width), bool)).counts
+OTHER_SIZE = RunMask.from_pixels(np.ones((3, 5), bool)).counts
 FAULTS = [
     (changed(SCENE, "masks", 0, rle=OTHER_SIZE), "error", "size differs", "ann_id 0"),
     (changed(SCENE, "masks", 0, rle=NOTHING), "error", "mask empty", "ann_id 0"),

@@ -19,7 +19,7 @@ from helpers.paths import ROOT
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, PART, Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres import files as mres_files
 from unires_jax.prepare.mres import jsonl as mres_jsonl
 from unires_jax.prepare.mres import plan as mres_plan
@@ -65,7 +65,7 @@ def test_a_line_becomes_a_record(folder: Path) -> None:
     assert (record.image_id, record.coco_id) == (7, 12)
     assert (record.filename, record.source) == ("images/a.jpg", "mres_jsonl")
     car, _, wheel, head = record.masks
-    decoded = [decode_mask(m.rle, HEIGHT, WIDTH) for m in record.masks]
+    decoded = [RunMask.from_counts(m.rle, HEIGHT, WIDTH).pixels() for m in record.masks]
     np.testing.assert_array_equal(decoded[0], boxed(25, 2, 20, 20))
     assert decoded[1][2:14, 2:12].all() and decoded[1][31, 22]  # both polygons
     np.testing.assert_array_equal(decoded[2], boxed(30, 4, 10, 12))

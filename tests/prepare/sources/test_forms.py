@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from unires_jax.data import records
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.catalogue import BENCHMARKS
 from unires_jax.prepare.sources import recognise
 
@@ -40,7 +40,7 @@ def drawn(found: list[Record]) -> list[tuple[int, int]]:
     return sorted(
         (
             r.image_id,
-            int(decode_mask(records.target_rle(r, x), r.height, r.width).sum()),
+            int(records.target_mask(r, x).pixels().sum()),
         )
         for r in found
         for x in r.expressions
@@ -203,7 +203,7 @@ def test_the_union_of_pieces_is_pycocotools_own(tmp_path: Path) -> None:
             want = coco_mask.decode(
                 raw_forms.rle_of(source["segmentation"], record.image_id)
             )
-            found = decode_mask(mask.rle, record.height, record.width)
+            found = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
             assert np.array_equal(found, want)
             assert mask.area == want.sum()
             assert mask.bbox == pytest.approx(source["bbox"])

@@ -10,7 +10,7 @@ from helpers.raw_forms import stored
 
 from unires_jax.data.records import OBJECT, PART, Mask
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import decode_mask, encode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import build
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import refcocom
@@ -40,7 +40,7 @@ def test_part_names(sentence: str, part: str) -> None:
 
 
 def mask(ann_id: int, x: int, y: int, w: int, h: int) -> Mask:
-    rle = encode_mask(raw_forms.pixels(101, x, y, w, h).astype(bool))
+    rle = RunMask.from_pixels(raw_forms.pixels(101, x, y, w, h).astype(bool)).counts
     return Mask(ann_id, "dog", rle, (0.0, 0.0, 0.0, 0.0), 0.0)
 
 
@@ -140,7 +140,7 @@ def test_moondream_is_kept_apart_by_name(tmp_path: Path) -> None:
     assert [x.ref_id for x in record.expressions] == [11, 11, 12, 12]
     for i, found in enumerate(record.masks):
         want = raw_forms.pixels(101, 4 * i, 2, 3, 4)
-        pixels = decode_mask(found.rle, record.height, record.width)
+        pixels = RunMask.from_counts(found.rle, record.height, record.width).pixels()
         assert np.array_equal(pixels, want)
     for name, config in (("refcoco", "refcoco_unc"), ("refcocom", None)):
         options = {"config": config} if config else {}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from unires_jax.errors import DataError
 from unires_jax.inference.model import Loaded
-from unires_jax.pixels.masks import decode_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.serving import overlay
 from unires_jax.serving.page.desk import Desk, Limits
 from unires_jax.serving.page.visits import Visit, Visits
@@ -69,7 +69,9 @@ def test_downloads_are_the_predictors_masks(
         for entry, answer in zip(told["expressions"], expected, strict=True):
             mask = np.array(Image.open(io.BytesIO(archive.read(entry.pop("mask")))))
             np.testing.assert_array_equal(mask, answer.mask * np.uint8(255))
-            rle = decode_mask(entry["rle"]["counts"], *entry["rle"]["size"])
+            rle = RunMask.from_counts(
+                entry["rle"]["counts"], *entry["rle"]["size"]
+            ).pixels()
             np.testing.assert_array_equal(rle, answer.mask)
         assert len(archive.namelist()) == len(WORDS) + 1
     assert told == desk.masks_json(visit, threshold)

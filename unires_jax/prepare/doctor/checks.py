@@ -2,15 +2,13 @@
 
 import dataclasses
 import re
-from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
 from unires_jax.data.records import PART, Mask, Record, decode_record_image
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import check_rle
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.expected import FIELDS
 from unires_jax.prepare.rejects import Rejects
 
@@ -170,12 +168,10 @@ def extent(
 ) -> tuple[float, float, float, float] | None:
     """The box of a mask's pixels (x, y, width, height); None if it cannot be read."""
     try:
-        check_rle(mask.rle, height, width)
+        x, y, w, h = RunMask.from_counts(mask.rle, height, width).box
     except DataError:
         return None
-    item: Any = {"size": [height, width], "counts": mask.rle.encode()}
-    x, y, w, h = map(float, coco_mask.toBbox(item))
-    return x, y, w, h
+    return float(x), float(y), float(w), float(h)
 
 
 def boxes_differ(given: tuple[float, ...], found: tuple[float, ...]) -> bool:

@@ -1,14 +1,12 @@
 """Files named by data that others wrote: only inside a folder, only up to a size.
 
-A path that leaves the folder, by `..` or by a symbolic link, is refused; a picture
-whose header declares more pixels than allowed is refused before it is decoded.
+A path that leaves the folder, by `..` or by a symbolic link, is refused.
 """
 
 import functools
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from unires_jax.errors import DataError
-from unires_jax.pixels.images import image_size
 from unires_jax.prepare.sources.fields import shorten
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
@@ -74,17 +72,3 @@ def _same_name(root: Path, parts: PurePosixPath) -> str:
         return ""
     close = [n for n in names if n.lower() == parts.name.lower()]
     return f" (there is {close[0]!r}: upper and lower case differ)" if close else ""
-
-
-def check_size(data: bytes, height: int, width: int) -> None:
-    """Raise DataError unless the header of a picture declares height x width pixels.
-
-    A header that declares too many is refused before anything is decoded.
-    """
-    found = image_size(data)
-    if found != (height, width):
-        raise DataError(
-            f"expected the stated height x width {height} x {width}, found a picture "
-            f"of {found[0]} x {found[1]}; correct the size, or it is another copy of "
-            "the picture than the masks were made for"
-        )

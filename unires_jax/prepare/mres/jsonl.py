@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from unires_jax.data.records import (
     LEVELS,
     OBJECT,
@@ -27,7 +25,7 @@ from unires_jax.data.records import (
     decode_record_image,
 )
 from unires_jax.errors import DataError
-from unires_jax.pixels.images import MAX_PIXELS
+from unires_jax.pixels.images import MAX_PIXELS, check_size
 from unires_jax.prepare.mres import files as mres_files
 from unires_jax.prepare.mres import masks as mres_masks
 from unires_jax.prepare.mres.fields import Fields, load_json, short
@@ -184,9 +182,9 @@ def _read_image(
     value = fields.text(field)
     try:
         data = _from_base64(value) if inline else mres_files.read_inside(folder, value)
-        mres_files.check_size(data, height, width)
+        check_size(data, height, width, field="")
     except DataError as error:
-        raise DataError(f"{field}: {error}") from None
+        raise error.at(field) from None
     return "" if inline else value, data
 
 
@@ -237,14 +235,13 @@ def _read_mask(
         for name in ("part", "parent"):
             if fields.get(name) is not None:
                 raise fields.fault(name, "none on an object", "is it a part?")
-    rle = mres_masks.read_rle(fields, folder, height, width)
-    item = {"size": [height, width], "counts": rle.encode()}
+    mask = mres_masks.read_mask(fields, folder, height, width)
     return Mask(
         ann_id=number,
         category=fields.text("category"),
-        rle=rle,
-        bbox=mres_masks.read_box(fields, rle, height, width),
-        area=float(coco_mask.area(item)),
+        rle=mask.counts,
+        bbox=mres_masks.read_box(fields, mask),
+        area=float(mask.area),
         part=fields.text("part") if level == PART else "",
         level=level,
         parent=_read_parent(fields, indices),

@@ -1,15 +1,12 @@
-"""One mask of MRES JSONL, in any of its three forms, as compressed RLE counts."""
+"""One mask of MRES JSONL, in any of its three forms."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from pycocotools import mask as coco_mask
-
-from unires_jax.errors import DataError
-from unires_jax.pixels.masks import check_rle, encode_mask
+from unires_jax.errors import DataError, Kind
+from unires_jax.pixels.images import check_size, decode_png_mask, is_grey_png
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres import files as mres_files
 from unires_jax.prepare.mres.fields import Fields, fault, finite
 from unires_jax.prepare.sources.fields import shorten
@@ -18,8 +15,8 @@ FORMS = ("rle", "polygons", "png")
 _OUTSIDE = 1.0  # pixels by which a polygon or box may leave the picture; rounding
 
 
-def read_rle(fields: Fields, folder: Path, height: int, width: int) -> str:
-    """The compressed counts of the one form a mask is given in. Raises DataError."""
+def read_mask(fields: Fields, folder: Path, height: int, width: int) -> RunMask:
+    """The mask from the one form it is given in. Raises DataError."""
     given = [form for form in FORMS if fields.get(form) is not None]
     if len(given) != 1:
         raise fault(
@@ -32,17 +29,16 @@ def read_rle(fields: Fields, folder: Path, height: int, width: int) -> str:
     value, place = fields.get(form), fields.place(form)
     try:
         if form == "rle":
-            counts = _from_rle(value, place, height, width)
+            mask = _from_rle(value, place, height, width)
         elif form == "polygons":
-            counts = _from_polygons(value, place, height, width)
+            mask = _from_polygons(value, place, height, width)
         else:
-            counts = _from_png(fields.text("png"), folder, height, width)
+            mask = _from_png(fields.text("png"), folder, height, width)
     except DataError as error:
-        named = str(error).startswith(place)
-        raise error if named else DataError(f"{place}: {error}") from None
-    if not coco_mask.area({"size": [height, width], "counts": counts.encode()}):
+        raise error if str(error).startswith(place) else error.at(place) from None
+    if not mask.area:
         raise fault(place, "at least one pixel", "none", "drop the mask, or redraw it")
-    return counts
+    return mask
 
 
 def read_polygons(fields: Fields) -> str:
@@ -51,7 +47,7 @@ def read_polygons(fields: Fields) -> str:
     return "" if found is None else json.dumps(found)
 
 
-def _from_rle(value: Any, place: str, height: int, width: int) -> str:
+def _from_rle(value: Any, place: str, height: int, width: int) -> RunMask:
     fields = Fields(value, place, ("size", "counts"))
     if fields.get("size") != [height, width]:
         raise fields.fault(
@@ -61,16 +57,15 @@ def _from_rle(value: Any, place: str, height: int, width: int) -> str:
         )
     counts = fields.get("counts")
     if isinstance(counts, list):
-        return _compressed(fields, counts, height, width)
+        return _from_runs(fields, counts, height, width)
     if not isinstance(counts, str) or not counts.isascii():
         raise fields.fault(
             "counts", "COCO's compressed text or a list of runs", "use pycocotools"
         )
-    check_rle(counts, height, width)
-    return counts
+    return RunMask.from_counts(counts, height, width)
 
 
-def _compressed(fields: Fields, runs: list[Any], height: int, width: int) -> str:
+def _from_runs(fields: Fields, runs: list[Any], height: int, width: int) -> RunMask:
     whole = all(type(n) is int and n >= 0 for n in runs)
     if not whole or sum(runs) != height * width:
         raise fields.fault(
@@ -78,19 +73,18 @@ def _compressed(fields: Fields, runs: list[Any], height: int, width: int) -> str
             f"runs from 0 up whose sum is {height} x {width} = {height * width}",
             "the mask belongs to another size, or is cut",
         )
-    item = {"size": [height, width], "counts": runs}
-    return coco_mask.frPyObjects(item, height, width)["counts"].decode()
+    return RunMask.from_runs(runs, height, width)
 
 
-def _from_polygons(value: Any, place: str, height: int, width: int) -> str:
+def _from_polygons(value: Any, place: str, height: int, width: int) -> RunMask:
     if not isinstance(value, list) or not value:
         raise fault(
             place, "a list of polygons", value, "write [[x, y, x, y, ...], ...]"
         )
     for i, polygon in enumerate(value):
         _check_polygon(polygon, f"{place}[{i}]", height, width)
-    merged = coco_mask.merge(coco_mask.frPyObjects(value, height, width))
-    return merged["counts"].decode()
+    masks = [RunMask.from_polygon(polygon, height, width) for polygon in value]
+    return RunMask.union(masks, height, width)
 
 
 def _check_polygon(points: Any, place: str, height: int, width: int) -> None:
@@ -112,32 +106,28 @@ def _check_polygon(points: Any, place: str, height: int, width: int) -> None:
         )
 
 
-def _from_png(name: str, folder: Path, height: int, width: int) -> str:
+def _from_png(name: str, folder: Path, height: int, width: int) -> RunMask:
     data = mres_files.read_inside(folder, name)
-    mres_files.check_size(data, height, width)
-    grey = data.startswith(b"\x89PNG") and data[25:26] == b"\0"
-    pixels = (
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if grey and data.rfind(b"IEND") > 0
-        else None
+    check_size(data, height, width, field="")
+    try:
+        if is_grey_png(data):
+            return RunMask.from_pixels(decode_png_mask(data))
+    except DataError:
+        pass
+    raise DataError(
+        f"expected a whole greyscale PNG (0 = not the target), found something else in "
+        f"{shorten(name)!r}; save the mask with one channel",
+        kind=Kind.IMAGE_UNREADABLE,
     )
-    if pixels is None or pixels.shape != (height, width):
-        raise DataError(
-            "expected a whole greyscale PNG (0 = not the target), found something else "
-            f"in {shorten(name)!r}; save the mask with one channel"
-        )
-    return encode_mask(pixels != 0)
 
 
-def read_box(
-    fields: Fields, rle: str, height: int, width: int
-) -> tuple[float, float, float, float]:
+def read_box(fields: Fields, mask: RunMask) -> tuple[float, float, float, float]:
     """The given box (x, y, width, height in pixels), or the mask's own extent."""
     if fields.get("bbox") is None:
-        item = {"size": [height, width], "counts": rle.encode()}
-        x, y, w, h = map(float, coco_mask.toBbox(item))
+        x, y, w, h = map(float, mask.box)
         return x, y, w, h
     x, y, w, h = fields.numbers("bbox", 4)
+    height, width = mask.height, mask.width
     right, bottom = width + _OUTSIDE, height + _OUTSIDE
     if min(x, y) < -_OUTSIDE or min(w, h) < 0 or x + w > right or y + h > bottom:
         raise fields.fault(

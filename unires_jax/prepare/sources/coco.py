@@ -7,12 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pycocotools import mask as coco_mask
-
 from unires_jax.data.records import Mask
 from unires_jax.errors import DataError
 from unires_jax.pixels.images import plausible
-from unires_jax.pixels.masks import check_rle
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.sources.fields import check, get, numbers, read_json
 
 MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
@@ -113,18 +111,17 @@ def mask(entry: Any, height: int, width: int, category: str, where: str) -> Mask
     Raises DataError naming what is wrong.
     """
     pieces = entry.get("segmentation") if isinstance(entry, dict) else None
-    rle = encode(pieces, height, width, f"{where}: segmentation")
-    counts = {"size": [height, width], "counts": rle.encode()}
-    given = get(entry, "bbox", list, where, [])
-    box = numbers(given, 4, f"{where}: bbox") if given else coco_mask.toBbox(counts)
+    runs = read_segmentation(pieces, height, width, f"{where}: segmentation")
+    corner = get(entry, "bbox", list, where, [])
+    box = numbers(corner, 4, f"{where}: bbox") if corner else runs.box
     crowd = entry.get("iscrowd", 0)
     return Mask(
         ann_id=get(entry, "id", int, where),
         category=category,
         category_id=_category_id(get(entry, "category_id", int, where, 0), where),
-        rle=rle,
+        rle=runs.counts,
         bbox=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-        area=float(coco_mask.area(counts)),
+        area=float(runs.area),
         iscrowd=crowd is True or crowd == 1,
         segmentation=json.dumps(pieces) if isinstance(pieces, list) else "",
     )
@@ -136,39 +133,37 @@ def _category_id(value: int, where: str) -> int:
     return value
 
 
-def encode(pieces: Any, height: int, width: int, where: str) -> str:
-    """The compressed RLE counts of polygons, uncompressed or compressed RLE.
+def read_segmentation(pieces: Any, height: int, width: int, where: str) -> RunMask:
+    """The mask of polygons, of uncompressed or of compressed RLE.
 
     Raises DataError unless the pieces fit an image of height x width pixels.
     """
     if isinstance(pieces, list):
-        return _encode_polygons(pieces, height, width, where)
+        return _read_polygons(pieces, height, width, where)
     size = [check(n, int, f"{where}: size") for n in get(pieces, "size", list, where)]
     if size != [height, width]:
         raise DataError(f"{where}: size {size}, the image has {[height, width]}")
     counts = pieces.get("counts")
     if isinstance(counts, list):
         runs = [check(n, int, f"{where}: counts") for n in counts]
-        if min(runs, default=0) < 0 or sum(runs) != height * width:
-            raise DataError(f"{where}: counts do not fill {height} x {width} pixels")
-        whole = {"size": size, "counts": runs}
-        return coco_mask.frPyObjects(whole, height, width)["counts"].decode()
-    rle = get(pieces, "counts", str, where)
+    else:
+        text = get(pieces, "counts", str, where)
     try:
-        check_rle(rle, height, width)
+        if isinstance(counts, list):
+            return RunMask.from_runs(runs, height, width)
+        return RunMask.from_counts(text, height, width)
     except DataError as error:
-        raise DataError(f"{where}: {error}") from None
-    return rle
+        raise error.at(where) from None
 
 
-def _encode_polygons(pieces: list[Any], height: int, width: int, where: str) -> str:
+def _read_polygons(pieces: list[Any], height: int, width: int, where: str) -> RunMask:
     if not pieces:
         raise DataError(f"{where}: is empty, expected at least one polygon")
     polygons = [
         _polygon(p, height, width, f"{where}[{i}]") for i, p in enumerate(pieces)
     ]
-    rles = coco_mask.frPyObjects(polygons, height, width)
-    return coco_mask.merge(rles)["counts"].decode()
+    masks = [RunMask.from_polygon(p, height, width) for p in polygons]
+    return RunMask.union(masks, height, width)
 
 
 def _polygon(piece: Any, height: int, width: int, where: str) -> list[float]:

@@ -9,15 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from jaxtyping import Bool
-from pycocotools import mask as coco_mask
-
 from unires_jax.data.records import OBJECT, Mask
 from unires_jax.errors import DataError
-from unires_jax.pixels.images import check_png, image_size
-from unires_jax.pixels.masks import encode_mask
+from unires_jax.pixels.images import decode_png_mask
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.catalogue import Benchmark
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco_categories import by_place
@@ -84,8 +79,7 @@ def referent(entry: Any, split: str, masks: Path, where: str) -> Referent:
             f"{where}: img_name {filename!r}: expected COCO's number of twelve digits"
         )
     segment_id = get(entry, "segment_id", int, where)
-    pixels = read_mask(masks / f"{segment_id}.png")
-    height, width = pixels.shape
+    runs = read_mask(masks / f"{segment_id}.png")
     box = get(entry, "bbox", list, where, [])
     corners = numbers(box, 4, f"{where}: bbox") if box else ()
     category_id, category = by_place(get(entry, "cat", int, where, -1))
@@ -94,10 +88,10 @@ def referent(entry: Any, split: str, masks: Path, where: str) -> Referent:
         image_id=image_id,
         split=split,
         ref_id=segment_id,
-        masks=(_mask(segment_id, pixels, corners, category_id, category),),
+        masks=(_mask(segment_id, runs, corners, category_id, category),),
         sentences=sentences(entry, where),
-        height=height,
-        width=width,
+        height=runs.height,
+        width=runs.width,
         coco_id=image_id,
     )
 
@@ -108,48 +102,35 @@ def coco_number(filename: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
+def read_mask(path: Path) -> RunMask:
     """The pixels of a mask file that are not zero. Raises DataError naming the file."""
     try:
-        data = path.read_bytes()
+        return RunMask.from_pixels(decode_png_mask(path.read_bytes()))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        image_size(data)  # before a decoder makes room for it
-        check_png(data)
+        raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise DataError(f"{path}: is no whole PNG")
-    channels = np.atleast_3d(np.asarray(pixels))[:, :, :3]  # no alpha
-    return np.asarray(channels.any(axis=2))
+        raise error.at(str(path)) from None
 
 
 def _mask(
     segment_id: int,
-    pixels: Bool[np.ndarray, "H W"],
+    runs: RunMask,
     corners: tuple[float, ...],
     category_id: int,
     category: str,
 ) -> Mask:
-    rle = encode_mask(pixels)
     if corners:
         left, top, right, bottom = corners
         box = left, top, right - left, bottom - top
     else:
-        counts = {"size": list(pixels.shape), "counts": rle.encode()}
-        left, top, width, height = (float(v) for v in coco_mask.toBbox(counts))
+        left, top, width, height = map(float, runs.box)
         box = left, top, width, height
     return Mask(
         ann_id=segment_id,
         category=category,
         category_id=category_id,
-        rle=rle,
+        rle=runs.counts,
         bbox=box,
-        area=float(pixels.sum()),
+        area=float(runs.area),
         level=OBJECT,
     )

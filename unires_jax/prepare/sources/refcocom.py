@@ -12,17 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from unires_jax.data.records import PART, Mask
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import run_lengths
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import cris
 from unires_jax.prepare.sources.fields import check, read_json
 from unires_jax.prepare.sources.part_names import UNNAMED, part_name
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.referent import Referent, pixels
+from unires_jax.prepare.sources.referent import Referent
 
 SPLITS = ("val", "testA", "testB")
 FOLDERS = (".", "RefCOCOm", "refcocom")
@@ -131,15 +129,14 @@ def find_parent(
     part: Mask, objects: Sequence[Mask], height: int, width: int
 ) -> Mask | None:
     """The object that holds most of a part, at least half of its pixels; else None."""
-    best, most = None, pixels(part.rle) / 2
+    runs = RunMask.from_counts(part.rle, height, width)
+    best, most = None, runs.area / 2
     for candidate in objects:
-        if sum(run_lengths(candidate.rle)) != height * width:
+        try:
+            whole = RunMask.from_counts(candidate.rle, height, width)
+        except DataError:
             continue  # of another size: its referent is refused later
-        pair = [
-            {"size": [height, width], "counts": m.rle.encode()}
-            for m in (part, candidate)
-        ]
-        shared = float(coco_mask.area(coco_mask.merge(pair, intersect=True)))
+        shared, _ = runs.intersection_union(whole)
         if shared >= most and shared > 0 and (best is None or shared > most):
             best, most = candidate, shared
     return best

@@ -8,7 +8,7 @@ from unires_jax.data import records
 from unires_jax.data.records import OBJECT, Expression, Mask, Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.images import check_size
-from unires_jax.pixels.masks import run_lengths, union_rle
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 
 
@@ -150,21 +150,15 @@ class _Draft:
             key = (referent.ref_id, sentence.sent_id)
             if key in self._keys:
                 raise DataError(f"ref_id and sent_id {key} occur twice in the split")
-        union = union_rle(
-            [referent.masks[t].rle for t in targets], first.height, first.width
-        )
-        if not referent.no_target and not pixels(union):
+        size = first.height, first.width
+        masks = [RunMask.from_counts(referent.masks[t].rle, *size) for t in targets]
+        if not referent.no_target and not RunMask.union(masks, *size).area:
             raise DataError("its masks hold no pixel, and it is not marked no-target")
 
     def record(self, image: bytes, source: str) -> Record:
         """The record of what was taken."""
         masks, expressions = tuple(self.masks), tuple(self.expressions)
         return _record(self.first, image, masks, expressions, source)
-
-
-def pixels(rle: str) -> int:
-    """The area of compressed RLE counts: the sum of every second run."""
-    return sum(run_lengths(rle)[1::2])
 
 
 def _expression(
