@@ -12,26 +12,29 @@ PACKAGE = ROOT / "unires_jax"
 
 # What a room (a folder, or a file beside them) may import of the package. Rooms that
 # are not here stand above all others: app, cli.
+_BASE = {"config", "errors", "files", "pages"}
+_DATA = _BASE | {"pixels", "data"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "pages": set(),
     "memory": set(),
     "config": {"errors"},
     "hosts": {"errors"},
     "pixels": {"errors", "pixels"},
-    "data": {"config", "errors", "files", "pixels", "data"},
-    "prepare": {"config", "errors", "files", "pixels", "data", "prepare"},
-    "partworld": {"config", "errors", "files", "pixels", "data", "partworld"},
-    "engine": {"config", "errors", "files", "pixels", "data", "prepare", "engine"},
+    "data": _DATA,
+    "prepare": _DATA | {"prepare"},
+    "partworld": _DATA | {"partworld"},
+    "engine": _DATA | {"prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
     "models": {"config", "errors", "mesh", "models"},
     "checkpoint": {"config", "errors", "files", "hosts"},
 }
-_BELOW = {"config", "errors", "files", "hosts", "pixels", "data", "mesh", "models"}
-MAY_IMPORT["training"] = _BELOW | {"checkpoint", "training"}
-MAY_IMPORT["inference"] = _BELOW | {"checkpoint", "inference"}
+_MODEL = _DATA | {"hosts", "mesh", "models", "checkpoint"}
+MAY_IMPORT["training"] = _MODEL | {"training"}
+MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
-    MAY_IMPORT[above] = _BELOW | {"checkpoint", "inference", above}
+    MAY_IMPORT[above] = _MODEL | {"inference", above}
 ABOVE = {"app", "cli", "__init__"}
 
 # Libraries that only some files may import.

@@ -20,7 +20,7 @@ class UserError(ValueError):
     """Something the user gave cannot be used. The message is meant for them."""
 
     def __init__(self, text: str, *, place: str = "", kind: Kind = Kind.UNUSABLE):
-        """`place` is the file, record and field; `text` what is wrong and the remedy."""
+        """`place`: file, record and field; `text`: what is wrong, and the remedy."""
         super().__init__(text)
         self.text, self.place, self.kind = text, place, kind
 
@@ -51,3 +51,9 @@ class CheckpointError(UserError):
 
 class TrainingError(UserError):
     """The run cannot go on. The message names the step and the group of parameters."""
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    """The text, cut to `limit` characters, without what cannot be printed."""
+    clean = text.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -1,12 +1,16 @@
-"""Files that are there whole or not at all, and the pages made of templates."""
+"""Files that are there whole or not at all, and files that others' data names.
+
+A path that leaves its folder, by `..` or by a symbolic link, is refused.
+"""
 
 import contextlib
+import functools
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-if TYPE_CHECKING:
-    import jinja2
+from unires_jax.errors import DataError, Kind, shorten
+
+MAX_BYTES = 64 << 20  # of one picture or mask file; ours
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
@@ -33,19 +37,64 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         raise
 
 
-def template(path: Path, **filters: object) -> "jinja2.Template":
-    """A page's template, which escapes what it is given and knows every name.
+def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
+    """The bytes of a file below `folder`. Raises DataError where there are none."""
+    path = find_inside(folder, relative)
+    size, named = path.stat().st_size, repr(shorten(relative))
+    if size > limit:
+        raise DataError(
+            f"expected a file of at most {limit} bytes, found {size} in {named}; "
+            "store the picture smaller"
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"expected a readable file, found {error.strerror} at {named}; "
+            "check its permissions"
+        ) from None
 
-    `filters` are functions the template may use by their names.
-    """
-    import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(path.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(filters)
-    return environment.get_template(path.name)
+def find_inside(folder: Path, relative: str) -> Path:
+    """The regular file `relative` names below `folder`. Raises DataError otherwise."""
+    root, named = _resolved(folder), repr(shorten(relative))
+    parts = PurePosixPath(relative)
+    hostile = ".." in parts.parts or "\0" in relative or "\\" in relative
+    if hostile or parts.is_absolute() or PureWindowsPath(relative).drive:
+        raise DataError(
+            f"expected a path below the file's own folder, found {named}; put the "
+            "pictures beside the file and name them with forward slashes"
+        )
+    try:
+        path = (root / parts).resolve()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
+        there, path = False, root
+    if not path.is_relative_to(root):
+        raise DataError(
+            f"expected a file below {folder}, found {named}, a link out of it; "
+            "copy the file there"
+        )
+    if not there:
+        raise DataError(
+            f"expected a file at {named}, found none{_same_name(root, parts)}; "
+            "add the file or drop the line",
+            kind=Kind.IMAGE_ABSENT,
+        )
+    return path
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def _same_name(root: Path, parts: PurePosixPath) -> str:
+    """A hint at a file whose name differs only in case."""
+    parent = root / parts.parent
+    try:
+        names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    except OSError:
+        return ""
+    close = [n for n in names if n.lower() == parts.name.lower()]
+    return f" (there is {close[0]!r}: upper and lower case differ)" if close else ""

@@ -16,7 +16,8 @@ from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.records import LEVELS
 from unires_jax.data.sampling import Batch
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.files import template, write_whole
+from unires_jax.files import write_whole
+from unires_jax.pages import template
 
 COLOURS = ((91, 110, 225), (194, 86, 143))  # object, part: as in the report
 SIDE = 320  # of a picture on the page, pixels

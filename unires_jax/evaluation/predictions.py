@@ -26,9 +26,9 @@ from unires_jax.errors import DataError
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Prediction, Result
+from unires_jax.files import read_inside
 from unires_jax.pixels.images import is_whole_png
 from unires_jax.pixels.masks import check_rle, encode_mask, union_rle
-from unires_jax.prepare.mres.files import read_inside
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,11 +16,11 @@ from helpers import mres_lines
 from helpers.mres_lines import HEIGHT, WIDTH, boxed
 from helpers.paths import ROOT
 
+from unires_jax import files
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, PART, Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.mres import files as mres_files
 from unires_jax.prepare.mres import jsonl as mres_jsonl
 from unires_jax.prepare.mres import plan as mres_plan
 
@@ -297,9 +297,9 @@ def test_a_mask_bomb_is_refused_by_its_header(folder: Path) -> None:
 
 def test_a_file_too_large_is_refused(folder: Path) -> None:
     with (folder / "images" / "a.jpg").open("r+b") as file:
-        file.truncate(mres_files.MAX_BYTES + 1)
+        file.truncate(files.MAX_BYTES + 1)
     text = refused(mres_lines.good_line(), folder)
-    assert f"at most {mres_files.MAX_BYTES} bytes" in text
+    assert f"at most {files.MAX_BYTES} bytes" in text
 
 
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH + 1), (WIDTH, HEIGHT)])

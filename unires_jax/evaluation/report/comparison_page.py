@@ -14,7 +14,8 @@ from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.report.page import SIDE, jpeg, percent, png
 from unires_jax.evaluation.results import Result
-from unires_jax.files import template, write_whole
+from unires_jax.files import write_whole
+from unires_jax.pages import template
 
 
 def write(

@@ -16,7 +16,7 @@ from unires_jax.evaluation.breakdown import by_level
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.results import Result
-from unires_jax.files import template
+from unires_jax.pages import template
 
 SIDE = 320  # longer side of a picture, pixels
 CASES = 6  # pictures in a row of cases

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unires_jax import files
 from unires_jax.data.records import (
     LEVELS,
     OBJECT,
@@ -26,7 +27,6 @@ from unires_jax.data.records import (
 )
 from unires_jax.errors import DataError
 from unires_jax.pixels.images import MAX_PIXELS, check_size
-from unires_jax.prepare.mres import files as mres_files
 from unires_jax.prepare.mres import masks as mres_masks
 from unires_jax.prepare.mres.fields import Fields, load_json, short
 
@@ -181,7 +181,7 @@ def _read_image(
         raise fields.fault("image_bytes", "null beside image", "give the picture once")
     value = fields.text(field)
     try:
-        data = _from_base64(value) if inline else mres_files.read_inside(folder, value)
+        data = _from_base64(value) if inline else files.read_inside(folder, value)
         check_size(data, height, width, field="")
     except DataError as error:
         raise error.at(field) from None

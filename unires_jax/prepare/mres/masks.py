@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unires_jax.errors import DataError, Kind
+from unires_jax import files
+from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.pixels.images import check_size, decode_png_mask, is_grey_png
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.mres import files as mres_files
 from unires_jax.prepare.mres.fields import Fields, fault, finite
-from unires_jax.prepare.sources.fields import shorten
 
 FORMS = ("rle", "polygons", "png")
 _OUTSIDE = 1.0  # pixels by which a polygon or box may leave the picture; rounding
@@ -107,7 +106,7 @@ def _check_polygon(points: Any, place: str, height: int, width: int) -> None:
 
 
 def _from_png(name: str, folder: Path, height: int, width: int) -> RunMask:
-    data = mres_files.read_inside(folder, name)
+    data = files.read_inside(folder, name)
     check_size(data, height, width, field="")
     try:
         if is_grey_png(data):

@@ -6,7 +6,7 @@ import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, shorten
 
 T = TypeVar("T")
 _REQUIRED: Any = object()
@@ -93,12 +93,6 @@ def shown(value: Any) -> str:
     if isinstance(value, int) and abs(value) >= 2**64:
         return f"an integer of {value.bit_length()} bits"
     return reprlib.repr(value)
-
-
-def shorten(text: str, limit: int = 200) -> str:
-    """The text, cut to `limit` characters, without what cannot be printed."""
-    clean = text.encode("utf-8", "replace").decode()
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 def _is_utf8(value: str) -> bool:

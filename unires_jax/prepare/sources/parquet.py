@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, shorten
 from unires_jax.pixels.images import image_size
 from unires_jax.prepare.catalogue import Benchmark, split_name
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.coco_categories import NAMES
 from unires_jax.prepare.sources.cris import coco_number
-from unires_jax.prepare.sources.fields import check, get, parse_json, shorten
+from unires_jax.prepare.sources.fields import check, get, parse_json
 from unires_jax.prepare.sources.refer import sentences
 from unires_jax.prepare.sources.referent import Referent, Sentence
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unires_jax.errors import DataError
-from unires_jax.prepare.sources.fields import shorten, shown
+from unires_jax.errors import DataError, shorten
+from unires_jax.prepare.sources.fields import shown
 
 MAX_BYTES = 1 << 30  # the largest circulating refs file has 40 MB
 MAX_DEPTH = 32  # containers within containers; the refer files have 4

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from starlette.routing import Mount
 
 from unires_jax.errors import CheckpointError, DataError
-from unires_jax.files import template
+from unires_jax.pages import template
 from unires_jax.serving.page.desk import Desk
 from unires_jax.serving.page.guard import UPLOAD, Guard
 from unires_jax.serving.page.visits import Visit
