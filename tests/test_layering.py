@@ -15,12 +15,14 @@ PACKAGE = ROOT / "unires_jax"
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "memory": set(),
+    "process": set(),
+    "settings_help": set(),
     "config": {"errors"},
     "hosts": {"errors"},
     "pixels": {"errors", "pixels"},
-    "data": {"config", "errors", "files", "pixels", "data"},
-    "prepare": {"config", "errors", "files", "pixels", "data", "prepare"},
+    "data": {"config", "errors", "files", "pixels", "process", "data"},
+    "prepare": {"config", "errors", "files", "pixels", "data", "prepare"}
+    | {"process", "settings_help"},
     "partworld": {"config", "errors", "files", "pixels", "data", "partworld"},
     "engine": {"config", "errors", "files", "pixels", "data", "prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
