@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "settings_help": set(),
     "config": {"errors"},
     "hosts": {"errors"},
+    "parameters": {"errors"},
     "pixels": {"errors", "pixels"},
     "data": {"config", "errors", "files", "pixels", "process", "data"},
     "prepare": {"config", "errors", "files", "pixels", "data", "prepare"}
@@ -26,10 +27,11 @@ MAY_IMPORT = {
     "partworld": {"config", "errors", "files", "pixels", "data", "partworld"},
     "engine": {"config", "errors", "files", "pixels", "data", "prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
-    "models": {"config", "errors", "mesh", "models"},
-    "checkpoint": {"config", "errors", "files", "hosts"},
+    "models": {"config", "errors", "mesh", "parameters", "models"},
+    "checkpoint": {"config", "errors", "files", "hosts", "parameters"},
 }
 _BELOW = {"config", "errors", "files", "hosts", "pixels", "data", "mesh", "models"}
+_BELOW |= {"parameters"}
 MAY_IMPORT["training"] = _BELOW | {"checkpoint", "training"}
 MAY_IMPORT["inference"] = _BELOW | {"checkpoint", "inference"}
 for above in ("evaluation", "serving", "export"):
@@ -46,8 +48,8 @@ ONLY_IN = {
 # Names that only some files may hold.
 NAMES_IN = {
     "multihost_utils": ("hosts.py",),
-    "process_index": ("hosts.py", "data/pipeline.py"),  # there a number it is given
-    "process_count": ("hosts.py", "data/pipeline.py"),
+    "process_index": ("hosts.py",),
+    "process_count": ("hosts.py",),
     "PartitionSpec": ("mesh.py",),
     '"fsdp"': ("mesh.py",),
     '"counts":': ("pixels/masks.py",),

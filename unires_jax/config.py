@@ -263,6 +263,11 @@ def fits(value: Any, kind: Any) -> bool:
     return isinstance(value, (int, float) if kind is float else kind)
 
 
+def is_pretrained(config: Config) -> bool:
+    """Whether a run starts from weights: CLIP's, or those of another run."""
+    return bool(config.clip or config.init_from)
+
+
 def split_layer(model: ModelConfig) -> int:
     """The block before which high-level group tokens replace the low-level ones."""
     return model.vision.depth // 2 if model.split_layer < 0 else model.split_layer

@@ -37,9 +37,10 @@ from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference import exported
 from unires_jax.inference import model as segmenter
-from unires_jax.inference.exported import Flat, flatten
+from unires_jax.inference.exported import Flat
 from unires_jax.inference.model import Loaded
 from unires_jax.models.unires import MEAN, STD
+from unires_jax.parameters import flatten
 from unires_jax.pixels.canvas import PAD
 
 Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]

@@ -12,30 +12,24 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from unires_jax.config import Config, OptimConfig
+from unires_jax.config import Config, OptimConfig, is_pretrained
 from unires_jax.errors import ConfigError
+from unires_jax.parameters import map_named
 
-# Every parameter belongs to exactly one group: the first row that matches its path.
+# Every parameter belongs to exactly one group: the first row that matches its name.
 GROUPS = (
-    (r"vision/blocks/(\d+)/.*", "vision block"),
-    (r"vision/(patch_embed|cls|positions|ln_pre)(/.*)?", "vision embedding"),
-    (r"vision/ln_post/.*", "vision top"),
-    (r"text/.*", "text"),
-    (r"(low|high)/.*", "new"),
-    (r"(low|high)_filter/.*", "new"),
-    (r"(patch_project|word_project|eos_project|patch_gate)/.*", "new"),
-    (r"(mixers|stage1|stage2|stem|head|no_target_head)/.*", "new"),
+    (r"vision\.blocks\.(\d+)\..*", "vision block"),
+    (r"vision\.(patch_embed|cls|positions|ln_pre)(\..*)?", "vision embedding"),
+    (r"vision\.ln_post\..*", "vision top"),
+    (r"text\..*", "text"),
+    (r"(low|high)\..*", "new"),
+    (r"(low|high)_filter\..*", "new"),
+    (r"(patch_project|word_project|eos_project|patch_gate)\..*", "new"),
+    (r"(mixers|stage1|stage2|stem|head|no_target_head)\..*", "new"),
 )
 
 # Norms, biases, tokens and positions are not pulled towards zero.
-NO_DECAY = re.compile(
-    r".*/(bias|scale|tokens|cls|positions|embedding)$|(low|high)/bias$"
-)
-
-
-def path_name(path: tuple[Any, ...]) -> str:
-    """`("vision", "blocks", 0)` as `vision/blocks/0`."""
-    return "/".join(str(getattr(k, "key", k)) for k in path)
+NO_DECAY = re.compile(r".*\.(bias|scale|tokens|cls|positions|embedding)")
 
 
 def group_of(name: str) -> tuple[str, int]:
@@ -53,7 +47,7 @@ def rate_of(name: str, config: Config) -> float:
     """The peak learning rate of a parameter."""
     optim, depth = config.optim, config.model.vision.depth
     group, block = group_of(name)
-    if not (config.clip or config.init_from):
+    if not is_pretrained(config):
         return optim.scratch_rate
     if group == "new":
         return optim.rate
@@ -67,16 +61,12 @@ def rate_of(name: str, config: Config) -> float:
 
 def rates(params: Any, config: Config) -> Any:
     """The peak learning rate of every parameter, a tree like `params`."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: rate_of(path_name(path), config), params
-    )
+    return map_named(lambda name, _: rate_of(name, config), params)
 
 
 def decays(params: Any) -> Any:
     """Whether weight decay applies, a tree like `params`."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: not NO_DECAY.match(path_name(path)), params
-    )
+    return map_named(lambda name, _: not NO_DECAY.fullmatch(name), params)
 
 
 def schedule(config: Config) -> optax.Schedule:
@@ -127,11 +117,11 @@ def muon_labels(params: Any) -> Any:
     column too.
     """
 
-    def label(path: tuple[Any, ...], x: Any) -> str:
+    def label(name: str, x: Any) -> str:
         is_matrix = len(x.shape) == 2 and min(x.shape) > 1
-        return "muon" if is_matrix and path_name(path).endswith("/kernel") else "adam"
+        return "muon" if is_matrix and name.endswith(".kernel") else "adam"
 
-    return jax.tree_util.tree_map_with_path(label, params)
+    return map_named(label, params)
 
 
 def _as_matrices(updates: Any) -> Any:

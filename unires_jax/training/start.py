@@ -5,26 +5,25 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from unires_jax.checkpoint import (
     Checkpoints,
     Meta,
-    check_shapes,
     find_checkpoint,
     load_params,
     read_meta,
     saved_config,
 )
-from unires_jax.config import Config, to_dict
+from unires_jax.config import Config, settings
 from unires_jax.errors import ConfigError
 from unires_jax.models.backbones.clip_weights import (
     load_clip,
     read_clip_config,
     resize_positions,
 )
-from unires_jax.models.unires import Apply
-from unires_jax.training.train_step import TrainState, abstract_state, init_state
+from unires_jax.parameters import check_shapes
+from unires_jax.training.recipe import Recipe
+from unires_jax.training.train_step import TrainState
 
 Tree = dict[Any, Any]
 
@@ -56,32 +55,33 @@ class Progress(NamedTuple):
 
 
 def start(
-    config: Config, mesh: Mesh, checkpoints: Checkpoints, about: Meta
+    recipe: Recipe, checkpoints: Checkpoints, about: Meta
 ) -> tuple[TrainState, Progress]:
     """The state to go on from, sharded over the mesh, and the progress it stands for.
 
     Raises CheckpointError or WeightsError for weights that do not fit, ConfigError for
     a workdir that holds a run of another config or other data.
     """
+    config = recipe.config
     # 1. This workdir's own run, from its last complete step.
     if folder := checkpoints.latest:
         meta = read_meta(folder)
         check_same_run(config, about, meta, folder)
         progress = Progress(**{name: meta[name] for name in Progress._fields})
-        return checkpoints.restore(abstract_state(config, mesh)), progress
+        return checkpoints.restore(recipe.state), progress
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
-        return init_state(config, mesh, take_over(config)), Progress()
+        return recipe.init(take_over(recipe)), Progress()
     # 3. CLIP's towers; the rest from the seed.
     if config.clip:
-        return init_state(config, mesh, with_clip(config)), Progress()
+        return recipe.init(with_clip(recipe)), Progress()
     # 4. Scratch.
-    return init_state(config, mesh), Progress()
+    return recipe.init(None), Progress()
 
 
 def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> None:
     """Raise ConfigError unless resuming `meta` goes on with the same arithmetic."""
-    old, new = flatten(to_dict(saved_config(meta, folder))), flatten(to_dict(config))
+    old, new = settings(saved_config(meta, folder)), settings(config)
     faults = [
         f"{name}: the run has {old[name]!r}, now {new[name]!r}"
         for name in new
@@ -99,51 +99,41 @@ def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> Non
         )
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"model": {"width": 64}}` as `{"model.width": 64}`."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def take_over(config: Config) -> Tree:
+def take_over(recipe: Recipe) -> Tree:
     """The best (averaged) parameters of `config.init_from`, fitted to this model.
 
     The vision position table is resized to this resolution as CLIP's is; the text one
     is cut, or prolonged with fresh rows. Raises CheckpointError listing what does not
     fit.
     """
-    apply = Apply(config.model)
+    config = recipe.config
     params, _ = load_params(config.init_from)
     if "vision" in params and "text" in params:
         side = config.model.image_size // config.model.vision.patch
         table = resize_positions(params["vision"]["positions"], side)
         params["vision"]["positions"] = table
-        params["text"]["positions"] = _fit_context(config, params["text"]["positions"])
-    check_shapes(params, apply.abstract, find_checkpoint(config.init_from))
+        params["text"]["positions"] = _fit_context(recipe, params["text"]["positions"])
+    check_shapes(params, recipe.apply.abstract, find_checkpoint(config.init_from))
     return params
 
 
-def _fit_context(config: Config, table: np.ndarray) -> np.ndarray:
-    context = config.model.text.context
+def _fit_context(recipe: Recipe, table: np.ndarray) -> np.ndarray:
+    context = recipe.config.model.text.context
     if len(table) >= context:
         return table[:context]
-    fresh = _fresh(config)["text"]["positions"]
+    fresh = _fresh(recipe)["text"]["positions"]
     return np.concatenate([table, fresh[len(table) :]])
 
 
-def with_clip(config: Config) -> Tree:
+def with_clip(recipe: Recipe) -> Tree:
     """Fresh parameters with both towers from `config.clip`.
 
     Raises ConfigError if its config.json disagrees with the model, WeightsError listing
     every tensor that does not fit.
     """
+    config = recipe.config
     _check_clip_config(config)
-    params = _fresh(config)
+    params = _fresh(recipe)
     params["vision"], params["text"] = load_clip(
         config.clip, params["vision"], params["text"]
     )
@@ -155,9 +145,9 @@ def _check_clip_config(config: Config) -> None:
     if config.clip.endswith(".safetensors"):
         return  # comes without a config.json
     vision, text = read_clip_config(config.clip)
-    model = to_dict(config.model)
-    ours = flatten({k: model[k] for k in ("vision", "text")})
-    clip = flatten({"vision": to_dict(vision), "text": to_dict(text)})
+    model = config.model
+    ours = settings(model.vision, "vision.") | settings(model.text, "text.")
+    clip = settings(vision, "vision.") | settings(text, "text.")
     faults = [
         f"model.{name}={ours[name]!r}, CLIP has {clip[name]!r}"
         for name in clip
@@ -169,6 +159,7 @@ def _check_clip_config(config: Config) -> None:
         )
 
 
-def _fresh(config: Config) -> Tree:
-    apply = Apply(config.model)
-    return jax.device_get(jax.jit(apply.init)(jax.random.key(config.seed)))
+def _fresh(recipe: Recipe) -> Tree:
+    """Parameters drawn from the seed, as host arrays."""
+    key = jax.random.key(recipe.config.seed)
+    return jax.device_get(jax.jit(recipe.apply.init)(key))

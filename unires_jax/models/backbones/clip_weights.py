@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
+from unires_jax import parameters
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.errors import WeightsError
 from unires_jax.models.layers import ACTIVATIONS
@@ -81,13 +81,8 @@ def load_clip(path: str, vision: Tree, text: Tree) -> tuple[Tree, Tree]:
     interpolated to the grid asked for, that of the text tower cut to its context.
     Raises WeightsError listing every unmatched, missing or misshapen tensor.
     """
-    wanted, structure = jax.tree_util.tree_flatten_with_path(
-        {"vision": vision, "text": text}
-    )
-    shapes = {
-        jax.tree_util.keystr(key, simple=True, separator="."): leaf.shape
-        for key, leaf in wanted
-    }
+    towers = {"vision": vision, "text": text}
+    shapes = {name: leaf.shape for name, leaf in parameters.flatten(towers).items()}
     placed, faults = _place(_tensors(_local(path)), shapes)
     faults += [f"missing: {name} {shapes[name]}" for name in shapes.keys() - placed]
     if faults:
@@ -95,7 +90,7 @@ def load_clip(path: str, vision: Tree, text: Tree) -> tuple[Tree, Tree]:
             f"{path}: these CLIP weights do not fit the model; compare its config.json "
             "with model.vision and model.text:\n  " + "\n  ".join(sorted(faults))
         )
-    filled = jax.tree.unflatten(structure, [placed[name] for name in shapes])
+    filled = parameters.unflatten(placed, towers)
     return filled["vision"], filled["text"]
 
 
