@@ -110,9 +110,9 @@ def main() -> None:
 
 def _answers(protocol: Protocol) -> None:
     """Load, open the splits, score."""
-    from unires_jax import mesh
+    from unires_jax import hosts
 
-    mesh.start_distributed()
+    hosts.join_cluster()
     from unires_jax.evaluation import command as run
 
     answerer = _model(protocol) if PREDICT.value == "model" else _check(protocol)

@@ -16,15 +16,18 @@ WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; default: runs/<
 
 def main(config: Config) -> None:
     """Start the devices, then train, evaluating on the way."""
-    from unires_jax import mesh
+    from unires_jax import hosts
     from unires_jax.data.pipeline import run_tokenizer
-    from unires_jax.evaluation.in_training import make_watch
-    from unires_jax.training import trainer
+    from unires_jax.evaluation.in_training import make_evaluate
+    from unires_jax.mesh import make_mesh
+    from unires_jax.training.recipe import make_recipe
+    from unires_jax.training.trainer import fit
 
-    mesh.start_distributed()
+    hosts.join_cluster()
     workdir = WORKDIR.value or f"runs/{config.name}"
     tokenizer = run_tokenizer(config)
-    trainer.fit(config, workdir, tokenizer, make_watch(config, tokenizer))
+    evaluate = make_evaluate(config, tokenizer)
+    fit(make_recipe(config, make_mesh(config.mesh)), workdir, tokenizer, evaluate)
 
 
 if __name__ == "__main__":  # the data readers import this file again

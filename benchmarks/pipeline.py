@@ -26,6 +26,7 @@ from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from unires_jax.data import pipeline, prepared, tokenizer
+from unires_jax.data.batch import Batch
 from unires_jax.data.records import Expression, Mask, Record
 from unires_jax.data.stored import features, to_example
 
@@ -69,7 +70,7 @@ def decoding(items: list[Record]) -> float:
     return len(items) / (time.process_time() - start)
 
 
-def whole(batches: Iterator[pipeline.Batch], images: int) -> float:
+def whole(batches: Iterator[Batch], images: int) -> float:
     """Pictures per CPU second of the pipeline, its reading thread included."""
     for _ in range(AHEAD):
         next(batches)

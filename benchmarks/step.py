@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from unires_jax import memory
 from unires_jax import mesh as mesh_lib
+from unires_jax import process
 from unires_jax.config import Config
+from unires_jax.data.batch import Batch
 from unires_jax.models.unires import Apply
-from unires_jax.training.train_step import Rows, init_state, make_train_step
+from unires_jax.training.recipe import make_recipe
 
 IMAGES, EXPRESSIONS, LENGTH, REPEATS = 2, 4, 32, 5
 PEAK_SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (964, 768, 3072))
@@ -64,12 +65,12 @@ def matmul_flops(jaxpr: core.Jaxpr) -> int:
     return int(total)
 
 
-def random_rows(config: Config, k: int) -> Rows:
+def random_batch(config: Config, k: int) -> Batch:
     """A batch of noise."""
     rng = np.random.default_rng(0)
     b, s, grid = config.train.batch, config.model.image_size, config.model.image_size
     grid //= config.model.mask_stride
-    return Rows(
+    return Batch(
         images=rng.integers(0, 256, (b, s, s, 3), dtype=np.uint8),
         extent=np.full((b, 2), s, np.int32),
         tokens=rng.integers(1, 1000, (b, k, LENGTH), dtype=np.int32),
@@ -84,12 +85,12 @@ def random_rows(config: Config, k: int) -> Rows:
 def forward(apply: Apply) -> Callable[..., Any]:
     """Images and expressions to mask logits."""
 
-    def run(params: Any, rows: Rows) -> Any:
-        e = rows.valid.size
+    def run(params: Any, batch: Batch) -> Any:
+        e = batch.valid.size
         model = apply.bind(params)
-        features = model.encode_image(rows.images, rows.extent)
-        lengths = rows.lengths.reshape(e)
-        words = model.encode_text(rows.tokens.reshape(e, -1), lengths)
+        features = model.encode_image(batch.images, batch.extent)
+        lengths = batch.lengths.reshape(e)
+        words = model.encode_text(batch.tokens.reshape(e, -1), lengths)
         return model.decode(features, words, lengths)
 
     return run
@@ -97,35 +98,34 @@ def forward(apply: Apply) -> Callable[..., Any]:
 
 def main() -> None:
     """Print the three figures."""
-    memory.keep_freed_memory()
+    process.start()
     config = Config()
     config.train.batch = IMAGES
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])
-    apply = Apply(config.model)
-    rows = mesh_lib.feed(random_rows(config, EXPRESSIONS), mesh)
-    state = init_state(config, mesh)
-    run = forward(apply)
-    flops = matmul_flops(jax.make_jaxpr(run)(state.params, rows).jaxpr)
+    recipe = make_recipe(config, mesh)
+    batch = mesh_lib.feed(random_batch(config, EXPRESSIONS), mesh)
+    state = recipe.init(None)
+    run = forward(recipe.apply)
+    flops = matmul_flops(jax.make_jaxpr(run)(state.params, batch).jaxpr)
     print(f"model: {flops / 1e9:.0f} GFLOP forward, {3 * flops / 1e9:.0f} a step")
     peak = peak_flops()
 
     jitted = jax.jit(run)
     forward_time = statistics.median(
-        seconds(lambda: jitted(state.params, rows), REPEATS)
+        seconds(lambda: jitted(state.params, batch), REPEATS)
     )
     shared: list[float] = []
     for k in (1, 8):
-        one = jax.tree.map(lambda x: x[:1], random_rows(config, k))
+        one = jax.tree.map(lambda x: x[:1], random_batch(config, k))
         times = seconds(lambda one=one: jitted(state.params, one), REPEATS)
         shared.append(statistics.median(times))
         print(f"1 image x {k} expressions: {shared[-1]:.3f} s")
     print(f"8 expressions against 1: {shared[1] / shared[0]:.2f} times")
 
-    step = make_train_step(config, mesh)
     carried = [state]
 
     def update() -> Any:
-        carried[0], metrics = step(carried[0], rows)
+        carried[0], metrics = recipe.train_step(carried[0], batch)
         return metrics, carried[0].params
 
     del state

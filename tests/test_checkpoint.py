@@ -14,7 +14,6 @@ from helpers.tiny_run import assert_same
 
 from unires_jax.checkpoint import (
     Checkpoints,
-    check_shapes,
     describe,
     find_checkpoint,
     load_params,
@@ -23,6 +22,7 @@ from unires_jax.checkpoint import (
 )
 from unires_jax.config import Config, ModelConfig, TrainConfig, from_dict
 from unires_jax.errors import CheckpointError
+from unires_jax.parameters import check_shapes
 from unires_jax.training.train_step import TrainState
 
 CONFIG = Config(name="run", model=ModelConfig(width=64))

@@ -6,45 +6,23 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from helpers.abstract_batch import abstract_batch
 from helpers.paths import ROOT
 
-from unires_jax import app, mesh
-from unires_jax.config import Config, mask_grid, validate
-from unires_jax.training import train_step
-from unires_jax.training.train_step import Rows
+from unires_jax import app
+from unires_jax.config import Config, validate
+from unires_jax.mesh import make_mesh
+from unires_jax.training.recipe import make_recipe
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 
-def abstract_rows(config: Config) -> Rows:
-    """Shapes of a global batch."""
-    b, k = config.train.batch, config.data.expressions
-    size, length = config.model.image_size, config.data.lengths[0]
-    grid = mask_grid(config.model)
-
-    def array(dtype: type, *shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype)
-
-    return Rows(
-        images=array(jnp.uint8, b, size, size, 3),
-        extent=array(jnp.int32, b, 2),
-        tokens=array(jnp.int32, b, k, length),
-        lengths=array(jnp.int32, b, k),
-        masks=array(jnp.uint8, b, k, grid, grid),
-        valid=array(jnp.bool_, b, k),
-        no_target=array(jnp.bool_, b, k),
-        level=array(jnp.int32, b, k),
-    )
-
-
 def trace(config: Config) -> None:
     validate(config)
-    devices = mesh.make_mesh(config.mesh)
-    state = train_step.abstract_state(config, devices)
-    with jax.set_mesh(devices):
-        step = train_step.jit_step(config, devices)
-        after, metrics = step.eval_shape(state, abstract_rows(config))
-    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+    recipe = make_recipe(config, make_mesh(config.mesh))
+    with jax.set_mesh(recipe.mesh):
+        state, metrics = recipe.step.eval_shape(recipe.state, abstract_batch(config))
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, recipe.state)
     assert metrics["loss"].shape == ()
 
 

@@ -55,10 +55,8 @@ def test_feed_splits_rows_over_all_devices() -> None:
 def test_constrain_batch_needs_a_mesh_and_a_divisible_axis() -> None:
     mesh = mesh_lib.make_mesh(MeshConfig())
     x = jnp.zeros((16, 4))
-    assert not mesh_lib.is_sharded()
     assert mesh_lib.constrain_batch(x) is x
     with jax.set_mesh(mesh):
-        assert mesh_lib.is_sharded()
         split = jax.jit(lambda: mesh_lib.constrain_batch(jnp.zeros((16, 4))))()
         odd = jax.jit(lambda: mesh_lib.constrain_batch(jnp.zeros((3, 4))))()
     assert {s.data.shape for s in split.addressable_shards} == {(2, 4)}

@@ -1,8 +1,9 @@
 """Checkpoints: save and resume a run, read its weights elsewhere. Only user of orbax.
 
 A step is the folder `<workdir>/checkpoints/<step>` with three items: `state` (the train
-state), `meta` (what is needed to understand it, JSON) and `metrics` (its score). It
-gets that name when it is complete, so a killed save leaves the step before it as last.
+state), `meta` (what is needed to understand it, JSON) and `metrics` (its pooled mIoU).
+It gets that name when it is complete, so a killed save leaves the step before it as
+last.
 """
 
 import importlib.metadata
@@ -21,12 +22,12 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from unires_jax.config import Config, TrainConfig, from_dict, to_dict
 from unires_jax.errors import CheckpointError, ConfigError
+from unires_jax.parameters import check_shapes
 
 FOLDER = "checkpoints"
 FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
-SCORE = "score"  # the name under which a step's pooled mIoU is kept
+MIOU = "score"  # what a step's pooled mIoU is called in its file `metrics`
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-LISTED = 20  # faults written out in one message
 
 Tree = dict[Any, Any]
 Meta = dict[str, Any]
@@ -35,13 +36,13 @@ Meta = dict[str, Any]
 class Checkpoints:
     """The checkpoints of one workdir. Every process of the run holds one.
 
-    Kept are the `train.keep` latest and the one with the best score.
+    Kept are the `train.keep` latest and the one with the best pooled mIoU.
     """
 
     def __init__(self, workdir: str | Path, train: TrainConfig) -> None:
         self._folder = Path(workdir).resolve() / FOLDER
         options = policies.CheckpointManagerOptions(
-            best_fn=_score,
+            best_fn=_miou,
             cleanup_tmp_directories=True,  # what a killed save left behind
             save_decision_policy=policies.AnySavePolicy(
                 [
@@ -53,7 +54,7 @@ class Checkpoints:
                 [
                     policies.LatestN(train.keep),
                     policies.BestN(
-                        get_metric_fn=_score,
+                        get_metric_fn=_miou,
                         n=1,
                         keep_checkpoints_without_metrics=False,
                     ),
@@ -82,14 +83,14 @@ class Checkpoints:
         """Whether this step is to be saved."""
         return bool(self._manager.should_save(step))
 
-    def save(self, step: int, state: Any, meta: Meta, score: float | None) -> None:
+    def save(self, step: int, state: Any, meta: Meta, miou: float | None) -> None:
         """Save a step. Returns when the state is copied; writing goes on behind."""
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
             ),
-            metrics={} if score is None else {SCORE: score},
+            metrics={} if miou is None else {MIOU: miou},
             force=True,
         )
 
@@ -106,9 +107,9 @@ class Checkpoints:
         return self._manager.restore(int(folder.name), args=args)["state"]
 
 
-def _score(metrics: Mapping[str, float]) -> float:
-    score = metrics.get(SCORE, math.nan)
-    return -math.inf if math.isnan(score) else score
+def _miou(metrics: Mapping[str, float]) -> float:
+    miou = metrics.get(MIOU, math.nan)
+    return -math.inf if math.isnan(miou) else miou
 
 
 def describe(config: Config, tokenizer: str, data: Mapping[str, str]) -> Meta:
@@ -142,7 +143,7 @@ def _revision() -> str:
 def find_checkpoint(path: str | Path, pick: Literal["best", "last"] = "best") -> Path:
     """The folder of a step, from it, from a checkpoints folder or from a workdir.
 
-    Without any score the best is the last. Raises CheckpointError if there is none.
+    Without any evaluation the best is the last. Raises CheckpointError for none at all.
     """
     expected = "expected a workdir, its checkpoints folder or the folder of one step"
     path = Path(path).resolve()
@@ -156,12 +157,12 @@ def find_checkpoint(path: str | Path, pick: Literal["best", "last"] = "best") ->
         raise CheckpointError(f"{path}: holds no checkpoint; {expected}")
     if pick == "last":
         return folder / str(steps[-1])
-    return folder / str(max(steps, key=lambda s: (_saved_score(folder / str(s)), s)))
+    return folder / str(max(steps, key=lambda s: (_saved_miou(folder / str(s)), s)))
 
 
-def _saved_score(folder: Path) -> float:
+def _saved_miou(folder: Path) -> float:
     file = folder / "metrics" / "metrics"
-    return _score(json.loads(file.read_text())) if file.exists() else -math.inf
+    return _miou(json.loads(file.read_text())) if file.exists() else -math.inf
 
 
 def read_meta(folder: str | Path) -> Meta:
@@ -178,9 +179,9 @@ def read_meta(folder: str | Path) -> Meta:
             "given as --config.clip"
         ) from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        found = meta.get("format") if isinstance(meta, dict) else None
+        version = meta.get("format") if isinstance(meta, dict) else None
         raise CheckpointError(
-            f"{folder}: format {found!r}, this version reads {FORMAT!r}; it was "
+            f"{folder}: format {version!r}, this version reads {FORMAT!r}; it was "
             "written by another program or version"
         )
     return meta
@@ -246,14 +247,14 @@ def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
             tree = dict(checkpointer.metadata(folder).item_metadata.tree)
             check_shapes(tree, dict(like), folder)
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), tree)
-            found = checkpointer.restore(folder, restore_args=arguments)
+            restored = checkpointer.restore(folder, restore_args=arguments)
     except CheckpointError:
         raise
     except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
         raise CheckpointError(
             f"{folder}: its arrays cannot be read ({type(error).__name__}: {error})"
         ) from None
-    return {str(name): np.asarray(x) for name, x in found.items()}
+    return {str(name): np.asarray(x) for name, x in restored.items()}
 
 
 def _abstract(saved: Any) -> jax.ShapeDtypeStruct:
@@ -276,35 +277,3 @@ def _saved_arrays(folder: Path) -> Tree:
             f"{folder}: its arrays cannot be read ({error}); take another step"
         ) from None
     return tree
-
-
-def check_shapes(saved: Any, like: Any, where: str | Path) -> None:
-    """Compare two trees of anything with shapes, by name.
-
-    Raises CheckpointError listing name, expected and found of each that differs.
-    """
-    found, expected = _shapes(saved), _shapes(like)
-    faults = [
-        f"{n}: expected {expected.get(n, 'nothing')}, found {found.get(n, 'nothing')}"
-        for n in sorted(found.keys() | expected.keys())
-        if found.get(n) != expected.get(n)
-    ]
-    # The optimizer's moments and the average repeat what is wrong with the parameters.
-    faults = [f for f in faults if f.startswith("params.")] or faults
-    if not faults:
-        return
-    rest = len(faults) - LISTED
-    if rest > 0:
-        faults = [*faults[:LISTED], f"and {rest} more"]
-    raise CheckpointError(
-        f"{where}: the checkpoint is of another architecture; compare its config.json "
-        "with --config.model:\n  " + "\n  ".join(faults)
-    )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-        for path, leaf in leaves
-    }

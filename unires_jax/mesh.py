@@ -1,11 +1,10 @@
-"""Devices: start-up, the mesh, what is sharded how, and the feed.
+"""Devices: the mesh, what is sharded how, and the feed.
 
 The only file that names mesh axes: "data" replicates parameters, "fsdp" shards them;
 the batch is split over both.
 Source: ours (the layout common to large JAX code bases).
 """
 
-import contextlib
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,18 +26,6 @@ SHARD_ABOVE = 2**12
 Tree = TypeVar("Tree")
 
 
-def start_distributed() -> None:
-    """Join the cluster the environment describes, if any. First statement of main."""
-    # No cluster found is how a single host looks (jax raises ValueError for it).
-    with contextlib.suppress(ValueError):
-        jax.distributed.initialize()
-
-
-def is_main() -> bool:
-    """Whether this process writes the files of the run."""
-    return jax.process_index() == 0
-
-
 def make_mesh(config: MeshConfig, devices: list[Any] | None = None) -> Mesh:
     """The mesh over all devices (or those given).
 
@@ -51,11 +38,6 @@ def make_mesh(config: MeshConfig, devices: list[Any] | None = None) -> Mesh:
     shape = (len(devices) // fsdp, fsdp)
     auto = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh(shape, (DATA, FSDP), axis_types=auto, devices=devices)
-
-
-def is_sharded() -> bool:
-    """Whether a mesh of more than one device is active (`jax.set_mesh`)."""
-    return jax.sharding.get_abstract_mesh().size > 1
 
 
 def constrain_batch(x: Array) -> Array:

@@ -13,7 +13,8 @@ from helpers import small_data
 from unires_jax.config import Config
 from unires_jax.data import prepared
 from unires_jax.data.augment import mirrored
-from unires_jax.data.pipeline import Batch, run_tokenizer, train_batches
+from unires_jax.data.batch import Batch
+from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import ConfigError, DataError
 
 RECORDS = 11  # no multiple of the batch: epochs end within batches
@@ -76,7 +77,7 @@ def test_processes_share_the_same_global_batches(
     """Process p holds rows p, p + n, ... of what one process would hold."""
     whole = take(config, 6)
     for p in range(processes):
-        share = take(config, 6, process_index=p, process_count=processes)
+        share = take(config, 6, shard=(p, processes))
         for one, part in zip(whole, share, strict=True):
             assert equal(Batch(*(a[p::processes] for a in one)), part)
 
@@ -86,7 +87,7 @@ def test_resumes_exactly_at_a_batch(config: Config) -> None:
     for start in (1, 4, 8):
         rest = take(config, 9 - start, start_batch=start)
         assert all(equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
-    resumed = take(config, 1, start_batch=5, process_index=1, process_count=2)[0]
+    resumed = take(config, 1, start_batch=5, shard=(1, 2))[0]
     assert equal(Batch(*(a[1::2] for a in whole[5])), resumed)
 
 
@@ -156,7 +157,7 @@ def test_length_is_the_bucket_of_the_longest_sentence(
 
 def test_batch_must_divide(config: Config) -> None:
     with pytest.raises(ConfigError, match=r"train\.batch=4 must be a multiple of .* 3"):
-        train_batches(config, run_tokenizer(config), process_count=3)
+        train_batches(config, run_tokenizer(config), shard=(0, 3))
 
 
 def test_no_data_is_told(config: Config) -> None:
@@ -215,6 +216,6 @@ def test_processes_keep_lists_of_their_own(
 ) -> None:
     config.data.train, config.data.max_bad_share = (f"{folder}:bad",), 0.2
     for p in range(2):
-        take(config, 8, workdir=tmp_path, process_index=p, process_count=2)
+        take(config, 8, workdir=tmp_path, shard=(p, 2))
     names = {p.name for p in tmp_path.iterdir()}
     assert names <= {"rejected.jsonl", "rejected-1.jsonl"} and names

@@ -8,8 +8,9 @@ from helpers import small_data
 
 from unires_jax.config import BACKBONES, Config
 from unires_jax.data import records, tokenizer
+from unires_jax.data.batch import Batch
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
-from unires_jax.data.sampling import Batch, Sampler, draw_expressions
+from unires_jax.data.sampling import Sampler, draw_expressions
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.pixels.canvas import prepare_image
 from unires_jax.pixels.masks import RunMask

@@ -26,7 +26,7 @@ from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.evaluation import command as run
 from unires_jax.evaluation import evaluator
 from unires_jax.evaluation.evaluator import ModelPredict, evaluate
-from unires_jax.evaluation.in_training import make_watch
+from unires_jax.evaluation.in_training import make_evaluate
 from unires_jax.evaluation.report import page as report
 from unires_jax.evaluation.report import pictures
 from unires_jax.inference.model import Compiled
@@ -203,15 +203,17 @@ def some_params(config: Config) -> dict[str, Any]:
     )
 
 
-def test_watch_scores_the_first_pictures(tiny: Config, tokenizer: Tokenizer) -> None:
+def test_training_evaluates_the_first_pictures(
+    tiny: Config, tokenizer: Tokenizer
+) -> None:
     tiny.eval.watch_images = 3
-    watch = make_watch(tiny, tokenizer)
+    evaluate_parameters = make_evaluate(tiny, tokenizer)
     params = some_params(tiny)
-    scores, drawn = watch(5, params)
-    assert 0 <= scores["pooled/mIoU"] <= 1 and scores["pooled/count"] == 12
-    assert list(drawn) == ["watch/0", "watch/1", "watch/2"]
-    assert all(p.dtype == np.uint8 and p.ndim == 3 for p in drawn.values())
-    assert watch(6, params)[0] == scores
+    metrics, pictures = evaluate_parameters(5, params)
+    assert 0 <= metrics["pooled/mIoU"] <= 1 and metrics["pooled/count"] == 12
+    assert list(pictures) == ["watch/0", "watch/1", "watch/2"]
+    assert all(p.dtype == np.uint8 and p.ndim == 3 for p in pictures.values())
+    assert evaluate_parameters(6, params)[0] == metrics
 
 
 def test_all_devices_answer_as_one(

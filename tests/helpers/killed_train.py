@@ -53,11 +53,11 @@ def main() -> None:
 def _join(port: int, index: int) -> None:
     import jax
 
-    from unires_jax import mesh
+    from unires_jax import hosts
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", 2, index)
-    mesh.start_distributed = lambda: None  # no environment describes this cluster
+    hosts.join_cluster = lambda: None  # no environment describes this cluster
 
 
 if __name__ == "__main__":

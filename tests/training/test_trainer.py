@@ -2,12 +2,13 @@
 
 import copy
 import dataclasses
+import itertools
 import json
 import math
 import os
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import CheckpointError, ConfigError, TrainingError
 from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.unires import Apply
+from unires_jax.parameters import flatten
 from unires_jax.training import start as start_lib
-from unires_jax.training import train_step, trainer
-from unires_jax.training.trainer import SCORE, fit
+from unires_jax.training.progress_log import BEST_BY, check_finite, pictures_due
+from unires_jax.training.recipe import Recipe, make_recipe
+from unires_jax.training.trainer import evaluation_due, fit
 
 LOOP = ("log_every", "eval_every", "picture_every", "checkpoint_every", "keep")
 
@@ -44,59 +47,47 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def one_device(config: MeshConfig) -> jax.sharding.Mesh:
-    """A save costs several times as much on eight (sharded ones: test_checkpoint)."""
-    return mesh_lib.make_mesh(MeshConfig(), jax.devices()[:1])
+_RECIPES: dict[str, Recipe] = {}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_once() -> Iterator[None]:
-    """Runs that differ in the loop alone share a compiled step and a start."""
-    steps: dict[str, Any] = {}
-    starts: dict[str, Any] = {}
+def recipe_of(config: Config) -> Recipe:
+    """The recipe on one device; recipes that differ in the loop alone compile once.
 
-    def key(config: Config) -> str:
-        values = dataclasses.asdict(config)
-        loop = {k: v for k, v in values["train"].items() if k not in LOOP}
-        return repr([values["model"], values["optim"], values["mesh"], loop])
-
-    def make_train_step(config: Config, mesh: Any) -> Any:
-        made = steps.get(key(config)) or train_step.make_train_step(config, mesh)
-        return steps.setdefault(key(config), made)
-
-    def init_state(config: Config, mesh: Any, params: Any = None) -> Any:
-        if params is not None or config.init_from:
-            return train_step.init_state(config, mesh, params)
-        if key(config) not in starts:
-            starts[key(config)] = jax.device_get(train_step.init_state(config, mesh))
-        like = train_step.abstract_state(config, mesh)
-        shardings = jax.tree.map(lambda x: x.sharding, like)
-        return jax.device_put(starts[key(config)], shardings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "make_mesh", one_device)
-        patch.setattr(trainer, "make_train_step", make_train_step)
-        patch.setattr(start_lib, "init_state", init_state)
-        yield
+    A save costs several times as much on eight devices (those are in test_checkpoint).
+    """
+    values = dataclasses.asdict(config)
+    for name in LOOP:
+        del values["train"][name]
+    key = repr([v for k, v in values.items() if k not in ("name", "data", "eval")])
+    if key not in _RECIPES:
+        mesh = mesh_lib.make_mesh(MeshConfig(), jax.devices()[:1])
+        _RECIPES[key] = make_recipe(copy.deepcopy(config), mesh)
+    return dataclasses.replace(_RECIPES[key], config=config)
 
 
 class Hook:
     """An evaluation that notes what it was given."""
 
     def __init__(self, *scores: float) -> None:
-        self.scores, self.seen = list(scores), {}
+        self.scores, self.params = list(scores), {}
 
     def __call__(
         self, step: int, params: Any
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        self.seen[step] = jax.device_get(params)
+        self.params[step] = jax.device_get(params)
         picture = np.full((4, 6, 3), (200, 100, 0), np.uint8)
         score = self.scores.pop(0) if self.scores else 0.1
-        return {SCORE: score, "part/mIoU": math.nan}, {"watch/0": picture}
+        return {BEST_BY: score, "part/mIoU": math.nan}, {"watch/0": picture}
 
 
-def run(config: Config, workdir: Path, hook: Hook | None = None) -> Any:
-    return jax.device_get(fit(config, workdir, run_tokenizer(config), hook or Hook()))
+def run(
+    config: Config,
+    workdir: Path,
+    hook: Hook | None = None,
+    recipe: Recipe | None = None,
+) -> Any:
+    recipe = recipe or recipe_of(config)
+    return jax.device_get(fit(recipe, workdir, run_tokenizer(config), hook or Hook()))
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +113,16 @@ def test_the_loop_does_what_the_bare_step_does(
 ) -> None:
     _, state, hook = unbroken
     config = tiny_config(data)
-    mesh = one_device(config.mesh)
-    expected = start_lib.init_state(config, mesh)
-    step = trainer.make_train_step(config, mesh)
+    recipe = recipe_of(config)
+    expected = recipe.init(None)
     batches = train_batches(config, run_tokenizer(config))
     losses = {}
     for i in range(1, STEPS + 1):
-        rows: Any = train_step.Rows(*next(batches))
-        expected, metrics = step(expected, mesh_lib.feed(rows, mesh))
+        batch = mesh_lib.feed(next(batches), recipe.mesh)
+        expected, metrics = recipe.train_step(expected, batch)
         losses[i] = float(metrics["loss"])
         if i == 4:
-            assert_same(hook.seen[4], expected.ema)  # the average is evaluated
+            assert_same(hook.params[4], expected.ema)  # the average is evaluated
     assert int(state.step) == STEPS
     assert_same(state, expected)
     found = {
@@ -143,11 +133,11 @@ def test_the_loop_does_what_the_bare_step_does(
 
 def test_metrics_file(unbroken: tuple[Path, Any, Hook]) -> None:
     found = lines(unbroken[0])
-    kinds = [(x["step"], "eval" if f"eval/{SCORE}" in x else "train") for x in found]
+    kinds = [(x["step"], "eval" if f"eval/{BEST_BY}" in x else "train") for x in found]
     train = [(i, "train") for i in (1, 2, 4, 6, 8)]
     assert kinds == [*train[:3], (4, "eval"), *train[3:], (8, "eval")]
-    evaluated = [x for x in found if f"eval/{SCORE}" in x]
-    assert [x[f"eval/{SCORE}"] for x in evaluated] == [0.7, 0.2]
+    evaluated = [x for x in found if f"eval/{BEST_BY}" in x]
+    assert [x[f"eval/{BEST_BY}"] for x in evaluated] == [0.7, 0.2]
     assert evaluated[0]["eval/part/mIoU"] is None  # not a number is not JSON
     assert all(x["train/images_per_second"] > 0 for x in found if "train/loss" in x)
     assert "train/grad_norm/vision" in found[0]
@@ -169,7 +159,7 @@ def test_tensorboard_holds_curves_and_pictures(
         if "train/loss" in line:
             expected = np.float32(line["train/loss"])
             assert points["train/loss", line["step"]] == expected
-    assert points[f"eval/{SCORE}", 4] == np.float32(0.7)
+    assert points[f"eval/{BEST_BY}", 4] == np.float32(0.7)
     assert list(pictures) == [("watch/0", 8)]  # picture_every=8
     encoded = np.frombuffer(pictures["watch/0", 8], np.uint8)
     picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
@@ -183,7 +173,7 @@ def test_workdir(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
     folders = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
     assert folders == [4, 6, 8]  # the best, and the two last
     best, meta = load_params(workdir)
-    assert_same(best, unbroken[2].seen[4])
+    assert_same(best, unbroken[2].params[4])
     assert meta["batch"] == 4 and not meta["no_target_trained"]
     assert list(meta["data"]) == [f"{data}:train"]
     assert_same(load_params(workdir, "params", "last")[0], state.params)
@@ -215,8 +205,8 @@ def test_pictures_due() -> None:
     def due(pictures: int, evaluations: int) -> list[int]:
         config.train.picture_every, config.train.eval_every = pictures, evaluations
         steps = range(1, config.train.steps + 1)
-        evaluated = [s for s in steps if trainer.evaluation_due(config, s)]
-        return [s for s in evaluated if trainer.pictures_due(config, s)]
+        evaluated = [s for s in steps if evaluation_due(config, s)]
+        return [s for s in evaluated if pictures_due(config, s)]
 
     assert due(40, 20) == [40, 80, 100]
     assert due(30, 20) == [40, 60, 100]
@@ -229,18 +219,20 @@ class Crash(RuntimeError):
     pass
 
 
-def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Break off where batch number `step` is fed."""
-    feed = mesh_lib.feed
-    left = [step]
+def before_step(recipe: Recipe, count: int, act: Callable[[], None]) -> Recipe:
+    """The recipe that acts before its `count`-th step, counted from 0."""
+    counter = itertools.count()
 
-    def broken_feed(batch: Any, mesh: Any) -> Any:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Crash
-        return feed(batch, mesh)
+    def step(state: Any, batch: Any) -> Any:
+        if next(counter) == count:
+            act()
+        return recipe.step(state, batch)
 
-    monkeypatch.setattr(trainer, "feed", broken_feed)
+    return dataclasses.replace(recipe, step=step)
+
+
+def crash() -> None:
+    raise Crash
 
 
 # Before any save, right after one, after an evaluation, before the last step.
@@ -255,36 +247,31 @@ def test_resume_from_any_step(
     data: Path,
     unbroken: tuple[Path, Any, Hook],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     step: int,
 ) -> None:
     config = tiny_config(data, picture_every=8)
-    with monkeypatch.context() as patch:
-        crash_at(step, patch)
-        with pytest.raises(Crash):
-            run(config, tmp_path, Hook(0.7, 0.2))
+    with pytest.raises(Crash):
+        breaking = before_step(recipe_of(config), step, crash)
+        run(config, tmp_path, Hook(0.7, 0.2), breaking)
     torn = (tmp_path / "metrics.jsonl").read_text() + '{"step": 1, "train/lo'
     (tmp_path / "metrics.jsonl").write_text(torn)
     reached = 4 if step >= 4 else 3 if step == 3 else 0
     hook = Hook(0.7, 0.2) if reached < 4 else Hook(0.2)
     assert_same(run(config, tmp_path, hook), unbroken[1])
-    assert sorted(hook.seen) == [4, 8] if reached < 4 else [8]
+    assert sorted(hook.params) == [4, 8] if reached < 4 else [8]
     assert untimed(lines(tmp_path)) == untimed(lines(unbroken[0]))
     purges = [e.step for e in events(tmp_path) if e.session_log.status == 1]
     last = {0: 0, 1: 0, 2: 0, 3: 3, 4: 4, 5: 4, 6: 6, 7: 6}[step]
     assert purges == ([last + 1] if last else [])
 
 
-def test_resume_with_muon(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_with_muon(data: Path, tmp_path: Path) -> None:
     config = tiny_config(data)
     config.optim.method = "muon"
     whole = run(config, tmp_path / "unbroken")
-    with monkeypatch.context() as patch:
-        crash_at(5, patch)
-        with pytest.raises(Crash):
-            run(config, tmp_path / "broken")
+    with pytest.raises(Crash):
+        breaking = before_step(recipe_of(config), 5, crash)
+        run(config, tmp_path / "broken", recipe=breaking)
     assert_same(run(config, tmp_path / "broken"), whole)
     config.optim.method = "adamw"
     with pytest.raises(ConfigError, match=r"optim\.method: the run has 'muon'"):
@@ -295,24 +282,16 @@ def test_a_sigterm_saves_and_returns(
     data: Path,
     unbroken: tuple[Path, Any, Hook],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = tiny_config(data, picture_every=8)
-    feed, fed = mesh_lib.feed, []
-
-    def signalling_feed(batch: Any, mesh: Any) -> Any:
-        fed.append(1)
-        if len(fed) == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return feed(batch, mesh)
-
     handler = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "feed", signalling_feed)
-        state = run(config, tmp_path, Hook(0.7))
+    asked_to_stop = before_step(
+        recipe_of(config), 4, lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    state = run(config, tmp_path, Hook(0.7), asked_to_stop)
     assert signal.getsignal(signal.SIGTERM) is handler
-    assert int(state.step) == len(fed) == 5
+    assert int(state.step) == 5
     assert "stopped at step 5 of 8; saved" in capsys.readouterr().out
     assert_same(load_params(tmp_path, "params", "last")[0], state.params)
     assert_same(run(config, tmp_path, Hook(0.2)), unbroken[1])
@@ -327,7 +306,7 @@ def test_a_finished_run_says_so(
     again = run(tiny_config(data, picture_every=8), unbroken[0], hook)
     assert "is finished: step 8 of 8" in capsys.readouterr().out
     assert_same(again, unbroken[1])
-    assert not hook.seen and lines(unbroken[0]) == before
+    assert not hook.params and lines(unbroken[0]) == before
 
 
 def change(config: Config, **values: Any) -> Config:
@@ -400,15 +379,12 @@ def test_other_data_is_refused(
         start_lib.check_same_run(config, about, meta, tmp_path)
 
 
-def test_not_a_number_stops_at_its_step(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_not_a_number_stops_at_its_step(data: Path, tmp_path: Path) -> None:
     """The step is the first bad one of the bare loop; later and it are not saved."""
     config = tiny_config(data, checkpoint_every=2, keep=99)
-    mesh = one_device(config.mesh)
-    made = trainer.make_train_step(config, mesh)
+    recipe = recipe_of(config)
 
-    def breaking(state: Any, rows: Any) -> Any:
+    def breaking(state: Any, batch: Any) -> Any:
         """Break one number of the word projection at the start of step 5."""
         if int(state.step) == 4:
             kernel = state.params["word_project"]["kernel"]
@@ -418,12 +394,10 @@ def test_not_a_number_stops_at_its_step(
                 "kernel": jax.device_put(kernel.at[0, 0].set(np.nan), kernel.sharding),
             }
             state = state._replace(params=params)
-        return made(state, rows)
+        return recipe.step(state, batch)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "make_train_step", lambda *_: breaking)
-        with pytest.raises(TrainingError, match=r"^step 5: loss nan") as caught:
-            run(config, tmp_path, Hook())
+    with pytest.raises(TrainingError, match=r"^step 5: loss nan") as caught:
+        run(config, tmp_path, Hook(), dataclasses.replace(recipe, step=breaking))
     assert "word_project" in str(caught.value)
     steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
     assert steps == [2, 4]
@@ -433,10 +407,10 @@ def test_not_a_number_stops_at_its_step(
 
 def test_the_broken_group_is_named() -> None:
     good = {"loss": 1.0, "grad_norm": 2.0, "grad_norm/text": 1.0, "grad_norm/low": 1.0}
-    trainer.check_finite(3, jax.tree.map(jax.numpy.float32, good))
+    check_finite(3, jax.tree.map(jax.numpy.float32, good))
     bad = good | {"grad_norm": math.inf, "grad_norm/low": math.inf}
     with pytest.raises(TrainingError) as caught:
-        trainer.check_finite(3, jax.tree.map(jax.numpy.float32, bad))
+        check_finite(3, jax.tree.map(jax.numpy.float32, bad))
     assert str(caught.value).startswith("step 3: loss 1.0, gradient norm inf; not fin")
     assert "groups low." in str(caught.value)
 
@@ -445,12 +419,12 @@ def test_init_from_takes_the_best_average_and_a_fresh_optimizer(
     data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
 ) -> None:
     config = change(tiny_config(data), init_from=str(unbroken[0]), optim__rate=0.0)
-    mesh = one_device(config.mesh)
-    params = start_lib.take_over(config)
-    assert_same(params, unbroken[2].seen[4])
-    state = train_step.init_state(config, mesh, params)
-    assert_same(state.params, unbroken[2].seen[4])
-    assert_same(state.ema, unbroken[2].seen[4])
+    recipe = recipe_of(config)
+    params = start_lib.take_over(recipe)
+    assert_same(params, unbroken[2].params[4])
+    state = recipe.init(params)
+    assert_same(state.params, unbroken[2].params[4])
+    assert_same(state.ema, unbroken[2].params[4])
     assert int(state.step) == 0
     moments = jax.tree.leaves(state.opt_state)
     assert not any(np.any(x) for x in jax.device_get(moments))
@@ -460,26 +434,25 @@ def test_init_from_is_where_a_new_run_starts(
     data: Path,
     unbroken: tuple[Path, Any, Hook],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = change(tiny_config(data), init_from=str(unbroken[0]))
     states = []
 
-    def note(state: Any, rows: Any) -> Any:
+    def note(state: Any, batch: Any) -> Any:
         states.append(jax.device_get(state))
         raise Crash
 
-    monkeypatch.setattr(trainer, "make_train_step", lambda *_: note)
     with pytest.raises(Crash):
-        run(config, tmp_path)
-    assert_same(states[0].params, unbroken[2].seen[4])
+        recipe = dataclasses.replace(recipe_of(config), step=note)
+        run(config, tmp_path, recipe=recipe)
+    assert_same(states[0].params, unbroken[2].params[4])
     assert int(states[0].step) == 0
 
 
 def test_init_from_at_another_resolution_and_context(
     data: Path, unbroken: tuple[Path, Any, Hook]
 ) -> None:
-    source = unbroken[2].seen[4]
+    source = unbroken[2].params[4]
     for size, context in [(32, 12), (24, 20)]:
         config = change(
             tiny_config(data),
@@ -487,7 +460,7 @@ def test_init_from_at_another_resolution_and_context(
             model__image_size=size,
             model__text__context=context,
         )
-        params = start_lib.take_over(config)
+        params = start_lib.take_over(recipe_of(config))
         vision, text = (params[k].pop("positions") for k in ("vision", "text"))
         np.testing.assert_array_equal(
             vision, resize_positions(source["vision"]["positions"], size // 8, 1)
@@ -506,7 +479,7 @@ def test_init_from_another_architecture_lists_shapes(
 ) -> None:
     config = change(tiny_config(data), init_from=str(unbroken[0]), model__width=32)
     with pytest.raises(CheckpointError) as caught:
-        start_lib.take_over(config)
+        start_lib.take_over(recipe_of(config))
     line = "patch_project.kernel: expected (16, 32), found (16, 16)"
     assert line in str(caught.value) and str(unbroken[0]) in str(caught.value)
 
@@ -536,7 +509,7 @@ def test_clip_fills_the_towers_alone(
 ) -> None:
     folder, weights = clip
     config = change(tiny_config(data), clip=str(folder))
-    params = start_lib.with_backbone(config)
+    params = start_lib.with_backbone(recipe_of(config))
     fresh = jax.jit(Apply(config.model).init)(jax.random.key(config.seed))
     np.testing.assert_array_equal(
         params["text"]["embedding"],
@@ -564,7 +537,7 @@ def test_a_clip_of_other_heads_is_refused(
         model__vision__activation="gelu",
     )
     with pytest.raises(ConfigError) as caught:
-        start_lib.with_backbone(config)
+        start_lib.with_backbone(recipe_of(config))
     assert "model.vision.heads=4, CLIP has 2" in str(caught.value)
     assert "model.vision.activation='gelu', CLIP has 'quick_gelu'" in str(caught.value)
     assert "text" not in str(caught.value)
@@ -576,5 +549,4 @@ def test_no_parameter_is_weakly_typed() -> None:
     model = dataclasses.replace(model, groups="both", figure_only=False)
     model.vision.depth = 2
     params = jax.eval_shape(Apply(model).init, jax.random.key(0))
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    assert [jax.tree_util.keystr(p) for p, x in leaves if x.weak_type] == []
+    assert [name for name, x in flatten(params).items() if x.weak_type] == []

@@ -36,7 +36,7 @@ GOOGLE = (
 )
 
 
-class Kept:
+class LeakFreeSplit:
     """A split without the images that `excluded` splits hold; reads as the split does.
 
     `dropped` records were left out, `unknown` ones have no COCO id and stayed.
@@ -45,16 +45,16 @@ class Kept:
     def __init__(self, split: PreparedSplit, excluded: Sequence[PreparedSplit]) -> None:
         self.split, self.excluded = split, tuple(excluded)
         ids = coco_ids(split)
-        held = np.concatenate([coco_ids(s) for s in excluded])
-        stays = (ids < 0) | ~np.isin(ids, held)
-        self._kept = np.flatnonzero(stays)
+        forbidden = np.concatenate([coco_ids(s) for s in excluded])
+        stays = (ids < 0) | ~np.isin(ids, forbidden)
+        self._indices = np.flatnonzero(stays)
         self.dropped, self.unknown = int((~stays).sum()), int((ids < 0).sum())
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._indices)
 
     def __getitem__(self, index: int) -> Record:
-        return self.split[int(self._kept[index])]
+        return self.split[int(self._indices[index])]
 
     @property
     def tokenizer(self) -> Path | None:
@@ -65,7 +65,7 @@ class Kept:
         """A hash of the split and of what was excluded from it."""
         return "-".join(s.fingerprint() for s in (self.split, *self.excluded))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """One line for the user."""
         name = f"{self.split.dataset}:{self.split.split}"
         return (
@@ -83,24 +83,24 @@ def excluded_splits(config: Config) -> list[PreparedSplit]:
     specs = config.data.exclude
     if config.data.exclude_google:
         specs = (*specs, *GOOGLE)
-    found = []
+    splits = []
     for spec in dict.fromkeys(specs):
         try:
-            found.append(prepared.open_split(spec, config.data.dir))
+            splits.append(prepared.open_split(spec, config.data.dir))
         except DataError as error:
             raise DataError(
                 f"data.exclude: {error}. Without it its images cannot be kept out of "
                 "training; prepare it, or take it out of data.exclude knowingly"
             ) from None
-    return found
+    return splits
 
 
 def without_evaluation(
     config: Config, splits: Sequence[PreparedSplit]
-) -> list[PreparedSplit | Kept]:
+) -> list[PreparedSplit | LeakFreeSplit]:
     """The training splits without the images of `config.data.exclude`."""
     excluded = excluded_splits(config)
-    return [Kept(s, excluded) for s in splits] if excluded else list(splits)
+    return [LeakFreeSplit(s, excluded) for s in splits] if excluded else list(splits)
 
 
 def coco_ids(split: PreparedSplit) -> Int64[np.ndarray, " records"]:
@@ -118,11 +118,11 @@ def _coco_ids(split: PreparedSplit, fingerprint: str) -> Int64[np.ndarray, " rec
         return np.load(path, allow_pickle=False).astype(np.int64)
     except (OSError, ValueError):
         ids = np.array([stored.coco_id(b) for b in split.stored()], np.int64)
-    _keep(path, ids)
+    _store(path, ids)
     return ids
 
 
-def _keep(path: Path, ids: Int64[np.ndarray, " records"]) -> None:
+def _store(path: Path, ids: Int64[np.ndarray, " records"]) -> None:
     """Write the ids for the next run; a folder that cannot be written is no fault."""
     buffer = io.BytesIO()
     np.save(buffer, ids)

@@ -1,11 +1,6 @@
 """Batches for training and pictures for evaluation, read with grain."""
 
-import json
-import logging
-import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,25 +8,25 @@ from typing import Any
 import grain
 import numpy as np
 
+from unires_jax import process
 from unires_jax.config import Config, preprocessing
 from unires_jax.data import augment, prepared
-from unires_jax.data.leakage import Kept, without_evaluation
+from unires_jax.data.batch import Batch
+from unires_jax.data.leakage import LeakFreeSplit, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
-from unires_jax.data.sampling import Batch, Sampler
+from unires_jax.data.sampling import Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
+from unires_jax.data.unusable import UnusableRecords
 from unires_jax.errors import ConfigError, DataError
 
-REJECTED = "rejected.jsonl"
 LENGTH_SAMPLE = 2000  # records looked at to choose the training length; ours
-
-log = logging.getLogger(__name__)
 
 
 class Concatenated:
     """Several splits as one random-access source."""
 
-    def __init__(self, splits: Sequence[PreparedSplit | Kept]) -> None:
+    def __init__(self, splits: Sequence[PreparedSplit | LeakFreeSplit]) -> None:
         self._splits = list(splits)
         self._starts = np.cumsum([0, *(len(s) for s in splits)])
 
@@ -43,7 +38,7 @@ class Concatenated:
         return self._splits[split][int(index - self._starts[split])]
 
 
-def open_splits(config: Config) -> list[PreparedSplit | Kept]:
+def open_splits(config: Config) -> list[PreparedSplit | LeakFreeSplit]:
     """The training splits of `config.data.train`, less the images of `data.exclude`."""
     splits = [prepared.open_split(s, config.data.dir) for s in config.data.train]
     return without_evaluation(config, splits)
@@ -76,14 +71,12 @@ def training_length(config: Config, tokenizer: Tokenizer) -> int:
 
     One length keeps shapes equal on all processes and the step compiled once. It is
     chosen from up to `LENGTH_SAMPLE` records spread evenly over the data, sentences as
-    written and mirrored; a longer sentence elsewhere is cut, counted and told.
+    written and mirrored; a longer sentence elsewhere is cut and counted.
     """
     source = Concatenated(open_splits(config))
     step = max(1, -(-len(source) // LENGTH_SAMPLE))
-    written = {
-        x.sent for i in range(0, len(source), step) for x in source[i].expressions
-    }
-    sentences = [s for s in written if s.strip()]
+    texts = {x.sent for i in range(0, len(source), step) for x in source[i].expressions}
+    sentences = [s for s in texts if s.strip()]
     sentences += [augment.mirrored(s) for s in sentences]
     longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0)
     longest += tokenizer.around
@@ -96,50 +89,50 @@ def train_batches(
     tokenizer: Tokenizer,
     *,
     start_batch: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    shard: tuple[int, int] = (0, 1),
     workdir: str | Path | None = None,
 ) -> Iterator[Batch]:
     """Endless training batches from global batch number `start_batch` on.
 
     Global batch N holds the draws N * batch to (N + 1) * batch - 1 of one shuffled,
-    repeated order that depends on the seed and the data alone; process p of n gets
-    every n-th of them, starting at the p-th. So content does not depend on the number
-    of processes or workers, and a resumed run continues with what the unbroken run
-    would have seen. With `workdir`, rejected records are written there.
+    repeated order that depends on the seed and the data alone; process p of n, whose
+    `shard` is (p, n), gets every n-th of them, starting at the p-th. So content does
+    not depend on the number of processes or workers, and a resumed run continues with
+    what the unbroken run would have seen. With `workdir`, rejected records are written
+    there.
 
     Raises DataError when more than `data.max_bad_share` of the data is unusable, or
     there is none; ConfigError if the processes do not divide the batch.
     """
-    share, rest = divmod(config.train.batch, process_count)
-    if rest:
+    index, count = shard
+    if config.train.batch % count:
         raise ConfigError(
             f"train.batch={config.train.batch} must be a multiple of the "
-            f"{process_count} processes"
+            f"{count} processes"
         )
     splits = open_splits(config)
     source = Concatenated(splits)
     for split in splits:
-        if isinstance(split, Kept) and not process_index:
-            print(split.told())
+        if isinstance(split, LeakFreeSplit) and not index:
+            print(split.summary())
     if not len(source):
         raise DataError(
             f"data.train={config.data.train} names no records; expected at least one "
             "<data set>:<split>, e.g. partworld:train"
         )
     sampler = Sampler(config, tokenizer, training_length(config, tokenizer))
-    first = start_batch * config.train.batch + process_index
+    first = start_batch * config.train.batch + index
     # Sliced last: earlier, the draws would depend on the number of processes.
     dataset = (
         grain.MapDataset.source(source)
         .seed(config.seed)
         .shuffle()
         .repeat()
-        .random_map(_with_seed)[first::process_count]
-        .batch(share, drop_remainder=True, batch_fn=sampler)
+        .random_map(_with_seed)[first::count]
+        .batch(config.train.batch // count, drop_remainder=True, batch_fn=sampler)
     )
-    ledger = Rejects(config, len(source), workdir, process_index)
-    return _run(_iterate(dataset, config.data.workers), ledger)
+    unusable = UnusableRecords(config, len(source), workdir, index)
+    return _run(_iterate(dataset, config.data.workers), unusable)
 
 
 def _iterate(dataset: grain.MapDataset, workers: int) -> Any:
@@ -155,27 +148,16 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Any:
 
 
 def _start_reader(index: int, count: int) -> None:
-    """A reader ends with its parent, however that ends, and on no signal before.
-
-    Else it outlives a killed trainer, or dies of a SIGTERM to the group before the
-    trainer has saved.
-    """
+    """A reader ends with the trainer, but on no signal before the trainer has saved."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent:
-            parent.join()
-            os._exit(0)
-
-    threading.Thread(target=follow, daemon=True).start()
+    process.end_with_parent(0)
 
 
-def _run(iterator: Any, ledger: "Rejects") -> Iterator[Batch]:
+def _run(iterator: Any, unusable: UnusableRecords) -> Iterator[Batch]:
     try:
         for batch, rejected in iterator:
             for name, reason in rejected:
-                ledger.add(name, reason)
+                unusable.add(name, reason)
             yield batch
     finally:
         iterator.close()
@@ -183,42 +165,3 @@ def _run(iterator: Any, ledger: "Rejects") -> Iterator[Batch]:
 
 def _with_seed(record: Record, rng: np.random.Generator) -> tuple[Record, int]:
     return record, int(rng.integers(2**63))
-
-
-class Rejects:
-    """Counts distinct unusable records, writes them down, and stops at the limit."""
-
-    def __init__(
-        self, config: Config, total: int, workdir: str | Path | None, process: int = 0
-    ) -> None:
-        """Go on from the file of an earlier run in `workdir`, if there is one."""
-        name = REJECTED if process == 0 else f"rejected-{process}.jsonl"
-        self._path = Path(workdir) / name if workdir else None
-        self._share, self._total = config.data.max_bad_share, total
-        self._seen: set[str] = set()
-        if self._path and self._path.exists():
-            lines = self._path.read_text().splitlines()
-            self._seen = {json.loads(line)["record"] for line in lines}
-
-    def add(self, name: str, reason: str) -> None:
-        """Note an unusable record.
-
-        Raises DataError beyond `data.max_bad_share` of all records.
-        """
-        if name not in self._seen:
-            self._seen.add(name)
-            log.warning("skipped %s: %s", name, reason)
-            self._write({"record": name, "reason": reason})
-        if len(self._seen) > self._share * self._total:
-            raise DataError(
-                f"{len(self._seen)} of {self._total} records are unusable, more than "
-                f"data.max_bad_share={self._share} allows (list: "
-                f"{self._path or 'in the log'}). The last: {name}: {reason}. Mend the "
-                "data or raise data.max_bad_share"
-            )
-
-    def _write(self, entry: dict[str, str]) -> None:
-        if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(json.dumps(entry) + "\n")

@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
 
 from unires_jax.config import Config, mask_grid, preprocessing
 from unires_jax.data import augment, records
+from unires_jax.data.batch import Batch
 from unires_jax.data.records import PART, Expression, Record, decode_record_image
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
@@ -19,19 +18,6 @@ from unires_jax.pixels.masks import RunMask
 CROP_TRIES = 4  # ours
 
 Rejected = tuple[str, str]  # name of an unusable record, and the reason
-
-
-class Batch(NamedTuple):
-    """One process' share of a global batch, in host memory."""
-
-    images: UInt8[np.ndarray, "b H W 3"]
-    extent: Int32[np.ndarray, "b 2"]  # valid height and width on the canvas, pixels
-    tokens: Int32[np.ndarray, "b k l"]
-    lengths: Int32[np.ndarray, "b k"]  # with SOS and EOS; of no words where not valid
-    masks: UInt8[np.ndarray, "b k g g"]  # round(255 * share of the cell covered)
-    valid: Bool[np.ndarray, "b k"]  # False: nothing was there to draw
-    no_target: Bool[np.ndarray, "b k"]
-    level: Int32[np.ndarray, "b k"]
 
 
 def draw_expressions(
@@ -50,12 +36,12 @@ def draw_expressions(
         group = referents[int(expression.level == PART)]
         group.setdefault(expression.ref_id, []).append(expression)
     objects, parts = (list(group.values()) for group in referents)
-    wanted = int(count * part_share + rng.random())
-    from_parts = min(len(parts), max(wanted, count - len(objects)))
+    balanced = int(count * part_share + rng.random())
+    from_parts = min(len(parts), max(balanced, count - len(objects)))
     from_objects = min(len(objects), count - from_parts)
-    drawn = [objects[i] for i in rng.permutation(len(objects))[:from_objects]]
-    drawn += [parts[i] for i in rng.permutation(len(parts))[:from_parts]]
-    return [sentences[rng.integers(len(sentences))] for sentences in drawn]
+    draws = [objects[i] for i in rng.permutation(len(objects))[:from_objects]]
+    draws += [parts[i] for i in rng.permutation(len(parts))[:from_parts]]
+    return [sentences[rng.integers(len(sentences))] for sentences in draws]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +57,12 @@ class Sampler:
     length: int  # l, tokens of every sentence
 
     def __call__(
-        self, drawn: Sequence[tuple[Record, int]]
+        self, records: Sequence[tuple[Record, int]]
     ) -> tuple[Batch, list[Rejected]]:
         """The batch of (record, seed) pairs, and the records that left blank rows."""
-        batch = self._blank(len(drawn))
+        batch = self._blank(len(records))
         rejected = []
-        for i, (record, seed) in enumerate(drawn):
+        for i, (record, seed) in enumerate(records):
             row = Batch(*(array[i] for array in batch))
             try:
                 self._fill(row, record, np.random.default_rng(seed))
@@ -104,32 +90,33 @@ class Sampler:
     def _fill(self, row: Batch, record: Record, rng: np.random.Generator) -> None:
         """Fill one row; all that can fail comes before the first `valid`."""
         data, model = self.config.data, self.config.model
-        drawn = draw_expressions(
+        expressions = draw_expressions(
             record.expressions, data.expressions, data.part_share, rng
         )
         pixels = decode_record_image(record)
-        targets = _targets(record, drawn)
-        masks = [_denoted(record, x, targets) for x in drawn]
-        placement, sentences = self._augment(record, drawn, targets.values(), rng)
-        if drawn:
-            row.tokens[: len(drawn)], row.lengths[: len(drawn)] = self.tokenizer.encode(
+        targets = _targets(record, expressions)
+        masks = [_denoted(record, x, targets) for x in expressions]
+        placement, sentences = self._augment(record, expressions, targets.values(), rng)
+        if sentences:
+            count = len(sentences)
+            row.tokens[:count], row.lengths[:count] = self.tokenizer.encode(
                 sentences, model.text.context, (self.length,)
             )
         row.extent[:] = placement.height, placement.width
         draw(pixels, placement, row.images, preprocessing(model).pad_colour)
-        for i, (x, mask) in enumerate(zip(drawn, masks, strict=True)):
+        for i, (x, mask) in enumerate(zip(expressions, masks, strict=True)):
             cells.quantize(mask, placement, row.masks[i])
             row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
 
     def _augment(
         self,
         record: Record,
-        drawn: Sequence[Expression],
+        expressions: Sequence[Expression],
         targets: Collection[RunMask],
         rng: np.random.Generator,
     ) -> tuple[Placement, list[str]]:
         data, size = self.config.data, self.config.model.image_size
-        sentences = [x.sent for x in drawn]
+        sentences = [x.sent for x in expressions]
         flip = rng.random() < data.flip and augment.may_flip(sentences)
         crop = None
         if rng.random() < data.crop and augment.may_crop(sentences):
@@ -150,10 +137,10 @@ class Sampler:
         return None
 
 
-def _targets(record: Record, drawn: Sequence[Expression]) -> dict[int, RunMask]:
+def _targets(record: Record, expressions: Sequence[Expression]) -> dict[int, RunMask]:
     """The pixels of every drawn target. Raises DataError naming mask and field."""
     targets: dict[int, RunMask] = {}
-    for i in sorted({t for x in drawn for t in x.targets}):
+    for i in sorted({t for x in expressions for t in x.targets}):
         if not 0 <= i < len(record.masks):
             raise DataError(f"targets/mask: {i} of {len(record.masks)} masks")
         mask = record.masks[i]

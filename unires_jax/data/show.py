@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unires_jax.config import Config
+from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.records import LEVELS
-from unires_jax.data.sampling import Batch
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.files import write_whole
 from unires_jax.pages import template

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import unires_jax
+from unires_jax import hosts
 from unires_jax.config import Config
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.evaluation import predictions, protocols, refcocom
@@ -23,7 +24,6 @@ from unires_jax.evaluation.report.gallery import encode, gallery
 from unires_jax.evaluation.report.page import Attend, SplitResults, percent, render
 from unires_jax.evaluation.results import Result, gather, to_line
 from unires_jax.files import write_whole
-from unires_jax.mesh import is_main
 
 LEVELS = ("object", "part", "pooled")
 
@@ -48,7 +48,6 @@ def run(
     `derange` adds the reading check. Returns what metrics.json holds. All processes
     call it; one writes and prints.
     """
-    shard = (jax.process_index(), jax.process_count())
     rows = {
         name: gather(
             evaluate(
@@ -57,8 +56,8 @@ def run(
                 config,
                 protocol=protocol,
                 images=images,
-                shard=shard,
-                progress=is_main(),
+                shard=hosts.shard(),
+                progress=hosts.is_main(),
             )
         )
         for name, split in splits.items()
@@ -128,7 +127,7 @@ def finish(
         found["about"] = {**about, "data": split.fingerprint()}
         scored[name] = SplitResults(split, found, rows[name])
     everything = {name: found.metrics for name, found in scored.items()}
-    if is_main():
+    if hosts.is_main():
         _write_files(Path(out), scored, everything, about, attend)
         print_tables(everything)
         print(f"{Path(out) / 'report.html'}; numbers, masks and pictures beside it")

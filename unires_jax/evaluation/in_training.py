@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
+from unires_jax import hosts
 from unires_jax.config import Config
 from unires_jax.data.prepared import open_split
 from unires_jax.data.tokenizer import Tokenizer
@@ -19,37 +19,38 @@ from unires_jax.inference.model import Compiled
 PICTURES = 8
 SIDE = 256  # of a picture, pixels
 
-Scores = dict[str, float]
+Metrics = dict[str, float]
 Pictures = dict[str, np.ndarray]  # RGB uint8
 
 
-def make_watch(
+def make_evaluate(
     config: Config, tokenizer: Tokenizer
-) -> Callable[[int, dict[str, Any]], tuple[Scores, Pictures]]:
-    """(step, parameters) -> scores and pictures, for `trainer.fit`.
+) -> Callable[[int, dict[str, Any]], tuple[Metrics, Pictures]]:
+    """(step, parameters) -> metrics and pictures, for `trainer.fit`.
 
     The first `eval.watch_images` pictures of `eval.watch`, the same each time. Raises
     DataError now, not at the first evaluation, if that split is not there.
     """
     split = open_split(config.eval.watch or config.eval.splits[0], config.data.dir)
-    steps = Compiled(config)
-    shard = (jax.process_index(), jax.process_count())
+    steps, count = Compiled(config), config.eval.watch_images
 
-    def watch(step: int, params: dict[str, Any]) -> tuple[Scores, Pictures]:
+    def evaluate_parameters(
+        step: int, params: dict[str, Any]
+    ) -> tuple[Metrics, Pictures]:
         predict = ModelPredict(steps.bind(params), tokenizer, config)
-        count = config.eval.watch_images
+        shard = hosts.shard()
         rows = gather(evaluate(split, predict, config, images=count, shard=shard))
-        return flat_scores(rows), draw(split, rows)
+        return flat_metrics(rows), example_pictures(split, rows)
 
-    return watch
+    return evaluate_parameters
 
 
-def flat_scores(rows: list[Result]) -> Scores:
+def flat_metrics(rows: list[Result]) -> Metrics:
     """`<level>/<metric>` for curves; what was not scored is left out."""
-    found = summarize(rows)
-    blocks = {name: found[name] for name in ("object", "part", "pooled")}
-    if isinstance(found["no_target"], dict):
-        blocks["no_target"] = found["no_target"]
+    summary = summarize(rows)
+    blocks = {name: summary[name] for name in ("object", "part", "pooled")}
+    if isinstance(summary["no_target"], dict):
+        blocks["no_target"] = summary["no_target"]
     return {
         f"{name}/{metric}": float(value)
         for name, block in blocks.items()
@@ -58,15 +59,16 @@ def flat_scores(rows: list[Result]) -> Scores:
     }
 
 
-def draw(split: Split, rows: list[Result]) -> Pictures:
+def example_pictures(split: Split, rows: list[Result]) -> Pictures:
     """An expression of each of the first pictures, objects and parts in turn."""
-    drawn = {}
-    targeted = [r for r in rows if r.targeted]
-    for image, group in itertools.groupby(targeted, key=lambda r: r.image):
-        r = min(group, key=lambda r: r.level != image % 2)
+    examples: Pictures = {}
+    targeted = [row for row in rows if row.targeted]
+    for image, group in itertools.groupby(targeted, key=lambda row: row.image):
+        row = min(group, key=lambda row: row.level != image % 2)
         plain = pictures.picture(split[image], SIDE)
-        overlaid = pictures.blend(plain, pictures.layer(r, SIDE))
-        drawn[f"watch/{image}"] = pictures.titled(overlaid, f"{r.iou:.2f} {r.sentence}")
-        if len(drawn) == PICTURES:
+        overlaid = pictures.blend(plain, pictures.layer(row, SIDE))
+        title = f"{row.iou:.2f} {row.sentence}"
+        examples[f"watch/{image}"] = pictures.titled(overlaid, title)
+        if len(examples) == PICTURES:
             break
-    return drawn
+    return examples

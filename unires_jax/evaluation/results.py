@@ -176,14 +176,13 @@ def gather(results: Sequence[Result]) -> list[Result]:
 
     One collective call, made by all processes alike; with one process, only the order.
     """
-    import jax
+    from unires_jax import hosts  # imports jax, which reading a file does not need
 
-    rows = [results]
-    if jax.process_count() > 1:
-        rows = [_unpack(b) for b in _gather_bytes(_pack(results))]
-    return sorted(
-        (r for part in rows for r in part), key=lambda r: (r.image, r.expression)
-    )
+    rows = results
+    if not hosts.is_alone():
+        messages = hosts.gather_bytes(_pack(results))
+        rows = [row for message in messages for row in _unpack(message)]
+    return sorted(rows, key=lambda r: (r.image, r.expression))
 
 
 def _pack(results: Sequence[Result]) -> bytes:
@@ -196,13 +195,3 @@ def _unpack(data: bytes) -> list[Result]:
         Result(**{**row, "ceiling": row["ceiling"] and tuple(row["ceiling"])})
         for row in rows
     ]
-
-
-def _gather_bytes(data: bytes) -> list[bytes]:
-    from jax.experimental import multihost_utils
-
-    lengths = multihost_utils.process_allgather(np.array(len(data), np.int32))
-    padded = np.zeros(int(lengths.max()), np.uint8)
-    padded[: len(data)] = np.frombuffer(data, np.uint8)
-    every = multihost_utils.process_allgather(padded)
-    return [row[:n].tobytes() for row, n in zip(every, lengths.tolist(), strict=True)]

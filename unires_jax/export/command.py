@@ -37,8 +37,9 @@ from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference import exported
 from unires_jax.inference import model as segmenter
-from unires_jax.inference.exported import Flat, flatten
+from unires_jax.inference.exported import Flat
 from unires_jax.inference.model import Loaded
+from unires_jax.parameters import flatten
 
 Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
 KINDS = ("orbax", "safetensors", "stablehlo", "onnx")

@@ -16,12 +16,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from unires_jax.checkpoint import check_shapes, read_arrays
+from unires_jax import parameters
+from unires_jax.checkpoint import read_arrays
 from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError
 from unires_jax.inference.model import Loaded
 from unires_jax.models.unires import Apply
+from unires_jax.parameters import check_shapes
 
 FORMAT = "unires_jax-export/1"
 MANIFEST, CONFIG, TOKENIZER = "unires.json", "config.json", "tokenizer.json"
@@ -53,7 +55,7 @@ def read(path: str | Path) -> Loaded:
     config, like = _config(folder)
     flat = _weights(folder) if manifest["kind"] == "safetensors" else None
     if flat is None:
-        flat = read_arrays(folder / ARRAYS, flatten(like))
+        flat = read_arrays(folder / ARRAYS, parameters.flatten(like))
     params = unflatten(flat, like, folder)
     params = jax.tree.map(lambda x: x.astype(np.float32), params)
     return Loaded(folder, config, _tokenizer(folder, config), params, manifest)
@@ -116,21 +118,10 @@ def _counts(file: Path) -> bool:
     return file.name != MANIFEST and not hidden
 
 
-def flatten(params: Any) -> Flat:
-    """Parameters by dotted name: "vision.blocks.0.ln1.scale"."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in leaves
-    }
-
-
 def unflatten(flat: Flat, like: Any, where: str | Path = "") -> Any:
     """The tree of `like` from dotted names. Raises CheckpointError for a misfit."""
-    names = flatten(like)
-    check_shapes(flat, names, where)
-    structure = jax.tree.structure(like)
-    return jax.tree.unflatten(structure, [flat[name] for name in names])
+    check_shapes(flat, parameters.flatten(like), where)
+    return parameters.unflatten(flat, like)
 
 
 def _config(folder: Path) -> tuple[Config, Any]:

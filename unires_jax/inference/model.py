@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jaxtyping import Int32, UInt8
 
+from unires_jax import hosts
 from unires_jax.checkpoint import (
     Meta,
     find_checkpoint,
@@ -79,9 +79,8 @@ class Compiled:
 
         With several processes all must call it: sharded parameters are gathered.
         """
-        if jax.process_count() > 1:
-            params = multihost_utils.process_allgather(params, tiled=True)
-        return BoundSegmenter(self, jax.device_put(params, replicated(self.mesh)))
+        whole = hosts.gather_arrays(params)
+        return BoundSegmenter(self, jax.device_put(whole, replicated(self.mesh)))
 
 
 class BoundSegmenter:

@@ -51,9 +51,9 @@ def mask_dice(
     """1 - Dice of the probabilities over valid cells, `eps` in both halves."""
     probability = jax.nn.sigmoid(logits) * cells
     target = target * cells
-    both = (probability * target).sum((1, 2))
-    either = probability.sum((1, 2)) + target.sum((1, 2))
-    return 1 - (2 * both + eps) / (either + eps)
+    overlap = (probability * target).sum((1, 2))
+    total = probability.sum((1, 2)) + target.sum((1, 2))
+    return 1 - (2 * overlap + eps) / (total + eps)
 
 
 def no_target_bce(

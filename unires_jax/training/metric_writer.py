@@ -51,8 +51,8 @@ def truncate(file: Path, step: int) -> None:
     if not file.exists():
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and _step(line) <= step]
-    write_whole(file, "".join(kept))
+    whole = (line for line in lines if line.endswith("\n"))
+    write_whole(file, "".join(line for line in whole if _step(line) <= step))
 
 
 def _step(line: str) -> int:

@@ -16,22 +16,18 @@ from optax.contrib import MuonDimensionNumbers, scale_by_muon
 from unires_jax.config import Config, ModelConfig, OptimConfig, is_pretrained
 from unires_jax.errors import ConfigError
 from unires_jax.models.backbones import towers_of
+from unires_jax.parameters import map_named
 
 # The parts of the model outside its backbone, which names the roles of its own.
 NEW = (
-    r"(low|high)/.*",
-    r"(low|high)_filter/.*",
-    r"(patch_project|word_project|eos_project|patch_gate)/.*",
-    r"(mixers|stage1|stage2|stem|head|no_target_head)/.*",
+    r"(low|high)\..*",
+    r"(low|high)_filter\..*",
+    r"(patch_project|word_project|eos_project|patch_gate)\..*",
+    r"(mixers|stage1|stage2|stem|head|no_target_head)\..*",
 )
 
 # Norms, biases and tokens are not pulled towards zero, nor what the backbone names.
-NO_DECAY = re.compile(r".*/(bias|scale|tokens)")
-
-
-def path_name(path: tuple[Any, ...]) -> str:
-    """`("vision", "blocks", 0)` as `vision/blocks/0`."""
-    return "/".join(str(getattr(k, "key", k)) for k in path)
+NO_DECAY = re.compile(r".*\.(bias|scale|tokens)")
 
 
 def group_of(name: str, model: ModelConfig) -> tuple[str, int]:
@@ -69,20 +65,15 @@ def rate_of(name: str, config: Config) -> float:
 
 def rates(params: Any, config: Config) -> Any:
     """The peak learning rate of every parameter, a tree like `params`."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: rate_of(path_name(path), config), params
-    )
+    return map_named(lambda name, _: rate_of(name, config), params)
 
 
 def decays(params: Any, model: ModelConfig) -> Any:
     """Whether weight decay applies, a tree like `params`."""
     spared = towers_of(model).no_decay
-
-    def is_decayed(path: tuple[Any, ...], _: Any) -> bool:
-        name = path_name(path)
-        return not (NO_DECAY.fullmatch(name) or spared.fullmatch(name))
-
-    return jax.tree_util.tree_map_with_path(is_decayed, params)
+    return map_named(
+        lambda name, _: not (NO_DECAY.fullmatch(name) or spared.fullmatch(name)), params
+    )
 
 
 def schedule(config: Config) -> optax.Schedule:
@@ -135,11 +126,11 @@ def muon_labels(params: Any) -> Any:
     column too.
     """
 
-    def label(path: tuple[Any, ...], x: Any) -> str:
+    def label(name: str, x: Any) -> str:
         is_matrix = len(x.shape) == 2 and min(x.shape) > 1
-        return "muon" if is_matrix and path_name(path).endswith("/kernel") else "adam"
+        return "muon" if is_matrix and name.endswith(".kernel") else "adam"
 
-    return jax.tree_util.tree_map_with_path(label, params)
+    return map_named(label, params)
 
 
 def _as_matrices(updates: Any) -> Any:

@@ -5,24 +5,23 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from unires_jax.checkpoint import (
     Checkpoints,
     Meta,
-    check_shapes,
     find_checkpoint,
     load_params,
     read_meta,
     saved_config,
 )
-from unires_jax.config import Config, to_dict
+from unires_jax.config import Config, settings
 from unires_jax.errors import ConfigError
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.backbones.published import check_config, load_towers
-from unires_jax.models.unires import Apply
-from unires_jax.training.train_step import TrainState, abstract_state, init_state
+from unires_jax.parameters import check_shapes
+from unires_jax.training.recipe import Recipe
+from unires_jax.training.train_step import TrainState
 
 Tree = dict[Any, Any]
 
@@ -54,32 +53,33 @@ class Progress(NamedTuple):
 
 
 def start(
-    config: Config, mesh: Mesh, checkpoints: Checkpoints, about: Meta
+    recipe: Recipe, checkpoints: Checkpoints, about: Meta
 ) -> tuple[TrainState, Progress]:
     """The state to go on from, sharded over the mesh, and the progress it stands for.
 
     Raises CheckpointError or WeightsError for weights that do not fit, ConfigError for
     a workdir that holds a run of another config or other data.
     """
+    config = recipe.config
     # 1. This workdir's own run, from its last complete step.
     if folder := checkpoints.latest:
         meta = read_meta(folder)
         check_same_run(config, about, meta, folder)
         progress = Progress(**{name: meta[name] for name in Progress._fields})
-        return checkpoints.restore(abstract_state(config, mesh)), progress
+        return checkpoints.restore(recipe.state), progress
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
-        return init_state(config, mesh, take_over(config)), Progress()
+        return recipe.init(take_over(recipe)), Progress()
     # 3. The backbone's published weights; the rest from the seed.
     if config.clip:
-        return init_state(config, mesh, with_backbone(config)), Progress()
+        return recipe.init(with_backbone(recipe)), Progress()
     # 4. Scratch.
-    return init_state(config, mesh), Progress()
+    return recipe.init(None), Progress()
 
 
 def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> None:
     """Raise ConfigError unless resuming `meta` goes on with the same arithmetic."""
-    old, new = flatten(to_dict(saved_config(meta, folder))), flatten(to_dict(config))
+    old, new = settings(saved_config(meta, folder)), settings(config)
     faults = [
         f"{name}: the run has {old[name]!r}, now {new[name]!r}"
         for name in new
@@ -97,53 +97,41 @@ def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> Non
         )
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"model": {"width": 64}}` as `{"model.width": 64}`."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def take_over(config: Config) -> Tree:
+def take_over(recipe: Recipe) -> Tree:
     """The best (averaged) parameters of `config.init_from`, fitted to this model.
 
     The vision position table is resized to this resolution as a backbone's is; the text
     one is cut, or prolonged with fresh rows. Raises CheckpointError listing what does
     not fit.
     """
-    apply, model = Apply(config.model), config.model
+    config, model = recipe.config, recipe.config.model
     params, _ = load_params(config.init_from)
     if "vision" in params and "text" in params:
-        side, prefix = (
-            model.image_size // model.vision.patch,
-            towers_of(model).vision.prefix,
-        )
+        side = model.image_size // model.vision.patch
+        prefix = towers_of(model).vision.prefix
         table = resize_positions(params["vision"]["positions"], side, prefix)
         params["vision"]["positions"] = table
-        params["text"]["positions"] = _fit_context(config, params["text"]["positions"])
-    check_shapes(params, apply.abstract, find_checkpoint(config.init_from))
+        params["text"]["positions"] = _fit_context(recipe, params["text"]["positions"])
+    check_shapes(params, recipe.apply.abstract, find_checkpoint(config.init_from))
     return params
 
 
-def _fit_context(config: Config, table: np.ndarray) -> np.ndarray:
-    context = config.model.text.context
+def _fit_context(recipe: Recipe, table: np.ndarray) -> np.ndarray:
+    context = recipe.config.model.text.context
     if len(table) >= context:
         return table[:context]
-    fresh = _fresh(config)["text"]["positions"]
+    fresh = _fresh(recipe)["text"]["positions"]
     return np.concatenate([table, fresh[len(table) :]])
 
 
-def with_backbone(config: Config) -> Tree:
+def with_backbone(recipe: Recipe) -> Tree:
     """Fresh parameters with both towers from `config.clip`.
 
     Raises ConfigError if its config.json disagrees with the model, WeightsError listing
     every tensor that does not fit.
     """
-    towers, params = towers_of(config.model), _fresh(config)
+    config = recipe.config
+    towers, params = towers_of(config.model), _fresh(recipe)
     check_config(towers, config.clip, config.model)
     params["vision"], params["text"] = load_towers(
         towers, config.clip, params["vision"], params["text"]
@@ -151,6 +139,7 @@ def with_backbone(config: Config) -> Tree:
     return params
 
 
-def _fresh(config: Config) -> Tree:
-    apply = Apply(config.model)
-    return jax.device_get(jax.jit(apply.init)(jax.random.key(config.seed)))
+def _fresh(recipe: Recipe) -> Tree:
+    """Parameters drawn from the seed, as host arrays."""
+    key = jax.random.key(recipe.config.seed)
+    return jax.device_get(jax.jit(recipe.apply.init)(key))

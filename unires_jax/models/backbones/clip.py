@@ -111,10 +111,10 @@ TOWERS = Towers(
     text=TextTower,
     published=_PUBLISHED,
     roles=(
-        (r"vision/(patch_embed|cls|positions|ln_pre)(/.*)?", "vision embedding"),
-        (r"vision/blocks/(\d+)/.*", "vision block"),
-        (r"vision/ln_post/.*", "vision top"),
-        (r"text/.*", "text"),
+        (r"vision\.(patch_embed|cls|positions|ln_pre)(\..*)?", "vision embedding"),
+        (r"vision\.blocks\.(\d+)\..*", "vision block"),
+        (r"vision\.ln_post\..*", "vision top"),
+        (r"text\..*", "text"),
     ),
-    no_decay=re.compile(r"vision/(cls|positions)|text/(positions|embedding)"),
+    no_decay=re.compile(r"vision\.(cls|positions)|text\.(positions|embedding)"),
 )

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig, to_dict
@@ -18,6 +17,7 @@ from unires_jax.models.backbones.files import read_config_json, read_tensors
 from unires_jax.models.backbones.towers import Published, Towers
 from unires_jax.models.backbones.weights import Transform, keep
 from unires_jax.models.layers import ACTIVATIONS
+from unires_jax.parameters import flatten, unflatten
 
 Tree = dict[Any, Any]  # nested dicts of arrays, or of anything with a shape
 
@@ -32,13 +32,8 @@ def load_towers(
     interpolated to the grid asked for, that of the text tower cut to its context.
     Raises WeightsError listing every unmatched, missing or misshapen tensor.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(
-        {"vision": vision, "text": text}
-    )
-    shapes = {
-        jax.tree_util.keystr(key, simple=True, separator="."): leaf.shape
-        for key, leaf in leaves
-    }
+    like = {"vision": vision, "text": text}
+    shapes = {name: leaf.shape for name, leaf in flatten(like).items()}
     placed, faults = _place(towers.published, read_tensors(path), shapes)
     faults += [f"missing: {name} {shapes[name]}" for name in shapes.keys() - placed]
     if faults:
@@ -47,7 +42,7 @@ def load_towers(
             "config.json with model.vision and model.text:\n  "
             + "\n  ".join(sorted(faults))
         )
-    filled = jax.tree.unflatten(structure, [placed[name] for name in shapes])
+    filled = unflatten(placed, like)
     return filled["vision"], filled["text"]
 
 

@@ -1,0 +1,97 @@
+"""What a config trains on a mesh, built once: model, optimizer, state, jitted update.
+
+Nothing here needs a device or an array. On a mesh of devices that are only described
+`step` lowers and compiles all the same.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from unires_jax import mesh as mesh_lib
+from unires_jax.config import Config
+from unires_jax.data.batch import Batch
+from unires_jax.errors import ConfigError
+from unires_jax.models.unires import Apply
+from unires_jax.training.optim import make_optimizer
+from unires_jax.training.train_step import Metrics, TrainState, Tree, make_update
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that is compiled of a run. Make it with `make_recipe`."""
+
+    config: Config
+    mesh: Mesh
+    apply: Apply  # the model as pure functions of its parameters
+    state: TrainState  # shapes, types and shardings, to restore a checkpoint into
+    init: Any  # jitted: parameters, or None to draw them -> the first state, sharded
+    step: Any  # jitted: (state, global batch) -> (state, metrics); donates the state
+
+    def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """One update. Its metrics are those of `train_step.make_update`."""
+        with jax.set_mesh(self.mesh):
+            updated: tuple[TrainState, Metrics] = self.step(state, batch)
+        return updated
+
+
+def make_recipe(config: Config, mesh: Mesh) -> Recipe:
+    """The recipe of a config on a mesh.
+
+    Raises ConfigError if a round of the batch does not divide over the devices, or for
+    a parameter in no group of the optimizer.
+    """
+    rounds, images = config.train.accumulation, config.train.batch
+    if images // rounds % mesh.size:
+        raise ConfigError(
+            f"train.batch={images} in train.accumulation={rounds} rounds must divide "
+            f"over {mesh.size} devices"
+        )
+    apply = Apply(config.model)
+    optimizer = make_optimizer(config, apply.abstract)
+    state = abstract_state(config, mesh, apply.abstract, optimizer)
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+
+    def init(params: Tree | None) -> TrainState:
+        if params is None:
+            params = apply.init(jax.random.key(config.seed))
+        # A copy: parameters and average are donated to the step separately.
+        ema = jax.tree.map(jnp.copy, params) if config.optim.ema else {}
+        return TrainState(jnp.int32(0), params, ema, optimizer.init(params))
+
+    step = jax.jit(
+        make_update(config, apply, optimizer),
+        in_shardings=(shardings, mesh_lib.batch_sharding(mesh)),
+        out_shardings=(shardings, mesh_lib.replicated(mesh)),
+        donate_argnums=0,
+    )
+    return Recipe(
+        config=config,
+        mesh=mesh,
+        apply=apply,
+        state=state,
+        init=jax.jit(init, out_shardings=shardings),
+        step=step,
+    )
+
+
+def abstract_state(
+    config: Config, mesh: Mesh, params: Tree, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """Shapes, types and shardings of the state; of `params` only shapes are read."""
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    state = TrainState(
+        step=jax.ShapeDtypeStruct((), jnp.int32),
+        params=params,
+        ema=params if config.optim.ema else {},
+        opt_state=jax.eval_shape(optimizer.init, params),
+    )
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        state,
+        mesh_lib.shard_like_parameters(state, mesh),
+    )
