@@ -104,7 +104,7 @@ def main() -> None:
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])
     recipe = make_recipe(config, mesh)
     batch = mesh_lib.feed(random_batch(config, EXPRESSIONS), mesh)
-    state = recipe.init(None)
+    state = recipe.init()
     run = forward(recipe.apply)
     flops = matmul_flops(jax.make_jaxpr(run)(state.params, batch).jaxpr)
     print(f"model: {flops / 1e9:.0f} GFLOP forward, {3 * flops / 1e9:.0f} a step")

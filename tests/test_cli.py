@@ -1,11 +1,13 @@
 """The command `unires`, as a user calls it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
 
-from unires_jax import __version__, cli
+from unires_jax import __version__, cli, process
+from unires_jax.errors import CheckpointError
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +25,22 @@ def test_help_names_the_commands(
     assert all(command in told for command in cli.COMMANDS) and not other
     named = "no command 'bild', did you mean 'build'"
     assert (named in error) == (argv == ["bild"])
+
+
+def test_every_command_starts_the_process_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = []
+
+    def command(argv: Sequence[str]) -> int:
+        events.append(argv)
+        raise CheckpointError("runs/x: no such folder")
+
+    monkeypatch.setattr(process, "start", lambda: events.append("start"))
+    monkeypatch.setitem(cli.COMMANDS, "predict", command)
+    assert cli.main(["predict", "photo.jpg"]) == 1
+    assert events == ["start", ["photo.jpg"]]
+    assert capsys.readouterr().err == "error: runs/x: no such folder\n"
 
 
 def test_build_names_the_nearest_data_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
-"""The allocator reuses large blocks once told so."""
+"""The allocator reuses large blocks once told so; workers end with their parent."""
 
 import ctypes
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,45 @@ def test_large_blocks_are_not_mapped_anew():
     once = 2**26 // 4096  # pages of one block
     assert _faults("keep") < 3 * once
     assert _faults("default") > 10 * once
+
+
+PARENT = """
+import multiprocessing, sys, time
+from unires_jax import process
+
+def work(pipe):
+    process.end_with_parent(3)
+    pipe.send(None)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=work, args=(sender,))
+    child.start()
+    receiver.recv()
+    print(child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_ends_with_a_parent_that_is_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert is_running(worker)
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while is_running(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process exists and has not ended (an orphan may wait to be reaped)."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -32,7 +32,7 @@ def test_it_is_made_and_lowered_without_an_array(config: Config) -> None:
     recipe = make(config)
     with jax.set_mesh(recipe.mesh):
         lowered = recipe.step.lower(recipe.state, abstract_batch(config))
-    recipe.init.lower(None)
+    recipe.init.lower()
     assert not [x for x in jax.live_arrays() if id(x) not in arrays]
     # The compiler was asked for the parameters' shards, not for the whole.
     kernel = recipe.state.params["text"]["embedding"]
@@ -57,7 +57,7 @@ def test_the_model_is_traced_once(
 
 def test_the_first_state_is_what_it_says(config: Config) -> None:
     recipe = make(config)
-    state = recipe.init(None)
+    state = recipe.init()
     same = jax.tree.map(
         lambda x, like: (
             (x.shape, x.dtype) == (like.shape, like.dtype)
@@ -70,7 +70,7 @@ def test_the_first_state_is_what_it_says(config: Config) -> None:
     assert_same(state.ema, state.params)
     assert_same(recipe.init(jax.device_get(state.params)), state)
     config.seed += 1
-    others = make(config).init(None).params
+    others = make(config).init().params
     assert jnp.any(others["text"]["embedding"] != state.params["text"]["embedding"])
 
 

@@ -68,7 +68,7 @@ def make_batch(seed: int, b: int = 16, k: int = 2) -> Batch:
 def run(config: Config, devices: int) -> tuple[np.ndarray, Any]:
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:devices])
     recipe = make_recipe(config, mesh)
-    state = recipe.init(None)
+    state = recipe.init()
     losses = []
     for i in range(STEPS):
         state, metrics = recipe.train_step(state, mesh_lib.feed(make_batch(i), mesh))
@@ -142,7 +142,7 @@ def test_a_frozen_text_tower_does_not_move() -> None:
     config = dataclasses.replace(config, clip="given")
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])
     recipe = make_recipe(config, mesh)
-    state = recipe.init(None)
+    state = recipe.init()
     before = jax.device_get(state.params)
     for i in range(2):
         state, metrics = recipe.train_step(state, mesh_lib.feed(make_batch(i), mesh))

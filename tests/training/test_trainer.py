@@ -114,7 +114,7 @@ def test_the_loop_does_what_the_bare_step_does(
     _, state, hook = unbroken
     config = tiny_config(data)
     recipe = recipe_of(config)
-    expected = recipe.init(None)
+    expected = recipe.init()
     batches = train_batches(config, run_tokenizer(config))
     losses = {}
     for i in range(1, STEPS + 1):
@@ -193,8 +193,9 @@ def test_whether_no_target_was_trained_is_remembered(tmp_path: Path) -> None:
         config.train.steps = steps
         run(config, tmp_path / "run")
         assert load_params(tmp_path / "run", "params", "last")[1]["no_target_trained"]
-    config.loss.no_target = 0
-    run(config, tmp_path / "without")
+    recipe = recipe_of(config)
+    config.loss.no_target = 0  # here read by the loop alone
+    run(config, tmp_path / "without", recipe=recipe)
     assert not load_params(tmp_path / "without")[1]["no_target_trained"]
 
 

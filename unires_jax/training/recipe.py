@@ -29,7 +29,7 @@ class Recipe:
     mesh: Mesh
     apply: Apply  # the model as pure functions of its parameters
     state: TrainState  # shapes, types and shardings, to restore a checkpoint into
-    init: Any  # jitted: parameters, or None to draw them -> the first state, sharded
+    init: Any  # jitted: parameters, or none to draw them -> the first state, sharded
     step: Any  # jitted: (state, global batch) -> (state, metrics); donates the state
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -56,7 +56,7 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
     state = abstract_state(config, mesh, apply.abstract, optimizer)
     shardings = jax.tree.map(lambda x: x.sharding, state)
 
-    def init(params: Tree | None) -> TrainState:
+    def init(params: Tree | None = None) -> TrainState:
         if params is None:
             params = apply.init(jax.random.key(config.seed))
         # A copy: parameters and average are donated to the step separately.

@@ -74,7 +74,7 @@ def start(
     if config.clip:
         return recipe.init(with_backbone(recipe)), Progress()
     # 4. Scratch.
-    return recipe.init(None), Progress()
+    return recipe.init(), Progress()
 
 
 def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> None:
