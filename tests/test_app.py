@@ -53,12 +53,14 @@ def test_overrides_take_the_type_of_their_field(good: Path) -> None:
 
 
 def test_other_flags_are_left_over(good: Path) -> None:
-    rest = app.parse_config(["x", "--workdir", "w", f"--config={good}", "--n=3"])[1]
-    assert rest == ["x", "--workdir", "w", "--n=3"]
+    script_flags = app.parse_config(
+        ["x", "--workdir", "w", f"--config={good}", "--n=3"]
+    )[1]
+    assert script_flags == ["x", "--workdir", "w", "--n=3"]
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
+    ("override", "nearest"),
     [
         ("model.widht=3", "model.width"),
         ("modle.image_size=3", "model.image_size"),
@@ -68,11 +70,11 @@ def test_other_flags_are_left_over(good: Path) -> None:
     ],
 )
 def test_a_mistyped_field_names_the_nearest(
-    good: Path, given: str, nearest: str
+    good: Path, override: str, nearest: str
 ) -> None:
-    name = given.partition("=")[0]
+    name = override.partition("=")[0]
     with pytest.raises(ConfigError) as caught:
-        parse(f"--config={good}", f"--config.{given}")
+        parse(f"--config={good}", f"--config.{override}")
     assert f"no setting config.{name}; the nearest is --config.{nearest}" == str(
         caught.value
     ).removeprefix("there is ")
@@ -174,9 +176,9 @@ def script(*flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_script_helps_and_explains(good: Path) -> None:
-    shown = script("--help")
-    assert shown.returncode == 0
-    assert "--workdir" in shown.stdout and "--config.train.steps=" in shown.stdout
+    helped = script("--help")
+    assert helped.returncode == 0
+    assert "--workdir" in helped.stdout and "--config.train.steps=" in helped.stdout
     wrong = script(f"--config={good}", "--config.train.step=5")
     assert wrong.returncode == 2
     assert "error: there is no setting config.train.step; the" in wrong.stderr

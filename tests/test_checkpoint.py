@@ -220,10 +220,10 @@ def test_another_architecture_lists_its_shapes(tmp_path: Path) -> None:
 
 
 def test_a_long_list_of_differences_is_cut() -> None:
-    one = {f"p{i:03}": np.ones(i + 1) for i in range(50)}
-    other = {f"p{i:03}": np.ones(i + 2) for i in range(50)}
+    tree = {f"p{i:03}": np.ones(i + 1) for i in range(50)}
+    like = {f"p{i:03}": np.ones(i + 2) for i in range(50)}
     with pytest.raises(CheckpointError, match="and 30 more") as caught:
-        check_shapes(one, other, "here")
+        check_shapes(tree, like, "here")
     assert str(caught.value).count("expected") == 20
 
 

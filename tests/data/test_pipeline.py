@@ -43,15 +43,15 @@ def config(folder: Path) -> Config:
 
 def take(config: Config, count: int, **options: object) -> list[Batch]:
     stream = train_batches(config, run_tokenizer(config), **options)
-    found = list(itertools.islice(stream, count))
+    batches = list(itertools.islice(stream, count))
     stream.close()
-    return found
+    return batches
 
 
-def equal(one: Batch, two: Batch) -> bool:
+def equal(first: Batch, second: Batch) -> bool:
     return all(
         a.dtype == b.dtype and np.array_equal(a, b)
-        for a, b in zip(one, two, strict=True)
+        for a, b in zip(first, second, strict=True)
     )
 
 
@@ -78,15 +78,15 @@ def test_processes_share_the_same_global_batches(
     whole = take(config, 6)
     for p in range(processes):
         share = take(config, 6, shard=(p, processes))
-        for one, part in zip(whole, share, strict=True):
-            assert equal(Batch(*(a[p::processes] for a in one)), part)
+        for batch, part in zip(whole, share, strict=True):
+            assert equal(Batch(*(a[p::processes] for a in batch)), part)
 
 
 def test_resumes_exactly_at_a_batch(config: Config) -> None:
     whole = take(config, 9)
     for start in (1, 4, 8):
-        rest = take(config, 9 - start, start_batch=start)
-        assert all(equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
+        batches = take(config, 9 - start, start_batch=start)
+        assert all(equal(a, b) for a, b in zip(whole[start:], batches, strict=True))
     resumed = take(config, 1, start_batch=5, shard=(1, 2))[0]
     assert equal(Batch(*(a[1::2] for a in whole[5])), resumed)
 
@@ -95,8 +95,8 @@ def test_workers_change_nothing(config: Config) -> None:
     whole = take(config, 7)[2:]
     for workers in (1, 2):
         data = dataclasses.replace(config.data, workers=workers)
-        other = take(dataclasses.replace(config, data=data), 5, start_batch=2)
-        assert all(equal(a, b) for a, b in zip(whole, other, strict=True))
+        batches = take(dataclasses.replace(config, data=data), 5, start_batch=2)
+        assert all(equal(a, b) for a, b in zip(whole, batches, strict=True))
 
 
 def test_every_epoch_holds_every_record_in_another_order(
@@ -104,8 +104,8 @@ def test_every_epoch_holds_every_record_in_another_order(
 ) -> None:
     config.train.batch, config.data.flip, config.data.crop = 1, 0.0, 0.0
     batches = take(config, 3 * RECORDS)
-    seen = [b.images.tobytes() for b in batches]
-    epochs = [seen[i * RECORDS : (i + 1) * RECORDS] for i in range(3)]
+    images = [b.images.tobytes() for b in batches]
+    epochs = [images[i * RECORDS : (i + 1) * RECORDS] for i in range(3)]
     assert all(len(set(e)) == RECORDS for e in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
@@ -114,7 +114,7 @@ def test_epochs_and_seeds_draw_differently(config: Config) -> None:
     config.train.batch = RECORDS
     first, second = take(config, 2)
     config.seed = 4
-    other = take(config, 1)[0]
+    other_seed = take(config, 1)[0]
 
     def of_image(batch: Batch, image: bytes) -> bytes:
         row = [i.tobytes() for i in batch.images].index(image)
@@ -124,7 +124,7 @@ def test_epochs_and_seeds_draw_differently(config: Config) -> None:
     plain = [take(config, 1, start_batch=i)[0] for i in range(2)]
     image = plain[0].images[0].tobytes()
     assert of_image(plain[0], image) != of_image(plain[1], image)
-    assert not equal(first, second) and not equal(first, other)
+    assert not equal(first, second) and not equal(first, other_seed)
 
 
 def test_several_sources_are_mixed(folder: Path, config: Config) -> None:
@@ -193,9 +193,9 @@ def test_bad_records_are_written_down_and_skipped(
     assert rows.tolist().count(False) == 3
     lines = (tmp_path / "rejected.jsonl").read_text().splitlines()
     assert len(lines) == 1  # told once, whatever the epochs
-    found = json.loads(lines[0])
-    assert found["record"] == "tiny image 4 (4.jpg)"
-    assert "truncated" in found["reason"]
+    entry = json.loads(lines[0])
+    assert entry["record"] == "tiny image 4 (4.jpg)"
+    assert "truncated" in entry["reason"]
     again = take(config, 6, workdir=tmp_path, start_batch=6)
     assert len(again) == 6
     assert (tmp_path / "rejected.jsonl").read_text().splitlines() == lines

@@ -27,8 +27,8 @@ def test_bce_balances_positives_up_to_the_cap() -> None:
     for cap in (10.0, 2.0):
         weight = min(3.0, cap)  # three negatives to one positive
         expected = (weight * soft(-2.0) + negative) / (weight + 3)
-        found = losses.mask_bce(logits, target, ones, cap)
-        np.testing.assert_allclose(found, [expected], rtol=1e-5)
+        loss = losses.mask_bce(logits, target, ones, cap)
+        np.testing.assert_allclose(loss, [expected], rtol=1e-5)
 
 
 def test_padding_cells_weigh_nothing() -> None:
@@ -50,14 +50,14 @@ def test_dice() -> None:
         losses.mask_dice(perfect, target, ones, 1e-3), [0], atol=1e-6
     )
     half = jnp.zeros_like(target)  # 1/2 everywhere: 2 * 1 / (2 + 2)
-    found = losses.mask_dice(half, target, ones, 1e-3)
-    np.testing.assert_allclose(found, [1 - 2.001 / 4.001], rtol=1e-5)
+    loss = losses.mask_dice(half, target, ones, 1e-3)
+    np.testing.assert_allclose(loss, [1 - 2.001 / 4.001], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("logit", "none", "small"), [(5, 1, 1), (5, 0, 0), (-5, 0, 1)])
 def test_no_target(logit: float, none: int, small: int) -> None:
-    found = losses.no_target_bce(jnp.array([float(logit)]), jnp.array([bool(none)]))
-    assert (found[0] < 0.01) == bool(small)
+    loss = losses.no_target_bce(jnp.array([float(logit)]), jnp.array([bool(none)]))
+    assert (loss[0] < 0.01) == bool(small)
 
 
 def test_row_losses_are_per_row() -> None:
@@ -65,9 +65,9 @@ def test_row_losses_are_per_row() -> None:
     logits = jnp.asarray(rng.normal(size=(3, 4, 4)), jnp.float32)
     target = jnp.asarray(rng.random((3, 4, 4)) > 0.5, jnp.float32)
     none = jnp.array([False, True, False])
-    given = (logits, logits[:, 0, 0], target, jnp.ones_like(logits), none)
-    whole = losses.row_losses(*given, LossConfig())
+    arguments = (logits, logits[:, 0, 0], target, jnp.ones_like(logits), none)
+    whole = losses.row_losses(*arguments, LossConfig())
     for i in range(3):
-        one = losses.row_losses(*(x[i : i + 1] for x in given), LossConfig())
+        row = losses.row_losses(*(x[i : i + 1] for x in arguments), LossConfig())
         for name in whole:
-            np.testing.assert_allclose(whole[name][i], one[name][0], rtol=1e-5)
+            np.testing.assert_allclose(whole[name][i], row[name][0], rtol=1e-5)

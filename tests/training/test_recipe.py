@@ -1,7 +1,6 @@
 """What a run compiles, made once, without a device being touched."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +8,13 @@ import pytest
 from helpers.abstract_batch import abstract_batch
 from helpers.tiny_run import assert_same, tiny_config
 
-from unires_jax.config import Config, MeshConfig
+from unires_jax.checkpoint import Checkpoints
+from unires_jax.config import Config, MeshConfig, ModelConfig
 from unires_jax.errors import ConfigError
 from unires_jax.mesh import make_mesh
 from unires_jax.models.unires import Apply
 from unires_jax.training.recipe import Recipe, make_recipe
+from unires_jax.training.start import start
 
 
 @pytest.fixture
@@ -21,6 +22,15 @@ def config() -> Config:
     config = tiny_config(Path())
     config.model.width, config.mesh = 64, MeshConfig(fsdp=4)
     return config
+
+
+class NoCheckpoints(Checkpoints):
+    """Those of a fresh workdir."""
+
+    latest = None
+
+    def __init__(self) -> None:
+        pass
 
 
 def make(config: Config) -> Recipe:
@@ -43,16 +53,15 @@ def test_it_is_made_and_lowered_without_an_array(config: Config) -> None:
 def test_the_model_is_traced_once(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = []
+    models, trace = [], Apply.__init__
 
-    class Counted(Apply):
-        def __init__(self, *args: Any) -> None:
-            models.append(args)
-            super().__init__(*args)
+    def counted(apply: Apply, model: ModelConfig) -> None:
+        models.append(model)
+        trace(apply, model)
 
-    monkeypatch.setattr("unires_jax.training.recipe.Apply", Counted)
-    make(config)
-    assert len(models) == 1
+    monkeypatch.setattr(Apply, "__init__", counted)
+    start(make(config), NoCheckpoints(), {})
+    assert models == [config.model]
 
 
 def test_the_first_state_is_what_it_says(config: Config) -> None:

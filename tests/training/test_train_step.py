@@ -82,10 +82,10 @@ def reference() -> tuple[np.ndarray, Any]:
 
 
 def test_muon_on_eight_devices_trains_as_on_one() -> None:
-    one, _ = run(make_config(method="muon"), 1)
+    alone, _ = run(make_config(method="muon"), 1)
     eight, _ = run(make_config(8, method="muon"), 8)
-    np.testing.assert_allclose(eight, one, rtol=LOSS_TOLERANCE)
-    assert one[-1] < one[0]
+    np.testing.assert_allclose(eight, alone, rtol=LOSS_TOLERANCE)
+    assert alone[-1] < alone[0]
 
 
 @pytest.mark.parametrize(("fsdp", "rounds"), [(1, 1), (4, 2), (8, 1)])
@@ -128,12 +128,14 @@ def test_what_is_not_valid_or_has_no_target_teaches_no_mask() -> None:
     masks = np.where(empty[..., None, None], 255 - batch.masks, batch.masks)
     tokens = np.where(batch.valid[..., None], batch.tokens, 1)
     changed = batch._replace(masks=masks, tokens=tokens)
-    one, two = (loss_of(b, config, params) for b in (batch, changed))
+    result, same = (loss_of(b, config, params) for b in (batch, changed))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), one, two
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        result,
+        same,
     )
     other_loss = loss_of(batch._replace(no_target=~batch.no_target), config, params)
-    grads = [g["no_target_head"]["out"]["bias"] for g, _ in (one, other_loss)]
+    grads = [g["no_target_head"]["out"]["bias"] for g, _ in (result, other_loss)]
     assert grads[0] != grads[1]
 
 

@@ -125,22 +125,24 @@ def test_the_loop_does_what_the_bare_step_does(
             assert_same(hook.params[4], expected.ema)  # the average is evaluated
     assert int(state.step) == STEPS
     assert_same(state, expected)
-    found = {
+    written = {
         x["step"]: x["train/loss"] for x in lines(unbroken[0]) if "train/loss" in x
     }
-    assert found == {i: losses[i] for i in (1, 2, 4, 6, 8)}
+    assert written == {i: losses[i] for i in (1, 2, 4, 6, 8)}
 
 
 def test_metrics_file(unbroken: tuple[Path, Any, Hook]) -> None:
-    found = lines(unbroken[0])
-    kinds = [(x["step"], "eval" if f"eval/{BEST_BY}" in x else "train") for x in found]
+    written = lines(unbroken[0])
+    kinds = [
+        (x["step"], "eval" if f"eval/{BEST_BY}" in x else "train") for x in written
+    ]
     train = [(i, "train") for i in (1, 2, 4, 6, 8)]
     assert kinds == [*train[:3], (4, "eval"), *train[3:], (8, "eval")]
-    evaluated = [x for x in found if f"eval/{BEST_BY}" in x]
+    evaluated = [x for x in written if f"eval/{BEST_BY}" in x]
     assert [x[f"eval/{BEST_BY}"] for x in evaluated] == [0.7, 0.2]
     assert evaluated[0]["eval/part/mIoU"] is None  # not a number is not JSON
-    assert all(x["train/images_per_second"] > 0 for x in found if "train/loss" in x)
-    assert "train/grad_norm/vision" in found[0]
+    assert all(x["train/images_per_second"] > 0 for x in written if "train/loss" in x)
+    assert "train/grad_norm/vision" in written[0]
 
 
 def test_tensorboard_holds_curves_and_pictures(
@@ -467,12 +469,14 @@ def test_init_from_at_another_resolution_and_context(
             vision, resize_positions(source["vision"]["positions"], size // 8, 1)
         )
         assert len(vision) == (size // 8) ** 2 + 1 and len(text) == context
-        kept = min(context, 16)
-        np.testing.assert_array_equal(text[:kept], source["text"]["positions"][:kept])
-        assert np.abs(text[kept:]).sum(1).all()  # fresh rows are drawn, not zero
-        rest = copy.deepcopy(source)
-        rest["vision"].pop("positions"), rest["text"].pop("positions")
-        assert_same(params, rest)
+        shared = min(context, 16)
+        np.testing.assert_array_equal(
+            text[:shared], source["text"]["positions"][:shared]
+        )
+        assert np.abs(text[shared:]).sum(1).all()  # fresh rows are drawn, not zero
+        others = copy.deepcopy(source)
+        others["vision"].pop("positions"), others["text"].pop("positions")
+        assert_same(params, others)
 
 
 def test_init_from_another_architecture_lists_shapes(
