@@ -66,11 +66,11 @@ def arguments() -> list[str]:
     folder = CONFIGS[0].parent
     quickstart = runpy.run_path(str(folder / "quickstart.py"))["ABLATIONS"]
     sizes = runpy.run_path(str(folder / "unires.py"))["SIZES"]
-    found = [f"quickstart.py:{name}" for name in quickstart]
+    names = [f"quickstart.py:{name}" for name in quickstart]
     settings = runpy.run_path(str(folder / "finetune.py"))["SETTINGS"]
-    found += [f"finetune.py:{name}" for name in settings]
-    found += [f"finetune.py:{name},siglip2_b16" for name in settings]
-    return found + [f"{f}.py:{name}" for f in ("unires", "zero_shot") for name in sizes]
+    names += [f"finetune.py:{name}" for name in settings]
+    names += [f"finetune.py:{name},siglip2_b16" for name in settings]
+    return names + [f"{f}.py:{name}" for f in ("unires", "zero_shot") for name in sizes]
 
 
 @pytest.mark.slow

@@ -131,9 +131,9 @@ def test_exports_answer_as_the_live_model(workdir: Path, tmp_path: Path) -> None
     folder = export(workdir, "stablehlo", tmp_path / "stablehlo")
     loaded = model.load(workdir)
     for sizes in ((1, 1, 8), (3, 5, 24), (2, 9, 7)):
-        pictures, asked = inputs(*sizes)
-        expected = live(loaded, loaded.params, pictures, asked)
-        answers = ask(folder, pictures, asked)
+        pictures, questions = inputs(*sizes)
+        expected = live(loaded, loaded.params, pictures, questions)
+        answers = ask(folder, pictures, questions)
         for ours, theirs in zip(expected, answers, strict=True):
             np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
     Image.fromarray(noise(3, 25, 40)).save(tmp_path / "photo.png")

@@ -152,8 +152,8 @@ def test_what_follows_eos_and_the_bucket_change_nothing(towers):
     tokens, lengths = sentences()
     text = call(towers[1])
     words = text(tokens, lengths)
-    other = np.where(np.arange(16) < lengths[:, None], tokens, 7)
-    np.testing.assert_array_equal(text(other, lengths), words)
+    changed = np.where(np.arange(16) < lengths[:, None], tokens, 7)
+    np.testing.assert_array_equal(text(changed, lengths), words)
     longer = np.pad(tokens, ((0, 0), (0, 20)), constant_values=EOS)
     np.testing.assert_array_equal(text(longer, lengths)[:, :16], words)
     assert not np.any(text(longer, lengths)[:, 16:])
@@ -261,17 +261,17 @@ def test_config_of_the_hub_leaves_out_what_is_usual(copied):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"model_type": "clip"}, "model_type='clip'"),
         ({"vision_config": {"layer_norm_eps": 1e-5}}, "layer_norm_eps=1e-05"),
         ({"text_config": {"hidden_act": "silu"}}, "hidden_act='silu'"),
     ],
 )
-def test_a_config_of_other_arithmetic_is_refused(copied, change, told):
+def test_a_config_of_other_arithmetic_is_refused(copied, change, message):
     content = {"vision_config": {}, "text_config": {}} | change
     (copied / "config.json").write_text(json.dumps(content))
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         read_config(TOWERS, str(copied))
 
 
