@@ -3,22 +3,27 @@
     python train.py --config=configs/finetune.py:refcoco --workdir=runs/refcoco \
         --config.clip=openai/clip-vit-base-patch16 --config.init_from=runs/unires
     python train.py --config=configs/finetune.py:mixed --workdir=runs/mixed ...
+    python train.py --config=configs/finetune.py:refcoco,siglip2_b16 ... \
+        --config.clip=google/siglip2-base-patch16-512
 
-The argument is refcoco, refcocoplus, refcocog or mixed. One benchmark is trained on its
-official train split. `mixed` takes all train splits, gRefCOCO's included, and drops by
-COCO id every image that an evaluation split holds; that needs all of them prepared
-(`unires build refcoco --config refcoco_unc --raw ...` and so on). The paper's setting
-is `init_from` a pre-trained run; without it training starts from CLIP. Sizes and rates
-are ours: the paper gives none. It has not been run on the real data: no result, no run
-time is claimed.
+The argument is refcoco (the default), refcocoplus, refcocog or mixed, and may name the
+towers behind a comma: those of configs/unires.py, b16 if not said. One benchmark is
+trained on its official train split. `mixed` takes all train splits, gRefCOCO's
+included, and drops by COCO id every image that an evaluation split holds; that needs
+all of them prepared (`unires build refcoco --config refcoco_unc --raw ...` and so on).
+The paper's setting is `init_from` a pre-trained run; without it training starts from
+the weights of `--config.clip`. Sizes and rates are ours: the paper gives none. It has
+not been run on the real data: no result, no run time is claimed.
 """
+
+import runpy
+from pathlib import Path
 
 from unires_jax.config import (
     Config,
     DataConfig,
     EvalConfig,
     MeshConfig,
-    ModelConfig,
     OptimConfig,
     TrainConfig,
 )
@@ -48,23 +53,28 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         EVALUATION,
     ),
 }
-TOKENIZER = "openai/clip-vit-base-patch16"
 
 
-def get_config(data: str = "refcoco") -> Config:
-    """The config for a benchmark, or for the mixture: see SETTINGS."""
+def get_config(argument: str = "refcoco") -> Config:
+    """The config for a benchmark or the mixture of SETTINGS, and towers if named."""
+    data, _, size = argument.partition(",")
+    if data not in SETTINGS and not size:
+        data, size = "refcoco", data  # towers alone
     train, evaluated = SETTINGS[data]
+    path = Path(__file__).with_name("unires.py")
+    towers: Config = runpy.run_path(str(path))["get_config"](size or "b16")
     return Config(
-        name=f"finetune_{data}",
-        model=ModelConfig(dtype="bfloat16", remat=True),
+        name="_".join(["finetune", data, *([size] if size else [])]),
+        model=towers.model,
         data=DataConfig(
             train=train,
-            tokenizer=TOKENIZER,
+            tokenizer=towers.data.tokenizer,
+            lengths=towers.data.lengths,
             exclude=EVALUATION if data == "mixed" else (),
             expressions=8,
             workers=8,
         ),
-        optim=OptimConfig(warmup=500, ema=0.999),
+        optim=OptimConfig(layer_decay=towers.optim.layer_decay, warmup=500, ema=0.999),
         train=TrainConfig(
             steps=60_000 if data == "mixed" else 20_000,
             batch=64,

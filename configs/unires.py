@@ -2,13 +2,18 @@
 
     python train.py --config=configs/unires.py --workdir=runs/unires \
         --config.clip=openai/clip-vit-base-patch16
+    python train.py --config=configs/unires.py:siglip2_b16 --workdir=runs/siglip2 \
+        --config.clip=google/siglip2-base-patch16-512
 
-Needs a TPU or GPU mesh, CLIP weights (a hub id or a local folder), MRES-style data
-prepared under `data/mres32m`, and the evaluation splits of RefCOCO, RefCOCO+, RefCOCOg,
-gRefCOCO and RefCOCOm, whose images are dropped from it by COCO id. Sizes and rates are
-ours: the paper gives none. It has not been run on MRES-32M, which was never released:
-no result, no run time is claimed.
+The argument is the pretrained towers: b32, b16 (the default) or l14 of CLIP, or
+siglip2_b16. Needs a TPU or GPU mesh, their weights (a hub id or a local folder),
+MRES-style data prepared under `data/mres32m`, and the evaluation splits of RefCOCO,
+RefCOCO+, RefCOCOg, gRefCOCO and RefCOCOm, whose images are dropped from it by COCO id.
+Sizes and rates are ours: the paper gives none. It has not been run on MRES-32M, which
+was never released: no result, no run time is claimed.
 """
+
+from typing import NamedTuple
 
 from unires_jax.config import (
     Config,
@@ -25,36 +30,64 @@ from unires_jax.config import (
 )
 from unires_jax.data.leakage import EVALUATION
 
-TOKENIZER = "openai/clip-vit-base-patch16"  # the same for every CLIP size
-# Image tower, text tower, pixels, layer decay.
-SIZES: dict[str, tuple[VisionConfig, TextConfig, int, float]] = {
-    "b32": (VisionConfig(patch=32), TextConfig(), 480, 0.8),
-    "b16": (VisionConfig(patch=16), TextConfig(), 480, 0.8),
-    "l14": (vision_l14(), text_l(), 448, 0.85),
+
+class Size(NamedTuple):
+    """Towers as published, and what goes with them."""
+
+    vision: VisionConfig
+    text: TextConfig
+    pixels: int
+    layer_decay: float = 0.8
+    backbone: str = "clip"
+    tokenizer: str = "openai/clip-vit-base-patch16"  # the same for every CLIP
+    lengths: tuple[int, ...] = (16, 32, 77)
+
+
+SIZES = {
+    "b32": Size(VisionConfig(patch=32), TextConfig(), 480),
+    "b16": Size(VisionConfig(patch=16), TextConfig(), 480),
+    "l14": Size(vision_l14(), text_l(), 448, layer_decay=0.85),
+    "siglip2_b16": Size(
+        VisionConfig(patch=16, activation="gelu_pytorch_tanh"),
+        TextConfig(
+            vocab=256000,
+            context=64,
+            width=768,
+            heads=12,
+            mlp=3072,
+            activation="gelu_pytorch_tanh",
+        ),
+        512,
+        backbone="siglip2",
+        tokenizer="google/siglip2-base-patch16-512",
+        lengths=(16, 32, 64),
+    ),
 }
 
 
 def get_config(size: str = "b16") -> Config:
-    """The config for a CLIP size: b32, b16 (default) or l14."""
-    vision, text, pixels, decay = SIZES[size]
+    """The config for b32, b16 (default), l14 (CLIP) or siglip2_b16."""
+    towers = SIZES[size]
     return Config(
         name=f"unires_{size}",
         model=ModelConfig(
-            image_size=pixels,
-            vision=vision,
-            text=text,
+            backbone=towers.backbone,
+            image_size=towers.pixels,
+            vision=towers.vision,
+            text=towers.text,
             dtype="bfloat16",
             remat=True,
         ),
         data=DataConfig(
             train=("mres32m:train",),
-            tokenizer=TOKENIZER,
+            tokenizer=towers.tokenizer,
+            lengths=towers.lengths,
             exclude=EVALUATION,
             expressions=8,
             part_share=0.5,  # half of the drawn expressions are about parts
             workers=8,
         ),
-        optim=OptimConfig(layer_decay=decay, warmup=2000, ema=0.9998),
+        optim=OptimConfig(layer_decay=towers.layer_decay, warmup=2000, ema=0.9998),
         train=TrainConfig(
             steps=100_000,
             batch=256,

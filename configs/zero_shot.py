@@ -6,8 +6,8 @@
 
 The pre-training of configs/unires.py, evaluated on RefCOCO, RefCOCO+, RefCOCOg and
 RefCOCOm, none of whose images is trained on. The argument is that of configs/unires.py:
-b32, b16 or l14. MRES-32M was never released: it runs on MRES-style data prepared under
-`data/mres32m`; no result, no run time is claimed.
+b32, b16, l14 or siglip2_b16. MRES-32M was never released: it runs on MRES-style data
+prepared under `data/mres32m`; no result, no run time is claimed.
 """
 
 import runpy
@@ -24,7 +24,7 @@ SPLITS = (
 
 
 def get_config(size: str = "b16") -> Config:
-    """The config for a CLIP size: b32, b16 (default) or l14."""
+    """The config for towers of configs/unires.py, b16 if not said."""
     path = Path(__file__).with_name("unires.py")
     config: Config = runpy.run_path(str(path))["get_config"](size)
     config.name = f"zero_shot_{size}"

@@ -31,6 +31,15 @@ def test_a_step_of_the_config_traces(path: Path) -> None:
     trace(app.load_config(str(path)))
 
 
+@pytest.mark.parametrize("file", ["unires", "finetune"])
+def test_a_step_on_siglip2_traces(file: str) -> None:
+    config = app.load_config(str(CONFIGS[0].parent / f"{file}.py:siglip2_b16"))
+    model = config.model
+    assert model.backbone == "siglip2" and model.text.vocab == 256000
+    assert model.image_size // model.vision.patch == 32
+    trace(config)
+
+
 def arguments() -> list[str]:
     folder = CONFIGS[0].parent
     quickstart = runpy.run_path(str(folder / "quickstart.py"))["ABLATIONS"]
@@ -38,6 +47,7 @@ def arguments() -> list[str]:
     names = [f"quickstart.py:{name}" for name in quickstart]
     settings = runpy.run_path(str(folder / "finetune.py"))["SETTINGS"]
     names += [f"finetune.py:{name}" for name in settings]
+    names += [f"finetune.py:{name},siglip2_b16" for name in settings]
     return names + [f"{f}.py:{name}" for f in ("unires", "zero_shot") for name in sizes]
 
 

@@ -53,6 +53,11 @@ BACKBONES = {
             word_end="</w>",
         ),
     ),
+    "siglip2": Preprocessing(
+        image_mean=(0.5, 0.5, 0.5),
+        image_std=(0.5, 0.5, 0.5),
+        text=TextRules(sos="", eos="<eos>", pad="<pad>"),
+    ),
 }
 
 

@@ -102,19 +102,19 @@ def test_texts_name_each_token(tokenizer: Tokenizer) -> None:
 
 def test_json_and_pickle_round_trip(tokenizer: Tokenizer) -> None:
     sentences = ["the red dog", "zebra's 42 wheels"]
-    for other in (
+    for copied in (
         Tokenizer(tokenizer.to_json(), CLIP),
         pickle.loads(pickle.dumps(tokenizer)),
     ):
-        assert other.ids(sentences) == tokenizer.ids(sentences)
-        assert other.vocab_size == tokenizer.vocab_size
-        assert other.rules == CLIP
+        assert copied.ids(sentences) == tokenizer.ids(sentences)
+        assert copied.vocab_size == tokenizer.vocab_size
+        assert copied.rules == CLIP
 
 
 def test_training_ignores_order_and_repeats_itself(tmp_path: Path) -> None:
-    one = train_bpe(CAPTIONS, tmp_path / "a.json", 560)
-    two = train_bpe(CAPTIONS[::-1], tmp_path / "b.json", 560)
-    assert one.to_json() == two.to_json()
+    first = train_bpe(CAPTIONS, tmp_path / "a.json", 560)
+    second = train_bpe(CAPTIONS[::-1], tmp_path / "b.json", 560)
+    assert first.to_json() == second.to_json()
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["a.json", "b.json"]
 
 

@@ -1,4 +1,4 @@
-"""CLIP checkpoints as transformers writes them, and our towers filled from one."""
+"""Checkpoints as transformers writes them, and our towers filled from one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +41,28 @@ def _make_clip(
         vision_config=vision | {"hidden_act": activation},
         text_config=SPECIAL | text | {"hidden_act": activation},
     )
+    return _perturbed(transformers.CLIPModel, config)
+
+
+def _make_siglip(
+    vision: dict[str, Any] = TINY_VISION,
+    text: dict[str, Any] = TINY_TEXT,
+    form: str = "Siglip",
+) -> Any:
+    if form == "Siglip2":
+        vision = {k: v for k, v in vision.items() if k != "image_size"} | {
+            "num_patches": (vision["image_size"] // vision["patch_size"]) ** 2
+        }
+    config = getattr(transformers, f"{form}Config")(
+        vision_config=vision, text_config={"vocab_size": 1000} | text
+    )
+    return _perturbed(getattr(transformers, f"{form}Model"), config)
+
+
+def _perturbed(model_class: Any, config: Any) -> Any:
+    """Transformers starts with zero biases and unit norms: swapped ones would pass."""
     torch.manual_seed(0)
-    model = transformers.CLIPModel(config).eval()
+    model = model_class(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
@@ -78,8 +98,14 @@ def _load_towers(
 
 @pytest.fixture(scope="session")
 def make_clip() -> Callable[..., Any]:
-    """A random CLIPModel without zeros or ones, so that swapped tensors cannot pass."""
+    """(vision, text, activation) -> a random CLIPModel without zeros or ones."""
     return _make_clip
+
+
+@pytest.fixture(scope="session")
+def make_siglip() -> Callable[..., Any]:
+    """(vision, text, form) -> a random SiglipModel or Siglip2Model, as `make_clip`."""
+    return _make_siglip
 
 
 @pytest.fixture(scope="session")

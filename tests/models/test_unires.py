@@ -68,9 +68,9 @@ def run(
     extent: np.ndarray = Inputs.extent,
 ) -> tuple[np.ndarray, np.ndarray]:
     where = None if index is None else jnp.asarray(index)
-    given = (images, extent, tokens, lengths)
-    found = _forward(apply, params, *map(jnp.asarray, given), where)
-    return np.asarray(found[0]), np.asarray(found[1])
+    inputs = (images, extent, tokens, lengths)
+    logits, no_target = _forward(apply, params, *map(jnp.asarray, inputs), where)
+    return np.asarray(logits), np.asarray(no_target)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -97,14 +97,14 @@ def test_shapes(full: tuple[Apply, dict[str, Any]]) -> None:
 def test_pad_tokens_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
     longer = np.pad(Inputs.tokens, ((0, 0), (0, 4)), constant_values=7)
     longer[0, 4:] = 9  # behind the end of the first sentence
-    for one, other in zip(run(*full), run(*full, tokens=longer), strict=True):
-        np.testing.assert_allclose(one, other, **TOLERANCE)
+    for short, padded in zip(run(*full), run(*full, tokens=longer), strict=True):
+        np.testing.assert_allclose(short, padded, **TOLERANCE)
 
 
 def test_words_change_the_mask(full: tuple[Apply, dict[str, Any]]) -> None:
-    other = Inputs.tokens.copy()
-    other[0, 1] += 1
-    before, after = run(*full)[0], run(*full, tokens=other)[0]
+    changed = Inputs.tokens.copy()
+    changed[0, 1] += 1
+    before, after = run(*full)[0], run(*full, tokens=changed)[0]
     assert np.abs(before[0] - after[0]).max() > 1e-3
     np.testing.assert_allclose(before[1:], after[1:], **TOLERANCE)
 
@@ -136,23 +136,23 @@ def test_a_new_model_is_language_blind_but_can_learn() -> None:
     """New branches end in zeros: the first masks ignore words, their gradient not."""
     apply = Apply(tiny())
     params = apply.init(jax.random.key(0))
-    other = (Inputs.tokens + 3) % 40
-    np.testing.assert_array_equal(run(apply, params)[0], run(apply, params, other)[0])
+    changed = (Inputs.tokens + 3) % 40
+    np.testing.assert_array_equal(run(apply, params)[0], run(apply, params, changed)[0])
     out = gradient(apply, params)["stage1"]["layers"][0]["mix"]["out"]["kernel"]
     assert np.abs(out).max() > 0
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def gradient(apply: Apply, params: dict[str, Any]) -> dict[str, Any]:
-    given = (Inputs.images, Inputs.extent, Inputs.tokens, LENGTHS, Inputs.index)
-    inputs = tuple(map(jnp.asarray, given))
+    arrays = (Inputs.images, Inputs.extent, Inputs.tokens, LENGTHS, Inputs.index)
+    inputs = tuple(map(jnp.asarray, arrays))
     return jax.grad(lambda p: jnp.square(_forward(apply, p, *inputs)[0]).mean())(params)
 
 
 def features_of(config: ModelConfig) -> tuple[ImageFeatures, dict[str, Any]]:
     apply = Apply(config)
-    given = (jnp.asarray(Inputs.images), jnp.asarray(Inputs.extent))
-    return jax.eval_shape(apply.encode_image, apply.abstract, *given), apply.abstract
+    pictures = (jnp.asarray(Inputs.images), jnp.asarray(Inputs.extent))
+    return jax.eval_shape(apply.encode_image, apply.abstract, *pictures), apply.abstract
 
 
 def test_ablation_of_groups_keeps_their_number() -> None:
@@ -192,8 +192,8 @@ def test_only_the_filter_reads_language(filters: str) -> None:
             features, words, jnp.ones((3, 1, 6), bool)
         )
     )
-    one, other = filtered(draw(3, 6, 16)), filtered(draw(3, 6, 16))
-    assert (np.abs(one - other).max() > 1e-3) == (filters == "lrf")
+    first, second = filtered(draw(3, 6, 16)), filtered(draw(3, 6, 16))
+    assert (np.abs(first - second).max() > 1e-3) == (filters == "lrf")
 
 
 def test_the_ffn_in_a_filters_place_has_its_size() -> None:
@@ -215,16 +215,16 @@ def test_figure_only_drops_what_is_ours() -> None:
 def test_eos_sharing_lets_a_word_know_what_follows(
     full: tuple[Apply, dict[str, Any]],
 ) -> None:
-    other = Inputs.tokens.copy()
-    other[0, 3] += 1  # the last of the first sentence
+    changed = Inputs.tokens.copy()
+    changed[0, 3] += 1  # the last of the first sentence
     for share in (True, False):
         apply, params = full
         if not share:
             apply = Apply(tiny(share_eos=False))
             params = {k: v for k, v in params.items() if k != "eos_project"}
-        both = (jnp.asarray(t) for t in (Inputs.tokens, other))
-        one, two = (jax.jit(apply.encode_text)(params, t, LENGTHS) for t in both)
-        assert (np.abs(one[0, 1] - two[0, 1]).max() > 1e-4) == share
+        pair = (jnp.asarray(t) for t in (Inputs.tokens, changed))
+        before, after = (jax.jit(apply.encode_text)(params, t, LENGTHS) for t in pair)
+        assert (np.abs(before[0, 1] - after[0, 1]).max() > 1e-4) == share
 
 
 def test_no_stem_means_no_pixels_at_the_grid(

@@ -158,11 +158,11 @@ class Tokenizer:
     def texts(self, tokens: Sequence[int] | Int32[np.ndarray, "l"]) -> list[str]:
         """Each token as one reads it; SOS and EOS are "start" and "end"."""
         names = {self.sos: "start", self.eos: "end"}
-        pieces = [(int(t), str(self._inner.id_to_token(int(t)))) for t in tokens]
-        return [
-            names.get(t) or text.removesuffix(self.rules.word_end).strip(_SPACE)
-            for t, text in pieces
-        ]
+        return [names.get(int(t)) or self._text(int(t)) for t in tokens]
+
+    def _text(self, token: int) -> str:
+        piece = str(self._inner.id_to_token(token))
+        return piece.removesuffix(self.rules.word_end).replace(_SPACE, " ").strip()
 
     def to_json(self) -> str:
         """The tokenizer as the text of its tokenizer.json."""

@@ -103,21 +103,21 @@ class UniRES(nnx.Module):
     ) -> ImageFeatures:
         """Encode letterboxed pictures of valid height and width `extent`, pixels."""
         pixels = self.pixels(images)
-        towered = self.vision(
+        tower_output = self.vision(
             pixels, self.low, self.high, split_layer=split_layer(self.config)
         )
         side = self.config.image_size // self.config.vision.patch
         positions = grid_positions(
             extent, self.config.image_size, side, self.config.width
         ).astype(self.config.dtype)
-        patches = self.patch_project(towered.patches)
+        patches = self.patch_project(tower_output.patches)
         for mixer in self.mixers:
             patches = mixer(patches, None, positions=positions)
         stem = None if self.stem is None else self.stem(pixels, self.grid)
         return ImageFeatures(
             patches=patches,
-            low=_project(self.low_filter, towered.low),
-            high=_project(self.high_filter, towered.high),
+            low=_project(self.low_filter, tower_output.low),
+            high=_project(self.high_filter, tower_output.high),
             detail=self.head.detail(stem),
             positions=positions,
         )

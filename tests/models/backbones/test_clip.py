@@ -88,15 +88,15 @@ def _check_vision(theirs, ours, size):
             interpolate_pos_encoding=True,
             output_hidden_states=True,
         )
-    got = _jit(ours, return_hidden=True)(images)
-    assert len(got.hidden) == len(expected.hidden_states)
-    for state, wanted in zip(got.hidden, expected.hidden_states, strict=True):
-        np.testing.assert_allclose(state, wanted.numpy(), **TOLERANCE)
-    cls = ours.ln_post(got.hidden[-1][:, 0])
+    output = _jit(ours, return_hidden=True)(images)
+    assert len(output.hidden) == len(expected.hidden_states)
+    for state, theirs_state in zip(output.hidden, expected.hidden_states, strict=True):
+        np.testing.assert_allclose(state, theirs_state.numpy(), **TOLERANCE)
+    cls = ours.ln_post(output.hidden[-1][:, 0])
     np.testing.assert_allclose(cls, expected.pooler_output.numpy(), **TOLERANCE)
     with torch.no_grad():
         patches = theirs.post_layernorm(expected.last_hidden_state[:, 1:]).numpy()
-    np.testing.assert_allclose(got.patches, patches, **TOLERANCE)
+    np.testing.assert_allclose(output.patches, patches, **TOLERANCE)
 
 
 def _check_text(theirs, ours):
@@ -108,12 +108,12 @@ def _check_text(theirs, ours):
         expected = theirs(torch.tensor(tokens), output_hidden_states=True)
     graph, state = nnx.split(ours)
     hidden = jax.jit(lambda s, t: nnx.merge(graph, s).hidden(t))(state, tokens)
-    for got, wanted in zip(hidden, expected.hidden_states, strict=True):
-        np.testing.assert_allclose(got, wanted.numpy(), **TOLERANCE)
+    for state, theirs_state in zip(hidden, expected.hidden_states, strict=True):
+        np.testing.assert_allclose(state, theirs_state.numpy(), **TOLERANCE)
     words = np.asarray(_jit(ours)(tokens, lengths))
     valid = np.arange(32) < lengths[:, None]
-    wanted = expected.last_hidden_state.numpy()
-    np.testing.assert_allclose(words[valid], wanted[valid], **TOLERANCE)
+    last = expected.last_hidden_state.numpy()
+    np.testing.assert_allclose(words[valid], last[valid], **TOLERANCE)
     assert not words[~valid].any()
     eos = words[np.arange(4), lengths - 1]
     np.testing.assert_allclose(eos, expected.pooler_output.numpy(), **TOLERANCE)
@@ -127,9 +127,11 @@ def _jit(module, **options):
         arrays = [a for a in arguments if not isinstance(a, GroupTokens)]
 
         def run(state, arrays):
-            rest = iter(arrays)
-            given = [a if isinstance(a, GroupTokens) else next(rest) for a in arguments]
-            return nnx.merge(graph, state)(*given, **options)
+            traced = iter(arrays)
+            mixed = [
+                a if isinstance(a, GroupTokens) else next(traced) for a in arguments
+            ]
+            return nnx.merge(graph, state)(*mixed, **options)
 
         return jax.jit(run)(state, arrays)
 
@@ -176,15 +178,15 @@ def _groups(count, bias=0.0, seed=0, blocks=2):
 def test_shut_groups_leave_the_patches_to_clip():
     tower, images, shut = _jit(_vision(), return_hidden=True), _images(), -np.inf
     clip = tower(images)
-    one = tower(images, _groups(5, shut), _groups(3, shut))
-    other = tower(images, _groups(5, shut, 1), _groups(3, shut, 2))
+    first = tower(images, _groups(5, shut), _groups(3, shut))
+    second = tower(images, _groups(5, shut, 1), _groups(3, shut, 2))
     # Not one bit comes from the groups ...
-    np.testing.assert_array_equal(one.patches, other.patches)
-    assert not np.array_equal(one.low, other.low)
+    np.testing.assert_array_equal(first.patches, second.patches)
+    assert not np.array_equal(first.low, second.low)
     # ... and only the summation order differs from a tower without them.
-    for got, expected in zip(one.hidden, clip.hidden, strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-    np.testing.assert_allclose(one.patches, clip.patches, atol=1e-5)
+    for output, expected in zip(first.hidden, clip.hidden, strict=True):
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+    np.testing.assert_allclose(first.patches, clip.patches, atol=1e-5)
 
 
 def test_groups_hardly_move_the_patches_at_the_start(make_clip, load_towers, tmp_path):
@@ -205,8 +207,8 @@ def test_low_groups_leave_at_the_split_and_high_ones_enter_there():
     low, high = _groups(5, blocks=3), _groups(3, blocks=1)
 
     def leave(state, level):
-        seen = nnx.merge(graph, state)(images, low, high, split_layer=3)
-        return getattr(seen, level).sum()
+        output = nnx.merge(graph, state)(images, low, high, split_layer=3)
+        return getattr(output, level).sum()
 
     def reached(level):
         tree = nnx.to_pure_dict(
@@ -216,27 +218,27 @@ def test_low_groups_leave_at_the_split_and_high_ones_enter_there():
 
     assert reached("low") == [True, True, True, False]
     assert reached("high") == [True, True, True, True]
-    seen = tower(images, low, high)
-    assert (seen.low.shape, seen.high.shape) == ((2, 5, 48), (2, 3, 48))
+    output = tower(images, low, high)
+    assert (output.low.shape, output.high.shape) == ((2, 5, 48), (2, 3, 48))
     moved = tower(images, low, _groups(3, seed=9, blocks=1))
-    np.testing.assert_array_equal(seen.low, moved.low)
-    assert not np.allclose(seen.high, moved.high, atol=1e-3)
-    assert not np.allclose(seen.patches, moved.patches, atol=1e-3)
+    np.testing.assert_array_equal(output.low, moved.low)
+    assert not np.allclose(output.high, moved.high, atol=1e-3)
+    assert not np.allclose(output.patches, moved.patches, atol=1e-3)
 
 
 def test_open_groups_and_patches_see_each_other():
     tower, low = _jit(_vision()), _groups(5)
-    seen = tower(_images(), low)
-    assert not np.allclose(seen.patches, tower(_images()).patches, atol=1e-3)
-    assert not np.allclose(seen.low, tower(_images(seed=1), low).low, atol=1e-3)
-    assert seen.high is None
+    output = tower(_images(), low)
+    assert not np.allclose(output.patches, tower(_images()).patches, atol=1e-3)
+    assert not np.allclose(output.low, tower(_images(seed=1), low).low, atol=1e-3)
+    assert output.high is None
 
 
 def test_bias_does_not_keep_groups_from_one_another():
-    tower, one, other = _jit(_vision()), _groups(5, -np.inf), _groups(5, -np.inf)
-    other.tokens[...] = other.tokens[...].at[4].add(1 + jnp.arange(48) % 2)
-    seen, moved = tower(_images(), one).low, tower(_images(), other).low
-    assert not np.allclose(seen[:, :4], moved[:, :4], atol=1e-4)
+    tower, first, second = _jit(_vision()), _groups(5, -np.inf), _groups(5, -np.inf)
+    second.tokens[...] = second.tokens[...].at[4].add(1 + jnp.arange(48) % 2)
+    output, moved = tower(_images(), first).low, tower(_images(), second).low
+    assert not np.allclose(output[:, :4], moved[:, :4], atol=1e-4)
 
 
 def test_groups_enter_at_the_scale_of_the_stream():
@@ -289,9 +291,9 @@ def test_remat_changes_no_gradient():
 
         def loss(state):
             vision, text, low = nnx.merge(graph, state)
-            seen = vision(_images(), low)
+            output = vision(_images(), low)
             words = text(tokens, lengths)
-            return jnp.square(seen.patches).sum() + jnp.square(words).sum()
+            return jnp.square(output.patches).sum() + jnp.square(words).sum()
 
         return nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))
 
@@ -308,9 +310,10 @@ def test_words_do_not_see_what_follows():
     changed = tokens.copy()
     changed[0, 7] = (changed[0, 7] + 1) % 100
     lengths = jnp.array([12])
-    one, other = text(jnp.asarray(tokens), lengths), text(jnp.asarray(changed), lengths)
-    np.testing.assert_array_equal(one[:, :7], other[:, :7])
-    assert (np.abs(one - other)[0, 7:].max(-1) > 1e-3).all()
+    before = text(jnp.asarray(tokens), lengths)
+    after = text(jnp.asarray(changed), lengths)
+    np.testing.assert_array_equal(before[:, :7], after[:, :7])
+    assert (np.abs(before - after)[0, 7:].max(-1) > 1e-3).all()
 
 
 def test_pads_change_nothing():
@@ -327,8 +330,10 @@ def test_pads_change_nothing():
 def test_bfloat16_towers_keep_float32_parameters():
     tower, text = _vision(dtype=jnp.bfloat16), _text(dtype=jnp.bfloat16)
     low = GroupTokens(5, 2, VISION, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
-    seen = _jit(tower)(_images(), low)
+    output = _jit(tower)(_images(), low)
     words = _jit(text)(jnp.zeros((2, 8), int), jnp.array([8, 8]))
-    assert {x.dtype for x in (seen.patches, seen.low, words)} == {jnp.bfloat16.dtype}
+    assert {x.dtype for x in (output.patches, output.low, words)} == {
+        jnp.bfloat16.dtype
+    }
     leaves = jax.tree.leaves(nnx.state((tower, low, text), nnx.Param))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}

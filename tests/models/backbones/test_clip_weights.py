@@ -59,7 +59,7 @@ def test_config_without_fields_is_transformers_default(folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "config.json"),
         ("{", "config.json"),
@@ -79,13 +79,13 @@ def test_config_without_fields_is_transformers_default(folder):
         ),
     ],
 )
-def test_unusable_config_is_named(folder, content, told):
+def test_unusable_config_is_named(folder, content, message):
     (folder / "config.json").unlink()
     if content is not None:
         (folder / "config.json").write_text(content)
     with pytest.raises(WeightsError, match=r"config\.json") as error:
         read_config(TOWERS, str(folder))
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_shards_and_single_file_equal_the_folder(tiny_clip, shapes, tmp_path):
@@ -136,7 +136,7 @@ def test_every_fault_is_in_one_error(folder, shapes):
     _respell(folder, spoil)
     with pytest.raises(WeightsError) as error:
         load_towers(TOWERS, str(folder), *shapes)
-    told = str(error.value)
+    message = str(error.value)
     for line in [
         "missing: vision.ln_pre.bias (48,)",
         "missing: text.blocks.1.mlp.up.kernel (32, 64)",
@@ -146,9 +146,9 @@ def test_every_fault_is_in_one_error(folder, shapes):
         "misshapen: vision_model.embeddings.patch_embedding.weight (48, 3, 14, 14)",
         "misshapen: vision_model.embeddings.position_embedding.weight (16, 48)",
     ]:
-        assert line in told
-    assert told.count("\n") == 7
-    assert str(folder) in told
+        assert line in message
+    assert message.count("\n") == 7
+    assert str(folder) in message
 
 
 def test_text_positions_are_cut_but_never_stretched(tiny_clip, load_towers):
