@@ -6,7 +6,7 @@ from pathlib import Path
 from unires_jax import __version__
 from unires_jax.errors import CheckpointError
 from unires_jax.inference import exported
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 
 _RUN = {
     "orbax": "jax, orbax-checkpoint",

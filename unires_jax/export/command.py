@@ -36,9 +36,9 @@ from unires_jax.errors import ConfigError
 from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference import exported
-from unires_jax.inference import model as segmenter
 from unires_jax.inference.exported import Flat, flatten
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.model import load
 from unires_jax.models.unires import MEAN, STD
 from unires_jax.pixels.canvas import PAD
 
@@ -70,14 +70,7 @@ def export(
         raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
     out = Path(out)
     _check_free(out, overwrite)
-    if exported.is_export(checkpoint):
-        loaded = exported.read(checkpoint)
-        if weights == "params" and loaded.meta.get("weights") == "ema":
-            raise ConfigError(
-                f"{checkpoint} holds no raw weights; export the run again"
-            )
-    else:
-        loaded = segmenter.load(checkpoint, weights=weights)
+    loaded = load(checkpoint, weights=weights)
     flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -119,19 +112,18 @@ def _put(made: Path, out: Path, overwrite: bool) -> None:
 def _manifest(loaded: Loaded, kind: str, weights: str, dtype: str) -> dict[str, Any]:
     meta = loaded.meta
     averaged = weights == "ema" and loaded.config.optim.ema > 0
-    step = loaded.folder.name
     return {
         "format": exported.FORMAT,
         "kind": kind,
         "name": loaded.config.name,
         "dtype": dtype,
         "weights": meta.get("weights", "ema" if averaged else "params"),
-        "step": meta.get("step", int(step) if step.isdigit() else None),
+        "step": loaded.step,
         "revision": meta.get("revision", ""),
         "versions": meta.get("versions", {}),  # of the training
         "exported_with": {"unires_jax": __version__, "jax": jax.__version__},
         "data": meta.get("data", {}),
-        "no_target_trained": bool(meta.get("no_target_trained", False)),
+        "no_target_trained": loaded.no_target_trained,
         "features": list(Graphs(loaded.config).features),
     }
 

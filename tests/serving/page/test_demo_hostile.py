@@ -18,7 +18,7 @@ from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import mutated, noise
 from helpers.tiny_model import Counting
 
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import site as page
 from unires_jax.serving.page.desk import Limits
 from unires_jax.serving.page.guard import BODY_BYTES

@@ -29,7 +29,7 @@ from unires_jax.serving.page.visits import Visit
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "examples"
-LEVELS = ("Whole objects", "Parts")
+SENTENCES = ("Whole objects", "Parts")  # of an example: its objects' or its parts'
 SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
@@ -45,9 +45,9 @@ class Example(NamedTuple):
     object: tuple[str, ...]
     part: tuple[str, ...]
 
-    def text(self, level: Any) -> str:
-        """Its sentences of a level, one of LEVELS, one a line."""
-        return "\n".join(self.part if level == LEVELS[1] else self.object)
+    def text(self, sentences: Any) -> str:
+        """Its sentences, those of one of SENTENCES, one a line."""
+        return "\n".join(self.part if sentences == SENTENCES[1] else self.object)
 
 
 def read_examples(folder: Path = EXAMPLES) -> list[Example]:
@@ -166,9 +166,9 @@ class Page:
             label="or take an example",
             elem_id="examples",
         )
-        self._level = gr.Radio(
-            LEVELS,
-            value=LEVELS[1],
+        self._sentences = gr.Radio(
+            SENTENCES,
+            value=SENTENCES[1],
             label="Sentences of examples",
             show_label=False,
             container=False,
@@ -211,14 +211,14 @@ class Page:
         )
         self._shelf.click(
             self.show_example,
-            [self._shelf, self._level, self._threshold],
+            [self._shelf, self._sentences, self._threshold],
             [self._picture, self._text, self._chosen, self._answers],
             api_visibility="private",
             **asking,
         )
-        self._level.input(
+        self._sentences.input(
             self.switch,
-            [self._chosen, self._level, self._threshold],
+            [self._chosen, self._sentences, self._threshold],
             [self._text, self._answers],
             api_visibility="private",
             **asking,
@@ -240,32 +240,34 @@ class Page:
 
     def ask(self, picture: Any, text: Any, threshold: Any, request: gr.Request) -> str:
         """The answers, as HTML, to a text about an uploaded picture."""
-        return _told(
+        return _or_message(
             lambda: self._answer(request, self._read(picture), text, threshold)
         )
 
     def show_example(
-        self, index: Any, level: Any, threshold: Any, request: gr.Request
+        self, index: Any, sentences: Any, threshold: Any, request: gr.Request
     ) -> tuple[str, str, int, str]:
         """An example's picture, text and number, and its answers."""
         example = self._example(index)
-        text = example.text(level)
+        text = example.text(sentences)
         answers = self._answer_example(example, text, threshold, request)
         return str(example.path), text, index, answers
 
     def switch(
-        self, index: Any, level: Any, threshold: Any, request: gr.Request
+        self, index: Any, sentences: Any, threshold: Any, request: gr.Request
     ) -> tuple[Any, Any]:
         """The other sentences of the example that shows, if one does."""
         if index is None:
             return gr.skip(), gr.skip()
         example = self._example(index)
-        text = example.text(level)
+        text = example.text(sentences)
         return text, self._answer_example(example, text, threshold, request)
 
     def rethreshold(self, threshold: Any, request: gr.Request) -> str:
         """The last answers with another threshold; no model runs."""
-        return _told(lambda: self._show(self._desk.kept(_session(request)), threshold))
+        return _or_message(
+            lambda: self._show(self._desk.last_visit(_session(request)), threshold)
+        )
 
     def leave(self, request: gr.Request) -> None:
         """Free what is kept of a session whose page was closed."""
@@ -281,7 +283,7 @@ class Page:
         self, example: Example, text: str, threshold: Any, request: gr.Request
     ) -> str:
         data = example.path.read_bytes()
-        return _told(lambda: self._answer(request, data, text, threshold))
+        return _or_message(lambda: self._answer(request, data, text, threshold))
 
     def _answer(
         self, request: gr.Request, picture: bytes, text: Any, threshold: Any
@@ -294,7 +296,7 @@ class Page:
         return TEMPLATE.render(
             key=visit.key,
             threshold=value,
-            note=visit.seen.note,
+            note=visit.image.note,
             rows=self._desk.rows(visit, value),
         )
 
@@ -313,7 +315,7 @@ class Page:
             ) from None
 
 
-def _told(answer: Callable[[], str]) -> str:
+def _or_message(answer: Callable[[], str]) -> str:
     """The answer; what is wrong with a question as a message on the page."""
     try:
         return answer()
@@ -373,7 +375,7 @@ TEMPLATE = template(HERE / "answers.html", plain=_text)
 
 def _lead(desk: Desk) -> str:
     learned = desk.model.config.data.train
-    drawn = (
+    limitation = (
         " This model has learned from **drawn scenes** like the examples alone."
         if learned and all(x.startswith("partworld") for x in learned)
         else ""
@@ -381,7 +383,7 @@ def _lead(desk: Desk) -> str:
     return (
         "# Find it by saying it\n"
         "Name whole objects (*the red car on the left*) or their parts (*wheels of "
-        f"the truck*): each sentence gets its own mask.{drawn}"
+        f"the truck*): each sentence gets its own mask.{limitation}"
     )
 
 
@@ -397,7 +399,7 @@ def _small_print(desk: Desk) -> str:
 
 
 def _add_downloads(app: FastAPI, desk: Desk) -> None:
-    def made(
+    def download(
         make: Callable[[Visit, float], bytes], kind: str, key: str, threshold: str
     ) -> Response:
         visit = desk.visits.by_key(key)
@@ -410,17 +412,17 @@ def _add_downloads(app: FastAPI, desk: Desk) -> None:
         return Response(data, media_type=kind, headers={"cache-control": "no-store"})
 
     def as_text(visit: Visit, threshold: float) -> bytes:
-        told = desk.masks_json(visit, threshold)
-        return json.dumps(told, indent=1, ensure_ascii=False).encode()
+        content = desk.masks_json(visit, threshold)
+        return json.dumps(content, indent=1, ensure_ascii=False).encode()
 
     @app.get("/overlay.png")
     def overlay(key: str, threshold: str) -> Response:
-        return made(desk.overlay_png, "image/png", key, threshold)
+        return download(desk.overlay_png, "image/png", key, threshold)
 
     @app.get("/masks.zip")
     def masks(key: str, threshold: str) -> Response:
-        return made(desk.masks_zip, "application/zip", key, threshold)
+        return download(desk.masks_zip, "application/zip", key, threshold)
 
     @app.get("/masks.json")
     def rle(key: str, threshold: str) -> Response:
-        return made(as_text, "application/json", key, threshold)
+        return download(as_text, "application/json", key, threshold)
