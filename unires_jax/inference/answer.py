@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, Shaped, UInt8
+from jaxtyping import Int32, Shaped, UInt8
 
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
@@ -146,13 +146,13 @@ class Answerer:
         )
         for chunk, output in zip(chunks, outputs, strict=True):
             logits, no_target = (np.asarray(x) for x in output)
+            probabilities = sigmoid(no_target)
             for row, number in enumerate(chunk):
                 picture, sentence = questions[number]
                 placement = pictures[picture].placement
-                yield (
-                    number,
-                    self._segment(sentence, placement, logits[row], no_target[row]),
-                )
+                self._check(picture_cells(logits[row], placement), no_target[row])
+                none = float(probabilities[row]) if self.no_target_trained else None
+                yield number, Segment(sentence, logits[row], placement, none)
 
     def warm_up(self, sentences: int) -> None:
         """Compile for one picture and up to so many sentences of any length."""
@@ -180,23 +180,12 @@ class Answerer:
         words = self.segmenter.encode_text(tokens, lengths)
         return self.segmenter.decode(pictures[0].features, words, lengths, index)
 
-    def _segment(
-        self,
-        sentence: str,
-        placement: Placement,
-        logits: Float32[np.ndarray, "g g"],
-        no_target: np.float32,
-    ) -> Segment:
-        finite = np.isfinite(picture_cells(logits, placement)).all()
-        if not (finite and np.isfinite(no_target)):
+    def _check(self, *logits: Any) -> None:
+        if not all(np.isfinite(x).all() for x in logits):
             raise CheckpointError(
                 "the model's logits are not finite; take another step of the run",
                 place=self.checkpoint,
             )
-        probability = float(sigmoid(np.asarray(no_target)))
-        return Segment(
-            sentence, logits, placement, probability if self.no_target_trained else None
-        )
 
 
 def _filled(array: Shaped[np.ndarray, "e *n"], rows: int) -> Shaped[np.ndarray, "r *n"]:
