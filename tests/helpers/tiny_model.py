@@ -110,7 +110,7 @@ class Slow(Predictor):
 @contextlib.contextmanager
 def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
     """The page's address and its folder, while its server runs."""
-    from unires_jax.serving.page.site import make_server
+    from unires_jax.serving.page.server import make_server
 
     listener = demo.listen("127.0.0.1", 0)
     with tempfile.TemporaryDirectory() as name, demo.writing_to(Path(name)):

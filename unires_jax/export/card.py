@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from unires_jax import __version__
+from unires_jax.data.records import LEVELS
 from unires_jax.errors import CheckpointError
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
@@ -31,7 +32,6 @@ def model_card(loaded: Loaded, kind: str) -> str:
     data = ", ".join(f"{name} ({v})" for name, v in meta.get("data", {}).items())
     start = config.clip and f"CLIP weights {config.clip}"
     start = start or (config.init_from and "another run's weights") or "scratch"
-    head = meta.get("no_target_trained", False)
     return f"""\
 # {config.name}
 
@@ -47,7 +47,7 @@ run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
 - Trained on: {data or "not recorded"}, from {start}.
 - Pictures are letterboxed to {size} x {size} pixels; a sentence has at most \
 {config.model.text.context} tokens.
-- The decision that nothing is meant was {"" if head else "not "}trained.
+- The decision that nothing is meant was {"" if loaded.no_target_trained else "not "}trained.
 
 ## Measured
 
@@ -70,9 +70,9 @@ def _metrics(loaded: Loaded) -> str:
             return _table(file)
     card = loaded.folder / "README.md"
     text = card.read_text(encoding="utf-8") if exported.is_export(loaded.folder) else ""
-    _, found, rest = text.partition("## Measured\n\n")
-    if found:
-        return rest.partition("\n## Limits")[0]
+    _, heading, after = text.partition("## Measured\n\n")
+    if heading:
+        return after.partition("\n## Limits")[0]
     return "Nothing was measured: no evaluation lay in the run's folder.\n"
 
 
@@ -84,7 +84,7 @@ def _table(file: Path) -> str:
     try:
         for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
             about = numbers["about"]
-            for level in ("object", "part", "pooled"):
+            for level in (*LEVELS, "pooled"):
                 row = numbers.get(level)
                 if row and row["count"]:
                     lines.append(

@@ -94,15 +94,15 @@ def _check_free(out: Path, overwrite: bool) -> None:
     raise ConfigError(f"--out={out} exists; name another folder or give --overwrite")
 
 
-def _put(made: Path, out: Path, overwrite: bool) -> None:
+def _put(new: Path, out: Path, overwrite: bool) -> None:
     """Rename; an export in its place goes only when the new one is whole."""
     if not (overwrite and out.exists()):
-        os.replace(made, out)  # fails if something was put there meanwhile
+        os.replace(new, out)  # fails if something was put there meanwhile
         return
-    old = made.with_suffix(".old")
+    old = new.with_suffix(".old")
     os.replace(out, old)
     try:
-        os.replace(made, out)
+        os.replace(new, out)
     except OSError:
         os.replace(old, out)
         raise
@@ -175,17 +175,17 @@ def _write_graphs(folder: Path, loaded: Loaded, flat: Flat, *, baked: bool) -> N
     Baked graphs hold their parameters; the others take them as a first argument, a dict
     by dotted name.
     """
-    held = {name: jnp.asarray(x) for name, x in flat.items()}
-    taken = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
+    params = {name: jnp.asarray(x) for name, x in flat.items()}
+    shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
     for name, function, inputs in Graphs(loaded.config).both():
         if baked:
-            traced, first = jax.jit(functools.partial(function, held)), []
+            traced, first = jax.jit(functools.partial(function, params)), []
         else:
-            traced, first = jax.jit(function), [taken]
+            traced, first = jax.jit(function), [shapes]
         exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
         with _without_folders():
-            made = exporter(*first, *inputs.values())
-        (folder / f"{name}.stablehlo").write_bytes(made.serialize())
+            graph = exporter(*first, *inputs.values())
+        (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
 
 
 @contextlib.contextmanager

@@ -152,7 +152,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
     """Serve the page until a signal ends it. Call it inside `writing_to(folder)`."""
-    from unires_jax.serving.page.site import make_server
+    from unires_jax.serving.page.server import make_server
 
     server = make_server(desk, folder)
     host, port = listener.getsockname()[:2]

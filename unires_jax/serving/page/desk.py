@@ -161,6 +161,17 @@ class Desk:
         return self.model.encode_image(picture)
 
 
+def threshold_of(value: Any) -> float:
+    """The threshold that a request names. Raises DataError unless it is in (0, 1)."""
+    try:
+        threshold = float(value)
+    except (TypeError, ValueError):
+        threshold = 0.0
+    if not 0 < threshold < 1:
+        raise DataError("threshold: expected a number between 0 and 1")
+    return threshold
+
+
 def _row(index: int, answer: Segment) -> Row:
     area = int(np.count_nonzero(answer.mask))
     return Row(
