@@ -12,7 +12,13 @@ from helpers.coloured_boxes import Boxes
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
-from unires_jax.evaluation import compare, metrics, predictions, predictors
+from unires_jax.evaluation import (
+    breakdown,
+    compare,
+    metrics,
+    predictions,
+    predictors,
+)
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.evaluation.report import comparison_page
@@ -72,6 +78,19 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
     ).as_dict()
     for metric, block in found.items():
         assert block["a"] == pytest.approx(expected[metric], rel=1e-6), metric
+    # What the bootstrap draws from, pictures, adds up to the same numbers.
+    columns = breakdown.columns(rows)
+    sums = [x.sum(0) for x in columns.by_picture(np.array([0, 1, 1, 2, 3]))]
+    again = metrics.ratios(*sums, columns.protocol)
+    assert again == pytest.approx([block["a"] for block in found.values()], rel=1e-12)
+
+
+def test_pictures_without_a_target_are_drawn_too() -> None:
+    """Their columns are zero; leaving them out would narrow the interval."""
+    a = [row(0, 1, 2), row(1, 0, 3, targeted=False), row(2, 1, 4)]
+    sums, counts = breakdown.columns(a).by_picture(np.array([0, 1, 2]))
+    assert sums[:, 0].tolist() == [0.5, 0, 0.25] and counts[:, 0].tolist() == [1, 0, 1]
+    assert counts[:, 1].tolist() == [2, 0, 4]
 
 
 def test_nothing_on_one_level() -> None:

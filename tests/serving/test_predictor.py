@@ -12,6 +12,7 @@ from helpers.pictures import noise
 from helpers.tiny_model import WORDS, make_loaded, tiny_config
 
 import unires_jax
+from unires_jax import serving
 from unires_jax.config import Config
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
@@ -26,6 +27,12 @@ from unires_jax.serving.predictor import Predictor
 
 # Logits of some tens, from equal arithmetic in batches of another size.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def test_the_public_names_are_the_same_everywhere() -> None:
+    for name in unires_jax.__all__:
+        assert getattr(unires_jax, name) is getattr(serving, name)
+    assert (unires_jax.Predictor, unires_jax.Segment) == (Predictor, Segment)
 
 
 def logits(found: list[Segment]) -> np.ndarray:

@@ -30,6 +30,7 @@ def model_card(loaded: Loaded, kind: str) -> str:
     config, meta = loaded.config, loaded.meta
     size = config.model.image_size
     data = ", ".join(f"{name} ({v})" for name, v in meta.get("data", {}).items())
+    head = loaded.no_target_trained
     start = config.clip and f"CLIP weights {config.clip}"
     start = start or (config.init_from and "another run's weights") or "scratch"
     return f"""\
@@ -47,7 +48,7 @@ run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
 - Trained on: {data or "not recorded"}, from {start}.
 - Pictures are letterboxed to {size} x {size} pixels; a sentence has at most \
 {config.model.text.context} tokens.
-- The decision that nothing is meant was {"" if loaded.no_target_trained else "not "}trained.
+- The decision that nothing is meant was {"" if head else "not "}trained.
 
 ## Measured
 
