@@ -60,7 +60,7 @@ class Segment:
 
     @property
     def rle(self) -> dict[str, Any]:
-        """COCO's compressed RLE: {"size": [H, W], "counts": str}."""
+        """COCO's compressed RLE, for JSON."""
         return self.runs.rle
 
     @property

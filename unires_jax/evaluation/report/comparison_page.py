@@ -27,7 +27,7 @@ def write(
     """comparison.json and comparison.html in `out`; the table on stdout."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    body = {n: {"counts": c.counts, "levels": c.levels} for n, c in splits.items()}
+    body = {n: dict(counts=c.counts, levels=c.levels) for n, c in splits.items()}
     numbers = {"about": {**about, "a": names[0], "b": names[1]}, "splits": body}
     write_whole(folder / "comparison.json", json.dumps(numbers, indent=2) + "\n")
     write_whole(folder / "comparison.html", _page(splits, names, about))
@@ -76,14 +76,14 @@ def _page(
     splits: Mapping[str, Compared], names: tuple[str, str], about: Mapping[str, Any]
 ) -> str:
     sections = {
-        name: {
-            "tables": {n: [_cells(r) for r in t.values()] for n, t in c.levels.items()},
-            "counts": c.counts,
-            "cases": {
+        name: dict(
+            tables={n: [_cells(r) for r in t.values()] for n, t in c.levels.items()},
+            counts=c.counts,
+            cases={
                 kind: [_case(c.split, *case) for case in cases]
                 for kind, cases in c.cases.items()
             },
-        }
+        )
         for name, c in splits.items()
     }
     return template(
