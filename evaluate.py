@@ -35,14 +35,13 @@ comparison.html), and prints a table.
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
 from unires_jax import app
-from unires_jax.config import Config, from_dict
+from unires_jax.config import Config
 from unires_jax.errors import ConfigError
 from unires_jax.evaluation.protocols import PROTOCOLS, Protocol, get
 
@@ -86,15 +85,6 @@ DERANGE = flags.DEFINE_bool(
 )
 
 
-class Answerer(NamedTuple):
-    """Whose masks are scored."""
-
-    config: Config
-    predict: Any  # evaluator.Predict
-    attend: Any  # report.Attend, or None
-    about: dict[str, Any]  # recorded in metrics.json and the report
-
-
 def main() -> None:
     """Score a model, a file, or two files against each other."""
     protocol = get(PROTOCOL.value or "native")
@@ -105,53 +95,67 @@ def main() -> None:
     elif PREDICTIONS.value:
         _file(protocol)
     else:
-        _answers(protocol)
+        _subject(protocol)
 
 
-def _answers(protocol: Protocol) -> None:
-    """Load, open the splits, score."""
+def _subject(protocol: Protocol) -> None:
+    """A model, or a check without one."""
     from unires_jax import hosts
 
     hosts.join_cluster()
-    from unires_jax.evaluation import command as run
+    from unires_jax.evaluation import command, subjects
 
-    answerer = _model(protocol) if PREDICT.value == "model" else _check(protocol)
-    run.run(
-        answerer.config,
-        _splits(SPLITS.value or answerer.config.eval.splits, answerer.config),
-        answerer.predict,
+    if PREDICT.value == "model":
+        path, pick = _checkpoint()
+        subject = subjects.trained_model(path, pick, protocol)
+    else:
+        subject = subjects.without_model(PREDICT.value, WORKDIR.value, protocol)
+    command.run(
+        subject.config,
+        _splits(SPLITS.value or subject.config.eval.splits, subject.config),
+        subject.predict,
         OUT.value or Path(WORKDIR.value) / "evaluation",
-        about=answerer.about,
+        about=subject.about,
         protocol=protocol,
         images=IMAGES.value,
-        no_target_trained=answerer.about.get("no_target_trained", True),
         derange=DERANGE.value,
-        attend=answerer.attend,
+        attend=subject.attend,
     )
 
 
-def _splits(specs: Any, config: Config) -> dict[str, Any]:
+def _checkpoint() -> tuple[str, Any]:
+    """Its path, and which of a workdir's."""
+    if CHECKPOINT.value not in ("best", "last"):
+        return CHECKPOINT.value, "best"
+    if WORKDIR.value:
+        return WORKDIR.value, CHECKPOINT.value
+    raise ConfigError(
+        "--workdir=<folder of a run>, --checkpoint=<path> or --predictions=<file> is "
+        "missing"
+    )
+
+
+def _splits(names: Any, config: Config) -> dict[str, Any]:
     from unires_jax.data.prepared import open_split
 
     data_dir = DATA_DIR.value or config.data.dir
-    return {spec: open_split(spec, data_dir) for spec in specs}
+    return {name: open_split(name, data_dir) for name in names}
 
 
 def _file(protocol: Protocol) -> None:
     """Any model's masks."""
-    from unires_jax.evaluation import command as run
-    from unires_jax.evaluation import predictions
+    from unires_jax.evaluation import command, predictions
 
     if not SPLITS.value:
         raise ConfigError(
             "--splits=<data set>:<split> is missing: what the file answers"
         )
-    found, config = predictions.read(PREDICTIONS.value), Config()
-    out = OUT.value or found.path.with_name(f"{found.path.stem}_{protocol.name}")
-    run.run_file(
+    file, config = predictions.read(PREDICTIONS.value), Config()
+    out = OUT.value or file.path.with_name(f"{file.path.stem}_{protocol.name}")
+    command.run_file(
         config,
         _splits(SPLITS.value, config),
-        found,
+        file,
         out,
         protocol=protocol,
         images=IMAGES.value,
@@ -162,20 +166,20 @@ def _file(protocol: Protocol) -> None:
 def _compare() -> None:
     """Two files or folders."""
     from unires_jax.evaluation import compare, predictions
-    from unires_jax.evaluation.report import comparison_page as comparison
+    from unires_jax.evaluation.report import comparison_page
 
     if len(COMPARE.value) != 2:
         raise ConfigError("--compare takes two folders or files: --compare A B")
-    sides, config = [predictions.read(p) for p in COMPARE.value], Config()
-    protocol = compare.protocol_of(sides, PROTOCOL.value)
-    splits = _splits(SPLITS.value or _evaluated(sides[0].path), config)
-    a, b = (compare.load(x, splits, config, protocol, IMAGES.value) for x in sides)
-    found = {n: compare.compare(split, a[n], b[n]) for n, split in splits.items()}
+    files, config = [predictions.read(p) for p in COMPARE.value], Config()
+    protocol = compare.protocol_of(files, PROTOCOL.value)
+    splits = _splits(SPLITS.value or _evaluated(files[0].path), config)
+    a, b = (compare.load(x, splits, config, protocol, IMAGES.value) for x in files)
+    compared = {n: compare.compare(split, a[n], b[n]) for n, split in splits.items()}
     about = {"protocol": f"protocol {protocol.name}"}
-    if any(compare.binary_input(x, protocol) for x in sides):
+    if any(compare.binary_input(x, protocol) for x in files):
         about["input"] = "binary input"
     names = (COMPARE.value[0], COMPARE.value[1])
-    comparison.write(found, names, OUT.value or "comparison", about)
+    comparison_page.write(compared, names, OUT.value or "comparison", about)
 
 
 def _evaluated(file: Path) -> list[str]:
@@ -189,60 +193,14 @@ def _evaluated(file: Path) -> list[str]:
         ) from None
 
 
-def _model(protocol: Protocol) -> Answerer:
-    """The checkpoint's."""
-    from unires_jax.evaluation.evaluator import ModelPredict
-    from unires_jax.evaluation.report.attention import make_attend
-    from unires_jax.inference.model import Compiled, load
-
-    pick: Any = CHECKPOINT.value
-    if pick not in ("best", "last"):
-        loaded = load(pick)
-    elif WORKDIR.value:
-        loaded = load(WORKDIR.value, pick)
-    else:
-        raise ConfigError(
-            "--workdir=<folder of a run>, --checkpoint=<path> or --predictions=<file> "
-            "is missing"
-        )
-    config, meta = loaded.config, loaded.meta
-    about = {
-        "name": config.name,
-        "step": int(loaded.folder.name),
-        "checkpoint": str(loaded.folder),
-        "revision": meta["revision"],
-        "no_target_trained": meta.get("no_target_trained", False),
-    }
-    steps = Compiled(config).bind(loaded.params)
-    predict = ModelPredict(steps, loaded.tokenizer, config, protocol)
-    attend = make_attend(loaded.params, loaded.tokenizer, config)
-    return Answerer(config, predict, attend, about)
-
-
-def _check(protocol: Protocol) -> Answerer:
-    """Without a model; the grid ceiling is that of the workdir's."""
-    from unires_jax.evaluation import evaluator
-
-    config = Config()
-    if WORKDIR.value:
-        file = Path(WORKDIR.value) / "config.json"
-        if not file.is_file():
-            raise ConfigError(f"{file}: no such file; --workdir is no training run")
-        config = from_dict(json.loads(file.read_text()))
-    predict: Any = evaluator.empty
-    if PREDICT.value == "ground_truth":
-        predict = partial(evaluator.ground_truth, protocol=protocol)
-    return Answerer(config, predict, None, {"name": PREDICT.value})
-
-
 def _joined(argv: list[str]) -> list[str]:
     """`--compare A B` as the one argument that absl takes."""
     if "--compare" not in argv:
         return argv
     at = argv.index("--compare")
-    sides = [a for a in argv[at + 1 : at + 3] if not a.startswith("--")]
-    rest = argv[at + 1 + len(sides) :]
-    return [*argv[:at], f"--compare={','.join(sides)}", *rest]
+    paths = [a for a in argv[at + 1 : at + 3] if not a.startswith("--")]
+    after = argv[at + 1 + len(paths) :]
+    return [*argv[:at], f"--compare={','.join(paths)}", *after]
 
 
 if __name__ == "__main__":

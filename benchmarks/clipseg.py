@@ -46,7 +46,7 @@ def ours() -> dict[str, Callable[[], Any]]:
     from unires_jax import process
     from unires_jax.config import Config
     from unires_jax.data.tokenizer import train_bpe
-    from unires_jax.inference.model import Loaded
+    from unires_jax.inference.loaded import Loaded
     from unires_jax.models.unires import Apply
     from unires_jax.serving.predictor import Predictor
 

@@ -29,7 +29,8 @@ from unires_jax import process
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import train_bpe
 from unires_jax.export import command as exporting
-from unires_jax.inference.model import Compiled, Loaded
+from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.model import Compiled
 from unires_jax.models.unires import Apply
 
 COUNT, LENGTH, REPEATS = 8, 16, 9
@@ -130,7 +131,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loaded = make_loaded(folder, args.tiny)
-        exporting.segmenter.load = lambda *_, **__: loaded  # type: ignore[assignment]
+        exporting.load = lambda *_, **__: loaded  # type: ignore[assignment]
         for kind in ("safetensors", "stablehlo", "onnx"):
             exporting.export("", kind, folder / kind)
         forms = calls(loaded, folder)

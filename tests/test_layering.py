@@ -112,7 +112,7 @@ def test_arrows(path: Path) -> None:
     ("name", "wrong"),
     [
         ("serving/predictor.py", "unires_jax.evaluation.metrics"),
-        ("evaluation/compare.py", "unires_jax.serving.segment"),
+        ("evaluation/compare.py", "unires_jax.serving.predictor"),
         ("export/graphs.py", "unires_jax.serving"),
         ("inference/model.py", "unires_jax.training.start"),
         ("pixels/masks.py", "unires_jax.data.records"),

@@ -12,18 +12,13 @@ __version__ = "0.1.0"
 __all__ = ["Predictor", "Segment", "load"]
 
 if TYPE_CHECKING:
-    from unires_jax.serving.predictor import Predictor, load
-    from unires_jax.serving.segment import Segment
+    from unires_jax.serving import Predictor, Segment, load
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first used: importing the package is instant."""
-    if name in ("Predictor", "load"):
-        from unires_jax.serving import predictor
+    if name in __all__:
+        from unires_jax import serving
 
-        return getattr(predictor, name)
-    if name == "Segment":
-        from unires_jax.serving.segment import Segment
-
-        return Segment
+        return getattr(serving, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

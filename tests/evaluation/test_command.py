@@ -23,12 +23,12 @@ from unires_jax.config import Config, TextConfig, VisionConfig, to_dict
 from unires_jax.data.prepared import PreparedSplit, open_split
 from unires_jax.data.records import Record
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.evaluation import command as run
-from unires_jax.evaluation import evaluator
-from unires_jax.evaluation.evaluator import ModelPredict, evaluate
+from unires_jax.evaluation import command, predictors
+from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.in_training import make_evaluate
-from unires_jax.evaluation.report import page as report
-from unires_jax.evaluation.report import pictures
+from unires_jax.evaluation.predictors import ModelPredict
+from unires_jax.evaluation.report import page, pictures
+from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.inference.model import Compiled
 from unires_jax.models.unires import Apply
 from unires_jax.pixels.masks import RunMask
@@ -46,13 +46,13 @@ def splits(data: Path) -> dict[str, PreparedSplit]:
     return {f"boxes:{s}": open_split(f"boxes:{s}", data) for s in ("val", "testA")}
 
 
-def attend(record: Record, sentence: str) -> report.Attention:
+def attend(record: Record, sentence: str) -> page.Attention:
     rng = np.random.default_rng(0)
     words = sentence.split()
-    level = report.LevelAttention(
+    level = page.LevelAttention(
         rng.uniform(size=(9, 8, 8)), rng.uniform(size=(9, len(words)))
     )
-    return report.Attention(words, {"low": level, "high": level})
+    return page.Attention(words, {"low": level, "high": level})
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def files(
     config: Config,
     tmp_path: Path,
 ) -> Path:
-    run.run(
+    command.run(
         config,
         splits,
         ModelPredict(segmenter, tokenizer, config),
@@ -109,15 +109,15 @@ class _Loads(HTMLParser):
 
 
 def test_report_stands_alone(files: Path) -> None:
-    page = (files / "report.html").read_text()
-    assert not re.search(r"https?:|url\(|@import", page)
+    html = (files / "report.html").read_text()
+    assert not re.search(r"https?:|url\(|@import", html)
     loads = _Loads()
-    loads.feed(page)
+    loads.feed(html)
     assert loads.found
     assert all(u.startswith(("data:image/", "#boxes:")) for u in loads.found)
-    assert "<b>colours" not in page  # text from outside is escaped
+    assert "<b>colours" not in html  # text from outside is escaped
     for word in ("the red car", "wheel", "worst", "Group tokens", "says none"):
-        assert word in page
+        assert word in html
 
 
 def test_nothing_half_written_is_left(files: Path) -> None:
@@ -135,10 +135,10 @@ def test_tables_of_known_answers(
     answer: str,
     figure: str,
 ) -> None:
-    predict = getattr(evaluator, answer)
-    found = run.run(config, splits, predict, tmp_path, about={"name": answer})
+    predict = getattr(predictors, answer)
+    found = command.run(config, splits, predict, tmp_path, about={"name": answer})
     text = io.StringIO()
-    run.print_tables(found, Console(file=text, width=80))
+    print_tables(found, Console(file=text, width=80))
     rows = [line.split() for line in text.getvalue().splitlines()]
     for level in ("object", "part", "pooled"):
         numbers = [row[1:8] for row in rows if row[:1] == [level]]
@@ -150,30 +150,26 @@ def test_overlay_colours_say_what_happened(
     splits: dict[str, PreparedSplit], config: Config
 ) -> None:
     split = splits["boxes:val"]
-    row = evaluate(split, evaluator.ground_truth, config, images=1)[0]
-    size = max(row.height, row.width)
+    row = evaluate(split, predictors.ground_truth, config, images=1)[0]
+    target, nothing = row.target.pixels(), RunMask.empty(*row.target.pixels().shape)
+    size = max(target.shape)
     right = pictures.layer(row, size)
-    target = RunMask.from_counts(row.target, row.height, row.width).pixels()
     assert (right[target][:, :3] == pictures.HIT).all()
     assert (right[~target] == 0).all()
-    missed = pictures.layer(dataclasses.replace(row, rle=_nothing(row)), size)
+    missed = pictures.layer(dataclasses.replace(row, mask=nothing), size)
     assert (missed[target][:, :3] == pictures.MISSED).all()
-    extra = pictures.layer(dataclasses.replace(row, target=_nothing(row)), size)
+    extra = pictures.layer(dataclasses.replace(row, target=nothing), size)
     assert (extra[target][:, :3] == pictures.EXTRA).all()
-
-
-def _nothing(row: Any) -> str:
-    return evaluator.records.union_rle([], row.height, row.width)
 
 
 def test_cases_come_from_different_pictures(
     splits: dict[str, PreparedSplit], config: Config
 ) -> None:
-    rows = evaluate(splits["boxes:val"], evaluator.ground_truth, config)
+    rows = evaluate(splits["boxes:val"], predictors.ground_truth, config)
     ranked = [
         dataclasses.replace(r, intersection=i, union=99) for i, r in enumerate(rows)
     ]
-    found = report.select(ranked, np.random.default_rng(0))
+    found = page.select(ranked, np.random.default_rng(0))
     assert len({r.image for r in found["best"][:4]}) == 4
     assert found["best"][0] is ranked[-1] and found["worst"][0] is ranked[0]
 
@@ -293,8 +289,8 @@ def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
     assert block["about"]["input"] == "binary input"
     assert block["names"] == {"mIoU": "gIoU", "oIoU": "cIoU"}
     assert block["part"]["mIoU"] == pytest.approx(3 / 4, abs=1e-4)
-    page = (tmp_path / "some_lisa" / "report.html").read_text()
-    assert "protocol lisa, binary input" in page
+    html = (tmp_path / "some_lisa" / "report.html").read_text()
+    assert "protocol lisa, binary input" in html
 
     sides = (str(tmp_path / "some_lisa"), str(tmp_path / "a"))
     done = start("--compare", *sides, f"--data_dir={data}", f"--out={tmp_path / 'c'}")

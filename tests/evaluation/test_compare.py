@@ -7,15 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.answers import row
+from helpers.answers import pixels, row
 from helpers.coloured_boxes import Boxes
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
-from unires_jax.evaluation import compare, evaluator, predictions, results
+from unires_jax.evaluation import (
+    breakdown,
+    compare,
+    metrics,
+    predictions,
+    predictors,
+)
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
-from unires_jax.evaluation.report import comparison_page as comparison
+from unires_jax.evaluation.report import comparison_page
 
 
 def test_difference_by_hand() -> None:
@@ -63,7 +69,7 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
         row(3, 5, 6, **values),
     ]
     found = compare.differences(rows, rows)
-    expected = results.metrics.summarize(
+    expected = metrics.summarize(
         np.array([9, 3, 0, 0, 5]),
         np.array([10, 5, 7, 4, 6]),
         name,
@@ -72,6 +78,19 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
     ).as_dict()
     for metric, block in found.items():
         assert block["a"] == pytest.approx(expected[metric], rel=1e-6), metric
+    # What the bootstrap draws from, pictures, adds up to the same numbers.
+    columns = breakdown.columns(rows)
+    sums = [x.sum(0) for x in columns.by_picture(np.array([0, 1, 1, 2, 3]))]
+    again = metrics.ratios(*sums, columns.protocol)
+    assert again == pytest.approx([block["a"] for block in found.values()], rel=1e-12)
+
+
+def test_pictures_without_a_target_are_drawn_too() -> None:
+    """Their columns are zero; leaving them out would narrow the interval."""
+    a = [row(0, 1, 2), row(1, 0, 3, targeted=False), row(2, 1, 4)]
+    sums, counts = breakdown.columns(a).by_picture(np.array([0, 1, 2]))
+    assert sums[:, 0].tolist() == [0.5, 0, 0.25] and counts[:, 0].tolist() == [1, 0, 1]
+    assert counts[:, 1].tolist() == [2, 0, 4]
 
 
 def test_nothing_on_one_level() -> None:
@@ -83,7 +102,7 @@ def test_nothing_on_one_level() -> None:
 
 
 def test_cases_are_those_that_differ_most() -> None:
-    a = [row(i // 2, 5, 10, target=f"t{i // 2}") for i in range(40)]
+    a = [row(i // 2, 5, 10, target=pixels(i // 2 % 8)) for i in range(40)]
     b = [dataclasses.replace(r, intersection=i // 4) for i, r in enumerate(a)]
     found = compare.largest(a, b)
     better, worse = found["better"], found["worse"]
@@ -99,10 +118,10 @@ def sides(boxes: Boxes, config: Config, tmp_path: Path) -> list[Path]:
     """The ground truth and empty masks, as two evaluations left them."""
     found = []
     for name in ("empty", "ground_truth"):
-        rows = evaluate(boxes, getattr(evaluator, name), config)
+        rows = evaluate(boxes, getattr(predictors, name), config)
         folder = tmp_path / name
         folder.mkdir()
-        text = "".join(results.to_line(r) + "\n" for r in rows)
+        text = "".join(predictions.to_line(r) + "\n" for r in rows)
         (folder / "predictions.jsonl").write_text(text)
         found.append(folder)
     return found
@@ -121,7 +140,7 @@ def test_a_whole_comparison(
     a, b = (compare.load(f, {"v": boxes}, config, protocol)["v"] for f in files)
     found = {"v": compare.compare(boxes, a, b)}
     about = {"protocol": "protocol native"}
-    comparison.write(found, ("one", "<two>"), tmp_path / "out", about)
+    comparison_page.write(found, ("one", "<two>"), tmp_path / "out", about)
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
     part = numbers["splits"]["v"]["levels"]["part"]["mIoU"]
     assert (part["a"], part["b"], part["interval"]) == (0, 1, [1, 1])
@@ -145,7 +164,7 @@ def test_stored_pairs_are_taken_and_binary_ones_computed(
     stored = compare.load(file, {"v": boxes}, config, PROTOCOLS["lavt"])["v"]
     assert {(r.intersection, r.union) for r in stored} == {(3, 4)}
     binary = compare.load(file, {"v": boxes}, config, PROTOCOLS["native"])["v"]
-    assert all(r.intersection == r.area for r in binary)
+    assert all(r.intersection == r.target.area for r in binary)
     assert compare.binary_input(file, PROTOCOLS["native"])
 
 

@@ -1,11 +1,22 @@
 """Each rule of the native protocol on cases worked by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
+from helpers.paths import ROOT
 
+from unires_jax import evaluation
 from unires_jax.evaluation import metrics
+
+
+def test_the_room_offers_the_documented_functions() -> None:
+    page = (ROOT / "docs/results.md").read_text()
+    documented = set(re.findall(r"`(\w+)\(", page.split("## From Python")[1]))
+    assert documented - {"cris_mask"} == set(evaluation.__all__) - {"Summary"}
+    for name in evaluation.__all__:
+        assert getattr(evaluation, name) is getattr(metrics, name)
 
 
 def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

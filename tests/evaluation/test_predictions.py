@@ -17,9 +17,11 @@ from unires_jax.data import records
 from unires_jax.errors import DataError
 from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.breakdown import summarize
-from unires_jax.evaluation.evaluator import evaluate, ground_truth
+from unires_jax.evaluation.evaluator import evaluate
+from unires_jax.evaluation.file_predict import score_file
+from unires_jax.evaluation.predictors import ground_truth
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
-from unires_jax.pixels.masks import RunMask, run_lengths
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.catalogue import BENCHMARKS
 
 
@@ -29,10 +31,7 @@ def lines(boxes: Boxes) -> list[dict[str, Any]]:
     return [
         {
             "key": records.expression_key("boxes", "val", record, x),
-            "rle": {
-                "size": [record.height, record.width],
-                "counts": records.target_rle(record, x),
-            },
+            "rle": records.target_mask(record, x).rle,
         }
         for record in boxes
         for x in record.expressions
@@ -53,8 +52,8 @@ def png(mask: np.ndarray, value: int = 255) -> bytes:
 def score(
     path: Path, boxes: Boxes, config: Config, name: str = "native"
 ) -> list[results.Result]:
-    found = predictions.read(path)
-    return predictions.rows(found, {"v": boxes}, config, PROTOCOLS[name])["v"]
+    file = predictions.read(path)
+    return score_file(file, {"v": boxes}, config, PROTOCOLS[name])["v"]
 
 
 def test_the_key_on_the_page_is_one_of_refcoco() -> None:
@@ -95,8 +94,9 @@ def test_every_form_of_a_mask(
 ) -> None:
     size = boxes[0].height, boxes[0].width
     masks = [RunMask.from_counts(x["rle"]["counts"], *size).pixels() for x in lines[:4]]
-    runs = run_lengths(lines[0]["rle"]["counts"])
-    lines[0]["rle"]["counts"] = runs  # uncompressed
+    edges = np.flatnonzero(np.diff(masks[0].T.ravel(), prepend=False))
+    runs = np.diff(edges, prepend=0, append=masks[0].size)
+    lines[0]["rle"]["counts"] = runs.tolist()  # uncompressed
     lines[1].pop("rle")
     lines[1]["png"] = base64.b64encode(png(masks[1])).decode()
     lines[2].pop("rle")
@@ -119,7 +119,7 @@ def test_missing_expressions_count_as_empty(
     rows = score(write(tmp_path, lines[3:]), boxes, config)
     assert len(rows) == len(lines)
     assert [r.iou for r in rows[:4]] == [0, 0, 0, 1]
-    assert rows[0].union == rows[0].area
+    assert rows[0].union == rows[0].target.area
     assert "3 of 32 expressions of v are missing" in capsys.readouterr().out
 
 
@@ -140,11 +140,11 @@ def test_a_file_reproduces_the_evaluation_that_wrote_it(
     boxes: Boxes, config: Config, tmp_path: Path
 ) -> None:
     rows = evaluate(boxes, ground_truth, config)
-    path = write(tmp_path, [results.to_line(r) for r in rows])
+    path = write(tmp_path, [predictions.to_line(r) for r in rows])
     again = score(path, boxes, config)
     for r, s in zip(rows, again, strict=True):
-        assert (r.key, r.intersection, r.union, r.no_target, r.rle) == (
-            *(s.key, s.intersection, s.union, s.no_target, s.rle),
+        assert (r.key, r.intersection, r.union, r.no_target, r.mask) == (
+            *(s.key, s.intersection, s.union, s.no_target, s.mask),
         )
 
 
@@ -165,7 +165,10 @@ SMALL = {"size": [2, 2], "counts": "04"}
             'line 2: rle: invalid character "\'"; expected the counts of pycocotools',
         ),
         ({"key": "k", "rle": {**SMALL, "counts": "05"}}, "line 2: rle: covers 5 pix"),
-        ({"key": "k", "rle": {**SMALL, "counts": [1, 2]}}, "line 2: rle: covers 3 pix"),
+        (
+            {"key": "k", "rle": {**SMALL, "counts": [1, 2]}},
+            "line 2: rle: runs of 3 p",
+        ),
         ({"key": "k", "rle": {**SMALL, "counts": "é4"}}, "line 2: rle: invalid char"),
         ({"key": "k", "png": "@"}, "line 2: png: '@' is no base64 and no path"),
         ({"key": "k", "png": "bm9wZQ=="}, "line 2: png: is not a readable picture"),

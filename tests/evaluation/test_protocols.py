@@ -6,13 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from unires_jax.data.records import Expression, Mask, Record
+from unires_jax.data.records import Expression, Mask, Record, runs_of
 from unires_jax.errors import ConfigError, DataError
-from unires_jax.evaluation import ground_truth as truth
 from unires_jax.evaluation import metrics, protocols
+from unires_jax.evaluation.ground_truth import Truth, truth_of
 from unires_jax.evaluation.metrics import summarize
 from unires_jax.evaluation.protocols import PROTOCOLS
-from unires_jax.pixels import masks as runs
 from unires_jax.pixels.masks import RunMask
 
 
@@ -167,13 +166,13 @@ def test_every_spelling_of_a_mask_is_the_same() -> None:
     found = metrics.pairs("native", spellings, [mask] * len(spellings))
     assert [n.tolist() for n in found] == [[2] * 6] * 2
     assert metrics.as_rle(plain) == metrics.as_rle(text) == packed
-    with pytest.raises(DataError, match="runs of 19 pixels, its size is 4 x 5"):
+    with pytest.raises(DataError, match="runs of 19 pixels do not fill 4 x 5"):
         metrics.area({"size": [4, 5], "counts": [9, 2, 8]})
     with pytest.raises(DataError, match="rle"):
         metrics.area({"size": [4, 5], "counts": [9, -2, 13]})
-    unchecked = inspect.unwrap(metrics.as_rle)  # as users call it, without jaxtyping
+    of = inspect.unwrap(RunMask.of.__func__)  # as users call it, without jaxtyping
     with pytest.raises(ValueError, match=r"\[height, width\], found \(1, 4, 5\)"):
-        unchecked(mask[None])
+        of(RunMask, mask[None])
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -191,11 +190,11 @@ def test_a_prediction_of_another_picture_is_refused(name: str) -> None:
 def test_a_target_on_the_grid_is_not_drawn_again(name: str) -> None:
     """Its polygons are in pixels of the picture, 20 x 40, and would land elsewhere."""
     record = record_of(polygon_mask(SQUARE, BESIDE))
-    target = truth.of_expression(PROTOCOLS[name], record, expression(1, 0, 0)).runs
+    target = truth_of(PROTOCOLS[name], record, expression(1, 0, 0)).mask
     empty, polygons = np.zeros((20, 40), bool), [[SQUARE, BESIDE]]
-    stored = runs.from_rle(record.masks[0].rle, 20, 40).decode()
-    for given in (target.decode(), stored):
-        _, around = metrics.pairs(name, [empty], [given], polygons)
+    stored = runs_of(record, record.masks[0])
+    for mask in (target, stored):
+        _, around = metrics.pairs(name, [empty], [mask.pixels()], polygons)
         assert around.tolist() == [target.area]
 
 
@@ -250,34 +249,32 @@ def expression(ref: int, index: int, *targets: int, raw: str = "") -> Expression
     return Expression(ref, 10 * ref + index, raw, sent, 0, targets, index, not targets)
 
 
-def drawn(name: str, *masks: Mask) -> truth.Truth:
+def drawn(name: str, *masks: Mask) -> Truth:
     targets = tuple(range(len(masks)))
-    return truth.of_expression(
-        PROTOCOLS[name], record_of(*masks), expression(1, 0, *targets)
-    )
+    return truth_of(PROTOCOLS[name], record_of(*masks), expression(1, 0, *targets))
 
 
 @pytest.mark.parametrize(
     ("name", "pixels"), [("native", 96), ("cris", 96), ("lisa", 96 - 32)]
 )
 def test_pixels_in_two_polygons(name: str, pixels: int) -> None:
-    assert drawn(name, polygon_mask(SQUARE, BESIDE)).runs.area == pixels
+    assert drawn(name, polygon_mask(SQUARE, BESIDE)).mask.area == pixels
 
 
 def test_lavts_overlap_is_background_before_the_squash() -> None:
     found = drawn("lavt", polygon_mask(SQUARE, BESIDE))
-    mask = found.runs.decode()
+    mask = found.mask.pixels()
     assert mask.shape == (480, 480) and not found.substituted
     # 24 x 12 pixels each: x 6 to 10 of y 2 to 10 is a hole.
     assert mask[24 * 4, 12 * 4] and mask[24 * 4, 12 * 12]
     assert not mask[24 * 4, 12 * 8]
-    assert found.runs.area == 64 * 24 * 12
+    assert found.mask.area == 64 * 24 * 12
 
 
 def test_overlaps_between_annotations_are_their_union() -> None:
     """Only pieces of one annotation cancel out, not two targets of an expression."""
     found = drawn("lisa", polygon_mask(SQUARE), polygon_mask(BESIDE))
-    assert found.runs.area == 96
+    assert found.mask.area == 96
 
 
 def test_rela_fills_scaled_polygons() -> None:
@@ -288,17 +285,17 @@ def test_rela_fills_scaled_polygons() -> None:
         5, "dog", flat, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation=json.dumps([slope])
     )
     found = drawn("rela", mask)
-    assert found.runs.decode().shape == (480, 480)
+    assert found.mask.pixels().shape == (480, 480)
     # 32 x 16 / 2 pixels of 12 x 24 grid pixels, whatever the stored mask says.
-    assert found.runs.area == pytest.approx(256 * 288, rel=0.01)
+    assert found.mask.area == pytest.approx(256 * 288, rel=0.01)
     # More distinct row ends than the 16 rows of the picture could give.
-    ends = found.runs.decode()[48:432].sum(1)
+    ends = found.mask.pixels()[48:432].sum(1)
     assert len(set(ends.tolist())) > 100
 
 
 def test_rela_joins_its_polygons() -> None:
     found = drawn("rela", polygon_mask(SQUARE, BESIDE))
-    assert found.runs.area == pytest.approx(96 * 288, rel=0.02)
+    assert found.mask.area == pytest.approx(96 * 288, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["rela", "lavt", "lisa"])
@@ -307,7 +304,7 @@ def test_without_polygons_the_mask_stands_in(name: str) -> None:
     found = drawn(name, bare)
     assert found.substituted
     scale = 288 if PROTOCOLS[name].grid else 1
-    assert found.runs.area == 96 * scale
+    assert found.mask.area == 96 * scale
     assert not drawn("native", bare).substituted
 
 
@@ -363,16 +360,16 @@ def test_the_first_sentence_of_the_last_referent(name: str) -> None:
     ],
 )
 def test_the_text_that_is_read(name: str, text: str) -> None:
-    asked, indices = protocols.narrow(PROTOCOLS[name], crowd())
-    assert asked.expressions[indices.index(3)].sent == text
+    record = crowd()
+    question = protocols.ask(PROTOCOLS[name], record)
+    assert question.sentences[question.indices.index(3)] == text
     # Without the annotator's own words, the cleaned ones.
-    assert asked.expressions[-1].sent == "sentence 4 0"
-    assert [x.sent_id for x in asked.expressions] == [
-        crowd().expressions[i].sent_id for i in indices
-    ]
+    assert question.sentences[-1] == "sentence 4 0"
+    assert question.record is record
+    assert question.expressions == [record.expressions[i] for i in question.indices]
 
 
-def test_runs_and_rle_agree_on_the_size() -> None:
+def test_masks_agree_on_the_size() -> None:
     wide = metrics.as_rle(np.ones((2, 3), bool))
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
-        runs.intersection_union(runs.parse(wide), runs.parse(np.ones((3, 2), bool)))
+        metrics.intersection_union(wide, np.ones((3, 2), bool))

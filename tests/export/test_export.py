@@ -24,7 +24,7 @@ from unires_jax.config import BACKBONES
 from unires_jax.export import onnx_graphs
 from unires_jax.export.command import KINDS, export
 from unires_jax.inference import exported
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.partworld.world import draw_record
 from unires_jax.pixels.canvas import prepare_image
 from unires_jax.pixels.grid import logits_to_mask

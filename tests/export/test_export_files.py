@@ -20,7 +20,7 @@ from unires_jax.errors import CheckpointError, ConfigError
 from unires_jax.export import command as export_module
 from unires_jax.export.command import KINDS, export
 from unires_jax.inference import exported
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.predictor import BUNDLED
 
 

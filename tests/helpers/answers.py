@@ -1,20 +1,40 @@
 """Answers and scored rows written by hand."""
 
-import dataclasses
-
 import numpy as np
 
+from unires_jax.data.records import OBJECT
 from unires_jax.evaluation.results import Result
+from unires_jax.inference.segment import Segment
 from unires_jax.pixels.canvas import place
-from unires_jax.serving.segment import Segment
+from unires_jax.pixels.masks import RunMask
+
+
+def pixels(*indices: int) -> RunMask:
+    """Some of the eight pixels of a picture."""
+    mask = np.zeros((2, 4), bool)
+    mask.ravel()[list(indices)] = True
+    return RunMask.from_pixels(mask)
 
 
 def row(image: int, inside: int, around: int, **values: object) -> Result:
-    made = Result(
-        *(f"d/val/{image}/0/0", image, 0, "a dog", 0, 2, 2, "04", "04"),
-        *(inside, around, 0.5, None, True, around, "dog", ""),
-    )
-    return dataclasses.replace(made, **values)
+    """A scored row of an object; the masks' own pixels do not matter."""
+    fields: dict[str, object] = {
+        "key": f"d/val/{image}/0/0",
+        "image": image,
+        "expression": 0,
+        "sentence": "a dog",
+        "level": OBJECT,
+        "mask": pixels(0),
+        "target": pixels(0),
+        "intersection": inside,
+        "union": around,
+        "score": 0.5,
+        "no_target": None,
+        "targeted": True,
+        "category": "dog",
+        "part": "",
+    }
+    return Result(**fields | values)
 
 
 def answer(no_target: float | None = 0.25) -> Segment:

@@ -11,7 +11,8 @@ import numpy as np
 
 from unires_jax.checkpoint import Checkpoints, describe
 from unires_jax.config import TrainConfig
-from unires_jax.inference.model import Compiled, Loaded
+from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.model import Compiled
 from unires_jax.training.train_step import TrainState
 
 TOLERANCE = 1e-4  # absolute and relative, of float32 logits

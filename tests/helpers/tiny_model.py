@@ -4,6 +4,7 @@ Also the page's server around it, on a free port of this machine.
 """
 
 import contextlib
+import dataclasses
 import tempfile
 import threading
 import time
@@ -16,12 +17,13 @@ import numpy as np
 
 from unires_jax.config import Config, DataConfig, ModelConfig, TextConfig, VisionConfig
 from unires_jax.data.tokenizer import train_bpe
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.answer import Segmenter
+from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.segment import Segment
 from unires_jax.models.unires import Apply
 from unires_jax.serving.page import command as demo
 from unires_jax.serving.page.desk import Desk
 from unires_jax.serving.predictor import EncodedImage, ImageLike, Predictor
-from unires_jax.serving.segment import Segment
 
 WORDS = ["the red car on the left", "wheels of the truck", "big dog head", "a house"]
 
@@ -49,7 +51,7 @@ def tiny_config() -> Config:
 def make_loaded(
     folder: Path, config: Config, seed: int = 0, scale: float = 0.5
 ) -> Loaded:
-    """What `segmenter.load` would give; random weights, so that masks are not empty."""
+    """What `model.load` would give; random weights, so that masks are not empty."""
     rng = np.random.default_rng(seed)
     params = jax.tree.map(
         lambda x: rng.normal(0, scale, x.shape).astype(np.float32),
@@ -71,13 +73,26 @@ class Counting(Predictor):
 
     looked = decoded = 0
 
+    def __init__(self, loaded: Loaded):
+        super().__init__(loaded)
+        steps = CountedSteps(self, self.answerer.segmenter)
+        self.answerer = dataclasses.replace(self.answerer, segmenter=steps)
+
     def encode_image(self, image: ImageLike) -> EncodedImage:
         self.looked += 1
         return super().encode_image(image)
 
-    def _decode(self, *args: object) -> tuple[np.ndarray, np.ndarray]:
-        self.decoded += 1
-        return super()._decode(*args)
+
+class CountedSteps:
+    """The model's steps; the decoder's calls are counted."""
+
+    def __init__(self, counter: Counting, steps: Segmenter):
+        self._counter, self._steps = counter, steps
+        self.encode_image, self.encode_text = steps.encode_image, steps.encode_text
+
+    def decode(self, *args: Any) -> tuple[Any, Any]:
+        self._counter.decoded += 1
+        return self._steps.decode(*args)
 
 
 class Slow(Predictor):
@@ -95,7 +110,7 @@ class Slow(Predictor):
 @contextlib.contextmanager
 def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
     """The page's address and its folder, while its server runs."""
-    from unires_jax.serving.page.site import make_server
+    from unires_jax.serving.page.server import make_server
 
     listener = demo.listen("127.0.0.1", 0)
     with tempfile.TemporaryDirectory() as name, demo.writing_to(Path(name)):

@@ -7,7 +7,7 @@ import pytest
 from helpers.exporting import write_run
 from helpers.tiny_model import Counting, make_loaded, tiny_config
 from unires_jax.export.command import KINDS, export
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.predictor import Predictor
 
 

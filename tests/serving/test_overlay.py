@@ -3,9 +3,9 @@
 import numpy as np
 from helpers.answers import answer
 
+from unires_jax.inference.segment import Segment
 from unires_jax.pixels.canvas import place
 from unires_jax.serving.overlay import COLOURS, colour, draw, with_legend
-from unires_jax.serving.segment import Segment
 
 
 def square(name: str, top: int, size: int, no_target: float = 0.0) -> Segment:

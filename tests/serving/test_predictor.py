@@ -12,19 +12,27 @@ from helpers.pictures import noise
 from helpers.tiny_model import WORDS, make_loaded, tiny_config
 
 import unires_jax
+from unires_jax import serving
 from unires_jax.config import Config
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
-from unires_jax.evaluation.evaluator import ModelPredict
-from unires_jax.inference.model import Compiled, Loaded
-from unires_jax.pixels.masks import RunMask
-from unires_jax.serving import predictor as predictor_module
+from unires_jax.evaluation.predictors import ModelPredict
+from unires_jax.evaluation.protocols import NATIVE, ask
+from unires_jax.inference import model as inference
+from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.model import Compiled
+from unires_jax.inference.segment import Segment
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
-from unires_jax.serving.segment import Segment
 
 # Logits of some tens, from equal arithmetic in batches of another size.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def test_the_public_names_are_the_same_everywhere() -> None:
+    for name in unires_jax.__all__:
+        assert getattr(unires_jax, name) is getattr(serving, name)
+    assert (unires_jax.Predictor, unires_jax.Segment) == (Predictor, Segment)
 
 
 def logits(found: list[Segment]) -> np.ndarray:
@@ -75,19 +83,18 @@ def test_it_answers_as_the_evaluator(predictor: Predictor, loaded: Loaded) -> No
     expressions = tuple(Expression(1, i, w, w, 0, ()) for i, w in enumerate(WORDS))
     record = Record(encode_png(picture), 1, *picture.shape[:2], (), expressions)
     steps = Compiled(loaded.config).bind(loaded.params)
-    scored = ModelPredict(steps, loaded.tokenizer, loaded.config)([record])[0]
+    predict = ModelPredict(steps, loaded.tokenizer, loaded.config)
+    (scored,) = predict([ask(NATIVE, record)])
     for ours, theirs in zip(predictor.segment(picture, WORDS), scored, strict=True):
-        mask = RunMask.from_counts(theirs.rle, *picture.shape[:2]).pixels()
-        assert (ours.mask != mask).mean() < 1e-3  # ties of rounding
+        assert (ours.mask != theirs.mask.pixels()).mean() < 1e-3  # ties of rounding
         assert theirs.no_target == pytest.approx(ours.no_target_probability, abs=1e-5)
-        meant = 1 - ours.no_target_probability
-        assert ours.score == pytest.approx(theirs.score * meant, abs=1e-5)
+        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
 
 
 def test_new_counts_compile_nothing_after_warmup(loaded: Loaded) -> None:
     predictor = Predictor(loaded)
     predictor.warmup(8)
-    steps = predictor._model._steps
+    steps = predictor.answerer.segmenter._steps
     before = [s._cache_size() for s in (steps.encode_image, steps.decode)]
     for count in range(1, 9):
         predictor.segment(noise(count), (WORDS * 2)[:count])
@@ -168,7 +175,7 @@ def test_load_computes_in_float32_on_cpu(
     config: Config = tiny_config()
     config.model.dtype = "bfloat16"
     given = Loaded(tmp_path, config, loaded.tokenizer, loaded.params, loaded.meta)
-    monkeypatch.setattr(predictor_module.segmenter, "load", lambda *_: given)
+    monkeypatch.setattr(inference, "load", lambda *_: given)
     assert jax.default_backend() == "cpu"
     assert unires_jax.load(tmp_path).config.model.dtype == "float32"
     kept = unires_jax.load(tmp_path, dtype="bfloat16")

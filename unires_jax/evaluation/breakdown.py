@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from unires_jax.data.records import LEVELS
 from unires_jax.evaluation import metrics, protocols
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result
+from unires_jax.pixels.masks import RunMask
+
+BLOCKS = (*LEVELS, "pooled")  # of metrics.json and of tables
 
 # In place of N-acc and T-acc.
 UNTRAINED = "untrained"  # the model's head never saw a no-target expression
@@ -18,17 +20,15 @@ UNDECIDED = "not decided"  # a file without `no_target`, empty masks
 
 
 def summarize(
-    results: Sequence[Result], *, no_target_trained: bool = True
+    results: Sequence[Result], *, undecided: str = UNDECIDED
 ) -> dict[str, Any]:
     """The block of a split in metrics.json: fractions by level, size and name.
 
     IoU metrics cover targeted expressions; those without a target count in N-acc and
     T-acc alone, except where the rows' protocol scores them (ReLA), and never in the
-    breakdowns. `no_target` is UNTRAINED or UNDECIDED where nobody said of any whether
-    something is meant.
+    breakdowns. `no_target` is `undecided` where nobody said of any whether something is
+    meant.
     """
-    if not no_target_trained:  # an untrained head never decides
-        results = [dataclasses.replace(r, no_target=None) for r in results]
     protocol = protocol_of(results)
     levels = by_level([r for r in results if r.targeted])
     blocks: dict[str, Any] = {
@@ -45,8 +45,8 @@ def summarize(
 
     return {
         **blocks,
-        "no_target": _no_target(results) if no_target_trained else UNTRAINED,
-        "by_size": by(lambda r: metrics.size_bucket(r.area, r.height, r.width)),
+        "no_target": _no_target(results) or undecided,
+        "by_size": by(_size),
         "by_words": by(lambda r: metrics.word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),
         "by_category": by(lambda r: r.category),
@@ -57,7 +57,7 @@ def summarize(
 
 
 def by_level(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Rows of "object", "part" and "pooled"."""
+    """Rows of each of BLOCKS."""
     levels = {name: [r for r in results if LEVELS[r.level] == name] for name in LEVELS}
     return {**levels, "pooled": list(results)}
 
@@ -67,29 +67,31 @@ def protocol_of(results: Sequence[Result]) -> Protocol:
     return protocols.get(results[0].protocol) if results else protocols.NATIVE
 
 
+def columns(
+    results: Sequence[Result], protocol: Protocol | None = None
+) -> metrics.Columns:
+    """What rows add to each number of their protocol."""
+    return metrics.Columns.of(
+        [r.intersection for r in results],
+        [r.union for r in results],
+        protocol=protocol or protocol_of(results),
+        targeted=[r.targeted for r in results],
+        said_none=[r.said_none for r in results],
+    )
+
+
 def summary(
     results: Sequence[Result], protocol: Protocol | None = None
 ) -> metrics.Summary:
     """mIoU, oIoU and P@X of rows, by their protocol."""
-    return metrics.summarize(
-        *_pairs([(r.intersection, r.union) for r in results]),
-        protocol=protocol or protocol_of(results),
-        targeted=np.array([r.targeted for r in results], bool),
-        said_none=np.array([r.said_none for r in results], bool),
-    )
+    return columns(results, protocol).summary()
 
 
 def ceiling_mean(results: Sequence[Result]) -> float | None:
     """mIoU of the ground truth after the decoder grid; None where it was not taken."""
     pairs = [r.ceiling for r in results if r.ceiling is not None]
-    return metrics.summarize(*_pairs(pairs)).as_dict()["mIoU"]
-
-
-def _pairs(
-    pairs: Sequence[tuple[int, int]],
-) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
-    rows = np.array(pairs, np.int64).reshape(-1, 2)
-    return rows[:, 0], rows[:, 1]
+    counts = metrics.summarize([i for i, _ in pairs], [u for _, u in pairs])
+    return counts.as_dict()["mIoU"]
 
 
 def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, Any]:
@@ -100,14 +102,20 @@ def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, 
     return {name: summary(groups[name]).as_dict() for name in sorted(groups)}
 
 
+def _size(result: Result) -> str:
+    target = result.target
+    return metrics.size_bucket(target.area, target.height, target.width)
+
+
 def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:
-    asked = [r.confused for r in parts if r.confused is not None]
-    return {"share": float(np.mean(asked)) if asked else None, "count": len(asked)}
+    flags = [r.confused for r in parts if r.confused is not None]
+    return {"share": float(np.mean(flags)) if flags else None, "count": len(flags)}
 
 
-def _no_target(results: Sequence[Result]) -> dict[str, float | int | None] | str:
+def _no_target(results: Sequence[Result]) -> dict[str, float | int | None] | None:
+    """N-acc and T-acc; None where nobody decided."""
     if all(r.no_target is None for r in results):
-        return UNDECIDED
+        return None
     return metrics.no_target_accuracy(
         np.array([r.said_none for r in results], bool),
         np.array([not r.targeted for r in results], bool),
@@ -122,7 +130,7 @@ def derange(results: Sequence[Result]) -> list[Result]:
     level has no other target in the image are left out. A model that ignores the
     sentence scores about the same on these rows as on their originals.
     """
-    groups: dict[tuple[int, int], dict[str, None]] = {}
+    groups: dict[tuple[int, int], dict[RunMask, None]] = {}
     for r in results:
         if r.targeted:
             groups.setdefault((r.image, r.level), {})[r.target] = None
@@ -131,13 +139,12 @@ def derange(results: Sequence[Result]) -> list[Result]:
         targets = list(groups.get((r.image, r.level), ()))
         if not r.targeted or len(targets) < 2:
             continue
-        other = targets[(targets.index(r.target) + 1) % len(targets)]
-        size = [r.height, r.width]
-        intersection, union = metrics.intersection_union(
-            {"size": size, "counts": r.rle}, {"size": size, "counts": other}
-        )
+        target = targets[(targets.index(r.target) + 1) % len(targets)]
+        intersection, union = r.mask.intersection_union(target)
         swapped.append(
-            dataclasses.replace(r, target=other, intersection=intersection, union=union)
+            dataclasses.replace(
+                r, target=target, intersection=intersection, union=union
+            )
         )
     return swapped
 

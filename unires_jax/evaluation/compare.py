@@ -14,54 +14,59 @@ from jaxtyping import Float64
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
-from unires_jax.evaluation import breakdown, metrics, predictions, protocols
+from unires_jax.evaluation import breakdown, protocols
 from unires_jax.evaluation.evaluator import Split
+from unires_jax.evaluation.file_predict import score_file
+from unires_jax.evaluation.metrics import Columns, ratios
 from unires_jax.evaluation.predictions import Predictions
 from unires_jax.evaluation.protocols import Protocol
-from unires_jax.evaluation.results import Result, values
+from unires_jax.evaluation.results import Result, ious
+from unires_jax.pixels.masks import RunMask
 
 SAMPLES = 2000  # bootstrap draws
-CASES = 12  # expressions shown of each kind
+CASES = 12  # expressions of each kind on the page
 CHUNK = 1 << 22  # drawn pictures in memory at a time
 
 Interval = tuple[float, float]
 
 
-def protocol_of(sides: Sequence[Predictions], asked: str | None) -> Protocol:
-    """The protocol asked for, else the one that both files were scored by.
+def protocol_of(files: Sequence[Predictions], name: str | None) -> Protocol:
+    """The protocol of that name, else the one that both files were scored by.
 
     Raises DataError if they differ. Files that do not say are scored as `native`.
     """
-    if asked:
-        return protocols.get(asked)
-    found = {line.protocol for side in sides for line in side.lines.values()} - {""}
-    if len(found) > 1:
+    if name:
+        return protocols.get(name)
+    names = {line.protocol for file in files for line in file.lines.values()} - {""}
+    if len(names) > 1:
         raise DataError(
-            f"{sides[0].path} and {sides[1].path} were scored by {sorted(found)}: add "
+            f"{files[0].path} and {files[1].path} were scored by {sorted(names)}: add "
             "--protocol=<one> to score the masks of both by it (binary input)"
         )
-    return protocols.get(found.pop() if found else "native")
+    return protocols.get(names.pop() if names else "native")
 
 
 def load(
-    found: Predictions,
+    file: Predictions,
     splits: Mapping[str, Split],
     config: Config,
     protocol: Protocol,
     images: int | None = None,
 ) -> dict[str, list[Result]]:
     """Rows of a file by split, with the file's own (I, U) where the protocol is its."""
-    scored = predictions.rows(found, splits, config, protocol, images)
-    return {name: [_own_pair(r, found) for r in rows] for name, rows in scored.items()}
+    scored = score_file(file, splits, config, protocol, images)
+    return {
+        name: [_stored_pair(r, file) for r in rows] for name, rows in scored.items()
+    }
 
 
-def binary_input(found: Predictions, protocol: Protocol) -> bool:
+def binary_input(file: Predictions, protocol: Protocol) -> bool:
     """Whether any of the file's masks had to be scored from its RLE."""
-    return any(x.protocol != protocol.name for x in found.lines.values())
+    return any(x.protocol != protocol.name for x in file.lines.values())
 
 
-def _own_pair(row: Result, found: Predictions) -> Result:
-    line = found.lines.get(row.key)
+def _stored_pair(row: Result, file: Predictions) -> Result:
+    line = file.lines.get(row.key)
     if line is None or line.pair is None or line.protocol != row.protocol:
         return row
     return dataclasses.replace(row, intersection=line.pair[0], union=line.pair[1])
@@ -75,72 +80,48 @@ def differences(
     The rows are those of the same expressions in the same order.
     """
     rules = breakdown.protocol_of(a)
-    one, other = _sums(a, rules), _sums(b, rules)
-    drawn = _drawn(one, other, samples, seed)
-    found = {}
-    for i, (ours, shown) in enumerate(rules.columns().items()):
-        left, right = _ratio(one, i), _ratio(other, i)
-        found[ours] = {
-            "name": shown,
-            "a": left,
-            "b": right,
-            "difference": None if left is None or right is None else right - left,
-            "interval": _interval(drawn[:, i]),
+    columns = [breakdown.columns(rows, rules) for rows in (a, b)]
+    numbers = [x.summary().as_dict() for x in columns]
+    _, pictures = np.unique([r.image for r in a], return_inverse=True)
+    resampled = _resampled(columns[0], columns[1], pictures, samples, seed)
+    metrics = {}
+    for i, (ours, name) in enumerate(rules.columns().items()):
+        first, second = (x[ours] for x in numbers)
+        metrics[ours] = {
+            "name": name,
+            "a": first,
+            "b": second,
+            "difference": None if first is None or second is None else second - first,
+            "interval": _interval(resampled[:, i]),
         }
-    return found
+    return metrics
 
 
-Sums = tuple[Float64[np.ndarray, "i c"], Float64[np.ndarray, "i c"]]
-
-
-def _sums(rows: Sequence[Result], rules: Protocol) -> Sums:
-    """Numerators and denominators of every metric, added up for each picture."""
-    value = values(rows)
-    targeted = np.array([r.targeted for r in rows], bool)
-    none = np.array([r.said_none for r in rows], bool)
-    pairs = np.array([(r.intersection, r.union) for r in rows], np.int64).reshape(-1, 2)
-    inside, around = pairs[:, 0], pairs[:, 1]
-    if rules.no_target:
-        inside, around = metrics.counted(inside, around, targeted, none)
-    every = np.ones(len(rows)) if rules.no_target else targeted.astype(float)
-    above = [metrics.reaches(value, t, rules) * targeted for t in rules.precision]
-    tops = [value * every, inside * every, *above]
-    bottoms = [every, around * every, *[targeted] * len(above)]
-    _, picture = np.unique([r.image for r in rows], return_inverse=True)
-    size = picture.max() + 1 if len(rows) else 0
-    top, bottom = (
-        np.stack([np.bincount(picture, c, size) for c in group], axis=1, dtype=float)
-        for group in (tops, bottoms)
-    )
-    bottom[:, 0] += rules.mean_epsilon / max(size, 1)
-    return top, bottom
-
-
-def _ratio(sums: Sums, column: int) -> float | None:
-    top, bottom = (part[:, column].sum() for part in sums)
-    return float(top / bottom) if bottom else None
-
-
-def _drawn(a: Sums, b: Sums, samples: int, seed: int) -> Float64[np.ndarray, "s c"]:
+def _resampled(
+    a: Columns, b: Columns, pictures: np.ndarray, samples: int, seed: int
+) -> Float64[np.ndarray, "s c"]:
     """Every metric's b - a in `samples` draws of as many pictures as there are."""
-    size, columns = a[0].shape
+    sums = a.by_picture(pictures), b.by_picture(pictures)
+    size, metrics = sums[0][0].shape
     if not size:
-        return np.empty((0, columns))
+        return np.empty((0, metrics))
     rng = np.random.default_rng(seed)
     share = np.full(size, 1 / size)
     step = max(1, CHUNK // size)
-    found = []
+    changes = []
     for start in range(0, samples, step):
         times = rng.multinomial(size, share, min(step, samples - start)).astype(float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            left, right = ((times @ top) / (times @ bottom) for top, bottom in (a, b))
-        found.append(right - left)
-    return np.concatenate(found)
+        first, second = (
+            ratios(times @ numerators, times @ denominators, a.protocol)
+            for numerators, denominators in sums
+        )
+        changes.append(second - first)
+    return np.concatenate(changes)
 
 
-def _interval(drawn: Float64[np.ndarray, "s"]) -> Interval | None:
+def _interval(changes: Float64[np.ndarray, "s"]) -> Interval | None:
     """The 2.5th and 97.5th percentile; draws without a sample are left out."""
-    finite = drawn[np.isfinite(drawn)]
+    finite = changes[np.isfinite(changes)]
     if not len(finite):
         return None
     low, high = np.percentile(finite, (2.5, 97.5))
@@ -154,7 +135,7 @@ def largest(
 
     One of each picture and target: its sentences would repeat the same two masks.
     """
-    change = values(b) - values(a)
+    change = ious(b) - ious(a)
     order = np.argsort(-change, kind="stable")
     better = [(a[i], b[i]) for i in order if change[i] > 0]
     worse = [(a[i], b[i]) for i in order[::-1] if change[i] < 0]
@@ -162,7 +143,7 @@ def largest(
 
 
 def _distinct(cases: list[tuple[Result, Result]]) -> list[tuple[Result, Result]]:
-    first: dict[tuple[int, str], tuple[Result, Result]] = {}
+    first: dict[tuple[int, RunMask], tuple[Result, Result]] = {}
     for case in cases:
         first.setdefault((case[0].image, case[0].target), case)
     return list(first.values())[:CASES]
@@ -182,10 +163,13 @@ def compare(
     split: Split, a: Sequence[Result], b: Sequence[Result], *, seed: int = 0
 ) -> Compared:
     """Every level's numbers and the expressions that differ most."""
-    one, other = breakdown.by_level(a), breakdown.by_level(b)
+    by_level = breakdown.by_level(a), breakdown.by_level(b)
     return Compared(
         split,
-        {name: differences(one[name], other[name], seed=seed) for name in one},
-        {name: breakdown.summary(rows).count for name, rows in one.items()},
+        {
+            name: differences(*(rows[name] for rows in by_level), seed=seed)
+            for name in breakdown.BLOCKS
+        },
+        {name: breakdown.summary(rows).count for name, rows in by_level[0].items()},
         largest(a, b),
     )

@@ -10,8 +10,9 @@ from unires_jax import hosts
 from unires_jax.config import Config
 from unires_jax.data.prepared import open_split
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.evaluation.breakdown import summarize
-from unires_jax.evaluation.evaluator import ModelPredict, Split, evaluate
+from unires_jax.evaluation.breakdown import BLOCKS, summarize
+from unires_jax.evaluation.evaluator import Split, evaluate
+from unires_jax.evaluation.predictors import ModelPredict
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.results import Result, gather
 from unires_jax.inference.model import Compiled
@@ -47,10 +48,10 @@ def make_evaluate(
 
 def flat_metrics(rows: list[Result]) -> Metrics:
     """`<level>/<metric>` for curves; what was not scored is left out."""
-    summary = summarize(rows)
-    blocks = {name: summary[name] for name in ("object", "part", "pooled")}
-    if isinstance(summary["no_target"], dict):
-        blocks["no_target"] = summary["no_target"]
+    block = summarize(rows)
+    blocks = {name: block[name] for name in BLOCKS}
+    if isinstance(block["no_target"], dict):
+        blocks["no_target"] = block["no_target"]
     return {
         f"{name}/{metric}": float(value)
         for name, block in blocks.items()

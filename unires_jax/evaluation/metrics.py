@@ -1,9 +1,10 @@
 """Referring segmentation metrics from (intersection, union) pairs, by any protocol.
 
-One pair of pixel counts per expression is accumulated and divided once. Under `native`
-every sentence counts for itself, an empty union scores 0, and a precision threshold is
-met by equality. Functions take plain arrays and COCO RLE and can be called from outside
-(docs/results.md, "From Python"). Source: DESIGN, "Evaluation".
+Each expression adds to the numerator and the denominator of each number (`Columns`);
+they are summed, then divided once. Under `native` every sentence counts for itself, an
+empty union scores 0, and a precision threshold is met by equality. Functions take plain
+arrays and COCO RLE and can be called from outside (docs/results.md, "From Python").
+Source: DESIGN, "Evaluation".
 """
 
 import dataclasses
@@ -11,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, Integer
+from jaxtyping import Bool, Float, Float64, Int64, Integer, Shaped
 
-from unires_jax.evaluation import ground_truth as truth
 from unires_jax.evaluation import protocols
-from unires_jax.evaluation.ground_truth import Polygons
+from unires_jax.evaluation.ground_truth import Polygons, draw, squash
 from unires_jax.evaluation.protocols import NATIVE, Protocol
-from unires_jax.pixels import masks as runs
-from unires_jax.pixels.masks import RLE, MaskLike, as_rle
+from unires_jax.pixels.masks import RLE, MaskLike, RunMask, as_rle
 
 __all__ = ["RLE", "MaskLike", "as_rle"]  # and what is defined below
 
@@ -34,7 +33,7 @@ Flags = Answers | Sequence[bool]
 
 def area(mask: MaskLike) -> int:
     """Pixels of a mask."""
-    return int(runs.parse(mask).area)
+    return RunMask.of(mask).area
 
 
 def intersection_union(prediction: MaskLike, target: MaskLike) -> tuple[int, int]:
@@ -42,7 +41,7 @@ def intersection_union(prediction: MaskLike, target: MaskLike) -> tuple[int, int
 
     Raises DataError for invalid RLE, ValueError if sizes differ.
     """
-    return runs.intersection_union(runs.parse(prediction), runs.parse(target))
+    return RunMask.of(prediction).intersection_union(RunMask.of(target))
 
 
 def pairs(
@@ -62,19 +61,24 @@ def pairs(
     """
     rules = protocols.get(protocol)
     outlines = polygons if polygons is not None else [None] * len(targets)
-    found = np.empty((len(targets), 2), np.int64)
+    counts = np.empty((len(targets), 2), np.int64)
     rows = zip(predictions, targets, outlines, strict=True)
     for i, (prediction, target, outline) in enumerate(rows):
-        answer, stored = runs.parse(prediction), runs.parse(target)
-        sizes = {(m.height, m.width) for m in (answer, stored)}
-        if len(sizes - {(rules.grid, rules.grid)}) > 1:
-            runs.intersection_union(answer, stored)  # raises, with both sizes
-        squashed = rules.grid == stored.height == stored.width
-        if squashed and (answer.height, answer.width) != (rules.grid, rules.grid):
-            outline = None  # drawn on the grid already; the picture has another size
-        drawn = truth.draw(rules, stored, outline)
-        found[i] = runs.intersection_union(truth.of_prediction(rules, answer), drawn)
-    return found[:, 0], found[:, 1]
+        counts[i] = _pair(rules, RunMask.of(prediction), RunMask.of(target), outline)
+    return counts[:, 0], counts[:, 1]
+
+
+def _pair(
+    rules: Protocol, prediction: RunMask, target: RunMask, outline: Polygons | None
+) -> tuple[int, int]:
+    square = (rules.grid, rules.grid)
+    sizes = [(m.height, m.width) for m in (prediction, target)]
+    if len({*sizes} - {square}) > 1:
+        prediction.intersection_union(target)  # raises, with both sizes
+    if sizes[1] == square and sizes[0] != square:
+        outline = None  # drawn on the grid already; the picture has another size
+    drawn_target = draw(rules, target, outline)
+    return squash(rules, prediction).intersection_union(drawn_target)
 
 
 def score(
@@ -91,8 +95,8 @@ def score(
     `targeted` is False for expressions that denote nothing, `said_none` is the model's
     own decision that nothing is meant; by default all are targeted and none is said.
     """
-    found = pairs(protocol, predictions, targets, polygons)
-    return summarize(*found, protocol, targeted=targeted, said_none=said_none)
+    counts = pairs(protocol, predictions, targets, polygons)
+    return summarize(*counts, protocol, targeted=targeted, said_none=said_none)
 
 
 def iou(
@@ -103,11 +107,11 @@ def iou(
     """Intersection over union of each expression, by the protocol's division."""
     rules = protocols.get(protocol)
     kind: Any = np.float32 if rules.single else np.float64
-    around = union.astype(kind) + kind(rules.epsilon)
+    under = union.astype(kind) + kind(rules.epsilon)
     out = np.zeros(len(union), kind)
-    found = np.divide(intersection.astype(kind), around, out=out, where=union > 0)
-    found[union == 0] = rules.empty
-    return found
+    value = np.divide(intersection.astype(kind), under, out=out, where=union > 0)
+    value[union == 0] = rules.empty
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,10 +130,10 @@ class Summary:
 
         ReLA's precision is None, its means are numbers, where nothing has a target.
         """
-        values = (self.mIoU, self.oIoU, *self.precision)
-        known = [None if np.isnan(v) else v for v in values]
+        numbers = (self.mIoU, self.oIoU, *self.precision)
+        values = [None if np.isnan(n) else n for n in numbers]
         names = self.protocol.columns()
-        return {**dict(zip(names, known, strict=True)), "count": self.count}
+        return {**dict(zip(names, values, strict=True)), "count": self.count}
 
     def named(self) -> dict[str, float | int | None]:
         """The same under the project's own names, with N-acc and T-acc if it has them.
@@ -138,15 +142,103 @@ class Summary:
         marked as ours or absent.
         """
         values = self.as_dict()
-        shown = {name: values[ours] for ours, name in self.protocol.columns().items()}
+        named = {name: values[ours] for ours, name in self.protocol.columns().items()}
         if self.no_target is not None:
-            shown |= {k: self.no_target[k] for k in ("N-acc", "T-acc")}
-        return shown | {"count": self.count}
+            named |= {k: self.no_target[k] for k in ("N-acc", "T-acc")}
+        return named | {"count": self.count}
 
 
-def columns(protocol: Protocol = NATIVE) -> list[str]:
-    """Names of a Summary's numbers: mIoU, oIoU, P@0.5 to P@0.9."""
-    return list(protocol.columns())
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What each scored expression adds to every number's numerator and denominator.
+
+    A column for each of `Protocol.columns`, in its order: the mean of IoUs, the ratio
+    of sums, precision at each threshold.
+    """
+
+    protocol: Protocol
+    scored: Answers  # of all expressions, those that the protocol scores
+    numerators: list[Shaped[np.ndarray, "s"]]
+    denominators: list[Shaped[np.ndarray, "s"]]
+    no_target: Mapping[str, Any] | None  # `no_target_accuracy`, where it counts
+
+    @classmethod
+    def of(
+        cls,
+        intersection: Counts,
+        union: Counts,
+        protocol: str | Protocol = NATIVE,
+        *,
+        targeted: Flags | None = None,
+        said_none: Flags | None = None,
+    ) -> "Columns":
+        """The columns of pixel counts on the protocol's grid; flags as in `score`.
+
+        Expressions without a target are left out, unless the protocol scores them: then
+        IoU is 1 where the model said "none" (nothing is added to the sums) and 0
+        elsewhere (the prediction's area is added to the unions); a target that it
+        denied has I = 0; precision covers targeted expressions alone.
+        """
+        rules = protocols.get(protocol)
+        inside, around = np.asarray(intersection, np.int64), np.asarray(union, np.int64)
+        real = _flags(targeted, len(around), True)
+        none = _flags(said_none, len(around), False)
+        scored = np.ones(len(around), bool) if rules.no_target else real
+        inside, around, real, none = (x[scored] for x in (inside, around, real, none))
+        value = ious(inside, around, rules, real, none)
+        accuracy = None
+        if rules.no_target:
+            accuracy = no_target_accuracy(none, ~real, rules)
+            inside = np.where(none | ~real, 0, inside)
+            around = np.where(none & ~real, 0, around)
+        above = [_reaches(value, t, rules) & real for t in rules.precision]
+        denominators = [np.ones(len(value)), around, *[real] * len(above)]
+        return cls(rules, scored, [value, inside, *above], denominators, accuracy)
+
+    def summary(self) -> Summary:
+        """The numbers over all expressions."""
+        numerators, denominators = (
+            np.array([column.sum(dtype=np.float64) for column in columns])
+            for columns in (self.numerators, self.denominators)
+        )
+        mean, ratio, *precision = ratios(numerators, denominators, self.protocol)
+        count = int(denominators[0])
+        return Summary(
+            count=count,
+            mIoU=float(mean),
+            oIoU=0.0 if count and np.isnan(ratio) else float(ratio),  # unions all empty
+            precision=tuple(map(float, precision)),
+            protocol=self.protocol,
+            no_target=self.no_target,
+        )
+
+    def by_picture(
+        self, pictures: Integer[np.ndarray, "e"]
+    ) -> tuple[Float64[np.ndarray, "i c"], Float64[np.ndarray, "i c"]]:
+        """Numerators and denominators summed over each picture.
+
+        `pictures` are those of all expressions, from 0 without gaps.
+        """
+        count = int(pictures.max(initial=-1)) + 1
+        at = pictures[self.scored]
+        numerators, denominators = (
+            np.stack([np.bincount(at, c, count) for c in columns], 1, dtype=float)
+            for columns in (self.numerators, self.denominators)
+        )
+        return numerators, denominators
+
+
+def ratios(
+    numerators: Float64[np.ndarray, "*n c"],
+    denominators: Float64[np.ndarray, "*n c"],
+    protocol: Protocol,
+) -> Float64[np.ndarray, "*n c"]:
+    """The numbers of summed columns; NaN where nothing was summed."""
+    epsilon = np.zeros(numerators.shape[-1])
+    epsilon[0] = protocol.mean_epsilon
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotients = numerators / (denominators + epsilon)
+    return np.where(denominators > 0, quotients, np.nan)
 
 
 def ious(
@@ -159,20 +251,8 @@ def ious(
     """`iou` with the protocol's rule for expressions that denote nothing."""
     if not protocol.no_target:
         return iou(intersection, union, protocol)
-    kept = np.where(said_none, 0, intersection)
-    return np.where(targeted, iou(kept, union, protocol), said_none)
-
-
-def counted(
-    intersection: Integer[np.ndarray, "e"],
-    union: Integer[np.ndarray, "e"],
-    targeted: Answers,
-    said_none: Answers,
-) -> tuple[Integer[np.ndarray, "e"], Integer[np.ndarray, "e"]]:
-    """What each expression adds to the sums where no-target ones are scored."""
-    nothing = said_none | ~targeted
-    right = said_none & ~targeted
-    return np.where(nothing, 0, intersection), np.where(right, 0, union)
+    granted = np.where(said_none, 0, intersection)
+    return np.where(targeted, iou(granted, union, protocol), said_none)
 
 
 def summarize(
@@ -185,46 +265,19 @@ def summarize(
 ) -> Summary:
     """mIoU, oIoU and precision over expressions, from pixel counts on the right grid.
 
-    Expressions without a target are left out, unless the protocol scores them: then
-    IoU is 1 where the model said "none" (nothing is added to the sums) and 0 elsewhere
-    (the prediction's area is added to the unions); a target that it denied has I = 0;
-    precision covers targeted expressions alone.
+    Expressions without a target count as in `Columns.of`.
     """
-    rules = protocols.get(protocol)
-    inside, around = np.asarray(intersection, np.int64), np.asarray(union, np.int64)
-    real = _flags(targeted, len(around), True)
-    none = _flags(said_none, len(around), False)
-    if not rules.no_target:
-        inside, around, none = inside[real], around[real], none[real]
-        real = real[real]
-    accuracy = no_target_accuracy(none, ~real, rules) if rules.no_target else None
-    if not len(around):
-        empty = (np.nan,) * len(rules.precision)
-        return Summary(0, np.nan, np.nan, empty, rules, accuracy)
-    value = ious(inside, around, rules, real, none)
-    if rules.no_target:
-        inside, around = counted(inside, around, real, none)
-    return Summary(
-        count=len(around),
-        mIoU=float(value.sum(dtype=np.float64) / (len(around) + rules.mean_epsilon)),
-        oIoU=float(inside.sum() / max(around.sum(), 1)),
-        precision=_precision(value[real], rules),
-        protocol=rules,
-        no_target=accuracy,
+    columns = Columns.of(
+        intersection, union, protocol, targeted=targeted, said_none=said_none
     )
+    return columns.summary()
 
 
-def _flags(given: Flags | None, count: int, default: bool) -> Answers:
-    return np.full(count, default) if given is None else np.asarray(given, bool)
+def _flags(flags: Flags | None, count: int, default: bool) -> Answers:
+    return np.full(count, default) if flags is None else np.asarray(flags, bool)
 
 
-def _precision(value: Float[np.ndarray, "e"], rules: Protocol) -> tuple[float, ...]:
-    if not len(value):
-        return (np.nan,) * len(rules.precision)
-    return tuple(float(reaches(value, t, rules).mean()) for t in rules.precision)
-
-
-def reaches(
+def _reaches(
     value: Float[np.ndarray, "e"], threshold: float, rules: Protocol
 ) -> Answers:
     """Which IoUs count for a precision threshold."""

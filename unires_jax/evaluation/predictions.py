@@ -1,9 +1,9 @@
-"""predictions.jsonl of any model, checked and turned into answers.
+"""predictions.jsonl of any model: written, read and checked.
 
 A line per expression: `key` (`<data set>/<split>/<image>/<ref>/<sent>`) and its mask of
-the picture's size as `rle` ({"size": [h, w], "counts": ...}) or `png` (base64, or a
-path beside the file; non-zero = target). `score` and `no_target` (probability or bool)
-are optional; `protocol`, `I` and `U` are those of an evaluation that wrote the file.
+the picture's size as `rle` (COCO's, {"size": [h, w], ...}) or `png` (base64, or a path
+beside the file; non-zero = target). `score` and `no_target` (probability or bool) are
+optional; `level`, `protocol`, `I` and `U` are those of an evaluation that wrote it.
 """
 
 import base64
@@ -11,24 +11,30 @@ import binascii
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from pycocotools import mask as coco_mask
-
-from unires_jax.config import Config
-from unires_jax.data import records
-from unires_jax.data.records import Record
+from unires_jax.data.records import LEVELS
 from unires_jax.errors import DataError
-from unires_jax.evaluation.evaluator import Split, evaluate
-from unires_jax.evaluation.protocols import Protocol
-from unires_jax.evaluation.results import Prediction, Result
+from unires_jax.evaluation.results import Result
 from unires_jax.files import read_inside
-from unires_jax.pixels.images import is_whole_png
-from unires_jax.pixels.masks import check_rle, encode_mask, union_rle
+from unires_jax.pixels.images import decode_png_mask
+from unires_jax.pixels.masks import RunMask
+
+
+def to_line(result: Result) -> str:
+    """One line of the file; the RLE is as pycocotools reads it."""
+    row = {
+        "key": result.key,
+        "rle": result.mask.rle,
+        "score": round(result.score, 4),
+        "no_target": result.no_target and round(result.no_target, 6),
+        "level": LEVELS[result.level],
+        "protocol": result.protocol,
+        "I": result.intersection,
+        "U": result.union,
+    }
+    return json.dumps(row)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +43,7 @@ class Line:
 
     number: int  # from 1
     key: str
-    rle: str  # compressed counts
-    size: tuple[int, int]  # height, width
+    mask: RunMask
     score: float
     no_target: float | None
     protocol: str  # "" where the file does not say
@@ -65,16 +70,8 @@ def read(path: str | Path) -> Predictions:
     a mask that cannot be read, a key that occurs twice.
     """
     file = Path(path) / "predictions.jsonl" if Path(path).is_dir() else Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        told = error.strerror if isinstance(error, OSError) else error
-        raise DataError(
-            f"{file}: cannot be read ({told}); expected JSON lines in UTF-8, or the "
-            "folder of an evaluation"
-        ) from None
     lines: dict[str, Line] = {}
-    for number, row in enumerate(text.split("\n"), 1):
+    for number, row in enumerate(_text(file).split("\n"), 1):
         if not row.strip():
             continue
         try:
@@ -82,17 +79,31 @@ def read(path: str | Path) -> Predictions:
             if line.key in lines:
                 first = lines[line.key].number
                 raise DataError(
-                    f"key: {line.key!r} stands in line {first} already; keep one"
+                    f"{line.key!r} stands in line {first} already; keep one",
+                    place="key",
                 )
         except DataError as error:
-            raise DataError(f"{file} line {number}: {error}") from None
+            raise error.at(f"{file} line {number}") from None
         lines[line.key] = line
     if not lines:
         raise DataError(
-            f"{file}: holds no predictions; expected a line for each expression, with "
-            "key and rle"
+            "holds no predictions; expected a line for each expression, with key and "
+            "rle",
+            place=str(file),
         )
     return Predictions(file, lines)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            f"cannot be read ({reason}); expected JSON lines in UTF-8, or the folder "
+            "of an evaluation",
+            place=str(file),
+        ) from None
 
 
 def _line(number: int, text: str, folder: Path) -> Line:
@@ -107,16 +118,14 @@ def _line(number: int, text: str, folder: Path) -> Line:
     key = row.get("key")
     if not isinstance(key, str) or not key:
         raise DataError(
-            f"key: is {key!r}, expected <data set>/<split>/<image>/<ref>/<sent>"
+            f"is {key!r}, expected <data set>/<split>/<image>/<ref>/<sent>", place="key"
         )
-    rle, size = _mask(row, folder)
     protocol, pair = row.get("protocol"), (row.get("I"), row.get("U"))
     judged = isinstance(protocol, str) and all(_is_count(n) for n in pair)
     return Line(
         number=number,
         key=key,
-        rle=rle,
-        size=size,
+        mask=_mask(row, folder),
         score=_share(row, "score") or 0.0,
         no_target=_share(row, "no_target"),
         protocol=str(protocol) if judged else "",
@@ -133,156 +142,42 @@ def _share(row: dict[str, Any], field: str) -> float | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or not 0 <= value <= 1 or math.isnan(value):
-        raise DataError(f"{field}: is {value!r}, expected a number from 0 to 1")
+        raise DataError(f"is {value!r}, expected a number from 0 to 1", place=field)
     return float(value)
 
 
-def _mask(row: dict[str, Any], folder: Path) -> tuple[str, tuple[int, int]]:
-    """Compressed counts and size of `rle` or `png`."""
-    if row.get("png") is not None and row.get("rle") is None:
-        return _png(row["png"], folder)
-    found = row.get("rle")
-    rle = found if isinstance(found, dict) else {}
-    size = rle.get("size")
+def _mask(row: dict[str, Any], folder: Path) -> RunMask:
+    """The mask of `rle` or `png`."""
+    rle, png = row.get("rle"), row.get("png")
+    if png is not None and rle is None:
+        try:
+            return _png(png, folder)
+        except DataError as error:
+            raise error.at("png") from None
+    fields = rle if isinstance(rle, dict) else {}
+    size, counts = fields.get("size"), fields.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
-            'expected "rle": {"size": [height, width], "counts": ...} or "png", found '
-            f"{sorted(row)} with rle {str(found)[:60]!r}"
+            'expected "rle": {"size": [height, width], "counts" ...} or "png", found '
+            f"{sorted(row)} with rle {str(rle)[:60]!r}"
         )
-    height, width = size
-    counts = rle.get("counts")
-    if isinstance(counts, list) and all(map(_is_count, counts)):
-        if sum(counts) != height * width:
-            raise DataError(
-                f"rle: covers {sum(counts)} pixels, its size is {height} x {width}"
-            )
-        packed = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
-        counts = packed["counts"].decode()
-    if not isinstance(counts, str):
+    runs = isinstance(counts, list) and all(map(_is_count, counts))
+    if not (runs or isinstance(counts, str)):
         raise DataError("rle: counts are neither a string nor a list of run lengths")
-    check_rle(counts, height, width)
-    return counts, (height, width)
+    return RunMask.of(fields)
 
 
-def _png(value: Any, folder: Path) -> tuple[str, tuple[int, int]]:
+def _png(value: Any, folder: Path) -> RunMask:
     if not isinstance(value, str):
-        raise DataError(f"png: is {type(value).__name__}, expected base64 or a path")
-    try:
-        if value.lower().endswith(".png"):
-            data = read_inside(folder, value)
-        else:
+        raise DataError(f"is {type(value).__name__}, expected base64 or a path")
+    if value.lower().endswith(".png"):
+        data = read_inside(folder, value)
+    else:
+        try:
             data = base64.b64decode(value.rpartition(",")[2], validate=True)
-    except DataError as error:
-        raise DataError(f"png: {error}") from None
-    except (binascii.Error, ValueError):
-        raise DataError(f"png: {value[:40]!r} is no base64 and no path") from None
-    array = np.frombuffer(data, np.uint8)
+        except (binascii.Error, ValueError):
+            raise DataError(f"{value[:40]!r} is no base64 and no path") from None
     try:
-        whole = is_whole_png(data)
-        pixels = cv2.imdecode(array, cv2.IMREAD_UNCHANGED) if whole else None
-    except cv2.error:  # more pixels than OpenCV takes
-        pixels = None
-    if pixels is None:
-        raise DataError("png: is not a readable picture")
-    layers = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
-    marked = np.asarray(layers.any(axis=-1))
-    return encode_mask(marked), (marked.shape[0], marked.shape[1])
-
-
-class FilePredict:
-    """The `Predict` of a file for one split; a missing expression is empty."""
-
-    def __init__(self, found: Predictions, split: Split):
-        """Raises DataError for a line whose key the split does not have or whose mask
-        has another size than its picture, and if no line is of the split.
-        """
-        prefix = f"{split.dataset}/{split.split}/"
-        self._split = split
-        self.lines = {k: x for k, x in found.lines.items() if k.startswith(prefix)}
-        if not self.lines:
-            other = next(iter(found.lines))
-            raise DataError(
-                f"{found.path}: no key begins with {prefix!r}; the first is {other!r}. "
-                "Name the splits that it answers with --splits"
-            )
-        self._check(found.path, dict(_sizes(split)))
-
-    def _check(self, path: Path, sizes: dict[str, tuple[int, int]]) -> None:
-        for key, line in self.lines.items():
-            where = f"{path} line {line.number}: key {key!r}"
-            if key not in sizes:
-                foreign = len(self.lines.keys() - sizes.keys())
-                raise DataError(
-                    f"{where} is no expression of {self._split.dataset}:"
-                    f"{self._split.split} ({foreign} such lines); it belongs to "
-                    "another version of the data"
-                )
-            if line.size != sizes[key]:
-                raise DataError(
-                    f"{where}: the mask is {line.size[0]} x {line.size[1]}, its "
-                    f"picture {sizes[key][0]} x {sizes[key][1]} (height x width); "
-                    "resize it to the picture's size"
-                )
-
-    def __call__(self, found: Sequence[Record]) -> list[list[Prediction]]:
-        """The file's answers."""
-        return [
-            [self._answer(key, record) for key in _keys(self._split, record)]
-            for record in found
-        ]
-
-    def _answer(self, key: str, record: Record) -> Prediction:
-        line = self.lines.get(key)
-        if line is None:
-            empty = union_rle([], record.height, record.width)
-            return Prediction(empty, 0.0, None)
-        return Prediction(line.rle, line.score, line.no_target)
-
-
-def _sizes(split: Split) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every expression's key and its picture's size."""
-    for i in range(len(split)):
-        record = split[i]
-        for key in _keys(split, record):
-            yield key, (record.height, record.width)
-
-
-def _keys(split: Split, record: Record) -> list[str]:
-    """The key of each of a record's expressions."""
-    return [
-        records.expression_key(split.dataset, split.split, record, x)
-        for x in record.expressions
-    ]
-
-
-def rows(
-    found: Predictions,
-    splits: Mapping[str, Split],
-    config: Config,
-    protocol: Protocol,
-    images: int | None = None,
-) -> dict[str, list[Result]]:
-    """A file's answers to several splits, scored as binary masks.
-
-    Prints how many expressions are missing (they count as empty) and how many lines
-    belong to other splits. Raises DataError as `FilePredict` does.
-    """
-    scored, answered = {}, 0
-    for name, split in splits.items():
-        predict = FilePredict(found, split)
-        answered += len(predict.lines)
-        scored[name] = evaluate(
-            split, predict, config, protocol=protocol, images=images, ceiling=False
-        )
-        missing = sum(r.key not in predict.lines for r in scored[name])
-        if missing:
-            print(
-                f"{found.path}: {missing} of {len(scored[name])} expressions of {name} "
-                "are missing; they count as empty masks"
-            )
-    if answered < len(found.lines):
-        print(
-            f"{found.path}: {len(found.lines) - answered} lines are of splits that are "
-            "not scored now"
-        )
-    return scored
+        return RunMask.from_pixels(decode_png_mask(data))
+    except DataError as error:
+        raise DataError(f"is not a readable picture ({error})") from None

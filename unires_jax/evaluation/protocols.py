@@ -8,7 +8,7 @@ names the two means go by. Source: each project's evaluation code; `native` is o
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import ConfigError
@@ -53,8 +53,8 @@ class Protocol:
     def columns(self) -> dict[str, str]:
         """Our name of each number (mIoU, oIoU, P@0.5, ...) and the project's."""
         mean, overall, precision = self.names
-        shown = {"mIoU": mean, "oIoU": overall}
-        return shown | {f"P@{t}": f"{precision}{t}" for t in self.precision}
+        means = {"mIoU": mean, "oIoU": overall}
+        return means | {f"P@{t}": f"{precision}{t}" for t in self.precision}
 
 
 _TABLE = (
@@ -130,9 +130,29 @@ def get(protocol: str | Protocol) -> Protocol:
     if isinstance(protocol, Protocol):
         return protocol
     if protocol not in PROTOCOLS:
-        known = ", ".join(PROTOCOLS)
-        raise ConfigError(f"there is no protocol {protocol!r}; there are: {known}")
+        names = ", ".join(PROTOCOLS)
+        raise ConfigError(f"there is no protocol {protocol!r}; there are: {names}")
     return PROTOCOLS[protocol]
+
+
+class Question(NamedTuple):
+    """What a protocol asks about a picture."""
+
+    record: Record
+    indices: list[int]  # of the record's expressions, those that are scored
+    sentences: list[str]  # each as the protocol hands it to the model
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """The scored expressions."""
+        return [self.record.expressions[i] for i in self.indices]
+
+
+def ask(protocol: Protocol, record: Record) -> Question:
+    """The scored expressions of a record, and their sentences as they are read."""
+    indices = scored(protocol, record)
+    sentences = [text(protocol, record.expressions[i]) for i in indices]
+    return Question(record, indices, sentences)
 
 
 def text(protocol: Protocol, expression: Expression) -> str:
@@ -140,10 +160,9 @@ def text(protocol: Protocol, expression: Expression) -> str:
 
     Sources without the annotator's own spelling leave `raw` empty: `sent` stands in.
     """
-    found = expression.raw or expression.sent
-    if protocol.text == "sent":
-        found = expression.sent
-    return found.lower() if protocol.lower else found
+    raw = protocol.text == "raw" and expression.raw
+    sentence = raw or expression.sent
+    return sentence.lower() if protocol.lower else sentence
 
 
 def scored(protocol: Protocol, record: Record) -> list[int]:
@@ -171,14 +190,3 @@ def scored(protocol: Protocol, record: Record) -> list[int]:
 def _annotation(record: Record, x: Expression) -> tuple[int, ...]:
     ids = tuple(record.masks[i].ann_id for i in x.targets)
     return ids or (-1, x.ref_id)
-
-
-def narrow(protocol: Protocol, record: Record) -> tuple[Record, list[int]]:
-    """The record with only the scored expressions, `sent` as the protocol reads it.
-
-    Also their indices in the whole record.
-    """
-    indices = scored(protocol, record)
-    chosen = [record.expressions[i] for i in indices]
-    kept = tuple(dataclasses.replace(x, sent=text(protocol, x)) for x in chosen)
-    return dataclasses.replace(record, expressions=kept), indices

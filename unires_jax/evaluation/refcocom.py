@@ -25,27 +25,30 @@ def block(rows: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, Any]]:
     evaluated with it. Expressions are pooled by key.
     """
     by_split: dict[tuple[str, str], dict[str, Result]] = {}
-    for r in (r for part in rows.values() for r in part if r.targeted):
-        dataset, split = r.key.split("/")[:2]
-        by_split.setdefault((dataset, split), {})[r.key] = r
-    found = {}
-    for name, part in rows.items():
-        ids = {tuple(r.key.split("/")[:2]) for r in part}
-        for dataset, split in ids & by_split.keys():
+    for r in (r for split_rows in rows.values() for r in split_rows if r.targeted):
+        by_split.setdefault(_split_of(r), {})[r.key] = r
+    blocks = {}
+    for name, split_rows in rows.items():
+        for dataset, split in {_split_of(r) for r in split_rows} & by_split.keys():
             if dataset == "refcocom" and split in SHARES:
-                found[name] = _of_split(by_split, split)
-    return found
+                blocks[name] = _of_split(by_split, split)
+    return blocks
+
+
+def _split_of(result: Result) -> tuple[str, str]:
+    dataset, split = result.key.split("/")[:2]
+    return dataset, split
 
 
 def _of_split(
     by_split: Mapping[tuple[str, str], Mapping[str, Result]], split: str
 ) -> dict[str, Any]:
-    own = list(by_split["refcocom", split].values())
-    parts = [r for r in own if r.level == PART]
-    objects = [r for r in own if r.level == OBJECT]
-    for (dataset, other), rows in by_split.items():
-        if not objects and other == split and dataset.endswith("refcoco_unc"):
-            objects = list(rows.values())
+    rows = list(by_split["refcocom", split].values())
+    parts = [r for r in rows if r.level == PART]
+    objects = [r for r in rows if r.level == OBJECT]
+    for (dataset, name), split_rows in by_split.items():
+        if not objects and name == split and dataset.endswith("refcoco_unc"):
+            objects = list(split_rows.values())
     share = len(parts) / max(len(parts) + len(objects), 1)
     low, high = SHARES[split]
     return {
@@ -59,17 +62,17 @@ def _of_split(
     }
 
 
-def lines(found: Mapping[str, Any], percent: Any) -> list[str]:
+def lines(block: Mapping[str, Any], percent: Any) -> list[str]:
     """What is printed of a block, its warning last."""
-    low, high = found["published_w"]
+    low, high = block["published_w"]
     text = [
-        f"RefCOCOm: Part mIoU {percent(found['Part'])} ({found['parts']} expressions), "
-        f"Obj & Part mIoU {percent(found['Obj & Part'])} (with {found['objects']} "
+        f"RefCOCOm: Part mIoU {percent(block['Part'])} ({block['parts']} expressions), "
+        f"Obj & Part mIoU {percent(block['Obj & Part'])} (with {block['objects']} "
         "object expressions)",
-        f"part share w {found['w']:.4f}, published {low:.4f} to {high:.4f} "
+        f"part share w {block['w']:.4f}, published {low:.4f} to {high:.4f} "
         f"(+-{TOLERANCE})",
     ]
-    if not found["agrees"]:
+    if not block["agrees"]:
         text.append(
             "warning: w lies outside the published interval: these expressions are not "
             "those of the published numbers (objects or parts are missing, or --images "

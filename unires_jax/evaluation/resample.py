@@ -1,6 +1,6 @@
 """A model's logits to the mask that a protocol scores, each project's interpolation.
 
-The picture lies in the top left corner of our square canvas (`transforms.Placement`);
+The picture lies in the top left corner of our square canvas (`canvas.Placement`);
 CRIS centres it on a canvas of 416. Resizes are matrices, one for each axis.
 """
 
@@ -11,31 +11,28 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
 from unires_jax.evaluation.protocols import Protocol
-from unires_jax.pixels import grid as geometry
+from unires_jax.inference.segment import logit, sigmoid
 from unires_jax.pixels.canvas import Placement
+from unires_jax.pixels.grid import logits_at, picture_cells
 
 
 def mask(
     protocol: Protocol, logits: Float[np.ndarray, "g g"], placement: Placement
 ) -> Bool[np.ndarray, "h w"]:
     """The mask on the protocol's grid: the original picture's, or its square."""
-    p, side = placement, protocol.grid
-    height, width = (side, side) if side else (p.crop_height, p.crop_width)
+    p, square = placement, protocol.grid
+    height, width = (square, square) if square else (p.crop_height, p.crop_width)
+    edge = logit(protocol.threshold)  # of a sigmoid, or of an argmax of two: above zero
     if protocol.resample == "cris":
         inverse = placement_inverse(p)
         filled = _extend(logits, p)
         return _warp(filled, inverse, height, width, p.canvas) > protocol.threshold
     if protocol.resample == "bilinear":
-        return geometry.logits_at(logits, p, height, width) > _logit(protocol)
+        return logits_at(logits, p, height, width) > edge
     kind, grid = protocol.resample, len(logits)
     rows = _two_steps(kind, height, p.height, p.canvas, grid)
     columns = _two_steps(kind, width, p.width, p.canvas, grid)
-    return rows @ _extend(logits, p) @ columns.T > _logit(protocol)
-
-
-def _logit(protocol: Protocol) -> np.float32:
-    """A sigmoid above .5 and an argmax of two are logits above zero."""
-    return np.float32(np.log(protocol.threshold / (1 - protocol.threshold)))
+    return rows @ _extend(logits, p) @ columns.T > edge
 
 
 def _extend(
@@ -45,11 +42,8 @@ def _extend(
 
     Wide kernels reach there.
     """
-    grid = len(logits)
-    height = geometry.valid_cells(p.height, p.canvas, grid)
-    width = geometry.valid_cells(p.width, p.canvas, grid)
-    valid = logits[:height, :width].astype(np.float32)
-    return np.pad(valid, ((0, grid - height), (0, grid - width)), "edge")
+    cells = picture_cells(logits, p).astype(np.float32)
+    return np.pad(cells, [(0, len(logits) - n) for n in cells.shape], "edge")
 
 
 def cris_mask(
@@ -97,7 +91,7 @@ def _warp(
 ) -> Float32[np.ndarray, "H W"]:
     """Probabilities at original size."""
     matrix = bicubic_corners(canvas, len(logits))
-    probability = matrix @ (0.5 * (1 + np.tanh(0.5 * logits))) @ matrix.T
+    probability = matrix @ sigmoid(logits) @ matrix.T
     size, how = (width, height), cv2.INTER_CUBIC
     return cv2.warpAffine(probability, inverse, size, flags=how, borderValue=0.0)
 

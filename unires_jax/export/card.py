@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from unires_jax import __version__
+from unires_jax.data.records import LEVELS
 from unires_jax.errors import CheckpointError
 from unires_jax.inference import exported
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.models.backbones import towers_of
 
 _RUN = {
@@ -30,10 +31,10 @@ def model_card(loaded: Loaded, kind: str) -> str:
     config, meta = loaded.config, loaded.meta
     size = config.model.image_size
     data = ", ".join(f"{name} ({v})" for name, v in meta.get("data", {}).items())
+    head = loaded.no_target_trained
     title = towers_of(config.model).title
     start = config.clip and f"{title} weights {config.clip}"
     start = start or (config.init_from and "another run's weights") or "scratch"
-    head = meta.get("no_target_trained", False)
     return f"""\
 # {config.name}
 
@@ -72,9 +73,9 @@ def _metrics(loaded: Loaded) -> str:
             return _table(file)
     card = loaded.folder / "README.md"
     text = card.read_text(encoding="utf-8") if exported.is_export(loaded.folder) else ""
-    _, found, rest = text.partition("## Measured\n\n")
-    if found:
-        return rest.partition("\n## Limits")[0]
+    _, heading, after = text.partition("## Measured\n\n")
+    if heading:
+        return after.partition("\n## Limits")[0]
     return "Nothing was measured: no evaluation lay in the run's folder.\n"
 
 
@@ -86,7 +87,7 @@ def _table(file: Path) -> str:
     try:
         for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
             about = numbers["about"]
-            for level in ("object", "part", "pooled"):
+            for level in (*LEVELS, "pooled"):
                 row = numbers.get(level)
                 if row and row["count"]:
                     lines.append(

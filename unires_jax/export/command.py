@@ -36,9 +36,9 @@ from unires_jax.errors import ConfigError
 from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference import exported
-from unires_jax.inference import model as segmenter
 from unires_jax.inference.exported import Flat
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.model import load
 from unires_jax.parameters import flatten
 
 Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
@@ -69,14 +69,7 @@ def export(
         raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
     out = Path(out)
     _check_free(out, overwrite)
-    if exported.is_export(checkpoint):
-        loaded = exported.read(checkpoint)
-        if weights == "params" and loaded.meta.get("weights") == "ema":
-            raise ConfigError(
-                f"{checkpoint} holds no raw weights; export the run again"
-            )
-    else:
-        loaded = segmenter.load(checkpoint, weights=weights)
+    loaded = load(checkpoint, weights=weights)
     flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -100,15 +93,15 @@ def _check_free(out: Path, overwrite: bool) -> None:
     raise ConfigError(f"--out={out} exists; name another folder or give --overwrite")
 
 
-def _put(made: Path, out: Path, overwrite: bool) -> None:
+def _put(new: Path, out: Path, overwrite: bool) -> None:
     """Rename; an export in its place goes only when the new one is whole."""
     if not (overwrite and out.exists()):
-        os.replace(made, out)  # fails if something was put there meanwhile
+        os.replace(new, out)  # fails if something was put there meanwhile
         return
-    old = made.with_suffix(".old")
+    old = new.with_suffix(".old")
     os.replace(out, old)
     try:
-        os.replace(made, out)
+        os.replace(new, out)
     except OSError:
         os.replace(old, out)
         raise
@@ -118,19 +111,18 @@ def _put(made: Path, out: Path, overwrite: bool) -> None:
 def _manifest(loaded: Loaded, kind: str, weights: str, dtype: str) -> dict[str, Any]:
     meta = loaded.meta
     averaged = weights == "ema" and loaded.config.optim.ema > 0
-    step = loaded.folder.name
     return {
         "format": exported.FORMAT,
         "kind": kind,
         "name": loaded.config.name,
         "dtype": dtype,
         "weights": meta.get("weights", "ema" if averaged else "params"),
-        "step": meta.get("step", int(step) if step.isdigit() else None),
+        "step": loaded.step,
         "revision": meta.get("revision", ""),
         "versions": meta.get("versions", {}),  # of the training
         "exported_with": {"unires_jax": __version__, "jax": jax.__version__},
         "data": meta.get("data", {}),
-        "no_target_trained": bool(meta.get("no_target_trained", False)),
+        "no_target_trained": loaded.no_target_trained,
         "features": list(Graphs(loaded.config).features),
     }
 
@@ -184,17 +176,17 @@ def _write_graphs(folder: Path, loaded: Loaded, flat: Flat, *, baked: bool) -> N
     Baked graphs hold their parameters; the others take them as a first argument, a dict
     by dotted name.
     """
-    held = {name: jnp.asarray(x) for name, x in flat.items()}
-    taken = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
+    params = {name: jnp.asarray(x) for name, x in flat.items()}
+    shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
     for name, function, inputs in Graphs(loaded.config).both():
         if baked:
-            traced, first = jax.jit(functools.partial(function, held)), []
+            traced, first = jax.jit(functools.partial(function, params)), []
         else:
-            traced, first = jax.jit(function), [taken]
+            traced, first = jax.jit(function), [shapes]
         exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
         with _without_folders():
-            made = exporter(*first, *inputs.values())
-        (folder / f"{name}.stablehlo").write_bytes(made.serialize())
+            graph = exporter(*first, *inputs.values())
+        (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
 
 
 @contextlib.contextmanager

@@ -1,1 +1,4 @@
-"""The model in use: loaded, compiled, answering. Training is not known here."""
+"""The model in use: loaded (`model.load`), compiled, answering (`answer.Answerer`).
+
+Evaluation, serving and export stand on it; it knows none of them, and no training.
+"""

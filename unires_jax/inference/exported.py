@@ -21,7 +21,7 @@ from unires_jax.checkpoint import read_arrays
 from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import check_shapes
 
@@ -68,10 +68,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: cannot be read ({error})") from None
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != FORMAT:
+    form = manifest.get("format") if isinstance(manifest, dict) else None
+    if form != FORMAT:
         raise CheckpointError(
-            f"{file}: format {found!r}, this version reads {FORMAT!r}; it was written "
+            f"{file}: format {form!r}, this version reads {FORMAT!r}; it was written "
             "by another program or version"
         )
     sums = manifest.get("sha256")
@@ -87,13 +87,13 @@ def _two_texts(x: Any) -> bool:
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     """Raise CheckpointError unless the folder holds just the files of its manifest."""
-    stated, found = manifest["sha256"], hashes(folder)
+    stated, actual = manifest["sha256"], hashes(folder)
     faults = [
-        f"{name}: {'missing' if name not in found else 'changed'}"
+        f"{name}: {'missing' if name not in actual else 'changed'}"
         for name, digest in stated.items()
-        if found.get(name) != digest
+        if actual.get(name) != digest
     ]
-    faults += [f"{name}: not of this export" for name in found.keys() - stated.keys()]
+    faults += [f"{name}: not of this export" for name in actual.keys() - stated.keys()]
     if faults:
         raise CheckpointError(
             f"{folder}: differs from its {MANIFEST}; export or download it again:\n  "
@@ -104,12 +104,12 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
 def hashes(folder: Path) -> dict[str, str]:
     """The sha256 of every file but the manifest, by its path in the folder."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and _counts(p))
-    found = {}
+    digests = {}
     for file in files:
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        found[file.relative_to(folder).as_posix()] = digest
-    return found
+        digests[file.relative_to(folder).as_posix()] = digest
+    return digests
 
 
 def _counts(file: Path) -> bool:

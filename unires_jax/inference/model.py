@@ -1,6 +1,5 @@
-"""The model with compiled steps, as the evaluator calls it."""
+"""A trained model, loaded, and its steps, compiled."""
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from jaxtyping import Int32, UInt8
 
 from unires_jax import hosts
 from unires_jax.checkpoint import (
-    Meta,
     find_checkpoint,
     load_params,
     read_meta,
@@ -20,19 +18,11 @@ from unires_jax.checkpoint import (
 )
 from unires_jax.config import Config, MeshConfig, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import ConfigError
+from unires_jax.inference import exported
+from unires_jax.inference.loaded import Loaded
 from unires_jax.mesh import batch_sharding, make_mesh, replicated
 from unires_jax.models.unires import Apply
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """A checkpoint, ready to answer."""
-
-    folder: Path  # of its step
-    config: Config  # it was trained with
-    tokenizer: Tokenizer
-    params: dict[str, Any]  # numpy; averaged weights where it has them
-    meta: Meta
 
 
 def load(
@@ -40,13 +30,17 @@ def load(
     pick: Literal["best", "last"] = "best",
     weights: Literal["ema", "params"] = "ema",
 ) -> Loaded:
-    """Read a checkpoint: a workdir's best or last, or the folder of one step.
+    """Read a workdir's best or last checkpoint, the folder of one step, or an export.
 
-    `weights` are the averaged ones, where the run has them, or the raw ones.
-
-    Raises CheckpointError if there is none, it is foreign, or its arrays do not fit
-    the architecture it names.
+    `weights` are the averaged ones, where the run has them, or the raw ones. Raises
+    CheckpointError if there is none, it is foreign, or its arrays do not fit the
+    architecture it names; ConfigError for raw weights of an export of averaged ones.
     """
+    if exported.is_export(path):
+        export = exported.read(path)
+        if weights == "params" and export.meta.get("weights") == "ema":
+            raise ConfigError(f"{path} holds no raw weights; export the run again")
+        return export
     folder = find_checkpoint(path, pick)
     meta = read_meta(folder)
     config = saved_config(meta, folder)
@@ -84,7 +78,7 @@ class Compiled:
 
 
 class BoundSegmenter:
-    """An `evaluator.Segmenter`."""
+    """An `answer.Segmenter`."""
 
     def __init__(self, steps: Compiled, params: dict[str, Any]):
         self._steps, self._params = steps, params
@@ -115,5 +109,5 @@ class BoundSegmenter:
     def _call(self, step: Any, *args: Any) -> Any:
         # The mesh is set here because each calling thread has a setting of its own.
         with jax.set_mesh(self._steps.mesh):
-            fed = [self._put(x) if isinstance(x, np.ndarray) else x for x in args]
-            return step(self._params, *fed)
+            inputs = [self._put(x) if isinstance(x, np.ndarray) else x for x in args]
+            return step(self._params, *inputs)

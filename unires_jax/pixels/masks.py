@@ -111,6 +111,15 @@ class RunMask:
         inside = (depth > 0) if times is None else (depth == times)
         return cls(_joined(between[inside[:-1]]), height, width)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunMask):
+            return NotImplemented
+        same_size = (self.height, self.width) == (other.height, other.width)
+        return same_size and np.array_equal(self.spans, other.spans)
+
+    def __hash__(self) -> int:
+        return hash((self.height, self.width, self.spans.tobytes()))
+
     @functools.cached_property
     def area(self) -> int:
         """How many pixels."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from unires_jax.serving.segment import Segment
+from unires_jax.inference.segment import Segment
 
 # RGB. The first eight are Okabe and Ito's, told apart with any colour vision.
 COLOURS = (
@@ -35,21 +35,21 @@ def draw(
     pixels: UInt8[np.ndarray, "H W 3"], segments: Sequence[Segment]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The picture under the masks. Smaller masks lie on top, so that parts show."""
-    drawn = pixels.copy()
+    picture = pixels.copy()
     for i in sorted(range(len(segments)), key=lambda i: -segments[i].area):
-        _lay(drawn, segments[i].mask, colour(i))
-    return drawn
+        _lay(picture, segments[i].mask, colour(i))
+    return picture
 
 
 def _lay(
-    drawn: UInt8[np.ndarray, "H W 3"],
+    picture: UInt8[np.ndarray, "H W 3"],
     mask: Bool[np.ndarray, "H W"],
     rgb: tuple[int, int, int],
 ) -> None:
-    drawn[mask] = ((1 - FILL) * drawn[mask] + FILL * np.array(rgb)).round()
+    picture[mask] = ((1 - FILL) * picture[mask] + FILL * np.array(rgb)).round()
     thick = 1 + max(mask.shape) // 640
     edge = cv2.dilate(mask.view(np.uint8), _EDGE, iterations=thick) > 0
-    drawn[edge & ~mask] = rgb
+    picture[edge & ~mask] = rgb
 
 
 def with_legend(
@@ -75,12 +75,12 @@ def with_legend(
         top = picture.height + gap // 2 + i * line
         pen.rectangle((gap, top + 3, gap + text, top + 3 + text), fill=colour(i))
         room = width - text - 3 * gap
-        words = _fitted(_told(segment), pen, font, room)
+        words = _fitted(_caption(segment), pen, font, room)
         pen.text((text + 2 * gap, top), words, fill="black", font=font)
     return np.array(sheet)
 
 
-def _told(segment: Segment) -> str:
+def _caption(segment: Segment) -> str:
     words = " ".join(segment.expression.split())
     if segment.no_target:
         return f"{words}: nothing here ({segment.no_target_probability:.0%} sure)"

@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from unires_jax.errors import ConfigError, DataError
 from unires_jax.files import write_whole
+from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.cache import keep_compiled
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import EncodedImage, load
-from unires_jax.serving.segment import Segment
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
@@ -46,15 +46,15 @@ def main(argv: Sequence[str]) -> int:
     bar = tqdm(paths, unit="picture", disable=len(paths) == 1)
     for path in bar:
         try:
-            seen = model.encode_image(path)
-            answers = model.segment(seen, sentences)
+            image = model.encode_image(path)
+            answers = model.segment(image, sentences)
         except DataError as error:
             failed += 1
             bar.write(f"error: {error}", file=sys.stderr)
             continue
-        picture = write(Path(args.out), names[path], seen, answers)
+        picture = write(Path(args.out), names[path], image, answers)
         if len(paths) == 1:
-            _print(seen, answers, picture)
+            _print(image, answers, picture)
         if args.show:
             Image.open(picture).show()
     if len(paths) > 1:
@@ -93,32 +93,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_pictures(given: str) -> list[Path]:
+def find_pictures(pattern: str) -> list[Path]:
     """The pictures of a path, a folder or a glob, sorted. Raises DataError if none."""
-    path = Path(given)
-    if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
-        told = f"no picture in this folder ({', '.join(sorted(SUFFIXES))})"
-    elif path.is_file():
+    path = Path(pattern)
+    if path.is_file():
         return [path]
+    if path.is_dir():
+        pictures = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
+        fault = f"no picture in this folder ({', '.join(sorted(SUFFIXES))})"
     else:
-        found = [Path(p) for p in glob.glob(given, recursive=True)]
-        found = [p for p in found if p.is_file()]
-        told = "no such file or folder, and no file matches it as a glob"
-    if not found:
-        raise DataError(f"{given}: {told}")
-    return sorted(found)
+        matches = map(Path, glob.glob(pattern, recursive=True))
+        pictures = [p for p in matches if p.is_file()]
+        fault = "no such file or folder, and no file matches it as a glob"
+    if not pictures:
+        raise DataError(fault, place=pattern)
+    return sorted(pictures)
 
 
-def _sentences(given: Sequence[str]) -> list[str]:
-    if "-" not in given:
-        return list(given)
+def _sentences(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the lines of standard input in place of a -."""
+    if "-" not in arguments:
+        return list(arguments)
     lines = [line.strip() for line in sys.stdin]
-    at = list(given).index("-")
-    found = [*given[:at], *filter(None, lines), *given[at + 1 :]]
-    if not found:
-        raise DataError("standard input: no sentence; expected one a line")
-    return found
+    at = list(arguments).index("-")
+    sentences = [*arguments[:at], *filter(None, lines), *arguments[at + 1 :]]
+    if not sentences:
+        raise DataError("no sentence; expected one a line", place="standard input")
+    return sentences
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, Path]:
@@ -131,7 +132,7 @@ def _names(paths: Sequence[Path]) -> dict[Path, Path]:
 
 
 def write(
-    out: Path, name: Path, seen: EncodedImage, answers: Sequence[Segment]
+    out: Path, name: Path, image: EncodedImage, answers: Sequence[Segment]
 ) -> Path:
     """Write a picture's overlay, masks and JSON; returns the overlay's path.
 
@@ -142,11 +143,13 @@ def write(
         a.to_json() | {"mask": f"{name.name}.{i}.png"} for i, a in enumerate(answers)
     ]
     files = {f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)}
-    height, width = seen.pixels.shape[:2]
-    told = {"picture": str(name), "height": height, "width": width, "note": seen.note}
-    text = json.dumps(told | {"expressions": about}, indent=1, ensure_ascii=False)
+    height, width = image.pixels.shape[:2]
+    head = {"picture": str(name), "height": height, "width": width, "note": image.note}
+    text = json.dumps(head | {"expressions": about}, indent=1, ensure_ascii=False)
     files[f"{name}.json"] = text.encode()
-    files[f"{name}.overlay.png"] = encode_png(overlay.with_legend(seen.pixels, answers))
+    files[f"{name}.overlay.png"] = encode_png(
+        overlay.with_legend(image.pixels, answers)
+    )
     try:
         for file, data in files.items():
             (out / file).parent.mkdir(parents=True, exist_ok=True)
@@ -156,20 +159,20 @@ def write(
     return out / f"{name}.overlay.png"
 
 
-def _print(seen: EncodedImage, answers: Sequence[Segment], picture: Path) -> None:
+def _print(image: EncodedImage, answers: Sequence[Segment], picture: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for head in ("", "expression", "score", "area", "box x y w h"):
         table.add_column(
             head, justify="left" if head in ("", "expression") else "right"
         )
-    pixels = seen.pixels.shape[0] * seen.pixels.shape[1]
+    pixels = image.pixels.shape[0] * image.pixels.shape[1]
     for i, a in enumerate(answers):
         swatch = Text("██", style="rgb({},{},{})".format(*overlay.colour(i)))
         score = "nothing here" if a.no_target else f"{a.score:.2f}"
         box = " ".join(map(str, a.box))
         table.add_row(swatch, Text(a.expression), score, f"{a.area / pixels:.1%}", box)
     console = Console()
-    if seen.note:
-        console.print(f"note: {seen.note}", highlight=False)
+    if image.note:
+        console.print(f"note: {image.note}", highlight=False)
     console.print(table)
     console.print(f"{picture}", highlight=False, soft_wrap=True)

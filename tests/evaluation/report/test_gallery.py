@@ -7,7 +7,8 @@ from helpers.coloured_boxes import Boxes
 
 from unires_jax.config import Config
 from unires_jax.data.records import PART
-from unires_jax.evaluation import evaluator
+from unires_jax.evaluation import predictors
+from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.report import gallery
 from unires_jax.evaluation.report.pictures import EXTRA, HIT, MISSED
 from unires_jax.evaluation.results import Result
@@ -15,7 +16,7 @@ from unires_jax.evaluation.results import Result
 
 @pytest.fixture
 def rows(boxes: Boxes, config: Config) -> list[Result]:
-    return evaluator.evaluate(boxes, evaluator.ground_truth, config)
+    return evaluate(boxes, predictors.ground_truth, config)
 
 
 def close_to(image: np.ndarray, colour: tuple[int, int, int]) -> int:
@@ -39,7 +40,7 @@ def test_a_row_for_each_level_from_different_pictures(
 
 
 def test_what_was_missed_is_seen(boxes: Boxes, config: Config) -> None:
-    nothing = evaluator.evaluate(boxes, evaluator.empty, config)
+    nothing = evaluate(boxes, predictors.empty, config)
     made = gallery.gallery(boxes, nothing, columns=2)
     assert close_to(made, MISSED) and not close_to(made, EXTRA)
 

@@ -26,10 +26,10 @@ from PIL import Image
 
 from unires_jax import cli
 from unires_jax.errors import ConfigError
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import command as demo
 from unires_jax.serving.page.desk import Limits
-from unires_jax.serving.page.site import LEVELS, read_examples
+from unires_jax.serving.page.site import SENTENCES, read_examples
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
 
@@ -189,8 +189,8 @@ def test_examples_are_whole(predictor: Predictor) -> None:
     assert 4 <= len(examples) <= 6
     for example in examples:
         assert example.object and example.part
-        assert example.text(LEVELS[0]) == "\n".join(example.object)
-        assert example.text(LEVELS[1]) == "\n".join(example.part)
+        assert example.text(SENTENCES[0]) == "\n".join(example.object)
+        assert example.text(SENTENCES[1]) == "\n".join(example.part)
         assert predictor.encode_image(example.path).note == ""
         assert example.path.stat().st_size < 20_000
 

@@ -16,7 +16,7 @@ from helpers.pictures import noise
 from helpers.tiny_model import WORDS, Counting, Slow, page_of
 from PIL import Image
 
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.serving import overlay
 from unires_jax.serving.page.desk import Desk, Limits
 from unires_jax.serving.page.site import read_examples

@@ -18,8 +18,8 @@ from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import mutated, noise
 from helpers.tiny_model import Counting
 
-from unires_jax.inference.model import Loaded
-from unires_jax.serving.page import site as page
+from unires_jax.inference.loaded import Loaded
+from unires_jax.serving.page import server
 from unires_jax.serving.page.desk import Limits
 from unires_jax.serving.page.guard import BODY_BYTES
 from unires_jax.serving.page.site import read_examples
@@ -194,7 +194,7 @@ def test_uploads_cannot_fill_the_disk(loaded: Loaded) -> None:
 def test_old_files_are_removed_without_a_request(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "SWEEP", 0.05)
+    monkeypatch.setattr(server, "SWEEP", 0.05)
     with site_of(Counting(loaded), Limits(file_age=1.0)) as site:
         path = Path(site.upload(PICTURE).json()[0])
         end = time.monotonic() + 60

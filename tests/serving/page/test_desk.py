@@ -14,7 +14,7 @@ from helpers.tiny_model import WORDS, Counting
 from PIL import Image
 
 from unires_jax.errors import DataError
-from unires_jax.inference.model import Loaded
+from unires_jax.inference.loaded import Loaded
 from unires_jax.pixels.masks import RunMask
 from unires_jax.serving import overlay
 from unires_jax.serving.page.desk import Desk, Limits
@@ -46,14 +46,14 @@ def test_the_threshold_runs_no_model(counting: Counting) -> None:
     expected = counting.segment(PICTURE, WORDS)
     counting.looked, counting.decoded = counted
     for threshold in (0.2, 0.5, 0.8):
-        rows = desk.rows(desk.kept("a"), threshold)
+        rows = desk.rows(desk.last_visit("a"), threshold)
         for row, answer in zip(rows, expected, strict=True):
             again = answer.at(threshold)
             assert (row.area, row.score) == (again.area, again.score)
             assert row.no_target == again.no_target
             assert row.share == pytest.approx(again.area / again.mask.size)
-        desk.overlay_png(desk.kept("a"), threshold)
-        desk.masks_zip(desk.kept("a"), threshold)
+        desk.overlay_png(desk.last_visit("a"), threshold)
+        desk.masks_zip(desk.last_visit("a"), threshold)
     assert (counting.looked, counting.decoded) == counted
 
 
@@ -120,7 +120,7 @@ def test_sessions_do_not_mix(predictor: Predictor) -> None:
         ]
         for turn in range(8):
             desk.ask(str(number), picture, WORDS[turn % 4])
-            told = desk.masks_json(desk.kept(str(number)), 0.5)["expressions"]
+            told = desk.masks_json(desk.last_visit(str(number)), 0.5)["expressions"]
             if [x["rle"] for x in told] != expected[turn % 4]:
                 failures.append(number)
 
@@ -145,7 +145,7 @@ def test_a_key_opens_the_last_answers_of_its_session_alone(
     assert desk.visits.by_key(second.key) is None
     assert desk.visits.by_key(other.key) is other
     with pytest.raises(DataError, match="press Find"):
-        desk.kept("a")
+        desk.last_visit("a")
     desk.leave("nobody")
 
 
@@ -192,7 +192,7 @@ def test_limits(counting: Counting) -> None:
     with pytest.raises(DataError, match="at most 4"):
         desk.ask("a", PICTURE, TEXT + "\na fifth")
     assert counting.looked == looked
-    assert desk.kept("a").answers[0].expression == WORDS[0]  # kept after an error
+    assert desk.last_visit("a").answers[0].expression == WORDS[0]  # kept after an error
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

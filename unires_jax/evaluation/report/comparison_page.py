@@ -19,7 +19,7 @@ from unires_jax.pages import template
 
 
 def write(
-    found: Mapping[str, Compared],
+    splits: Mapping[str, Compared],
     names: tuple[str, str],
     out: str | Path,
     about: Mapping[str, Any],
@@ -27,16 +27,16 @@ def write(
     """comparison.json and comparison.html in `out`; the table on stdout."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    body = {n: {"counts": c.counts, "levels": c.levels} for n, c in found.items()}
+    body = {n: dict(counts=c.counts, levels=c.levels) for n, c in splits.items()}
     numbers = {"about": {**about, "a": names[0], "b": names[1]}, "splits": body}
     write_whole(folder / "comparison.json", json.dumps(numbers, indent=2) + "\n")
-    write_whole(folder / "comparison.html", _page(found, names, about))
-    print_tables(found, names, about)
+    write_whole(folder / "comparison.html", _page(splits, names, about))
+    print_tables(splits, names, about)
     print(f"{folder / 'comparison.html'} shows where they differ most")
 
 
 def print_tables(
-    found: Mapping[str, Compared],
+    splits: Mapping[str, Compared],
     names: tuple[str, str],
     about: Mapping[str, Any],
     console: Console | None = None,
@@ -44,7 +44,7 @@ def print_tables(
     """Both sides, b - a and its interval, in percent."""
     console = console or Console()
     console.print(f"a: {names[0]}\nb: {names[1]}", highlight=False, soft_wrap=True)
-    for name, compared in found.items():
+    for name, compared in splits.items():
         title = f"{name}, {', '.join(str(v) for v in about.values())}"
         console.print(title, highlight=False, soft_wrap=True)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -73,22 +73,22 @@ def _hundred(interval: Interval) -> Interval:
 
 
 def _page(
-    found: Mapping[str, Compared], names: tuple[str, str], about: Mapping[str, Any]
+    splits: Mapping[str, Compared], names: tuple[str, str], about: Mapping[str, Any]
 ) -> str:
-    splits = {
-        name: {
-            "tables": {n: [_cells(r) for r in t.values()] for n, t in c.levels.items()},
-            "counts": c.counts,
-            "cases": {
+    sections = {
+        name: dict(
+            tables={n: [_cells(r) for r in t.values()] for n, t in c.levels.items()},
+            counts=c.counts,
+            cases={
                 kind: [_case(c.split, *case) for case in cases]
                 for kind, cases in c.cases.items()
             },
-        }
-        for name, c in found.items()
+        )
+        for name, c in splits.items()
     }
     return template(
         Path(__file__).with_name("comparison.html"), percent=percent
-    ).render(names=names, about=about, splits=splits)
+    ).render(names=names, about=about, splits=sections)
 
 
 def _case(split: Split, a: Result, b: Result) -> dict[str, Any]:

@@ -26,11 +26,12 @@ def gallery(
     rng = np.random.default_rng(seed)
     rows = []
     for level in (OBJECT, PART):
-        found = [r for r in results if r.targeted and r.level == level]
-        one_each = {found[i].image: found[i] for i in rng.permutation(len(found))}
-        drawn = list(one_each.values())[:columns]
-        if drawn:
-            rows.append(_row([_cell(split, r) for r in drawn], columns))
+        of_level = [r for r in results if r.targeted and r.level == level]
+        shuffled = [of_level[i] for i in rng.permutation(len(of_level))]
+        by_picture = {r.image: r for r in shuffled}
+        cells = [_cell(split, r) for r in list(by_picture.values())[:columns]]
+        if cells:
+            rows.append(_row(cells, columns))
     return np.concatenate(rows or [_row([], columns)])
 
 
@@ -46,10 +47,10 @@ def _cell(split: Split, result: Result) -> UInt8[np.ndarray, "h w 3"]:
     image = pictures.blend(image, pictures.layer(result, SIDE))
     square = np.full((SIDE, SIDE, 3), 255, np.uint8)
     square[: image.shape[0], : image.shape[1]] = image
-    words, score = result.sentence, f"  {100 * result.iou:.0f}"
-    room = LINE - len(score)
+    words, iou = result.sentence, f"  {100 * result.iou:.0f}"
+    room = LINE - len(iou)
     words = words if len(words) <= room else words[: room - 3] + "..."
-    return pictures.titled(square, words + score)
+    return pictures.titled(square, words + iou)
 
 
 def _row(

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from unires_jax.data.records import LEVELS, Record
 from unires_jax.evaluation import metrics
-from unires_jax.evaluation.breakdown import by_level
+from unires_jax.evaluation.breakdown import BLOCKS, by_level
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.results import Result
@@ -71,7 +71,9 @@ def render(
             "missed": pictures.MISSED,
             "extra": pictures.EXTRA,
         },
-        splits={name: _section(found, attend) for name, found in splits.items()},
+        levels=LEVELS,
+        blocks=BLOCKS,
+        splits={name: _section(results, attend) for name, results in splits.items()},
     )
 
 
@@ -80,33 +82,33 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _section(found: SplitResults, attend: Attend | None) -> dict[str, Any]:
-    rows = [r for r in found.results if r.targeted]
-    none = [r for r in found.results if not r.targeted]
+def _section(scored: SplitResults, attend: Attend | None) -> dict[str, Any]:
+    rows = [r for r in scored.results if r.targeted]
+    none = [r for r in scored.results if not r.targeted]
     rng = np.random.default_rng(0)
-    levels = {name: level for name, level in by_level(rows).items() if level}
+    levels = {name: group for name, group in by_level(rows).items() if group}
     galleries = [
-        {"level": name, "kind": kind, "cards": _cards(found.split, chosen)}
+        {"level": name, "kind": kind, "cards": _cards(scored.split, chosen)}
         for name in LEVELS
         if name in levels
         for kind, chosen in select(levels[name], rng).items()
     ]
     if none:
         chosen = select(none, rng)["random"]
-        cards = _cards(found.split, chosen)
+        cards = _cards(scored.split, chosen)
         galleries.append({"level": "no target", "kind": "random", "cards": cards})
     return {
-        "metrics": found.metrics,
-        "columns": found.metrics["names"],
+        "metrics": scored.metrics,
+        "columns": scored.metrics["names"],
         "words": [
-            n for n in metrics.WORD_NAMES if n in found.metrics["by_words"]["pooled"]
+            n for n in metrics.WORD_NAMES if n in scored.metrics["by_words"]["pooled"]
         ],
         "histograms": {n: _histogram(levels[n]) for n in LEVELS if n in levels},
         "sizes": [
-            n for n in metrics.SIZE_NAMES if n in found.metrics["by_size"]["pooled"]
+            n for n in metrics.SIZE_NAMES if n in scored.metrics["by_size"]["pooled"]
         ],
         "galleries": galleries,
-        "attention": _attention(found.split, rows, attend, rng) if attend else [],
+        "attention": _attention(scored.split, rows, attend, rng) if attend else [],
     }
 
 
@@ -124,8 +126,8 @@ def _distinct(rows: Sequence[Result]) -> list[Result]:
     first: dict[int, Result] = {}
     for r in rows:
         first.setdefault(r.image, r)
-    others = [r for r in rows if first[r.image] is not r]
-    return [*first.values(), *others][:CASES]
+    repeated = [r for r in rows if first[r.image] is not r]
+    return [*first.values(), *repeated][:CASES]
 
 
 def _cards(split: Split, rows: Sequence[Result]) -> list[dict[str, Any]]:
@@ -155,16 +157,16 @@ def _attention(
     for r in chosen:
         record = split[r.image]
         image = pictures.picture(record, SIDE)
-        seen = attend(record, r.sentence)
+        attention = attend(record, r.sentence)
         levels = {
             name: [
-                _group(image, level, int(g), seen.words)
+                _group(image, level, int(g), attention.words)
                 for g in strongest(level.patches)
             ]
-            for name, level in seen.levels.items()
+            for name, level in attention.levels.items()
         }
         (case,) = _cards(split, [r])
-        cards.append({"case": case, "words": seen.words, "levels": levels})
+        cards.append({"case": case, "words": attention.words, "levels": levels})
     return cards
 
 

@@ -2,24 +2,17 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from unires_jax.data.records import Record
 from unires_jax.evaluation.results import Result
-from unires_jax.pixels import grid as geometry
 from unires_jax.pixels.canvas import place
+from unires_jax.pixels.grid import logits_to_original
 from unires_jax.pixels.images import decode_image
-from unires_jax.pixels.masks import decode_mask
 
 # RGB, told apart with any colour vision.
 HIT, MISSED, EXTRA = (38, 198, 138), (61, 111, 255), (255, 138, 0)
 FILL = 0.55  # opacity inside an outline
-
-
-def masks(result: Result) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Prediction and ground truth of a row."""
-    size = (result.height, result.width)
-    return decode_mask(result.rle, *size), decode_mask(result.target, *size)
 
 
 def picture(record: Record, side: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -29,8 +22,8 @@ def picture(record: Record, side: int) -> UInt8[np.ndarray, "h w 3"]:
 
 def layer(result: Result, side: int) -> UInt8[np.ndarray, "h w 4"]:
     """The colours to lay over `picture`, RGBA: outlines opaque, insides see-through."""
-    shares = (_resize(m.astype(np.float32), side) for m in masks(result))
-    predicted, target = (share > 0.5 for share in shares)
+    masks = (m.pixels().astype(np.float32) for m in (result.mask, result.target))
+    predicted, target = (_resize(mask, side) > 0.5 for mask in masks)
     rgba = np.zeros((*predicted.shape, 4), np.uint8)
     for region, colour in (
         (target & ~predicted, MISSED),
@@ -60,10 +53,10 @@ def heat(
     """The picture lit by attention over the square canvas it was letterboxed into."""
     h, w, _ = image.shape
     # Only proportions matter, so any canvas stands for the model's.
-    seen = geometry.logits_to_original(weights.astype(np.float32), place(h, w, 1024))
-    low, high = seen.min(), seen.max()
-    level = ((seen - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
-    colours = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1]
+    light = logits_to_original(weights.astype(np.float32), place(h, w, 1024))
+    low, high = light.min(), light.max()
+    brightness = ((light - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(brightness, cv2.COLORMAP_INFERNO)[..., ::-1]
     grey = image.mean(-1, keepdims=True)
     return (0.4 * grey + 0.6 * colours).round().astype(np.uint8)
 

@@ -123,10 +123,10 @@ TOWERS = Towers(
     text=TextTower,
     published=_PUBLISHED,
     roles=(
-        (r"vision/(patch_embed|positions)(/.*)?", "vision embedding"),
-        (r"vision/blocks/(\d+)/.*", "vision block"),
-        (r"vision/ln_post/.*", "vision top"),
-        (r"text/.*", "text"),
+        (r"vision\.(patch_embed|positions)(\..*)?", "vision embedding"),
+        (r"vision\.blocks\.(\d+)\..*", "vision block"),
+        (r"vision\.ln_post\..*", "vision top"),
+        (r"text\..*", "text"),
     ),
-    no_decay=re.compile(r"(vision|text)/positions|text/embedding"),
+    no_decay=re.compile(r"(vision|text)\.positions|text\.embedding"),
 )

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    known = Limits()
+    limits = Limits()
     parser = argparse.ArgumentParser(
         prog="unires demo",
         description=__doc__,
@@ -73,26 +73,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-mb",
         type=float,
-        default=known.file_bytes / (1 << 20),
+        default=limits.file_bytes / (1 << 20),
         help="largest picture file, MB (default: %(default)g)",
     )
     parser.add_argument(
         "--max-megapixels",
         type=float,
-        default=known.pixels / 1e6,
+        default=limits.pixels / 1e6,
         help="largest picture, million pixels (default: %(default)g)",
     )
     parser.add_argument(
         "--queue",
         type=int,
-        default=known.waiting,
+        default=limits.waiting,
         help="questions that may wait; further ones are told that the page is busy "
         "(default: %(default)d)",
     )
     parser.add_argument(
         "--visitors",
         type=int,
-        default=known.visits,
+        default=limits.visits,
         help="sessions whose picture is kept; the least recent make room "
         "(default: %(default)d)",
     )
@@ -152,12 +152,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
     """Serve the page until a signal ends it. Call it inside `writing_to(folder)`."""
-    from unires_jax.serving.page.site import make_server
+    from unires_jax.serving.page.server import make_server
 
     server = make_server(desk, folder)
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
+    name = f"[{host}]" if ":" in host else host
+    print(f"open http://{name}:{port}  (Ctrl-C ends it)", flush=True)
     server.run(sockets=[listener])
 
 

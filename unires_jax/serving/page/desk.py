@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unires_jax.errors import DataError
+from unires_jax.inference.segment import Segment
 from unires_jax.pixels.resize import resize
 from unires_jax.serving import overlay, photo
 from unires_jax.serving.page.visits import Visit, Visits
 from unires_jax.serving.predictor import EncodedImage, Predictor
-from unires_jax.serving.segment import Segment
 
 # The longer side of a picture as shown, pixels: others are scaled, so that masks of
 # small ones are smooth and large ones load fast (ours).
@@ -71,8 +71,8 @@ class Desk:
         visit = self.visits.of(session)
         if visit is None or visit.digest != digest:
             visit = Visit(digest, self._look(picture))
-        answers = tuple(self.model.segment(visit.seen, sentences))
-        visit = Visit(digest, visit.seen, answers)
+        answers = tuple(self.model.segment(visit.image, sentences))
+        visit = Visit(digest, visit.image, answers)
         self.visits.put(session, visit)
         return visit
 
@@ -80,17 +80,17 @@ class Desk:
         """The expressions of a text, one a line. Raises DataError."""
         if not isinstance(text, str):
             raise DataError(f"sentences: a {type(text).__name__}, expected text")
-        found = [line.strip() for line in text.splitlines() if line.strip()]
-        if not found:
+        sentences = [line.strip() for line in text.splitlines() if line.strip()]
+        if not sentences:
             raise DataError("Type at least one sentence, one on each line.")
-        if len(found) > self.limits.sentences:
+        if len(sentences) > self.limits.sentences:
             raise DataError(
-                f"{len(found)} sentences; the page answers at most "
+                f"{len(sentences)} sentences; the page answers at most "
                 f"{self.limits.sentences} at once."
             )
-        return found
+        return sentences
 
-    def kept(self, session: str) -> Visit:
+    def last_visit(self, session: str) -> Visit:
         """The last visit of a session. Raises DataError if nothing is kept."""
         visit = self.visits.of(session)
         if visit is None:
@@ -113,36 +113,36 @@ class Desk:
 
         Of expressions that mean nothing here no mask is drawn.
         """
-        pixels = visit.seen.pixels
+        pixels = visit.image.pixels
         side = max(pixels.shape[:2])
         scale = min(max(side, SHOWN[0]), SHOWN[1]) / side
         height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
         with self._drawing:
             if scale != 1:
                 pixels = np.empty((height, width, 3), np.uint8)
-                resize(visit.seen.pixels, pixels, height, width)
-            shown = [_shown(a.at(threshold), height, width) for a in visit.answers]
-            return photo.encode_png(overlay.draw(pixels, shown))
+                resize(visit.image.pixels, pixels, height, width)
+            scaled = [_scaled(a.at(threshold), height, width) for a in visit.answers]
+            return photo.encode_png(overlay.draw(pixels, scaled))
 
     def masks_zip(self, visit: Visit, threshold: float) -> bytes:
         """The masks as PNGs of 0 and 255 at the picture's own size, and masks.json."""
-        told = self.masks_json(visit, threshold)
+        content = self.masks_json(visit, threshold)
         buffer = io.BytesIO()
         with self._drawing, zipfile.ZipFile(buffer, "w") as archive:
             for i, answer in enumerate(visit.answers):
-                name = told["expressions"][i]["mask"] = f"mask.{i}.png"
+                name = content["expressions"][i]["mask"] = f"mask.{i}.png"
                 mask = answer.at(threshold).mask
                 archive.writestr(name, photo.encode_png(mask))
-            text = json.dumps(told, indent=1, ensure_ascii=False)
+            text = json.dumps(content, indent=1, ensure_ascii=False)
             archive.writestr("masks.json", text)
         return buffer.getvalue()
 
     def masks_json(self, visit: Visit, threshold: float) -> dict[str, Any]:
         """Scores, boxes, areas and COCO RLE, as `unires predict` writes them."""
-        height, width = visit.seen.pixels.shape[:2]
+        height, width = visit.image.pixels.shape[:2]
         with self._drawing:
             answers = [answer.at(threshold).to_json() for answer in visit.answers]
-        about = {"height": height, "width": width, "note": visit.seen.note}
+        about = {"height": height, "width": width, "note": visit.image.note}
         return about | {"expressions": answers}
 
     def _look(self, picture: bytes) -> EncodedImage:
@@ -161,6 +161,17 @@ class Desk:
         return self.model.encode_image(picture)
 
 
+def threshold_of(value: Any) -> float:
+    """The threshold that a request names. Raises DataError unless it is in (0, 1)."""
+    try:
+        threshold = float(value)
+    except (TypeError, ValueError):
+        threshold = 0.0
+    if not 0 < threshold < 1:
+        raise DataError("threshold: expected a number between 0 and 1")
+    return threshold
+
+
 def _row(index: int, answer: Segment) -> Row:
     area = int(np.count_nonzero(answer.mask))
     return Row(
@@ -174,7 +185,7 @@ def _row(index: int, answer: Segment) -> Row:
     )
 
 
-def _shown(answer: Segment, height: int, width: int) -> Segment:
+def _scaled(answer: Segment, height: int, width: int) -> Segment:
     """The answer for its picture scaled to another size; empty if nothing is meant."""
     placement = dataclasses.replace(
         answer.placement, crop_height=height, crop_width=width

@@ -64,21 +64,21 @@ class Guard:
 
     def sweep(self) -> int:
         """Remove old uploaded files and emptied folders; how many bytes are left."""
-        taken, oldest = 0, time.time() - self._limits.file_age
-        found = set(self._folder.rglob("*")) - self._ours
-        for path in sorted(found, reverse=True):  # what is in a folder before it
+        size, oldest = 0, time.time() - self._limits.file_age
+        uploads = set(self._folder.rglob("*")) - self._ours
+        for path in sorted(uploads, reverse=True):  # what is in a folder before it
             try:
                 about = path.stat()
                 old = about.st_mtime < oldest
                 if not path.is_dir():
-                    taken += 0 if old else about.st_size
+                    size += 0 if old else about.st_size
                     if old:
                         path.unlink()
                 elif old:
                     path.rmdir()
             except OSError:  # gone, or a folder that is not empty
                 continue
-        return taken
+        return size
 
 
 async def _refuse(send: Any, status: int, reason: str) -> None:

@@ -1,40 +1,28 @@
-"""The page in the browser: gradio's components over a `Desk`, and its downloads.
+"""The page in the browser: gradio's components over a `Desk`.
 
 Inputs arrive unprocessed (`preprocess=False`): gradio would open pictures with any
-decoder Pillow knows. Overlays and masks are made when they are fetched and never
-written to disk.
+decoder Pillow knows.
 """
 
-import asyncio
 import html
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import gradio as gr
-import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from markupsafe import Markup
-from starlette.routing import Mount
 
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.pages import template
-from unires_jax.serving.page.desk import Desk
-from unires_jax.serving.page.guard import UPLOAD, Guard
+from unires_jax.serving.page.desk import Desk, threshold_of
 from unires_jax.serving.page.visits import Visit
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "examples"
-LEVELS = ("Whole objects", "Parts")
-SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
+SENTENCES = ("Whole objects", "Parts")  # of an example: its objects' or its parts'
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
-SWEEP = 60  # seconds between removals of old files (ours)
-CLOSING = 5  # seconds that answers in the making have at the end (ours)
 EMPTY = '<div class="empty">Your picture, with a coloured mask for each sentence</div>'
 
 
@@ -45,9 +33,9 @@ class Example(NamedTuple):
     object: tuple[str, ...]
     part: tuple[str, ...]
 
-    def text(self, level: Any) -> str:
-        """Its sentences of a level, one of LEVELS, one a line."""
-        return "\n".join(self.part if level == LEVELS[1] else self.object)
+    def text(self, sentences: Any) -> str:
+        """Its sentences, those of one of SENTENCES, one a line."""
+        return "\n".join(self.part if sentences == SENTENCES[1] else self.object)
 
 
 def read_examples(folder: Path = EXAMPLES) -> list[Example]:
@@ -57,77 +45,6 @@ def read_examples(folder: Path = EXAMPLES) -> list[Example]:
         Example(folder / x["image"], tuple(x["object"]), tuple(x["part"]))
         for x in listed
     ]
-
-
-class Server(uvicorn.Server):
-    """Removes old files while it runs, and ends the streams that open pages hold."""
-
-    def __init__(
-        self, config: uvicorn.Config, guard: Guard, streams_end: asyncio.Event
-    ):
-        super().__init__(config)
-        self._guard, self._streams_end = guard, streams_end
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._sweeping = asyncio.create_task(self._sweep())
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._sweeping.cancel()
-        self._streams_end.set()
-        await super().shutdown(sockets)
-
-    async def _sweep(self) -> None:
-        while True:
-            self._guard.sweep()
-            await asyncio.sleep(SWEEP)
-
-
-def make_server(desk: Desk, folder: Path) -> Server:
-    """The page's server. Call and run it inside `demo.writing_to(folder)`."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    _add_downloads(app, desk)
-    gr.mount_gradio_app(
-        app,
-        Page(desk, folder, read_examples()).blocks,
-        path="/",
-        allowed_paths=[str(EXAMPLES)],
-        max_file_size=desk.limits.file_bytes,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        pwa=False,
-        ssr_mode=False,
-        mcp_server=False,
-        show_error=False,
-        theme=gr.themes.Soft(
-            font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace")
-        ),
-        css_paths=HERE / "page.css",
-    )
-    mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
-    mounted.add_exception_handler(RequestValidationError, _malformed)
-    mounted.add_exception_handler(TypeError, _wrong_upload)
-    guard = Guard(app, folder, desk.limits)
-    config = uvicorn.Config(
-        guard,
-        log_level="error",
-        access_log=False,
-        timeout_graceful_shutdown=CLOSING,
-    )
-    return Server(config, guard, mounted.stop_event)
-
-
-async def _malformed(*_: Any) -> Response:
-    """In place of FastAPI's own answer, which repeats the request and may fail so."""
-    return JSONResponse({"error": "the request is malformed"}, 422)
-
-
-async def _wrong_upload(request: Request, error: Exception) -> Response:
-    """An uploaded form with text in place of a file, which gradio does not expect."""
-    if request.scope["path"].rstrip("/") == UPLOAD:
-        return await _malformed()
-    raise error
 
 
 class Page:
@@ -166,9 +83,9 @@ class Page:
             label="or take an example",
             elem_id="examples",
         )
-        self._level = gr.Radio(
-            LEVELS,
-            value=LEVELS[1],
+        self._sentences = gr.Radio(
+            SENTENCES,
+            value=SENTENCES[1],
             label="Sentences of examples",
             show_label=False,
             container=False,
@@ -211,14 +128,14 @@ class Page:
         )
         self._shelf.click(
             self.show_example,
-            [self._shelf, self._level, self._threshold],
+            [self._shelf, self._sentences, self._threshold],
             [self._picture, self._text, self._chosen, self._answers],
             api_visibility="private",
             **asking,
         )
-        self._level.input(
+        self._sentences.input(
             self.switch,
-            [self._chosen, self._level, self._threshold],
+            [self._chosen, self._sentences, self._threshold],
             [self._text, self._answers],
             api_visibility="private",
             **asking,
@@ -240,32 +157,34 @@ class Page:
 
     def ask(self, picture: Any, text: Any, threshold: Any, request: gr.Request) -> str:
         """The answers, as HTML, to a text about an uploaded picture."""
-        return _told(
+        return _or_message(
             lambda: self._answer(request, self._read(picture), text, threshold)
         )
 
     def show_example(
-        self, index: Any, level: Any, threshold: Any, request: gr.Request
+        self, index: Any, sentences: Any, threshold: Any, request: gr.Request
     ) -> tuple[str, str, int, str]:
         """An example's picture, text and number, and its answers."""
         example = self._example(index)
-        text = example.text(level)
+        text = example.text(sentences)
         answers = self._answer_example(example, text, threshold, request)
         return str(example.path), text, index, answers
 
     def switch(
-        self, index: Any, level: Any, threshold: Any, request: gr.Request
+        self, index: Any, sentences: Any, threshold: Any, request: gr.Request
     ) -> tuple[Any, Any]:
         """The other sentences of the example that shows, if one does."""
         if index is None:
             return gr.skip(), gr.skip()
         example = self._example(index)
-        text = example.text(level)
+        text = example.text(sentences)
         return text, self._answer_example(example, text, threshold, request)
 
     def rethreshold(self, threshold: Any, request: gr.Request) -> str:
         """The last answers with another threshold; no model runs."""
-        return _told(lambda: self._show(self._desk.kept(_session(request)), threshold))
+        return _or_message(
+            lambda: self._show(self._desk.last_visit(_session(request)), threshold)
+        )
 
     def leave(self, request: gr.Request) -> None:
         """Free what is kept of a session whose page was closed."""
@@ -281,20 +200,20 @@ class Page:
         self, example: Example, text: str, threshold: Any, request: gr.Request
     ) -> str:
         data = example.path.read_bytes()
-        return _told(lambda: self._answer(request, data, text, threshold))
+        return _or_message(lambda: self._answer(request, data, text, threshold))
 
     def _answer(
         self, request: gr.Request, picture: bytes, text: Any, threshold: Any
     ) -> str:
-        _number(threshold)  # before the model works
+        threshold_of(threshold)  # before the model works
         return self._show(self._desk.ask(_session(request), picture, text), threshold)
 
     def _show(self, visit: Visit, threshold: Any) -> str:
-        value = _number(threshold)
+        value = threshold_of(threshold)
         return TEMPLATE.render(
             key=visit.key,
             threshold=value,
-            note=visit.seen.note,
+            note=visit.image.note,
             rows=self._desk.rows(visit, value),
         )
 
@@ -313,7 +232,7 @@ class Page:
             ) from None
 
 
-def _told(answer: Callable[[], str]) -> str:
+def _or_message(answer: Callable[[], str]) -> str:
     """The answer; what is wrong with a question as a message on the page."""
     try:
         return answer()
@@ -326,16 +245,6 @@ def _session(request: gr.Request) -> str:
     if not request.session_hash:
         raise gr.Error("the request names no session", print_exception=False)
     return request.session_hash
-
-
-def _number(threshold: Any) -> float:
-    try:
-        value = float(threshold)
-    except (TypeError, ValueError):
-        value = 0.0
-    if not 0 < value < 1:
-        raise DataError("threshold: expected a number between 0 and 1")
-    return value
 
 
 def _confine(block: Any, folders: tuple[Path, ...]) -> None:
@@ -373,7 +282,7 @@ TEMPLATE = template(HERE / "answers.html", plain=_text)
 
 def _lead(desk: Desk) -> str:
     learned = desk.model.config.data.train
-    drawn = (
+    limitation = (
         " This model has learned from **drawn scenes** like the examples alone."
         if learned and all(x.startswith("partworld") for x in learned)
         else ""
@@ -381,7 +290,7 @@ def _lead(desk: Desk) -> str:
     return (
         "# Find it by saying it\n"
         "Name whole objects (*the red car on the left*) or their parts (*wheels of "
-        f"the truck*): each sentence gets its own mask.{drawn}"
+        f"the truck*): each sentence gets its own mask.{limitation}"
     )
 
 
@@ -394,33 +303,3 @@ def _small_print(desk: Desk) -> str:
         "what is kept of yours is forgotten when you close the page, its file after "
         f"{limits.file_age / 60:.0f} minutes or when the server ends."
     )
-
-
-def _add_downloads(app: FastAPI, desk: Desk) -> None:
-    def made(
-        make: Callable[[Visit, float], bytes], kind: str, key: str, threshold: str
-    ) -> Response:
-        visit = desk.visits.by_key(key)
-        if visit is None:
-            return Response("these answers are no longer kept", 404)
-        try:
-            data = make(visit, _number(threshold))
-        except DataError as error:
-            return Response(str(error), 400)
-        return Response(data, media_type=kind, headers={"cache-control": "no-store"})
-
-    def as_text(visit: Visit, threshold: float) -> bytes:
-        told = desk.masks_json(visit, threshold)
-        return json.dumps(told, indent=1, ensure_ascii=False).encode()
-
-    @app.get("/overlay.png")
-    def overlay(key: str, threshold: str) -> Response:
-        return made(desk.overlay_png, "image/png", key, threshold)
-
-    @app.get("/masks.zip")
-    def masks(key: str, threshold: str) -> Response:
-        return made(desk.masks_zip, "application/zip", key, threshold)
-
-    @app.get("/masks.json")
-    def rle(key: str, threshold: str) -> Response:
-        return made(as_text, "application/json", key, threshold)

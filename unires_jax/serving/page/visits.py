@@ -5,8 +5,8 @@ import dataclasses
 import secrets
 import threading
 
+from unires_jax.inference.segment import Segment
 from unires_jax.serving.predictor import EncodedImage
-from unires_jax.serving.segment import Segment
 
 
 def _key() -> str:
@@ -18,14 +18,14 @@ class Visit:
     """A picture and what was asked about it last. Replaced, never changed."""
 
     digest: bytes  # of the picture's file
-    seen: EncodedImage
+    image: EncodedImage
     answers: tuple[Segment, ...] = ()
     key: str = dataclasses.field(default_factory=_key)  # whoever has it may download
 
     @property
     def nbytes(self) -> int:
         """What keeping it takes, in bytes."""
-        return self.seen.nbytes + sum(x.logits.nbytes for x in self.answers)
+        return self.image.nbytes + sum(x.logits.nbytes for x in self.answers)
 
 
 class Visits:
@@ -37,12 +37,12 @@ class Visits:
 
     def __init__(self, count: int, nbytes: int):
         self._count, self._nbytes = count, nbytes
-        self._kept: collections.OrderedDict[str, Visit] = collections.OrderedDict()
+        self._visits: collections.OrderedDict[str, Visit] = collections.OrderedDict()
         self._sessions: dict[str, str] = {}  # by key
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._visits)
 
     @property
     def nbytes(self) -> int:
@@ -53,9 +53,9 @@ class Visits:
     def of(self, session: str) -> Visit | None:
         """The visit of a session, now the most recently used one."""
         with self._lock:
-            if session in self._kept:
-                self._kept.move_to_end(session)
-            return self._kept.get(session)
+            if session in self._visits:
+                self._visits.move_to_end(session)
+            return self._visits.get(session)
 
     def by_key(self, key: str) -> Visit | None:
         """The visit with this key, while it is the last one of its session."""
@@ -67,12 +67,12 @@ class Visits:
         """Replace what is kept of a session."""
         with self._lock:
             self._remove(session)
-            self._kept[session] = visit
+            self._visits[session] = visit
             self._sessions[visit.key] = session
-            while len(self._kept) > 1 and (
-                len(self._kept) > self._count or self._total() > self._nbytes
+            while len(self._visits) > 1 and (
+                len(self._visits) > self._count or self._total() > self._nbytes
             ):
-                self._remove(next(iter(self._kept)))
+                self._remove(next(iter(self._visits)))
 
     def drop(self, session: str) -> None:
         """Forget a session."""
@@ -80,9 +80,9 @@ class Visits:
             self._remove(session)
 
     def _remove(self, session: str) -> None:
-        visit = self._kept.pop(session, None)
+        visit = self._visits.pop(session, None)
         if visit:
             del self._sessions[visit.key]
 
     def _total(self) -> int:
-        return sum(visit.nbytes for visit in self._kept.values())
+        return sum(visit.nbytes for visit in self._visits.values())

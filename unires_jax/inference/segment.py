@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from unires_jax.errors import DataError
-from unires_jax.pixels import grid
 from unires_jax.pixels.canvas import Placement
+from unires_jax.pixels.grid import logits_to_original, picture_cells
 from unires_jax.pixels.masks import RunMask
 
 NO_TARGET_ABOVE = 0.5  # probability above which nothing is meant (ours)
@@ -28,12 +28,12 @@ class Segment:
     @functools.cached_property
     def mask(self) -> Bool[np.ndarray, "H W"]:
         """The pixels above the threshold, at the picture's own size."""
-        return self._at_own_size() > _logit(self.threshold)
+        return self._at_own_size() > logit(self.threshold)
 
     @property
     def probability(self) -> Float32[np.ndarray, "H W"]:
         """The probability of each pixel; computed when asked for."""
-        return _sigmoid(self._at_own_size())
+        return sigmoid(self._at_own_size())
 
     @functools.cached_property
     def score(self) -> float:
@@ -41,12 +41,12 @@ class Segment:
 
         0 for an empty mask. Without a trained no-target head the first factor alone.
         """
-        cells = grid.picture_cells(self.logits, self.placement)
-        marked = cells[cells > _logit(self.threshold)]
+        cells = picture_cells(self.logits, self.placement)
+        marked = cells[cells > logit(self.threshold)]
         if not marked.size:
             return 0.0
         meant = 1 - (self.no_target_probability or 0.0)
-        return float(_sigmoid(marked).mean()) * meant
+        return float(sigmoid(marked).mean()) * meant
 
     @property
     def no_target(self) -> bool:
@@ -60,7 +60,7 @@ class Segment:
 
     @property
     def rle(self) -> dict[str, Any]:
-        """COCO's compressed RLE: {"size": [H, W], "counts": str}."""
+        """COCO's compressed RLE, for JSON."""
         return self.runs.rle
 
     @property
@@ -93,12 +93,14 @@ class Segment:
         }
 
     def _at_own_size(self) -> Float32[np.ndarray, "H W"]:
-        return grid.logits_to_original(self.logits, self.placement)
+        return logits_to_original(self.logits, self.placement)
 
 
-def _logit(probability: float) -> float:
+def logit(probability: float) -> float:
+    """The logit of a probability in (0, 1)."""
     return float(np.log(probability / (1 - probability)))
 
 
-def _sigmoid(x: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+def sigmoid(x: Float32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
+    """The probability of logits; by tanh, which does not overflow."""
     return np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))

@@ -1,0 +1,70 @@
+"""An evaluation's numbers on the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from unires_jax.evaluation import refcocom
+from unires_jax.evaluation.breakdown import BLOCKS
+from unires_jax.evaluation.report.page import percent
+
+
+def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> None:
+    """Every split's numbers, as metrics.json holds them, in percent on stdout."""
+    console = console or Console()
+    for name, block in metrics.items():
+        console.print(_title(name, block), highlight=False, soft_wrap=True)
+        console.print(_table(block))
+        console.print(_below(block), highlight=False, soft_wrap=True)
+
+
+def _title(name: str, block: Mapping[str, Any]) -> str:
+    about = block["about"]
+    title = f"{name}, protocol {about['protocol']}, {block['images']} pictures"
+    return f"{title}, {about['input']}" if "input" in about else title
+
+
+def _table(block: Mapping[str, Any]) -> Table:
+    """Rows of the levels; fits 80 columns."""
+    columns = dict(block["names"])
+    if any(block[level]["ceiling_mIoU"] is not None for level in BLOCKS):
+        columns["ceiling_mIoU"] = "ceiling"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("")
+    for name in (*columns.values(), "count"):
+        heading = name.replace("@", "\n@") if len(name) > 11 else name
+        table.add_column(heading, justify="right", overflow="fold")
+    for level in BLOCKS:
+        numbers = [percent(block[level][c]) for c in columns]
+        table.add_row(level, *numbers, str(block[level]["count"]))
+    return table
+
+
+def _below(block: Mapping[str, Any]) -> str:
+    none, confusion = block["no_target"], block["part"]["whole_object_confusion"]
+    lines = [
+        f"N-acc, T-acc: no-target decision: {none}"
+        if isinstance(none, str)
+        else f"N-acc {percent(none['N-acc'])} ({none['no_target']} expressions), "
+        f"T-acc {percent(none['T-acc'])} ({none['targeted']})",
+        f"whole-object confusion {percent(confusion['share'])} "
+        f"({confusion['count']} parts)",
+    ]
+    if block["without_polygons"]:
+        lines.append(
+            f"{block['without_polygons']} of {block['expressions']} expressions have "
+            "no polygons, which this protocol rasterises or compares: their stored "
+            "masks stand in, resized NEAREST where it has a grid"
+        )
+    if "refcocom" in block:
+        lines += refcocom.lines(block["refcocom"], percent)
+    for level, reading in block.get("reading", {}).items():
+        lines.append(
+            f"reading check, {level}: mIoU {percent(reading['aligned_mIoU'])}, "
+            f"deranged {percent(reading['deranged_mIoU'])} ({reading['count']} "
+            "expressions)"
+        )
+    return "\n".join(lines) + "\n"
