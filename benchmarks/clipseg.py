@@ -43,14 +43,14 @@ def ours() -> dict[str, Callable[[], Any]]:
     """`segment` of 8 expressions and of one, the picture looked at anew each time."""
     import jax
 
-    from unires_jax import memory
+    from unires_jax import process
     from unires_jax.config import Config
     from unires_jax.data.tokenizer import train_bpe
     from unires_jax.inference.model import Loaded
     from unires_jax.models.unires import Apply
     from unires_jax.serving.predictor import Predictor
 
-    memory.keep_freed_memory()
+    process.start()
     config = Config()
     config.model.image_size = SIZE
     config.model.text.vocab = 1024

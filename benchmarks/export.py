@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from unires_jax import memory
+from unires_jax import process
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import train_bpe
 from unires_jax.export import command as exporting
@@ -126,7 +126,7 @@ def main() -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="a small model, as a check")
     args = parser.parse_args()
-    memory.keep_freed_memory()
+    process.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loaded = make_loaded(folder, args.tiny)

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from unires_jax import memory
 from unires_jax import mesh as mesh_lib
+from unires_jax import process
 from unires_jax.config import Config
 from unires_jax.models.unires import Apply
 from unires_jax.training.train_step import Rows, init_state, make_train_step
@@ -97,7 +97,7 @@ def forward(apply: Apply) -> Callable[..., Any]:
 
 def main() -> None:
     """Print the three figures."""
-    memory.keep_freed_memory()
+    process.start()
     config = Config()
     config.train.batch = IMAGES
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])

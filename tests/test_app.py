@@ -8,12 +8,12 @@ import pytest
 from helpers.paths import ROOT
 
 from unires_jax import app
-from unires_jax.config import Config
+from unires_jax.config import Config, fields
 from unires_jax.errors import ConfigError
 
 GOOD = """\
 '''A recipe. python train.py --config=good.py. Expected: 0.5 mIoU.'''
-from unires_jax.config import Config
+from unires_jax.config import Config, fields
 
 def get_config(arg="plain"):
     return Config(name=arg, seed=7)
@@ -159,7 +159,7 @@ def test_help_tells_every_setting_with_its_value_and_meaning(good: Path) -> None
     assert "image_size=480  side of the square the picture is letterboxed" in text
     # A field whose comment stands on a line of its own.
     assert "mixer_layers=1  self-attention among patches" in text
-    for name, _ in app.fields():
+    for name, _ in fields():
         assert f"--config.{name}=" in text
 
 

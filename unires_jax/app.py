@@ -7,33 +7,30 @@ jax is not imported here before the command line is known to be right.
 """
 
 import ast
-import dataclasses
 import difflib
-import inspect
-import os
 import re
 import runpy
 import sys
-import textwrap
 import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from unires_jax import memory
-from unires_jax.config import Config, validate
-from unires_jax.errors import ConfigError
+from unires_jax import process
+from unires_jax.config import Config, fields, fits, settings, validate
+from unires_jax.errors import ConfigError, UserError
+from unires_jax.settings_help import meanings
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
 def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
-    """Parse the command line and call `main`, with the validated config if wanted.
+    """Parse the command line and call `main`, with the validated config if it wants it.
 
     A wrong command line ends with exit code 2, an error in what the user gave (data,
     weights, checkpoints, settings) with 1 and its message; anything else is a bug and
@@ -42,21 +39,18 @@ def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
     if HELP & set(sys.argv[1:]):
         print(help_text(sys.argv) if takes_config else "\n".join(_about(sys.argv)))
         return
-    given, rest = [], sys.argv
+    arguments, script_flags = [], sys.argv
     try:
         if takes_config:
-            config, rest = parse_config(sys.argv)
-            given.append(config)
-        _parse_flags(rest)
+            config, script_flags = parse_config(sys.argv)
+            arguments.append(config)
+        _parse_flags(script_flags)
     except (ConfigError, flags.Error) as error:
         _fail(error, 2)
-    memory.keep_freed_memory()  # before jax starts its threads
-    # Readers are ended with batches in flight. Their tracker frees these, and need not
-    # tell the user about it.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+    process.start()
     try:
-        main(*given)
-    except user_errors() as error:
+        main(*arguments)
+    except UserError as error:
         _fail(error, 1)
 
 
@@ -65,18 +59,6 @@ def _fail(error: Exception, code: int) -> typing.NoReturn:
     if code == 2:
         print(f"What it takes: python {sys.argv[0]} --help", file=sys.stderr)
     sys.exit(code)
-
-
-def user_errors() -> tuple[type[Exception], ...]:
-    """The errors whose message is meant for the user."""
-    from unires_jax.errors import (
-        CheckpointError,
-        DataError,
-        TrainingError,
-        WeightsError,
-    )
-
-    return ConfigError, DataError, WeightsError, CheckpointError, TrainingError
 
 
 def parse_config(argv: list[str]) -> tuple[Config, list[str]]:
@@ -95,21 +77,21 @@ def parse_config(argv: list[str]) -> tuple[Config, list[str]]:
         "config", Config(), flag_values=values, sys_argv=argv, parse_fn=load_config
     )
     try:
-        rest = values(argv, known_only=True)
+        script_flags = values(argv, known_only=True)
     except flags.Error as error:
         if isinstance(error.__context__, ConfigError):
             raise error.__context__ from None
         raise ConfigError(_explain(error)) from error
     if not values["config"].present:
-        raise ConfigError(f"--config=<file> is missing. {_known_configs()}")
+        raise ConfigError(f"--config=<file> is missing. {_config_files()}")
     check_types(holder.value)
     validate(holder.value)
-    return holder.value, rest
+    return holder.value, script_flags
 
 
 def _explain(error: flags.Error) -> str:
-    found = re.search(r"config\.([\w.]+)=", str(error))
-    kind = dict(fields()).get(found[1]) if found else None
+    setting = re.search(r"config\.([\w.]+)=", str(error))
+    kind = dict(fields()).get(setting[1]) if setting else None
     return f"{error}; expected {_kind_name(kind)}" if kind else str(error)
 
 
@@ -120,7 +102,7 @@ def load_config(spec: str) -> Config:
     """
     path, colon, argument = spec.partition(":")
     if not Path(path).is_file():
-        raise ConfigError(f"{path}: no such file. {_known_configs()}")
+        raise ConfigError(f"{path}: no such file. {_config_files()}")
     try:
         get_config = runpy.run_path(path).get("get_config")
         if get_config is None:
@@ -149,30 +131,21 @@ def _cause(error: Exception) -> str:
     return f"{kind}{error.msg if isinstance(error, SyntaxError) else error}"
 
 
-def _known_configs() -> str:
-    found = sorted(Path("configs").glob("*.py"))
-    return f"There are: {', '.join(map(str, found))}" if found else ""
-
-
-def fields(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted name and the type of every setting."""
-    for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(field.type):
-            yield from fields(typing.cast(type, field.type), f"{prefix}{field.name}.")
-        else:
-            yield prefix + field.name, field.type
+def _config_files() -> str:
+    files = sorted(Path("configs").glob("*.py"))
+    return f"There are: {', '.join(map(str, files))}" if files else ""
 
 
 def _check_field(name: str) -> None:
     """Raise ConfigError naming the nearest setting unless there is one of this name."""
-    known = [n for n, _ in fields()]
-    if name in known:
+    names = [n for n, _ in fields()]
+    if name in names:
         return
-    inside = [n for n in known if n.startswith(name + ".")]
+    inside = [n for n in names if n.startswith(name + ".")]
     if inside:
         raise ConfigError(f"config.{name} is a group of settings: {', '.join(inside)}")
-    same_end = [n for n in known if n.rpartition(".")[2] == name.rpartition(".")[2]]
-    nearest = difflib.get_close_matches(name, same_end or known, n=1, cutoff=0)[0]
+    same_end = [n for n in names if n.rpartition(".")[2] == name.rpartition(".")[2]]
+    nearest = difflib.get_close_matches(name, same_end or names, n=1, cutoff=0)[0]
     raise ConfigError(
         f"there is no setting config.{name}; the nearest is --config.{nearest}"
     )
@@ -180,24 +153,14 @@ def _check_field(name: str) -> None:
 
 def check_types(config: Config) -> None:
     """Raise ConfigError listing every setting whose value is of another type."""
-    faults = []
-    for name, kind in fields():
-        value: Any = config
-        for part in name.split("."):
-            value = getattr(value, part)
-        if not _fits(value, kind):
-            faults.append(f"{name}: expected {_kind_name(kind)}, found {value!r}")
+    values = settings(config)
+    faults = [
+        f"{name}: expected {_kind_name(kind)}, found {values[name]!r}"
+        for name, kind in fields()
+        if not fits(values[name], kind)
+    ]
     if faults:
         raise ConfigError("Settings of the wrong type:\n  " + "\n  ".join(faults))
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if typing.get_origin(kind) is tuple:
-        item = typing.get_args(kind)[0]
-        return isinstance(value, tuple) and all(_fits(v, item) for v in value)
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _kind_name(kind: Any) -> str:
@@ -206,9 +169,9 @@ def _kind_name(kind: Any) -> str:
 
 def _parse_flags(argv: list[str]) -> None:
     """The script's own absl flags. Raises flags.Error for anything else."""
-    rest = flags.FLAGS(argv)
-    if len(rest) > 1:
-        raise flags.Error(f"unexpected arguments {rest[1:]}; flags start with --")
+    _, *others = flags.FLAGS(argv)
+    if others:
+        raise flags.Error(f"unexpected arguments {others}; flags start with --")
 
 
 def help_text(argv: list[str]) -> str:
@@ -227,10 +190,11 @@ def help_text(argv: list[str]) -> str:
             text = ast.get_docstring(ast.parse(Path(file).read_text())) or ""
             lines += ["", f"{file}: {text}"]
     lines += ["", "Settings (add --config=FILE to see what it sets):"]
-    lines += [f"  --config=FILE[:ARGUMENT]  {_known_configs()}"]
+    lines += [f"  --config=FILE[:ARGUMENT]  {_config_files()}"]
+    texts = meanings(Config)
     lines += [
-        f"  --config.{name}={value!r}  {comment}".rstrip()
-        for name, value, comment in _settings(config)
+        f"  --config.{name}={value!r}  {texts[name]}".rstrip()
+        for name, value in settings(config).items()
     ]
     return "\n".join(lines)
 
@@ -243,27 +207,3 @@ def _about(argv: list[str]) -> list[str]:
         f"{flag.help}"
         for flag in flags.FLAGS.get_key_flags_for_module(argv[0])
     ]
-
-
-def _settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    comments = _comments(type(config))
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _settings(value, f"{prefix}{field.name}.")
-        else:
-            yield prefix + field.name, value, comments[field.name]
-
-
-def _comments(cls: type) -> dict[str, str]:
-    """The comment beside each field of a config class, from its source."""
-    source = textwrap.dedent(inspect.getsource(cls))
-    lines = source.splitlines()
-    body = typing.cast(ast.ClassDef, ast.parse(source).body[0]).body
-    return {
-        typing.cast(ast.Name, node.target).id: " ".join(
-            line.partition("# ")[2] for line in lines[node.lineno - 1 : node.end_lineno]
-        ).strip()
-        for node in body
-        if isinstance(node, ast.AnnAssign)
-    }

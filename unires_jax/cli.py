@@ -15,7 +15,8 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from unires_jax import __version__
+from unires_jax import __version__, process
+from unires_jax.errors import UserError
 
 
 def _build(argv: Sequence[str]) -> int:
@@ -31,10 +32,8 @@ def _doctor(argv: Sequence[str]) -> int:
 
 
 def _predict(argv: Sequence[str]) -> int:
-    from unires_jax import memory
     from unires_jax.serving import predict
 
-    memory.keep_freed_memory()  # before jax starts its threads
     return predict.main(argv)
 
 
@@ -97,23 +96,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"unires_jax {__version__}")
         return 0
     if not args or args[0] not in COMMANDS:
-        wanted = args[0] if args else ""
-        asked = wanted in ("-h", "--help")
-        print((__doc__ or "").strip(), file=sys.stdout if asked else sys.stderr)
-        if wanted and not asked:
-            nearest = difflib.get_close_matches(wanted, COMMANDS, n=1)
-            meant = f", did you mean {nearest[0]!r}" if nearest else ""
-            print(f"error: no command {wanted!r}{meant}", file=sys.stderr)
-        return 0 if asked else 2
-    from unires_jax.app import user_errors
-
+        return _usage(args[0] if args else "")
+    process.start()
     try:
         return COMMANDS[args[0]](args[1:])
-    except ValueError as error:  # what all errors of ours are
-        if not isinstance(error, user_errors()):
-            raise
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _usage(word: str) -> int:
+    """Print what the commands are; 0 if the word asks for it, 2 if it is none."""
+    helps = word in ("-h", "--help")
+    print((__doc__ or "").strip(), file=sys.stdout if helps else sys.stderr)
+    if helps:
+        return 0
+    if word:
+        nearest = difflib.get_close_matches(word, COMMANDS, n=1)
+        hint = f", did you mean {nearest[0]!r}" if nearest else ""
+        print(f"error: no command {word!r}{hint}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

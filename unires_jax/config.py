@@ -7,7 +7,9 @@ Configs in `configs/` build a `Config`; flags override single fields
 """
 
 import dataclasses
+import operator
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from unires_jax.errors import ConfigError
@@ -202,6 +204,23 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def fields(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted name and the type of every setting."""
+    for field in dataclasses.fields(cls):
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            yield from fields(field.type, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field.type
+
+
+def settings(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting's value by its dotted name: `{"model.width": 256, ...}`."""
+    return {
+        prefix + name: operator.attrgetter(name)(config)
+        for name, _ in fields(type(config))
+    }
+
+
 def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
     """Rebuild a config written by `to_dict`.
 
@@ -209,8 +228,8 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__}: expected its fields, found {values!r}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown, missing = set(values) - set(fields), set(fields) - set(values)
+    kinds = {f.name: f.type for f in dataclasses.fields(cls)}
+    unknown, missing = set(values) - set(kinds), set(kinds) - set(values)
     if unknown or missing:
         raise ConfigError(
             f"{cls.__name__}: unknown fields {sorted(unknown)}, missing fields "
@@ -218,14 +237,14 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
         )
     built = {}
     for name, value in values.items():
-        kind = fields[name].type
+        kind = kinds[name]
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             value = from_dict(value, kind)
         else:
             value = tuple(value) if isinstance(value, list) else value
             if kind is float and type(value) is int:
                 value = float(value)
-            if not _fits(value, kind):
+            if not fits(value, kind):
                 raise ConfigError(
                     f"{cls.__name__}.{name}={value!r} must be of type "
                     f"{getattr(kind, '__name__', kind)}"
@@ -234,12 +253,14 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
     return cls(**built)
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a field's type."""
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a setting's type. A whole number is a float too."""
     if typing.get_origin(kind) is tuple:
         each = typing.get_args(kind)[0]
-        return isinstance(value, tuple) and all(_fits(x, each) for x in value)
-    return type(value) is kind
+        return isinstance(value, tuple) and all(fits(x, each) for x in value)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def split_layer(model: ModelConfig) -> int:

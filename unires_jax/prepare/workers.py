@@ -1,9 +1,7 @@
 """Shards of a conversion written by several processes, watched by one."""
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from unires_jax import process
 from unires_jax.errors import DataError
 from unires_jax.prepare import shards as sharded
 from unires_jax.prepare.shards import Shard
@@ -101,14 +100,7 @@ def _begin(shared: Any) -> None:
     global _shared
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    process.end_with_parent(1)
 
 
 def _write(shard: Shard, allowed: int) -> None:

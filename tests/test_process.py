@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import resource, sys, threading
 if sys.argv[1] == "keep":
-    from unires_jax.memory import keep_freed_memory
+    from unires_jax.process import keep_freed_memory
     assert keep_freed_memory()
 
 def fill():
