@@ -14,13 +14,13 @@ from helpers.paths import ROOT
 
 from unires_jax.config import Config
 from unires_jax.data import records
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.errors import DataError
 from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.breakdown import summarize
 from unires_jax.evaluation.evaluator import evaluate, ground_truth
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
 from unires_jax.pixels.masks import RunMask, run_lengths
-from unires_jax.prepare.catalogue import BENCHMARKS
 
 
 @pytest.fixture
