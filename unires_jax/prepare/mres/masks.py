@@ -140,8 +140,7 @@ def read_box(fields: Fields, mask: RunMask) -> tuple[float, float, float, float]
         return x, y, w, h
     x, y, w, h = fields.numbers("bbox", 4)
     height, width = mask.height, mask.width
-    right, bottom = width + _OUTSIDE, height + _OUTSIDE
-    if min(x, y) < -_OUTSIDE or min(w, h) < 0 or x + w > right or y + h > bottom:
+    if not is_within((x, y, w, h), height, width):
         raise fields.fault(
             "bbox",
             f"x, y, width, height within the picture of {width} wide, {height} high",
@@ -149,3 +148,11 @@ def read_box(fields: Fields, mask: RunMask) -> tuple[float, float, float, float]
             Kind.SIZE_DIFFERS,
         )
     return x, y, w, h
+
+
+def is_within(box: tuple[float, float, float, float], height: int, width: int) -> bool:
+    """Whether a box lies within a picture, but for rounding."""
+    x, y, w, h = box
+    right, bottom = width + _OUTSIDE, height + _OUTSIDE
+    inside = min(x, y) >= -_OUTSIDE and x + w <= right and y + h <= bottom
+    return inside and min(w, h) >= 0
