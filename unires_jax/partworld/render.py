@@ -53,9 +53,7 @@ class VisibleObject:
     kind: str
     colour: str
     whole: VisibleRegion
-    parts: dict[
-        str, VisibleRegion
-    ]  # by name; parts without a visible pixel are left out
+    parts: dict[str, VisibleRegion]  # by name; of each something is visible
     extent: tuple[float, float]  # width and height were nothing in front of it
     hides: frozenset[int]  # indices of the objects it covers a piece of
 
