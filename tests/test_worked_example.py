@@ -12,7 +12,7 @@ import pytest
 from helpers.paths import ROOT
 
 from unires_jax.data.prepared import open_split
-from unires_jax.prepare.mres import jsonl as mres_jsonl
+from unires_jax.prepare.mres.line import parse
 
 PAGE = (ROOT / "docs" / "mres_jsonl.md").read_text()
 # What the quickstart trains, smaller; the last value of a flag counts.
@@ -41,7 +41,7 @@ def test_the_line_on_the_page_is_valid(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     picture = np.zeros((40, 60, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "images/0001.jpg"), picture)
-    record = mres_jsonl.parse(text.encode(), tmp_path)
+    record = parse(text.encode(), tmp_path)
     assert [m.area for m in record.masks] == [960.0, 6.0]
     assert [len(x.targets) for x in record.expressions] == [1, 1, 0]
     jsonschema = pytest.importorskip("jsonschema")

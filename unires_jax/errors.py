@@ -1,12 +1,16 @@
 """The errors of unires_jax. Standard library only."""
 
 import enum
+from typing import TypeVar
+
+E = TypeVar("E", bound="UserError")
 
 
 class Kind(enum.StrEnum):
     """What is wrong with data, as `unires doctor` counts it."""
 
     ENCODING = "UTF-8"
+    FILE_MISSING = "file missing"
     IMAGE_ABSENT = "image absent"
     IMAGE_UNREADABLE = "image unreadable"
     SENTENCE_EMPTY = "sentence empty"
@@ -27,7 +31,7 @@ class UserError(ValueError):
     def __str__(self) -> str:
         return f"{self.place}: {self.text}" if self.place else self.text
 
-    def at(self, place: str) -> "UserError":
+    def at(self: E, place: str) -> E:
         """The same fault, seen from further out: `raise error.at(path) from None`."""
         inner = f"{place}: {self.place}" if self.place else place
         return type(self)(self.text, place=inner, kind=self.kind)

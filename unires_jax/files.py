@@ -6,6 +6,7 @@ A path that leaves its folder, by `..` or by a symbolic link, is refused.
 import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from unires_jax.errors import DataError, Kind, shorten
@@ -19,22 +20,28 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     Whoever reads sees the file before or the file after; a writer that is killed or
     fails leaves the one before. Raises OSError where the folder cannot be written.
     """
-    path = Path(path)
     # A surrogate stands for a byte of a file name that is no text.
     data = (
         content.encode(errors="backslashreplace")
         if isinstance(content, str)
         else content
     )
+    with whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A temporary file to write, which gets the name `path` unless writing fails."""
+    path = Path(path)
     # The process is part of the name: two writers of one file do not mix.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
+        yield temporary
         os.replace(temporary, path)
-    except OSError:
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
 
 
 def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
@@ -58,30 +65,36 @@ def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
 def find_inside(folder: Path, relative: str) -> Path:
     """The regular file `relative` names below `folder`. Raises DataError otherwise."""
     root, named = _resolved(folder), repr(shorten(relative))
-    parts = PurePosixPath(relative)
-    hostile = ".." in parts.parts or "\0" in relative or "\\" in relative
-    if hostile or parts.is_absolute() or PureWindowsPath(relative).drive:
+    if "\\" in relative or not stays_inside(relative):
         raise DataError(
             f"expected a path below the file's own folder, found {named}; put the "
             "pictures beside the file and name them with forward slashes"
         )
+    parts = PurePosixPath(relative)
     try:
         path = (root / parts).resolve()
-        there = path.is_file()
+        exists = path.is_file()
     except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
-        there, path = False, root
+        exists, path = False, root
     if not path.is_relative_to(root):
         raise DataError(
             f"expected a file below {folder}, found {named}, a link out of it; "
             "copy the file there"
         )
-    if not there:
+    if not exists:
         raise DataError(
             f"expected a file at {named}, found none{_same_name(root, parts)}; "
             "add the file or drop the line",
             kind=Kind.IMAGE_ABSENT,
         )
     return path
+
+
+def stays_inside(relative: str) -> bool:
+    """Whether a name with forward slashes cannot lead out of the folder it is for."""
+    parts = PurePosixPath(relative)
+    hostile = ".." in parts.parts or parts.is_absolute() or "\0" in relative
+    return not hostile and not PureWindowsPath(relative).drive
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,11 +7,12 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from unires_jax.data.stored import features
-from unires_jax.prepare import beam as beam_jobs
-from unires_jax.prepare import shards as sharded
-from unires_jax.prepare import workers as parallel
-from unires_jax.prepare.mres import jsonl as mres_jsonl
-from unires_jax.prepare.mres import plan as mres_plan
+from unires_jax.prepare import beam as on_beam
+from unires_jax.prepare import tfds_folder
+from unires_jax.prepare import workers as in_processes
+from unires_jax.prepare.mres.jsonl import find_files
+from unires_jax.prepare.mres.plan import plan
+from unires_jax.prepare.shards import Ledger
 
 
 class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
@@ -48,17 +49,15 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def download_and_prepare(self, **_: Any) -> None:
         """Write what is not written yet. TFDS's own way starts anew after a death."""
-        files = mres_jsonl.find_files(self._raw, self._split)
-        plan = mres_plan.plan(files, self._shards)
-        allowed = int(self._share * sum(lines.count for lines in plan))
-        folder = Path(f"{self.data_path}.partial")
-        shards = [sharded.Shard(lines, str(folder), i) for i, lines in enumerate(plan)]
-        with sharded.locked(folder):
+        runs = plan(find_files(self._raw, self._split), self._shards)
+        work = [tfds_folder.Conversion(lines) for lines in runs]
+        ledger = Ledger(Path(f"{self.data_path}.partial"), work, self._share)
+        with ledger.locked():
             if self._beam:
-                beam_jobs.convert(shards, folder, allowed, self._beam.split())
+                on_beam.run(ledger, self._beam.split())
             else:
-                parallel.convert(shards, folder, allowed, self._workers)
-            sharded.finish(shards, self, folder)
+                in_processes.run(ledger, self._workers)
+            tfds_folder.publish(ledger, self)
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> Any:
         raise NotImplementedError("download_and_prepare writes the shards itself")

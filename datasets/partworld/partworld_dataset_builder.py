@@ -43,6 +43,6 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         count = self._scenes[split]
-        drawn = partworld.draw_records(self._seed, split, count)
-        for index, record in enumerate(tqdm(drawn, split, count, unit=" scenes")):
+        records = partworld.draw_records(self._seed, split, count)
+        for index, record in enumerate(tqdm(records, split, count, unit=" scenes")):
             yield index, to_example(record)

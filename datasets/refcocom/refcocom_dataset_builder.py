@@ -1,14 +1,14 @@
 """RefCOCOm: expressions for parts beside those for objects."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.prepare.builder import RawBuilder
-from unires_jax.prepare.catalogue import BENCHMARKS
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import recognise, refcocom
-from unires_jax.prepare.sources.parquet import Spool
-from unires_jax.prepare.sources.pictures import find_images
-from unires_jax.prepare.sources.recognise import Source
+from unires_jax.prepare.sources.form import Raw, Source
 
 
 class Builder(RawBuilder, skip_registration=True):
@@ -23,11 +23,9 @@ class Builder(RawBuilder, skip_registration=True):
         super().__init__(**kwargs)
         self.objects = objects
 
-    def read(self, rejects: Rejects, spool: Spool) -> Source:
+    def read(self, raw: Raw, rejects: Rejects) -> Source:
         if not self.objects:
-            folder = find_images(self.raw, self.images)
-            return Source("refcocom", refcocom.read(self.raw, rejects), folder)
-        unc = BENCHMARKS["refcoco_unc"]
-        source = recognise.read(self.objects, unc, rejects, spool, self.images)
-        found = refcocom.read(self.raw, rejects, source.referents)
-        return Source("refcocom", found, source.picture)
+            return refcocom.read(raw, self.benchmark, rejects)
+        unc = dataclasses.replace(raw, root=Path(self.objects))
+        objects = recognise.read(unc, BENCHMARKS["refcoco_unc"], rejects)
+        return refcocom.read_beside(raw, objects, rejects)

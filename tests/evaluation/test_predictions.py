@@ -14,6 +14,7 @@ from helpers.paths import ROOT
 
 from unires_jax.config import Config
 from unires_jax.data import records
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.errors import DataError
 from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.breakdown import summarize
@@ -22,7 +23,6 @@ from unires_jax.evaluation.file_predict import score_file
 from unires_jax.evaluation.predictors import ground_truth
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.catalogue import BENCHMARKS
 
 
 @pytest.fixture

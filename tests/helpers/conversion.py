@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 
 from helpers.paths import REAL
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import Record
-from unires_jax.prepare.catalogue import BENCHMARKS
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import recognise
-from unires_jax.prepare.sources.parquet import Spool
-from unires_jax.prepare.sources.referent import to_records
+from unires_jax.prepare.sources.form import Raw
+from unires_jax.prepare.sources.grouping import by_split, to_records
+from unires_jax.prepare.sources.pictures import Spool
 
 SAMPLE = REAL / "refer_sample"  # 30 real referents as JSON, no photographs
 UNC = BENCHMARKS["refcoco_unc"]
@@ -27,12 +28,13 @@ def convert(root: Path, benchmark=UNC, rejects: Rejects | None = None) -> list[R
     spool = root / "spool"
     spool.mkdir(exist_ok=True)
     rejects = rejects or Rejects(share=0.0)
-    source = recognise.read(root, benchmark, rejects, Spool(spool))
-    found = []
-    for split in benchmark.splits:
-        mine = [r for r in source.referents if r.split == split]
-        found += to_records(mine, source.picture, split, rejects)
-    return found
+    source = recognise.read(Raw(root, Spool(spool)), benchmark, rejects)
+    splits = by_split(source.referents)
+    return [
+        record
+        for split in benchmark.splits
+        for record in to_records(splits.get(split, []), source.picture, split, rejects)
+    ]
 
 
 def python2(value: Any) -> bytes:

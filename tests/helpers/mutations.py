@@ -22,15 +22,14 @@ from pathlib import Path
 
 from helpers import raw_forms
 from unires_jax.data import records
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.stored import to_example
 from unires_jax.errors import DataError
-from unires_jax.prepare.catalogue import BENCHMARKS
 from unires_jax.prepare.rejects import Rejects
-from unires_jax.prepare.sources import recognise, refcoco_m, refcocom
-from unires_jax.prepare.sources.parquet import Spool
-from unires_jax.prepare.sources.pictures import find_images
-from unires_jax.prepare.sources.recognise import Source
-from unires_jax.prepare.sources.referent import to_records
+from unires_jax.prepare.sources import recognise
+from unires_jax.prepare.sources.form import Raw
+from unires_jax.prepare.sources.grouping import by_split, to_records
+from unires_jax.prepare.sources.pictures import Spool
 
 LIMIT = 10  # CPU seconds for one input; they take milliseconds
 
@@ -89,26 +88,21 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "refcocom": raw_forms.write_refcocom,
 }
 PARQUET = ("jxu124", "lmms", "moondream")
+NAMES = {"grefs": "grefcoco", "refcocom": "refcocom", "moondream": "refcoco_m"}
 
 
 def read(form: str, root: Path, spool: Path) -> int:
     """Convert a folder, however many entries are bad; how many expressions came."""
-    rejects, kept = Rejects(share=1.0), Spool(spool)
-    if form == "refcocom":
-        source = Source(form, refcocom.read(root, rejects), find_images(root))
-    elif form == "moondream":
-        source = Source(form, refcoco_m.read(root, rejects, kept), kept)
-    else:
-        name = "grefcoco" if form == "grefs" else "refcoco_unc"
-        source = recognise.read(root, BENCHMARKS[name], rejects, kept)
-    found = 0
-    for split in {r.split for r in source.referents}:
-        mine = [r for r in source.referents if r.split == split]
-        for record in to_records(mine, source.picture, split, rejects):
+    rejects, raw = Rejects(share=1.0), Raw(root, Spool(spool))
+    benchmark = BENCHMARKS[NAMES.get(form, "refcoco_unc")]
+    source = recognise.read(raw, benchmark, rejects)
+    count = 0
+    for split, referents in by_split(source.referents).items():
+        for record in to_records(referents, source.picture, split, rejects):
             records.validate(record)
             to_example(record)
-            found += len(record.expressions)
-    return found
+            count += len(record.expressions)
+    return count
 
 
 def mutate(data: bytes, rng: random.Random, text: bool, mark: Path) -> bytes:
@@ -161,8 +155,8 @@ def run(form: str, count: int, seed: int = 0) -> dict[str, int]:
             outcomes[_outcome(form, root, spool)] += 1
             path.write_bytes(whole[path])
             shutil.rmtree(spool)
-            left = {p for p in root.rglob("*") if p.is_file()}
-            if mark.exists() or left != set(files):
+            present = {p for p in root.rglob("*") if p.is_file()}
+            if mark.exists() or present != set(files):
                 raise AssertionError(f"{form}: something ran or was written")
     return dict(outcomes)
 
@@ -186,9 +180,9 @@ def main() -> None:
     """Mutate the form of the command line and print the outcomes and the seconds."""
     form, count = sys.argv[1], int(sys.argv[2])
     begin = time.monotonic()
-    found = run(form, count, int((sys.argv[3:] or ["0"])[0]))
+    outcomes = run(form, count, int((sys.argv[3:] or ["0"])[0]))
     seconds = round(time.monotonic() - begin, 1)
-    print(json.dumps({"form": form, **found, "seconds": seconds}))
+    print(json.dumps({"form": form, **outcomes, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ def box(x: float, y: float, w: float, h: float) -> list[float]:
 
 def pixels(image_id: int, x: int, y: int, w: int, h: int) -> np.ndarray:
     """A rectangle as a mask of the image."""
-    drawn = np.zeros(SIZES[image_id], np.uint8, order="F")
-    drawn[y : y + h, x : x + w] = 1
-    return drawn
+    mask = np.zeros(SIZES[image_id], np.uint8, order="F")
+    mask[y : y + h, x : x + w] = 1
+    return mask
 
 
 def runs(mask: np.ndarray) -> dict[str, Any]:
@@ -50,17 +50,17 @@ def compressed(mask: np.ndarray) -> dict[str, Any]:
 
 def annotations() -> list[dict[str, Any]]:
     """One of each kind of segmentation, and two overlapping pieces."""
-    drawn: list[tuple[int, int, int, Any]] = [
+    shapes: list[tuple[int, int, int, Any]] = [
         (11, 101, 1, [box(5, 5, 20, 10)]),
         (12, 101, 18, [box(30, 10, 12, 12), box(36, 16, 12, 12)]),
         (21, 202, 1, runs(pixels(202, 3, 4, 10, 20))),
         (22, 202, 18, compressed(pixels(202, 0, 0, 6, 5))),
         (31, 303, 18, [box(2.5, 3.5, 20, 20)]),
     ]
-    found = []
-    for ann_id, image_id, category_id, segmentation in drawn:
+    entries = []
+    for ann_id, image_id, category_id, segmentation in shapes:
         rle = rle_of(segmentation, image_id)
-        found.append(
+        entries.append(
             {
                 "id": ann_id,
                 "image_id": image_id,
@@ -71,7 +71,7 @@ def annotations() -> list[dict[str, Any]]:
                 "iscrowd": 0,
             }
         )
-    return found
+    return entries
 
 
 def rle_of(segmentation: Any, image_id: int) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def instances() -> dict[str, Any]:
 def refs() -> list[dict[str, Any]]:
     """The refs file: a referent for each annotation, two sentences each."""
     where = {11: "train", 12: "train", 21: "val", 22: "testA", 31: "testB"}
-    found = []
+    entries = []
     for number, entry in enumerate(annotations()):
         texts = [("2nd Dog", "second dog"), ("the caf\xe9 dog!", "the caf\xe9 dog")]
         sentences = [
@@ -108,7 +108,7 @@ def refs() -> list[dict[str, Any]]:
             }
             for i, (raw, sent) in enumerate(texts)
         ]
-        found.append(
+        entries.append(
             {
                 "ref_id": 700 - number,  # not the order of the file
                 "ann_id": entry["id"],
@@ -120,7 +120,7 @@ def refs() -> list[dict[str, Any]]:
                 "sentences": sentences,
             }
         )
-    return found
+    return entries
 
 
 def jpeg(image_id: int) -> bytes:
@@ -154,11 +154,11 @@ def write_cris(root: Path) -> None:
     """CRIS's layout; where pieces overlap its masks hold 254."""
     write_images(root)
     (root / "masks/refcoco").mkdir(parents=True)
-    known = {a["id"]: a for a in annotations()}
+    by_id = {a["id"]: a for a in annotations()}
     for split in SPLITS:
         entries = []
         for ref in refs():
-            ann = known[ref["ann_id"]]
+            ann = by_id[ref["ann_id"]]
             if ref["split"] != split:
                 continue
             mask = coco_mask.decode(rle_of(ann["segmentation"], ann["image_id"])) * 255
@@ -186,12 +186,12 @@ def write_mdetr(root: Path) -> None:
     """MDETR's files beside COCO's annotations."""
     write_images(root)
     write_json(root / "annotations/instances_train2014.json", instances())
-    known, number = {a["id"]: a for a in annotations()}, 0
+    by_id, number = {a["id"]: a for a in annotations()}, 0
     for split in SPLITS:
         images, boxes = [], []
         for ref in refs():
             for sentence in ref["sentences"] if ref["split"] == split else ():
-                ann = known[ref["ann_id"]]
+                ann = by_id[ref["ann_id"]]
                 height, width = SIZES[ann["image_id"]]
                 images.append(
                     {
@@ -215,20 +215,20 @@ def write_mdetr(root: Path) -> None:
 def write_tfds(root: Path) -> None:
     """The refcoco.json of TFDS's own builder, with another benchmark in it."""
     write_images(root, "coco_train2014")
-    known = {a["id"]: a for a in annotations()}
-    found = [
-        r | {"ann": known[r["ann_id"]], "dataset": d, "dataset_partition": p}
+    by_id = {a["id"]: a for a in annotations()}
+    refs_of_all = [
+        r | {"ann": by_id[r["ann_id"]], "dataset": d, "dataset_partition": p}
         for d, p in (("refcoco", "unc"), ("refcoco+", "unc"))
         for r in refs()
     ]
     coco = {
         str(i["id"]): {
             "info": i,
-            "anns": [a for a in known.values() if a["image_id"] == i["id"]],
+            "anns": [a for a in by_id.values() if a["image_id"] == i["id"]],
         }
         for i in instances()["images"]
     }
-    write_json(root / "refcoco.json", {"ref": found, "coco_anns": coco})
+    write_json(root / "refcoco.json", {"ref": refs_of_all, "coco_anns": coco})
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -243,7 +243,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 def write_jxu124(root: Path) -> None:
     """jxu124/refcoco: split testA is called test in the files' names."""
     write_images(root, "train2014")
-    known = {a["id"]: a for a in annotations()}
+    by_id = {a["id"]: a for a in annotations()}
     images = {i["id"]: i for i in instances()["images"]}
     for split, file in zip(
         SPLITS, ("train", "validation", "test", "testB"), strict=True
@@ -251,11 +251,11 @@ def write_jxu124(root: Path) -> None:
         rows = [
             r
             | {
-                "raw_anns": json.dumps(known[r["ann_id"]]),
+                "raw_anns": json.dumps(by_id[r["ann_id"]]),
                 "raw_image_info": json.dumps(images[r["image_id"]]),
                 "raw_sentences": json.dumps(r["sentences"]),
                 "image_path": f"coco/train2014/{name(r['image_id'])}",
-                "bbox": known[r["ann_id"]]["bbox"],
+                "bbox": by_id[r["ann_id"]]["bbox"],
                 "split": file if split == "testA" else split,
             }
             for r in refs()
@@ -266,7 +266,7 @@ def write_jxu124(root: Path) -> None:
 
 def write_lmms(root: Path) -> None:
     """lmms-lab/RefCOCO: testA and testB; its val holds two benchmarks' rows."""
-    known = {a["id"]: a for a in annotations()}
+    by_id = {a["id"]: a for a in annotations()}
     for split in ("val", "testA", "testB"):
         rows = [
             {
@@ -275,7 +275,7 @@ def write_lmms(root: Path) -> None:
                 "question": "Please describe it",
                 "answer": [s["sent"] for s in r["sentences"]],
                 "segmentation": box(2.5, 3.5, 20, 20),
-                "bbox": known[r["ann_id"]]["bbox"],
+                "bbox": by_id[r["ann_id"]]["bbox"],
                 "iscrowd": 0,
                 "file_name": r["file_name"],
             }
@@ -312,9 +312,9 @@ def write_grefs(root: Path) -> None:
     """gRefCOCO: one target, two, and none."""
     write_images(root, "images/train2014")
     write_json(root / "grefcoco/instances.json", instances())
-    found = []
+    entries = []
     for number, ids in enumerate(([11], [12, 11], [-1])):
-        found.append(
+        entries.append(
             {
                 "ref_id": 900 + number,
                 "ann_id": ids,
@@ -328,7 +328,7 @@ def write_grefs(root: Path) -> None:
                 ],
             }
         )
-    write_json(root / "grefcoco/grefs(unc).json", found)
+    write_json(root / "grefcoco/grefs(unc).json", entries)
 
 
 def write_refcocom(root: Path, object_part: bool = True) -> None:

@@ -17,7 +17,7 @@ from unires_jax import partworld
 from unires_jax.data import augment
 from unires_jax.partworld import kinds, predicates
 from unires_jax.partworld.description import Phrase, denotes
-from unires_jax.partworld.render import Region, Seen, View, render
+from unires_jax.partworld.render import View, VisibleObject, VisibleRegion, render
 from unires_jax.partworld.scene import plan
 
 SCENES = {"train": 200, "val": 24, "testA": 60, "testB": 60, "val_novel": 80}
@@ -102,7 +102,7 @@ def test_the_flip_rule_keeps_every_sentence_true(world):
 
 
 def _mirror(view: View) -> View:
-    def flip(region: Region) -> Region:
+    def flip(region: VisibleRegion) -> VisibleRegion:
         x, y, w, h = region.box
         x = view.image.shape[1] - x - w
         return dataclasses.replace(region, mask=region.mask[:, ::-1], box=(x, y, w, h))
@@ -119,18 +119,18 @@ def _mirror(view: View) -> View:
 def _view(*objects: tuple[str, str, tuple[int, int, int, int]]) -> View:
     """A view of boxes (x, y, width, height) without pixels."""
     empty = np.zeros((120, 160), bool)
-    seen = tuple(
-        Seen(
+    things = tuple(
+        VisibleObject(
             kind,
             colour,
-            Region(empty, (x, y, w, h), w * h, 1),
+            VisibleRegion(empty, (x, y, w, h), w * h, 1),
             {},
             (float(w), float(h)),
             frozenset(),
         )
         for kind, colour, (x, y, w, h) in objects
     )
-    return View(np.zeros((120, 160, 3), np.uint8), seen)
+    return View(np.zeros((120, 160, 3), np.uint8), things)
 
 
 LEFT_OF_CAT = Phrase("dog", relation="left of", anchor=Phrase("cat"))
@@ -216,8 +216,8 @@ def test_test_splits_speak_of_their_half_of_the_world(world):
 def test_held_out_pairs_are_in_val_novel_alone(world):
     for split in ("train", "val", "testA", "testB"):
         for scene in world[split]:
-            for seen in scene.view.objects:
-                assert (seen.colour, seen.kind) not in kinds.NOVEL_COLOURS
+            for thing in scene.view.objects:
+                assert (thing.colour, thing.kind) not in kinds.NOVEL_COLOURS
         for scene, u in said(world, split):
             for i, part in u.targets:
                 assert (scene.view.objects[i].kind, part) not in kinds.NOVEL_PARTS
@@ -225,8 +225,8 @@ def test_held_out_pairs_are_in_val_novel_alone(world):
     for scene, u in said(world, "val_novel"):
         assert u.targets and _names_held_out(u.text), u.text
         for i, part in u.targets:
-            seen = scene.view.objects[i]
-            pair, named = (seen.colour, seen.kind), (seen.kind, part)
+            thing = scene.view.objects[i]
+            pair, named = (thing.colour, thing.kind), (thing.kind, part)
             assert pair in kinds.NOVEL_COLOURS or named in kinds.NOVEL_PARTS
     shown = {
         (s.view.objects[i].kind, part)

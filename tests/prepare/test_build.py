@@ -15,6 +15,7 @@ from unires_jax import partworld
 from unires_jax.data import prepared, tokenizer
 from unires_jax.errors import DataError
 from unires_jax.prepare import build as builds
+from unires_jax.prepare.builders import builder_options, load_builder
 
 KILLED = HELPERS / "killed_build.py"
 SIZES = {"scenes": 6, "eval_scenes": 2, "seed": 4}
@@ -112,26 +113,34 @@ def test_words_that_are_no_options_are_refused(tmp_path):
         builds.main(["partworld", "--data_dir", str(tmp_path), "extra"])
 
 
-def test_a_value_may_begin_with_dashes():
-    words = ["--beam", "--runner=FnApiRunner --streaming", "--raw=a=b", "--split", ""]
-    assert builds._parse_options(words, ("beam", "raw", "split")) == {
+def test_a_value_may_begin_with_dashes(monkeypatch):
+    options = {}
+    monkeypatch.setattr(builds, "build", lambda *_, **chosen: options.update(chosen))
+    words = ["--beam=--runner=FnApiRunner --streaming", "--raw=a=b", "--split", ""]
+    assert builds.main(["mres32m", *words, "--data_dir", "d", "--overwrite"]) == 0
+    assert options == {
         "beam": "--runner=FnApiRunner --streaming",
         "raw": "a=b",
         "split": "",
+        "datasets_dir": None,
+        "overwrite": True,
     }
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--raw"], "^--raw has no value"),
+        (["--raw"], "^--raw has no value; write --raw=value"),
         (["--raw", "--split=a"], "^--raw has no value"),
+        (["--data_dir"], "^--data_dir has no value"),
         (["-raw", "a"], "'-raw' is no option; write --name value"),
+        (["--rw=a"], "no option 'rw', did you mean 'raw'"),
+        (["--rw", "a"], "no option 'rw', did you mean 'raw'"),
     ],
 )
-def test_options_without_a_value_are_refused(words, message):
+def test_options_without_a_value_and_unknown_ones_are_refused(words, message):
     with pytest.raises(DataError, match=message):
-        builds._parse_options(words, ("raw", "split"))
+        builds.main(["mres32m", *words])
 
 
 def test_a_config_without_its_data_set_is_named(data_dir, tmp_path):
@@ -165,8 +174,8 @@ def test_help_lists_the_builder_s_options(capsys):
     assert "--eval_scenes (default: 250)" in capsys.readouterr().out
     for name in ("refcocom", "mres32m", "partworld", "refcoco"):
         assert builds.main([name, "--help"]) == 0
-        told = capsys.readouterr().out
-        for option in builds.builder_options(builds.load_builder(name)):
-            assert re.search(rf"^  --{option} .*\n    \w", told, re.MULTILINE), option
-        assert max(map(len, told.splitlines())) <= 80
+        text = capsys.readouterr().out
+        for option in builder_options(load_builder(name)):
+            assert re.search(rf"^  --{option} .*\n    \w", text, re.MULTILINE), option
+        assert max(map(len, text.splitlines())) <= 80
     assert builds.main([]) == 2

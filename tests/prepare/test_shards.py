@@ -20,8 +20,8 @@ from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.prepare import build as builds
 from unires_jax.prepare import shards
-from unires_jax.prepare.mres import jsonl as mres_jsonl
-from unires_jax.prepare.mres import plan as mres_plan
+from unires_jax.prepare.mres.jsonl import find_files
+from unires_jax.prepare.mres.plan import plan
 
 LINES, SHARDS = 23, 5
 KILLED = HELPERS / "killed_build.py"
@@ -53,10 +53,9 @@ def shards_of(folder: Path) -> dict[str, bytes]:
 
 
 def expected(raw: Path) -> list[Record]:
-    runs = mres_plan.plan(mres_jsonl.find_files(raw))
-    found = [x for r in runs for _, x in mres_jsonl.read(r)]
-    assert all(isinstance(x, Record) for x in found)
-    return found  # type: ignore[return-value]
+    lines = [x for run in plan(find_files(raw)) for _, x in run.read()]
+    assert all(isinstance(x, Record) for x in lines)
+    return lines  # type: ignore[return-value]
 
 
 def test_what_is_read_back_is_what_the_lines_say(raw: Path, unbroken: Path) -> None:
@@ -272,7 +271,7 @@ def test_an_image_id_in_two_shards(tmp_path: Path) -> None:
 def test_one_conversion_at_a_time(raw: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mres32m" / "1.0.0.partial"
     with (
-        shards.locked(folder),
+        shards.Ledger(folder, [], 0.0).locked(),
         pytest.raises(DataError, match="written by another conversion"),
     ):
         build(raw, tmp_path)

@@ -102,17 +102,16 @@ def test_the_towers_start_from_the_weights(
 
 def test_every_parameter_has_its_rate_and_its_decay(config: Config) -> None:
     abstract, o = Apply(config.model).abstract, config.optim
-    flat = jax.tree_util.tree_flatten_with_path(optim.rates(abstract, config))[0]
-    rates = {optim.path_name(path): rate for path, rate in flat}
-    assert rates["text/blocks/1/ln1/scale"] == o.text_rate
-    assert rates["head/mix/kernel"] == rates["low/tokens"] == o.rate
-    assert rates["vision/ln_post/bias"] == o.vision_rate
-    assert rates["vision/blocks/1/mlp/up/kernel"] == o.vision_rate * o.layer_decay
-    for name in ("patch_embed/kernel", "patch_embed/bias", "positions"):
-        assert rates[f"vision/{name}"] == pytest.approx(o.vision_rate * 0.8**3)
-    flat = jax.tree_util.tree_flatten_with_path(optim.decays(abstract, config.model))[0]
-    decayed = {optim.path_name(path) for path, yes in flat if yes}
-    assert decayed == {name for name in rates if name.endswith("/kernel")}
+    rates = flatten(optim.rates(abstract, config))
+    assert rates["text.blocks.1.ln1.scale"] == o.text_rate
+    assert rates["head.mix.kernel"] == rates["low.tokens"] == o.rate
+    assert rates["vision.ln_post.bias"] == o.vision_rate
+    assert rates["vision.blocks.1.mlp.up.kernel"] == o.vision_rate * o.layer_decay
+    for name in ("patch_embed.kernel", "patch_embed.bias", "positions"):
+        assert rates[f"vision.{name}"] == pytest.approx(o.vision_rate * 0.8**3)
+    decays = flatten(optim.decays(abstract, config.model))
+    decayed = {name for name, yes in decays.items() if yes}
+    assert decayed == {name for name in rates if name.endswith(".kernel")}
 
 
 def test_training_moves_both_towers(config: Config, workdir: Path) -> None:

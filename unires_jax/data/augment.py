@@ -73,8 +73,8 @@ _PLACE = re.compile(
 def mirrored(sentence: str) -> str:
     """The lower-cased sentence with left and right exchanged in every form."""
 
-    def exchange(found: re.Match[str]) -> str:
-        before, side, after = found.groups()
+    def exchange(match: re.Match[str]) -> str:
+        before, side, after = match.groups()
         return before + ("right" if side == "left" else "left") + after
 
     return _SIDE.sub(exchange, sentence.lower())

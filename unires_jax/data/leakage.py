@@ -16,23 +16,25 @@ from jaxtyping import Int64
 
 from unires_jax.config import Config
 from unires_jax.data import prepared, stored
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.files import write_whole
 
 # What no mixture and no pre-training may have seen.
-EVALUATION = (
-    *(f"refcoco/refcoco_unc:{s}" for s in ("val", "testA", "testB")),
-    *(f"refcoco/refcocoplus_unc:{s}" for s in ("val", "testA", "testB")),
-    *(f"refcoco/refcocog_umd:{s}" for s in ("val", "test")),
-    *(f"grefcoco:{s}" for s in ("val", "testA", "testB")),
-    *(f"refcocom:{s}" for s in ("val", "testA", "testB")),
+EVALUATION = tuple(
+    spec
+    for row in BENCHMARKS.values()
+    if row.split_by != "google"
+    for spec in row.evaluation_specs()
 )
 # Their train and evaluation splits share images: dropped too with data.exclude_google.
-GOOGLE = (
-    *(f"refcoco/refcoco_google:{s}" for s in ("val", "test")),
-    "refcoco/refcocog_google:val",
+GOOGLE = tuple(
+    spec
+    for row in BENCHMARKS.values()
+    if row.split_by == "google"
+    for spec in row.evaluation_specs()
 )
 
 

@@ -88,28 +88,33 @@ def open_split(spec: str, data_dir: str | Path = "data") -> PreparedSplit:
     """
     name, colon, split = spec.rpartition(":")
     if not colon or not name or not split:
-        raise DataError(f"{spec!r}: expected <data set>:<split>, e.g. partworld:val")
-    folder = _find_folder(name, Path(data_dir))
-    known = _split_info(folder)
-    if split not in known:
         raise DataError(
-            f"{spec!r}: {folder} has no split {split!r}; it has {sorted(known)}"
+            "expected <data set>:<split>, e.g. partworld:val", place=repr(spec)
+        )
+    folder = _find_folder(name, Path(data_dir))
+    splits = _split_info(folder)
+    if split not in splits:
+        raise DataError(
+            f"{folder} has no split {split!r}; it has {sorted(splits)}",
+            place=repr(spec),
         )
     return PreparedSplit(str(folder), split)
 
 
 def _find_folder(name: str, data_dir: Path) -> Path:
     for base in (data_dir / name, Path(name)):
-        found = sorted(base.glob("**/dataset_info.json")) if base.is_dir() else []
+        infos = sorted(base.glob("**/dataset_info.json")) if base.is_dir() else []
         # TFDS builds under such a name; a build that was killed leaves it.
-        found = [p for p in found if not p.parent.name.startswith("incomplete.")]
-        if len(found) == 1:
-            return found[0].parent
-        if found:
-            choices = ", ".join(str(p.parent.relative_to(base)) for p in found)
+        folders = [
+            p.parent for p in infos if not p.parent.name.startswith("incomplete.")
+        ]
+        if len(folders) == 1:
+            return folders[0]
+        if folders:
+            choices = ", ".join(str(p.relative_to(base)) for p in folders)
             raise DataError(f"{base} holds several data sets; add one of: {choices}")
-    if others := sorted(data_dir.glob(f"*/{name.strip('/')}/*/dataset_info.json")):
-        full = others[0].parents[1].relative_to(data_dir)
+    if deeper := sorted(data_dir.glob(f"*/{name.strip('/')}/*/dataset_info.json")):
+        full = deeper[0].parents[1].relative_to(data_dir)
         raise DataError(f"no prepared data set {name!r} under {data_dir}; write {full}")
     parts = [part for part in name.split("/") if part and not part[0].isdigit()]
     builder, *configs = parts or [name]

@@ -97,8 +97,9 @@ def parse(data: bytes) -> Record:
         return _record(columns)
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(
-            f"stored record: {type(error).__name__} {error} among its fields "
-            f"{sorted(columns)}; another version wrote it, build the data again"
+            f"{type(error).__name__} {error} among its fields {sorted(columns)}; "
+            "another version wrote it, build the data again",
+            place="stored record",
         ) from None
 
 

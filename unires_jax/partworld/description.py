@@ -15,7 +15,7 @@ from unires_jax.partworld.predicates import (
     placed,
     sized,
 )
-from unires_jax.partworld.render import Region, View
+from unires_jax.partworld.render import View, VisibleRegion
 
 Target = tuple[int, str]  # object index, part name or "" for the object itself
 
@@ -43,10 +43,11 @@ def denotes(description: Description, view: View) -> frozenset[Target] | None:
     """Exactly the targets of a description; None where it is unclear or misnumbered."""
     union: set[Target] = set()
     for phrase in description:
-        found = _phrase_targets(phrase, view)
-        if found is None or union & found or (len(description) > 1 and not found):
+        targets = _phrase_targets(phrase, view)
+        alone = len(description) == 1
+        if targets is None or union & targets or not (targets or alone):
             return None
-        union |= found
+        union |= targets
     return frozenset(union)
 
 
@@ -63,11 +64,13 @@ def _phrase_targets(phrase: Phrase, view: View) -> set[Target] | None:
     return {(i, phrase.part) for i in having}
 
 
-def _clear_parts(part: str, objects: list[int], view: View) -> list[Region] | None:
+def _clear_parts(
+    part: str, objects: list[int], view: View
+) -> list[VisibleRegion] | None:
     """The part's region on each object; None unless all can be referred to."""
-    found = [view.objects[i].parts.get(part) for i in objects]
-    regions = [r for r in found if r is not None and r.clear]
-    return regions if len(regions) == len(found) else None
+    visible = [view.objects[i].parts.get(part) for i in objects]
+    regions = [r for r in visible if r is not None and r.clear]
+    return regions if len(regions) == len(visible) else None
 
 
 def rivals(phrase: Phrase, view: View) -> list[int]:
@@ -90,14 +93,14 @@ def select(phrase: Phrase, view: View) -> list[int] | None:
     if not phrase.part or not (phrase.place or phrase.ordinal or not phrase.noun):
         return by_object
     # "left dog head" may be read as the left one of the heads: both must agree.
-    shown = [i for i in among if phrase.part in view.objects[i].parts]
-    regions = _clear_parts(phrase.part, shown, view)
-    by_part = None if regions is None else _filter(phrase, view, shown, regions)
+    having = [i for i in among if phrase.part in view.objects[i].parts]
+    regions = _clear_parts(phrase.part, having, view)
+    by_part = None if regions is None else _filter(phrase, view, having, regions)
     return by_object if by_object == by_part else None
 
 
 def _filter(
-    phrase: Phrase, view: View, among: list[int], regions: Sequence[Region]
+    phrase: Phrase, view: View, among: list[int], regions: Sequence[VisibleRegion]
 ) -> list[int] | None:
     """Those for which every modifier holds; None if one is uncertain about any."""
     columns: list[list[Truth]] = [[True] * len(among)]

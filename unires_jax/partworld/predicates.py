@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
-from unires_jax.partworld.render import Region, Seen, View
+from unires_jax.partworld.render import View, VisibleObject, VisibleRegion
 
 Truth = bool | None
 
@@ -32,41 +32,41 @@ def every(truths: Sequence[Truth]) -> Truth:
     return False if False in truths else None if None in truths else True
 
 
-def sized(size: str, objects: Sequence[Seen]) -> list[Truth]:
+def sized(size: str, objects: Sequence[VisibleObject]) -> list[Truth]:
     """Which object is clearly the biggest (smallest) of several, drawn and visible."""
     sign = 1 if size == "big" else -1
     if len(objects) < 2:
         return [None] * len(objects)
     whole = [sign * math.log(o.extent[0] * o.extent[1]) / 2 for o in objects]
-    seen = [sign * math.log(o.whole.box[2] * o.whole.box[3]) / 2 for o in objects]
+    visible = [sign * math.log(o.whole.box[2] * o.whole.box[3]) / 2 for o in objects]
     first = max(range(len(objects)), key=whole.__getitem__)
     clear = all(
         whole[first] - whole[i] >= math.log(SIZE_RATIO)
-        and seen[first] - seen[i] >= math.log(SEEN_RATIO)
+        and visible[first] - visible[i] >= math.log(SEEN_RATIO)
         for i in range(len(objects))
         if i != first
     )
     return [(i == first) if clear else None for i in range(len(objects))]
 
 
-def centre(region: Region) -> tuple[float, float]:
+def centre(region: VisibleRegion) -> tuple[float, float]:
     """The middle of a region's visible box, in pixels."""
     x, y, w, h = region.box
     return x + w / 2, y + h / 2
 
 
-def toward(side: str, region: Region) -> float:
+def toward(side: str, region: VisibleRegion) -> float:
     """How far a region lies toward a side, in pixels; larger is further."""
     x, y = centre(region)
     return {"left": -x, "right": x, "top": -y, "bottom": y}[side]
 
 
-def _ranked(side: str, regions: Sequence[Region]) -> list[int]:
+def _ranked(side: str, regions: Sequence[VisibleRegion]) -> list[int]:
     """Indices of the regions, the furthest toward a side first."""
     return sorted(range(len(regions)), key=lambda i: -toward(side, regions[i]))
 
 
-def _share(side: str, region: Region, view: View) -> float:
+def _share(side: str, region: VisibleRegion, view: View) -> float:
     """A region's distance from a side as a share of the picture."""
     height, width = view.image.shape[:2]
     x, y = centre(region)
@@ -74,13 +74,13 @@ def _share(side: str, region: Region, view: View) -> float:
     return {"left": u, "right": 1 - u, "top": v, "bottom": 1 - v}[side]
 
 
-def _within(side: str, region: Region, view: View) -> Truth:
+def _within(side: str, region: VisibleRegion, view: View) -> Truth:
     share = _share(side, region, view)
     return True if share <= NEAR else False if share >= FAR else None
 
 
 def placed(
-    place: str, several: bool, view: View, regions: Sequence[Region]
+    place: str, several: bool, view: View, regions: Sequence[VisibleRegion]
 ) -> list[Truth]:
     """Which regions are at a place of the picture.
 
@@ -100,7 +100,7 @@ def placed(
     return [inside[i] if i == order[0] else False for i in range(len(regions))]
 
 
-def _central(region: Region, view: View) -> Truth:
+def _central(region: VisibleRegion, view: View) -> Truth:
     across = abs(_share("left", region, view) - 0.5)
     along = abs(_share("top", region, view) - 0.5)
     if across >= OFF_CENTRE:
@@ -109,7 +109,7 @@ def _central(region: Region, view: View) -> Truth:
     return True if across <= CENTRAL and along <= LEVEL else None
 
 
-def counted(ordinal: int, side: str, regions: Sequence[Region]) -> list[Truth]:
+def counted(ordinal: int, side: str, regions: Sequence[VisibleRegion]) -> list[Truth]:
     """Which of at least three clearly separated regions is the nth from a side."""
     order = _ranked(side, regions)
     along = [toward(side, regions[i]) for i in order]
@@ -120,8 +120,8 @@ def counted(ordinal: int, side: str, regions: Sequence[Region]) -> list[Truth]:
 
 
 def _beside(side: str) -> Callable[[View, int, int], Truth]:
-    def holds(view: View, one: int, other: int) -> Truth:
-        a, b = view.objects[one].whole, view.objects[other].whole
+    def holds(view: View, subject: int, anchor: int) -> Truth:
+        a, b = view.objects[subject].whole, view.objects[anchor].whole
         (ax, ay), (bx, by) = centre(a), centre(b)
         along = toward(side, a) - toward(side, b)
         across = abs(ay - by) if side in ("left", "right") else abs(ax - bx)
@@ -132,9 +132,9 @@ def _beside(side: str) -> Callable[[View, int, int], Truth]:
     return holds
 
 
-def _next_to(view: View, one: int, other: int) -> Truth:
-    ax, ay, aw, ah = view.objects[one].whole.box
-    bx, by, bw, bh = view.objects[other].whole.box
+def _next_to(view: View, subject: int, anchor: int) -> Truth:
+    ax, ay, aw, ah = view.objects[subject].whole.box
+    bx, by, bw, bh = view.objects[anchor].whole.box
     gap_x = max(ax, bx) - min(ax + aw, bx + bw)
     gap_y = max(ay, by) - min(ay + ah, by + bh)
     if max(gap_x, gap_y) >= DISTANT:
@@ -143,17 +143,17 @@ def _next_to(view: View, one: int, other: int) -> Truth:
     return True if level and -TOUCHING <= gap_x <= TOUCHING else None
 
 
-def _in_front(view: View, one: int, other: int) -> Truth:
-    if other in view.objects[one].hides:
+def _in_front(view: View, subject: int, anchor: int) -> Truth:
+    if anchor in view.objects[subject].hides:
         return True
-    if one in view.objects[other].hides or _apart(view, one, other):
+    if subject in view.objects[anchor].hides or _apart(view, subject, anchor):
         return False
     return None
 
 
-def _apart(view: View, one: int, other: int) -> bool:
-    ax, ay, aw, ah = view.objects[one].whole.box
-    bx, by, bw, bh = view.objects[other].whole.box
+def _apart(view: View, subject: int, anchor: int) -> bool:
+    ax, ay, aw, ah = view.objects[subject].whole.box
+    bx, by, bw, bh = view.objects[anchor].whole.box
     return max(ax, bx) >= min(ax + aw, bx + bw) or max(ay, by) >= min(ay + ah, by + bh)
 
 
@@ -164,5 +164,5 @@ RELATIONS: dict[str, Callable[[View, int, int], Truth]] = {
     "below": _beside("bottom"),
     "next to": _next_to,
     "in front of": _in_front,
-    "behind": lambda view, one, other: _in_front(view, other, one),
+    "behind": lambda view, subject, anchor: _in_front(view, anchor, subject),
 }

@@ -32,7 +32,7 @@ INSTANCE_PIXELS = 12  # fewer visible pixels of a wheel or leg do not count as o
 
 
 @dataclasses.dataclass(frozen=True)
-class Region:
+class VisibleRegion:
     """Visible pixels of an object, or of all its parts of one name."""
 
     mask: Bool[np.ndarray, "H W"]
@@ -47,13 +47,13 @@ class Region:
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class VisibleObject:
     """An object in the picture."""
 
     kind: str
     colour: str
-    whole: Region
-    parts: dict[str, Region]  # by name; parts without a visible pixel are left out
+    whole: VisibleRegion
+    parts: dict[str, VisibleRegion]  # by name; of each something is visible
     extent: tuple[float, float]  # width and height were nothing in front of it
     hides: frozenset[int]  # indices of the objects it covers a piece of
 
@@ -63,7 +63,7 @@ class View:
     """A picture and the objects in it, far to near."""
 
     image: UInt8[np.ndarray, "H W 3"]
-    objects: tuple[Seen, ...]
+    objects: tuple[VisibleObject, ...]
 
 
 def render(height: int, width: int, plans: list[Plan], r: Random) -> View | None:
@@ -132,7 +132,7 @@ def _see(
     labels: UInt8[np.ndarray, "H W"],
     owners: list[_Owner],
     silhouettes: list[UInt8[np.ndarray, "H W"]],
-) -> tuple[Seen, ...] | None:
+) -> tuple[VisibleObject, ...] | None:
     counts = np.bincount(labels.ravel("K"), minlength=len(owners))
     owner = np.array([o[0] for o in owners], np.int8)[labels]
     objects = []
@@ -143,11 +143,13 @@ def _see(
         hides = frozenset(j for j in range(index) if _covers(whole, silhouettes[j]))
         extent = (plan.width, plan.height)
         parts = _parts(index, labels, owners, counts)
-        objects.append(Seen(plan.kind, plan.colour, whole, parts, extent, hides))
+        objects.append(
+            VisibleObject(plan.kind, plan.colour, whole, parts, extent, hides)
+        )
     return tuple(objects)
 
 
-def _covers(whole: Region, behind: UInt8[np.ndarray, "H W"]) -> bool:
+def _covers(whole: VisibleRegion, behind: UInt8[np.ndarray, "H W"]) -> bool:
     shared = cv2.countNonZero(behind * whole.mask)
     return shared >= MIN_COVER * cv2.countNonZero(behind)
 
@@ -157,7 +159,7 @@ def _parts(
     labels: UInt8[np.ndarray, "H W"],
     owners: list[_Owner],
     counts: Int[np.ndarray, "c"],
-) -> dict[str, Region]:
+) -> dict[str, VisibleRegion]:
     """The visible parts of one object by name."""
     pixels: dict[str, dict[int, int]] = {}  # by part and instance
     tables: dict[str, Bool[np.ndarray, "256"]] = {}
@@ -165,8 +167,8 @@ def _parts(
         if owner != index or not part or not counts[label]:
             continue
         tables.setdefault(part, np.zeros(256, bool))[label] = True
-        seen = pixels.setdefault(part, {})
-        seen[instance] = seen.get(instance, 0) + int(counts[label])
+        instances = pixels.setdefault(part, {})
+        instances[instance] = instances.get(instance, 0) + int(counts[label])
     return {
         part: _region(
             table[labels], sum(n >= INSTANCE_PIXELS for n in pixels[part].values())
@@ -175,9 +177,9 @@ def _parts(
     }
 
 
-def _region(mask: Bool[np.ndarray, "H W"], count: int) -> Region:
+def _region(mask: Bool[np.ndarray, "H W"], count: int) -> VisibleRegion:
     x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-    return Region(mask, (x, y, w, h), int(np.count_nonzero(mask)), count)
+    return VisibleRegion(mask, (x, y, w, h), int(np.count_nonzero(mask)), count)
 
 
 def _shade(ground: Ground, silhouettes: list[UInt8[np.ndarray, "H W"]]) -> Ground:

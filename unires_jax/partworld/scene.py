@@ -71,10 +71,10 @@ def _cast(r: Random, rules: Rules) -> list[Plan]:
     repeats = min(count, r.choices((1, 2, 3), (18, 54, 28))[0])
     cast = [(kind, colour)]
     for i in range(1, count):
-        other = kind if i < repeats else r.choice(list(KINDS))
-        colours = [c for c in COLOURS if rules.shows(other, c)]
-        same = other == kind and r.random() < SAME_COLOUR
-        cast.append((other, colour if same else r.choice(colours)))
+        extra = kind if i < repeats else r.choice(list(KINDS))
+        colours = [c for c in COLOURS if rules.shows(extra, c)]
+        same = extra == kind and r.random() < SAME_COLOUR
+        cast.append((extra, colour if same else r.choice(colours)))
     return [_dress(r, k, c, _SHRINK[count]) for k, c in cast]
 
 
@@ -98,21 +98,21 @@ def _dress(r: Random, kind: str, colour: str, shrink: float) -> Plan:
     return plan(kind, colour, drawing, side, r.gauss(0, tilt), mirrored)
 
 
-def _place(r: Random, wanted: list[Plan], height: int, width: int) -> list[Plan]:
-    """Those of the wanted objects that found a place with little overlap."""
-    placed: list[Plan] = []
+def _place(r: Random, cast: list[Plan], height: int, width: int) -> list[Plan]:
+    """Those of the cast that found a place with little overlap."""
+    plans: list[Plan] = []
     boxes: list[tuple[float, float, float, float]] = []
-    for item in wanted:
+    for item in cast:
         w, h = item.width, item.height
         for _ in range(30):
             left = r.uniform(1, max(1.0, width - 1 - w))
             top = r.uniform(1, max(1.0, height - 1 - h))
             box = (left, top, left + w, top + h)
-            if all(_overlap(box, other) <= MAX_OVERLAP for other in boxes):
+            if all(_overlap(box, b) <= MAX_OVERLAP for b in boxes):
                 boxes.append(box)
-                placed.append(dataclasses.replace(item, left=left, top=top))
+                plans.append(dataclasses.replace(item, left=left, top=top))
                 break
-    return placed
+    return plans
 
 
 def _overlap(

@@ -1,6 +1,6 @@
 """A contact sheet of scenes with expressions and their masks, for docs and eyes.
 
-python -m unires_jax.data.partworld.sheet OUT.jpg [--split val] [--seed 0]
+python -m unires_jax.partworld.sheet OUT.jpg [--split val] [--seed 0]
 """
 
 import argparse
@@ -88,8 +88,8 @@ def _lit(scene: Scene, utterance: Utterance) -> Picture:
     image = scene.view.image
     mask = np.zeros(image.shape[:2], np.uint8)
     for index, part in utterance.targets:
-        seen = scene.view.objects[index]
-        mask |= (seen.parts[part] if part else seen.whole).mask
+        thing = scene.view.objects[index]
+        mask |= (thing.parts[part] if part else thing.whole).mask
     big = cv2.resize(image, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
     size = big.shape[1::-1]
     soft = cv2.resize(mask * 255, size, interpolation=cv2.INTER_CUBIC) > 127

@@ -27,7 +27,7 @@ from unires_jax.partworld.wording import Numbers, say
 
 COUNT = (8, 16)  # expressions of a scene, fewer where little can be said
 NOVEL_COUNT = (3, 8)
-TRIES = 12  # draws for each expression wanted
+TRIES = 12  # draws for each expression asked for
 MULTI_SHARE, NONE_SHARE = 0.11, 0.035  # of the draws; 10 % and 7 % of what is kept
 GROUP_SHARE = 0.15  # "animal" instead of "dog"
 BARE_SHARE = 0.12  # "left roof" instead of "roof of the left house"
@@ -66,21 +66,19 @@ def utterances(view: View, rules: Rules, r: Random) -> list[Utterance]:
     ]
     if not allowed:
         return []
-    wanted = min(
-        r.randint(*NOVEL_COUNT if rules.novel else COUNT), 4 + 4 * len(allowed)
-    )
-    made: dict[str, Utterance] = {}
-    for _ in range(TRIES * wanted):
-        if len(made) == wanted:
+    count = min(r.randint(*NOVEL_COUNT if rules.novel else COUNT), 4 + 4 * len(allowed))
+    by_words: dict[str, Utterance] = {}
+    for _ in range(TRIES * count):
+        if len(by_words) == count:
             break
-        part = 2 * sum(u.part for u in made.values()) <= len(made)
+        part = 2 * sum(u.part for u in by_words.values()) <= len(by_words)
         empty = not rules.novel and r.random() < NONE_SHARE
         draw = _none if empty else _one_or_more
         description = draw(view, r.choice(allowed), part, rules, r)
         utterance = description and _utter(view, description, rules, r)
         if utterance and bool(utterance.targets) != empty:
-            made.setdefault(utterance.text.replace("the ", ""), utterance)
-    return list(made.values())
+            by_words.setdefault(utterance.text.replace("the ", ""), utterance)
+    return list(by_words.values())
 
 
 def _utter(
@@ -130,12 +128,12 @@ def _one_or_more(
 
 def _noun(view: View, target: int, part: bool, r: Random) -> Phrase | None:
     """A kind or its group, and one of the object's clear parts if asked for."""
-    seen = view.objects[target]
-    group = KINDS[seen.kind].group
-    noun = group if group and r.random() < GROUP_SHARE else seen.kind
+    thing = view.objects[target]
+    group = KINDS[thing.kind].group
+    noun = group if group and r.random() < GROUP_SHARE else thing.kind
     if not part:
         return Phrase(noun)
-    clear = sorted(name for name, region in seen.parts.items() if region.clear)
+    clear = sorted(name for name, region in thing.parts.items() if region.clear)
     if not clear:
         return None
     name = r.choice(clear)
@@ -146,27 +144,27 @@ def _noun(view: View, target: int, part: bool, r: Random) -> Phrase | None:
 
 def _novel_noun(view: View, target: int, part: bool, r: Random) -> Phrase | None:
     """A held-out (colour, kind) with any part or none, or a held-out (kind, part)."""
-    seen = view.objects[target]
-    clear = sorted(name for name, region in seen.parts.items() if region.clear)
-    held_out = [name for name in clear if (seen.kind, name) in NOVEL_PARTS]
-    if (seen.colour, seen.kind) not in NOVEL_COLOURS:
-        return Phrase(seen.kind, part=r.choice(held_out)) if held_out else None
+    thing = view.objects[target]
+    clear = sorted(name for name, region in thing.parts.items() if region.clear)
+    held_out = [name for name in clear if (thing.kind, name) in NOVEL_PARTS]
+    if (thing.colour, thing.kind) not in NOVEL_COLOURS:
+        return Phrase(thing.kind, part=r.choice(held_out)) if held_out else None
     if part and not clear:
         return None
-    return Phrase(seen.kind, seen.colour, part=r.choice(clear) if part else "")
+    return Phrase(thing.kind, thing.colour, part=r.choice(clear) if part else "")
 
 
 def _modify(
     phrase: Phrase, modifier: str, view: View, target: int, r: Random
 ) -> Phrase | None:
     """The phrase with one more modifier, guessed to fit the target."""
-    seen = view.objects[target]
+    thing = view.objects[target]
     others = [view.objects[i] for i in rivals(phrase, view) if i != target]
     match modifier:
         case "colour":
-            return dataclasses.replace(phrase, colour=seen.colour)
+            return dataclasses.replace(phrase, colour=thing.colour)
         case "size":
-            area = seen.whole.area
+            area = thing.whole.area
             size = "big" if all(area > o.whole.area for o in others) else "small"
             return dataclasses.replace(phrase, size=size)
         case "place":
@@ -174,41 +172,42 @@ def _modify(
             return dataclasses.replace(phrase, place=r.choices(PLACES, weights)[0])
         case "ordinal":
             side = r.choice(("left", "right"))
-            own = toward(side, seen.whole)
-            nth = 1 + sum(toward(side, o.whole) > own for o in others)
+            position = toward(side, thing.whole)
+            nth = 1 + sum(toward(side, o.whole) > position for o in others)
             return dataclasses.replace(phrase, ordinal=nth, side=side)
     return _relate(phrase, view, target, r)
 
 
 def _relate(phrase: Phrase, view: View, target: int, r: Random) -> Phrase | None:
     true = [
-        (name, other)
+        (name, index)
         for name, holds in RELATIONS.items()
-        for other in range(len(view.objects))
-        if other != target and holds(view, target, other)
+        for index in range(len(view.objects))
+        if index != target and holds(view, target, index)
     ]
     if not true:
         return None
-    relation, other = r.choice(true)
-    seen = view.objects[other]
-    anchor = Phrase(seen.kind, seen.colour if r.random() < 0.3 else "")
+    relation, index = r.choice(true)
+    landmark = view.objects[index]
+    anchor = Phrase(landmark.kind, landmark.colour if r.random() < 0.3 else "")
     return dataclasses.replace(phrase, relation=relation, anchor=anchor)
 
 
 def _several(view: View, target: int, part: bool, r: Random) -> Description | None:
     """A plural ("wheels of both cars"), or two objects joined by "and"."""
-    seen = view.objects[target]
+    thing = view.objects[target]
     if not part and r.random() < 0.35:
-        other = r.choice([o for o in view.objects if o is not seen])
+        second = r.choice([o for o in view.objects if o is not thing])
         return tuple(
-            Phrase(o.kind, o.colour if r.random() < 0.5 else "") for o in (seen, other)
+            Phrase(o.kind, o.colour if r.random() < 0.5 else "")
+            for o in (thing, second)
         )
-    group = KINDS[seen.kind].group
+    group = KINDS[thing.kind].group
     phrase = Phrase(
-        group if group and r.random() < 0.3 else seen.kind,
-        colour=seen.colour if r.random() < 0.25 else "",
+        group if group and r.random() < 0.3 else thing.kind,
+        colour=thing.colour if r.random() < 0.25 else "",
         place=r.choice(SIDES) if r.random() < 0.3 else "",
-        part=r.choice(sorted(seen.parts)) if part and seen.parts else "",
+        part=r.choice(sorted(thing.parts)) if part and thing.parts else "",
         several=True,
     )
     return (phrase,)
@@ -218,12 +217,12 @@ def _none(
     view: View, near: int, part: bool, rules: Rules, r: Random
 ) -> Description | None:
     """A description close to an object of the scene that fits nothing in it."""
-    seen = view.objects[near]
+    thing = view.objects[near]
     if part and r.random() < 0.6:
-        foreign = [p for p in PARTS if p not in KINDS[seen.kind].parts]
-        colour = r.choice(("", seen.colour))
-        return (Phrase(seen.kind, colour, part=r.choice(foreign)),)
-    noun, colour = seen.kind, seen.colour
+        foreign = [p for p in PARTS if p not in KINDS[thing.kind].parts]
+        colour = r.choice(("", thing.colour))
+        return (Phrase(thing.kind, colour, part=r.choice(foreign)),)
+    noun, colour = thing.kind, thing.colour
     if r.random() < 0.5:
         noun = r.choice([k for k in KINDS if k != noun and rules.covers(k)])
     else:

@@ -50,8 +50,8 @@ class Numbers:
 def say(description: Description, numbers: Numbers, r: Random) -> str:
     """One of a description's wordings, in lower case, drawn by `r`."""
     if len(description) > 1:
-        one = Numbers(1, 1, 1)
-        return " and ".join(_article(_objects(p, one, r), r) for p in description)
+        single = Numbers(1, 1, 1)
+        return " and ".join(_article(_objects(p, single, r), r) for p in description)
     (phrase,) = description
     text = _parts(phrase, numbers, r) if phrase.part else _objects(phrase, numbers, r)
     return _article(text, r)

@@ -47,9 +47,9 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
         view = render(height, width, plans, r)
         if view is None:
             continue
-        said = utterances(view, rules, r)
-        if len(said) >= MIN_EXPRESSIONS:
-            return Scene(view, said)
+        sentences = utterances(view, rules, r)
+        if len(sentences) >= MIN_EXPRESSIONS:
+            return Scene(view, sentences)
 
 
 def draw_record(seed: int, split: str, index: int) -> Record:
@@ -95,19 +95,19 @@ def _masks(
     masks: list[Mask] = []
     places: dict[tuple[int, str], int] = {}
     ids = list(KINDS)
-    for i, seen in enumerate(view.objects):
-        regions = {"": seen.whole} | {
+    for i, thing in enumerate(view.objects):
+        regions = {"": thing.whole} | {
             name: region
-            for name, region in sorted(seen.parts.items())
-            if novel or (seen.kind, name) not in NOVEL_PARTS
+            for name, region in sorted(thing.parts.items())
+            if novel or (thing.kind, name) not in NOVEL_PARTS
         }
         for name, region in regions.items():
             places[i, name] = len(masks)
             masks.append(
                 Mask(
                     ann_id=image_id * 100 + len(masks),
-                    category=seen.kind,
-                    category_id=ids.index(seen.kind),
+                    category=thing.kind,
+                    category_id=ids.index(thing.kind),
                     part=name,
                     level=PART if name else OBJECT,
                     parent=places[i, ""] if name else -1,
@@ -124,14 +124,14 @@ def _floats(box: tuple[int, int, int, int]) -> tuple[float, float, float, float]
 
 
 def _expressions(
-    said: list[Utterance],
+    sentences: list[Utterance],
     places: dict[tuple[int, str], int],
     image_id: int,
     r: Random,
 ) -> tuple[Expression, ...]:
     """One referent for each set of targets, its sentences in the order drawn."""
     groups: dict[object, list[Utterance]] = {}
-    for u in said:
+    for u in sentences:
         groups.setdefault(u.targets or u.text, []).append(u)
     expressions: list[Expression] = []
     for ref, group in enumerate(groups.values()):

@@ -97,10 +97,7 @@ def decode_png_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
     if data.startswith(_PNG) and _is_whole(data):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise DataError(
-            f"image: {len(data)} bytes that are no whole PNG",
-            kind=Kind.IMAGE_UNREADABLE,
-        )
+        raise DataError(f"image: {len(data)} bytes that are no whole PNG")
     return np.asarray(np.atleast_3d(pixels)[:, :, :3].any(axis=2))
 
 

@@ -8,20 +8,23 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from unires_jax.data.catalogue import BENCHMARKS, Benchmark
 from unires_jax.data.records import Record, decode_record_image
 from unires_jax.data.stored import features, to_example
 from unires_jax.errors import DataError
 from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
-from unires_jax.prepare.sources.parquet import Spool
-from unires_jax.prepare.sources.recognise import Source
-from unires_jax.prepare.sources.referent import Referent, to_records
+from unires_jax.prepare.sources import recognise
+from unires_jax.prepare.sources.form import Raw, Source
+from unires_jax.prepare.sources.grouping import by_split, to_records
+from unires_jax.prepare.sources.pictures import Spool
+from unires_jax.prepare.sources.referent import Referent
 
 
 class RawBuilder(
     tfds.core.GeneratorBasedBuilder,
     skip_registration=True,  # type: ignore[call-arg]
 ):
-    """Converts the folder `raw`; a builder says how to read it (`read`).
+    """Converts the folder `raw` to the data set that the catalogue has by its name.
 
     What cannot be used is written to rejected.jsonl beside the versioned folder and
     skipped up to `max_bad_share`; beyond it nothing is written and DataError raised.
@@ -40,9 +43,16 @@ class RawBuilder(
         super().__init__(**kwargs)
         self.raw, self.images, self.share = raw, images, max_bad_share
 
-    def read(self, rejects: Rejects, spool: Spool) -> Source:
+    @property
+    def benchmark(self) -> Benchmark:
+        """Its row of the catalogue."""
+        return BENCHMARKS[
+            self.builder_config.name if self.builder_config else self.name
+        ]
+
+    def read(self, raw: Raw, rejects: Rejects) -> Source:
         """The referents of all splits and where their pictures are."""
-        raise NotImplementedError
+        return recognise.read(raw, self.benchmark, rejects)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -56,17 +66,16 @@ class RawBuilder(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         if not self.raw:
-            raise DataError(f"{self.name}: name the folder of raw files with --raw")
+            raise DataError("name the folder of raw files with --raw", place=self.name)
         beside = Path(self.data_path).parent
         beside.mkdir(parents=True, exist_ok=True)
         self._rejects = Rejects(beside / REJECTED, self.share)
         self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=".pictures")
-        source = self.read(self._rejects, Spool(self._spool.name))
-        splits: dict[str, list[Referent]] = {}
-        for referent in source.referents:
-            splits.setdefault(referent.split, []).append(referent)
+        raw = Raw(Path(self.raw), Spool(self._spool.name), self.images)
+        source = self.read(raw, self._rejects)
+        splits = by_split(source.referents)
         if not splits:
-            raise DataError(f"{self.raw}: holds no referent that can be used")
+            raise DataError("holds no referent that can be used", place=self.raw)
         print(f"{self.raw}: the {source.form} form")
         return {
             split: self._generate_examples(split, splits[split], source.picture)
@@ -76,25 +85,23 @@ class RawBuilder(
     def _generate_examples(
         self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        name = self.builder_config.name if self.builder_config else self.name
+        name = self.benchmark.name
         images = expressions = 0
-        made = to_records(referents, picture, name, self._rejects)
+        records = to_records(referents, picture, name, self._rejects)
         total = len({r.image_id for r in referents})
-        for record in tqdm(made, split, total, unit=" images"):
+        for record in tqdm(records, split, total, unit=" images"):
             if not self._is_whole(record, split):
                 continue
             images, expressions = images + 1, expressions + len(record.expressions)
             yield record.image_id, to_example(record)
         if not images:
             raise DataError(
-                f"{name} {split}: none of its {total} images can be used; "
-                f"{self._rejects.summary()}"
+                f"none of its {total} images can be used; {self._rejects.summary()}",
+                place=f"{name} {split}",
             )
-        told = (
-            f"{name} {split}: {images} images, {len(referents)} referents, "
-            f"{expressions} expressions. {self._rejects.summary()}"
-        )
-        print(told.rstrip())
+        counts = f"{images} images, {len(referents)} referents, {expressions}"
+        summary = f"{counts} expressions. {self._rejects.summary()}".rstrip()
+        print(f"{name} {split}: {summary}")
 
     def _is_whole(self, record: Record, split: str) -> bool:
         """Whether the picture can be decoded; if not, its referents are rejected."""
@@ -103,6 +110,6 @@ class RawBuilder(
         except DataError as error:
             for ref_id in dict.fromkeys(x.ref_id for x in record.expressions):
                 place = f"{split} image {record.image_id} ref {ref_id}"
-                self._rejects.add(f"{place} ({record.filename})", str(error))
+                self._rejects.add(f"{place} ({record.filename})", error)
             return False
         return True

@@ -28,19 +28,20 @@ class Rejects:
         """Announce entries that are about to be read."""
         self.total += entries
 
-    def add(self, record: str, reason: str) -> None:
+    def add(self, record: str, error: DataError) -> None:
         """Note an unusable entry and check."""
-        self.note(record, reason)
+        self.note(record, error)
         self.check()
 
-    def note(self, record: str, reason: str) -> None:
+    def note(self, record: str, error: DataError) -> None:
         """Count and write down an unusable entry while others are still announced."""
         self.count += 1
-        self._last = f"{record}: {reason}"
+        self._last = str(error.at(record))
         if self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"record": record, "reason": reason}) + "\n")
+                line = {"record": record, "reason": str(error)}
+                file.write(json.dumps(line) + "\n")
 
     def check(self) -> None:
         """Raise DataError when they are more than the share of all announced."""

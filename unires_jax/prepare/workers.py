@@ -1,70 +1,69 @@
-"""Shards of a conversion written by several processes, watched by one."""
+"""Shards of a ledger written by several processes, watched by one."""
 
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from unires_jax import process
 from unires_jax.errors import DataError
-from unires_jax.prepare import shards as sharded
-from unires_jax.prepare.shards import Shard
+from unires_jax.prepare import shards
+from unires_jax.prepare.shards import Ledger, Shard
 
 POLL = 0.5  # seconds between looks at the workers
-WRITTEN, REJECTED, STOP = range(3)  # what the processes share
+WRITTEN, REFUSED, STOP = range(3)  # what the processes share
 
 Look = Callable[[int, int], bool]  # takes totals; whether they are too bad to go on
 
 
 class Stopped(Exception):
-    """Another process found that the conversion cannot go on."""
+    """Another process found that the work cannot go on."""
 
 
-def convert(shards: Sequence[Shard], folder: Path, allowed: int, workers: int) -> None:
+def run(ledger: Ledger, workers: int) -> None:
     """Write every shard that is not done yet, in `workers` processes (0: in this one).
 
-    Shows images per second and the time left. Raises DataError naming the unusable
-    lines when all shards have more than `allowed`, and when a worker is killed.
+    Shows images per second and the time left. Raises DataError naming what was refused
+    when all shards have more of it than allowed, and when a worker is killed.
     """
-    todo = sharded.clean(shards)
-    bad = sum(len(sharded.rejected(s)) for s in shards)
-    lines = sum(s.lines.count for s in shards)
-    left = sum(s.lines.count for s in todo)
-    if len(todo) < len(shards):
-        print(f"{len(shards) - len(todo)} of {len(shards)} shards are already done")
-    with tqdm(total=lines, initial=lines - left, unit=" images") as bar:
+    todo = ledger.unfinished()
+    refused_before = len(ledger.refused())
+    done_before = ledger.entries - sum(shard.work.entries for shard in todo)
+    if len(todo) < len(ledger.shards):
+        finished = len(ledger.shards) - len(todo)
+        print(f"{finished} of {len(ledger.shards)} shards are already done")
+    with tqdm(total=ledger.entries, initial=done_before, unit=" images") as bar:
 
-        def look(written: int, rejected: int) -> bool:
-            bar.update(written + rejected - (bar.n - lines + left))
-            return bad + rejected > allowed
+        def look(written: int, refused: int) -> bool:
+            bar.update(written + refused - (bar.n - done_before))
+            return refused_before + refused > ledger.allowed
 
         try:
             if workers:
-                _in_processes(todo, allowed, workers, look)
+                _in_processes(todo, ledger.allowed, workers, look)
             else:
-                _here(todo, allowed, look)
+                _here(todo, ledger.allowed, look)
         except (DataError, Stopped):
-            sharded.refuse(shards, folder, allowed)
+            ledger.check()
             raise
-    sharded.refuse(shards, folder, allowed)
+    ledger.check()
 
 
 def _here(todo: Sequence[Shard], allowed: int, look: Look) -> None:
     totals = [0, 0]
 
-    def tick(written: int, rejected: int) -> None:
+    def tick(written: int, refused: int) -> None:
         totals[WRITTEN] += written
-        totals[REJECTED] += rejected
+        totals[REFUSED] += refused
         if look(*totals):
             raise Stopped
 
     for shard in todo:
-        sharded.write(shard, allowed, tick)
+        shards.write(shard, allowed, tick)
 
 
 def _in_processes(
@@ -78,7 +77,7 @@ def _in_processes(
         waiting = {pool.submit(_write, shard, allowed) for shard in todo}
         while waiting:
             done, waiting = wait(waiting, POLL, return_when=FIRST_EXCEPTION)
-            if look(shared[WRITTEN], shared[REJECTED]):
+            if look(shared[WRITTEN], shared[REFUSED]):
                 raise Stopped
             for future in done:
                 future.result()
@@ -104,12 +103,12 @@ def _begin(shared: Any) -> None:
 
 
 def _write(shard: Shard, allowed: int) -> None:
-    sharded.write(shard, allowed, _tick)
+    shards.write(shard, allowed, _tick)
 
 
-def _tick(written: int, rejected: int) -> None:
+def _tick(written: int, refused: int) -> None:
     with _shared.get_lock():
         _shared[WRITTEN] += written
-        _shared[REJECTED] += rejected
+        _shared[REFUSED] += refused
         if _shared[STOP]:
             raise Stopped

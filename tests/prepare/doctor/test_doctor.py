@@ -10,13 +10,12 @@ import pytest
 from helpers import mres_lines, raw_forms, small_data
 
 from unires_jax import cli
+from unires_jax.data.catalogue import BENCHMARKS, Counts
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare import expected
 from unires_jax.prepare.doctor import command as doctor
 from unires_jax.prepare.doctor.report import Report
-from unires_jax.prepare.expected import Counts
 
 
 def faults(report: Report) -> set[tuple[str, str, str, int]]:
@@ -142,9 +141,10 @@ def test_jsonl(tmp_path: Path) -> None:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts that the small benchmark reaches."""
-    few = {"train": Counts(2, 4), "val": Counts(1), "testA": Counts(1)}
-    few["testB"] = Counts(images=1)
-    monkeypatch.setitem(expected.EXPECTED, "refcoco_unc", few)
+    few = {"train": Counts(referents=2, expressions=4), "val": Counts(referents=1)}
+    few |= {"testA": Counts(referents=1), "testB": Counts(images=1)}
+    row = BENCHMARKS["refcoco_unc"]._replace(counts=few)
+    monkeypatch.setitem(BENCHMARKS, row.name, row)
 
 
 @pytest.mark.parametrize("form", ["refer", "cris", "tfds", "jxu124"])
@@ -281,11 +281,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_published_numbers_of_the_paper() -> None:
-    unc = expected.EXPECTED["refcoco_unc"]
+    unc = BENCHMARKS["refcoco_unc"].counts
     assert sum(c.expressions or 0 for c in unc.values()) == 142_210
-    google = expected.EXPECTED["refcoco_google"].values()  # partitions the objects
+    google = BENCHMARKS["refcoco_google"].counts.values()  # partitions the objects
     assert sum(c.referents or 0 for c in google) == 50_000
     assert sum(c.referents or 0 for c in unc.values()) == 50_000
-    assert expected.describe("refcocom", "val") == "about 33,000 part expressions"
+    refcocom = BENCHMARKS["refcocom"].counts["val"]
+    assert refcocom.describe() == "about 33,000 part expressions"
     with pytest.raises(DataError):
         doctor.examine("nowhere at all")

@@ -21,7 +21,7 @@ from unires_jax.data import records
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.prepare import build, shards
-from unires_jax.prepare.mres import jsonl as mres_jsonl
+from unires_jax.prepare.mres.line import parse
 
 LONGEST = 20.0  # seconds that one input may take on a busy machine; usual: 0.001
 ODD: list[Any] = [
@@ -145,7 +145,7 @@ def damaged(text: bytearray, rng: random.Random) -> bytes:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     mres_lines.write_files(tmp_path)
-    mres_jsonl.parse(json.dumps(mres_lines.good_line()).encode(), tmp_path)  # imports
+    parse(json.dumps(mres_lines.good_line()).encode(), tmp_path)  # imports
     return tmp_path
 
 
@@ -160,7 +160,7 @@ def run(folder: Path, count: int, seed: int) -> dict[str, int]:
         for _, text in zip(range(count), found, strict=False):
             start = time.monotonic()
             try:
-                record = mres_jsonl.parse(text, folder)
+                record = parse(text, folder)
             except DataError as error:
                 assert len(str(error)) < 2000
                 outcomes["refused"] += 1

@@ -21,8 +21,9 @@ from unires_jax.data import records
 from unires_jax.data.records import OBJECT, PART, Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.mres import jsonl as mres_jsonl
-from unires_jax.prepare.mres import plan as mres_plan
+from unires_jax.prepare.mres import jsonl
+from unires_jax.prepare.mres.line import parse
+from unires_jax.prepare.mres.plan import cut as cut_file
 
 SCHEMA = json.loads((ROOT / "docs" / "mres_jsonl.schema.json").read_text())
 
@@ -37,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read_all(path: Path) -> list[Record | DataError]:
-    (lines,) = mres_plan.cut(path, "train", 1 << 30)
-    return [found for _, found in mres_jsonl.read(lines)]
+    (lines,) = cut_file(path, "train", 1 << 30)
+    return [item for _, item in lines.read()]
 
 
 def refused(line: Line | bytes, folder: Path) -> str:
@@ -80,7 +81,7 @@ def test_a_line_becomes_a_record(folder: Path) -> None:
 
 
 def test_sentences_of_the_same_masks_are_one_referent(folder: Path) -> None:
-    record = mres_jsonl.parse(json.dumps(mres_lines.good_line()).encode(), folder)
+    record = parse(json.dumps(mres_lines.good_line()).encode(), folder)
     said = [(x.ref_id, x.sent_index, x.sent_id, x.targets) for x in record.expressions]
     assert said == [
         (0, 0, 0, (0,)),
@@ -98,7 +99,7 @@ def test_ids_that_are_numbers_are_kept(folder: Path) -> None:
     line = mres_lines.small_line(3)
     line["masks"][0]["id"] = line["expressions"][0]["targets"][0] = "9007199254740993"
     line["expressions"][0] |= {"ref_id": 55, "sent_id": 66}
-    record = mres_jsonl.parse(json.dumps(line).encode(), folder)
+    record = parse(json.dumps(line).encode(), folder)
     assert record.masks[0].ann_id == 9007199254740993
     assert (record.expressions[0].ref_id, record.expressions[0].sent_id) == (55, 66)
 
@@ -333,18 +334,18 @@ def test_damaged_pictures(folder: Path) -> None:
 def test_lines_go_on_after_a_fault(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mres_jsonl, "MAX_LINE", 8000)
+    monkeypatch.setattr(jsonl, "MAX_LINE", 8000)
     good = json.dumps(mres_lines.good_line()).encode()
     text = b"\n".join([good, b"x" * 30_000, b"", b"{}", b" " * 8000, good])
     for path in (folder / "train.jsonl", folder / "train.jsonl.gz"):
         packed = path.suffix == ".gz"
         path.write_bytes(gzip.compress(text) if packed else text)
-        (lines,) = mres_plan.cut(path, "train", 1 << 30)
+        (lines,) = cut_file(path, "train", 1 << 30)
         assert lines.count == 6
-        found = list(mres_jsonl.read(lines))
-        assert [place for place, _ in found] == [f"{path}:{i}" for i in (1, 2, 4, 6)]
-        assert [isinstance(x, Record) for _, x in found] == [True, False, False, True]
-        assert "at most 8000 bytes" in str(found[1][1])
+        items = list(lines.read())
+        assert [number for number, _ in items] == [1, 2, 4, 6]
+        assert [isinstance(x, Record) for _, x in items] == [True, False, False, True]
+        assert str(items[1][1]).startswith(f"{path}:2: expected a line of at most 8000")
 
 
 def test_a_line_of_exactly_the_limit(
@@ -352,7 +353,7 @@ def test_a_line_of_exactly_the_limit(
 ) -> None:
     good = json.dumps(mres_lines.good_line()).encode()
     for extra, taken in ((1, True), (0, True), (-1, False)):
-        monkeypatch.setattr(mres_jsonl, "MAX_LINE", len(good) + extra)
+        monkeypatch.setattr(jsonl, "MAX_LINE", len(good) + extra)
         path = folder / "train.jsonl"
         path.write_bytes(good + b"\n" + good)
         assert [isinstance(x, Record) for x in read_all(path)] == [taken] * 2
@@ -363,13 +364,12 @@ def test_runs_cover_every_line_once(folder: Path, run: int) -> None:
     lines = [mres_lines.small_line(i) for i in range(9)]
     path = mres_lines.write_lines(folder / "train.jsonl", lines)
     text = path.read_bytes()
-    runs = list(mres_plan.cut(path, "train", run))
+    runs = list(cut_file(path, "train", run))
     assert [r.start for r in runs[1:]] == [r.end for r in runs[:-1]]
     assert (runs[0].start, runs[-1].end) == (0, len(text))
     assert sum(r.count for r in runs) == 9
     assert all(r.end - r.start >= run for r in runs[:-1])
-    read = [place for r in runs for place, _ in mres_jsonl.read(r)]
-    assert read == [f"{path}:{i + 1}" for i in range(9)]
+    assert [number for r in runs for number, _ in r.read()] == list(range(1, 10))
     if run == 1:
         assert len(runs) == 9
 
@@ -377,11 +377,11 @@ def test_runs_cover_every_line_once(folder: Path, run: int) -> None:
 def test_long_lines_and_no_newline_at_the_end(folder: Path) -> None:
     path = folder / "train.jsonl"
     path.write_bytes(b"a" * 3_000_000 + b"\n" + b"b\n" * 600_000 + b"c")
-    runs = list(mres_plan.cut(path, "train", 1_000_000))
+    runs = list(cut_file(path, "train", 1_000_000))
     assert sum(r.count for r in runs) == 600_002
     assert [r.first for r in runs] == [1, 2, 500_002]
     path.write_bytes(b"")
-    assert list(mres_plan.cut(path, "train", 10)) == []
+    assert list(cut_file(path, "train", 10)) == []
 
 
 def test_a_damaged_archive_is_named(folder: Path) -> None:
@@ -391,24 +391,24 @@ def test_a_damaged_archive_is_named(folder: Path) -> None:
     for text in (whole[:-20], whole[:60] + b"\0" * 40 + whole[100:], b"no archive"):
         path.write_bytes(text)
         with pytest.raises(DataError, match=r"train.jsonl.gz: damaged.*again"):
-            list(mres_plan.cut(path, "train", 10))
+            list(cut_file(path, "train", 10))
 
 
 def test_files_name_their_splits(tmp_path: Path) -> None:
     names = ["train-00000.jsonl", "train-00001.jsonl.gz", "val.jsonl", "notes.txt"]
     for name in names:
         (tmp_path / name).write_text("{}\n")
-    found = mres_jsonl.find_files(tmp_path)
+    found = jsonl.find_files(tmp_path)
     assert {k: [p.name for p in v] for k, v in found.items()} == {
         "train": names[:2],
         "val": names[2:3],
     }
-    only = mres_jsonl.find_files(f"{tmp_path}/*.jsonl", "all")
+    only = jsonl.find_files(f"{tmp_path}/*.jsonl", "all")
     assert [p.name for p in only["all"]] == [names[0], names[2]]
     (tmp_path / "2024.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"2024.jsonl: expected a name such as train"):
-        mres_jsonl.find_files(tmp_path)
+        jsonl.find_files(tmp_path)
     with pytest.raises(DataError, match="expected a folder or pattern"):
-        mres_jsonl.find_files(tmp_path / "nowhere")
+        jsonl.find_files(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"--raw=''"):
-        mres_jsonl.find_files("")
+        jsonl.find_files("")

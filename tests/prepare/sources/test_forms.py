@@ -12,10 +12,10 @@ from helpers.conversion import convert
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.catalogue import BENCHMARKS
 from unires_jax.prepare.sources import recognise
 
 UNC = BENCHMARKS["refcoco_unc"]
@@ -50,7 +50,7 @@ def drawn(found: list[Record]) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_lost_in_any_form(tmp_path: Path, form: str) -> None:
     FORMS[form](tmp_path)
-    assert recognise.recognise(tmp_path, UNC).name == form
+    assert recognise.recognise(tmp_path, UNC).form.name == form
     found = convert(tmp_path)
     areas = {a["id"]: (a["image_id"], int(a["area"])) for a in raw_forms.annotations()}
     assert drawn(found) == sorted(areas[r["ann_id"]] for r in raw_forms.refs() * 2)
@@ -189,9 +189,9 @@ def test_splits_that_are_not_there_are_told(tmp_path: Path, capsys) -> None:
 def test_a_whole_form_is_preferred_to_one_that_lacks_something(tmp_path: Path) -> None:
     raw_forms.write_cris(tmp_path)
     raw_forms.write_refer(tmp_path)
-    assert recognise.recognise(tmp_path, UNC).name == "refer"
+    assert recognise.recognise(tmp_path, UNC).form.name == "refer"
     (tmp_path / "refcoco/instances.json").unlink()
-    assert recognise.recognise(tmp_path, UNC).name == "cris"
+    assert recognise.recognise(tmp_path, UNC).form.name == "cris"
 
 
 def test_the_union_of_pieces_is_pycocotools_own(tmp_path: Path) -> None:

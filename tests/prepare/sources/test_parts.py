@@ -8,13 +8,16 @@ import pytest
 from helpers import raw_forms
 from helpers.raw_forms import stored
 
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import OBJECT, PART, Mask
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import build
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import refcocom
+from unires_jax.prepare.sources.form import Raw
 from unires_jax.prepare.sources.part_names import UNNAMED, part_name
+from unires_jax.prepare.sources.pictures import Spool
 
 
 @pytest.mark.parametrize(
@@ -123,11 +126,13 @@ def test_objects_from_rows_that_hold_their_pictures(tmp_path: Path) -> None:
 
 def test_parts_alone_and_files_that_are_missing(tmp_path: Path, capsys) -> None:
     raw_forms.write_refcocom(tmp_path, object_part=False)
-    found = refcocom.read(tmp_path, Rejects(share=0.0))
-    assert [r.masks[0].parent for r in found] == [-1, -1, -1]
+    row = BENCHMARKS["refcocom"]
+    raw = Raw(tmp_path, Spool(tmp_path))
+    source = refcocom.read(raw, row, Rejects(share=0.0))
+    assert [r.masks[0].parent for r in source.referents] == [-1, -1, -1]
     assert "testA_object_part.json: not there" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"none/annotations/val_part_only\.json"):
-        refcocom.read(tmp_path / "none", Rejects())
+        refcocom.read(Raw(tmp_path / "none", raw.spool), row, Rejects())
 
 
 def test_moondream_is_kept_apart_by_name(tmp_path: Path) -> None:

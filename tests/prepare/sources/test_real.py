@@ -17,8 +17,8 @@ from helpers.paths import REAL
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.catalogue import BENCHMARKS
 from unires_jax.prepare.rejects import Rejects
 
 PHOTOS = REAL / "coco"

@@ -11,9 +11,10 @@ from helpers.conversion import convert
 from helpers.raw_forms import stored
 
 from unires_jax.data import prepared
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.errors import DataError
 from unires_jax.prepare import build
-from unires_jax.prepare.catalogue import BENCHMARKS
+from unires_jax.prepare.builders import builder_options, load_builder
 from unires_jax.prepare.rejects import REJECTED, Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.pictures import ImageFolder
@@ -247,9 +248,9 @@ def test_builders_say_what_they_need(tmp_path: Path) -> None:
         build.build("refcoco", tmp_path)
     with pytest.raises(DataError, match="no config 'refcoco_uc', did you mean"):
         build.build("refcoco", tmp_path, config="refcoco_uc")
-    options = build.builder_options(build.load_builder("refcocom"))
+    options = builder_options(load_builder("refcocom"))
     assert set(options) == {"raw", "images", "max_bad_share", "objects"}
-    assert build.builder_options(build.load_builder("refcoco"))["config"]
+    assert builder_options(load_builder("refcoco"))["config"]
 
 
 def test_grefcoco_builds_and_reads_back(tmp_path: Path) -> None:
@@ -266,4 +267,3 @@ def test_categories_of_the_file_are_used(tmp_path: Path) -> None:
     content = raw_forms.instances() | {"categories": [{"id": 1, "name": "robot"}]}
     index = coco.Instances(content, "x")
     assert index.mask(11, 101).category == "robot" and index.category(7) == ""
-    assert len(index.annotation_ids) == 5

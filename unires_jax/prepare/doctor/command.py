@@ -8,35 +8,31 @@ import contextlib
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.files import write_whole
-from unires_jax.prepare import expected
-from unires_jax.prepare.catalogue import BENCHMARKS, Benchmark
 from unires_jax.prepare.doctor.checks import (
     ERROR,
     WARNING,
     Findings,
     NotedRejects,
     SplitCheck,
-    kind_of,
 )
 from unires_jax.prepare.doctor.report import Holding, Report, print_report
-from unires_jax.prepare.mres import jsonl as mres_jsonl
-from unires_jax.prepare.mres import plan as mres_plan
-from unires_jax.prepare.sources import parquet, recognise, refcoco_m, refcocom
-from unires_jax.prepare.sources.parquet import Spool
-from unires_jax.prepare.sources.pictures import FOLDERS, find_images
-from unires_jax.prepare.sources.recognise import Form, Source
-from unires_jax.prepare.sources.referent import Referent, to_records
-
-Read = Callable[[NotedRejects, Spool], Source]
+from unires_jax.prepare.mres import jsonl
+from unires_jax.prepare.mres.plan import plan
+from unires_jax.prepare.sources import recognise
+from unires_jax.prepare.sources.form import Raw
+from unires_jax.prepare.sources.grouping import by_split, to_records
+from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
+from unires_jax.prepare.sources.recognise import Match
 
 
 def examine(folder: str | Path, images: str | Path = "") -> Report:
@@ -46,43 +42,39 @@ def examine(folder: str | Path, images: str | Path = "") -> Report:
     """
     root, findings = Path(folder), Findings()
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        raise DataError("no such folder", place=str(root), kind=Kind.FILE_MISSING)
     holdings = [
         *_prepared(root, findings),
         *_jsonl(root, findings),
-        *_benchmarks(root, images, findings),
+        *_benchmarks(root, str(images), findings),
     ]
     if not holdings:
-        findings.add(ERROR, "nothing known", str(root), _wanted())
+        expected = (
+            "expected a prepared data set (dataset_info.json), MRES JSONL (*.jsonl), "
+            f"or one of {', '.join(BENCHMARKS)}; their files are listed in docs/data.md"
+        )
+        findings.add(ERROR, "nothing known", str(root), expected)
     return Report(str(root), holdings, findings.list())
-
-
-def _wanted() -> str:
-    return (
-        "expected a prepared data set (dataset_info.json), MRES JSONL (*.jsonl), or "
-        f"one of {', '.join(BENCHMARKS)}, refcocom, refcoco_m; their files are listed "
-        "in docs/data.md"
-    )
 
 
 def _prepared(root: Path, findings: Findings) -> Iterator[Holding]:
     for path in sorted(root.glob("**/dataset_info.json")):
         if path.parent.name.startswith("incomplete."):
-            told = "was left by a build that was ended; delete it"
-            findings.add(WARNING, "incomplete", str(path.parent), told)
+            text = "was left by a build that was ended; delete it"
+            findings.add(WARNING, "incomplete", str(path.parent), text)
             continue
         try:
             info = json.loads(path.read_text())
             name, splits = str(info["name"]), [str(s["name"]) for s in info["splits"]]
         except (ValueError, KeyError, TypeError) as error:
-            findings.add(ERROR, "unusable", str(path), f"is no dataset_info: {error}")
+            text = f"is no dataset_info: {error}"
+            findings.add(ERROR, Kind.UNUSABLE, str(path), text)
             continue
-        known = info.get("configName") or name
-        holding = Holding(known, "prepared", [str(path.parent)])
+        name = info.get("configName") or name
+        holding = Holding(name, "prepared", [str(path.parent)])
         checks = {}
         for split in splits:
-            where = f"{known}/{split}"
-            checks[split] = SplitCheck(findings, where)
+            checks[split] = SplitCheck(findings, f"{name}/{split}")
             _stream(PreparedSplit(str(path.parent), split), checks[split], findings)
         _conclude(holding, checks, findings)
         yield holding
@@ -93,130 +85,104 @@ def _stream(split: PreparedSplit, check: SplitCheck, findings: Findings) -> None
     try:
         count = len(split)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        told = f"{split.folder}: shards absent or damaged: {error}"
-        findings.add(ERROR, "unusable", where, told)
+        text = f"{split.folder}: shards absent or damaged: {error}"
+        findings.add(ERROR, Kind.UNUSABLE, where, text)
         return
     for i in tqdm(range(count), where, unit=" images", leave=False):
         try:
             check.add(split[i])
+        except DataError as error:
+            findings.error(where, error.at(f"record {i}"))
         except (OSError, RuntimeError, ValueError, IndexError) as error:
-            findings.error(where, f"record {i}: {error}")
+            coded = isinstance(error, UnicodeError)
+            kind = Kind.ENCODING if coded else Kind.UNUSABLE
+            findings.add(ERROR, kind, where, f"record {i}: {error}")
 
 
 def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
     try:
-        files = mres_jsonl.find_files(root)
-        plan = mres_plan.plan(files)
+        files = jsonl.find_files(root)
+        runs = plan(files)
     except DataError as error:
-        if any(p.name.endswith(mres_jsonl.SUFFIXES) for p in root.iterdir()):
-            findings.error(str(root), str(error))
+        if any(p.name.endswith(jsonl.SUFFIXES) for p in root.iterdir()):
+            findings.error(str(root), error)
             yield Holding("mres32m", "mres_jsonl", [])
         return
     paths = [str(p) for group in files.values() for p in group]
     holding = Holding("mres32m", "mres_jsonl", paths)
     checks = {s: SplitCheck(findings, f"mres32m/{s}") for s in files}
-    total = sum(lines.count for lines in plan)
+    total = sum(lines.count for lines in runs)
     with tqdm(total=total, unit=" images", leave=False) as bar:
-        for lines in plan:
+        for lines in runs:
             where = f"mres32m/{lines.split}"
             try:
-                for place, found in mres_jsonl.read(lines):
+                for number, record in lines.read():
                     bar.update()
-                    if isinstance(found, Record):
-                        checks[lines.split].add(found, place)
+                    if isinstance(record, Record):
+                        checks[lines.split].add(record, lines.place(number))
                     else:
-                        findings.error(where, str(found))
+                        findings.error(where, record)
             except DataError as error:
-                findings.error(where, str(error))
+                findings.error(where, error)
     _conclude(holding, checks, findings)
     yield holding
 
 
-def _benchmarks(
-    root: Path, images: str | Path, findings: Findings
-) -> Iterator[Holding]:
-    for name, benchmark in BENCHMARKS.items():
-        found = recognise.forms(root, benchmark)
-        for form in found:
-            _missing(form, name, findings)
-        if found and not found[0].missing:
-            form = found[0]
-            holding = Holding(name, form.name, list(map(str, form.present)))
-            _cases(root, [*form.present], benchmark, findings)
-            yield _raw(holding, _reader(root, benchmark, images), findings)
-        elif found:
-            yield Holding(name, found[0].name, list(map(str, found[0].present)))
-    parts = refcocom.files(root, "part_only")
-    if parts:
-        holding = Holding("refcocom", "refcocom", list(map(str, parts.values())))
-        yield _raw(
-            holding,
-            lambda rejects, _: Source(
-                "refcocom", refcocom.read(root, rejects), find_images(root, images)
-            ),
-            findings,
-        )
-    schemas = parquet.files(root) if next(root.rglob("*.parquet"), None) else {}
-    tables = [str(p) for p, schema in schemas.items() if schema == "moondream"]
-    if tables:
-        yield _raw(
-            Holding("refcoco_m", "parquet", tables),
-            lambda rejects, spool: Source(
-                "moondream", refcoco_m.read(root, rejects, spool), spool
-            ),
-            findings,
-        )
+def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding]:
+    for benchmark in BENCHMARKS.values():
+        matches = recognise.matches(root, benchmark)
+        for match in matches:
+            _missing(match, benchmark.name, findings)
+        if not matches:
+            continue
+        form, files = matches[0]
+        holding = Holding(benchmark.name, form.name, list(map(str, files.present)))
+        if not files.missing:
+            _cases(root, files.present, benchmark, findings)
+            _read(holding, root, images, benchmark, findings)
+        yield holding
 
 
-def _reader(root: Path, benchmark: Benchmark, images: str | Path) -> Read:
-    return lambda rejects, spool: recognise.read(
-        root, benchmark, rejects, spool, images
-    )
-
-
-def _missing(form: Form, name: str, findings: Findings) -> None:
-    for path in form.missing:
-        told = f"{path} is not there; the {form.name} form cannot be read without it"
-        findings.add(ERROR, "file missing", name, told)
-    for path in form.absent:
+def _missing(match: Match, name: str, findings: Findings) -> None:
+    form, files = match
+    for path in files.missing:
+        text = f"{path} is not there; the {form.name} form cannot be read without it"
+        findings.add(ERROR, Kind.FILE_MISSING, name, text)
+    for path in files.absent:
         findings.add(WARNING, "split missing", name, f"{path} is not there")
 
 
-def _raw(holding: Holding, read: Read, findings: Findings) -> Holding:
+def _read(
+    holding: Holding, root: Path, images: str, benchmark: Benchmark, findings: Findings
+) -> None:
     """Read a benchmark as its conversion would and check every record."""
-    name, checks = holding.name, dict[str, SplitCheck]()
+    name, checks = benchmark.name, dict[str, SplitCheck]()
     with tempfile.TemporaryDirectory() as folder:
         rejects = NotedRejects(findings, name)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # told below, in one table
-                source = read(rejects, Spool(folder))
+                raw = Raw(root, Spool(folder), images)
+                source = recognise.read(raw, benchmark, rejects)
         except DataError as error:
-            kind = "file missing" if "no such" in str(error) else kind_of(str(error))
-            findings.add(ERROR, kind, name, str(error))
-            return holding
-        for split, group in _by_split(source.referents).items():
+            findings.error(name, error)
+            return
+        for split, group in by_split(source.referents).items():
             where = f"{name}/{split}"
-            noted = NotedRejects(findings, where)
             checks[split] = SplitCheck(findings, where)
-            made = to_records(group, source.picture, name, noted)
+            refused = NotedRejects(findings, where)
+            stream = to_records(group, source.picture, name, refused)
             total = len({r.image_id for r in group})
-            for record in tqdm(made, where, total, unit=" images", leave=False):
+            for record in tqdm(stream, where, total, unit=" images", leave=False):
                 checks[split].add(record)
     _conclude(holding, checks, findings)
-    return holding
-
-
-def _by_split(referents: Iterable[Referent]) -> dict[str, list[Referent]]:
-    splits: dict[str, list[Referent]] = {}
-    for referent in referents:
-        splits.setdefault(referent.split, []).append(referent)
-    return splits
 
 
 def _cases(
     root: Path, paths: Sequence[Path], benchmark: Benchmark, findings: Findings
 ) -> None:
     """Warn of names that other projects would not find because of their case."""
+    if not benchmark.refs:
+        return  # one project alone knows its files
     stem = f"{benchmark.refs}({benchmark.split_by})"
     names = {benchmark.folder, *benchmark.cris, "anns", "masks", "instances.json"}
     names |= {f"{stem}{end}" for end in (".p", ".pkl", ".json")}
@@ -225,10 +191,10 @@ def _cases(
     usual = {n.lower(): n for n in names}
     for path in [*paths, *_picture_folders(root)]:
         for part in path.relative_to(root).parts:
-            wanted = usual.get(part.lower(), part)
-            if part != wanted:
-                told = f"{path}: is called {part!r}, other projects look for {wanted!r}"
-                findings.add(WARNING, "wrong case", benchmark.name, told)
+            name = usual.get(part.lower(), part)
+            if part != name:
+                text = f"{path}: is called {part!r}, other projects look for {name!r}"
+                findings.add(WARNING, "wrong case", benchmark.name, text)
 
 
 def _picture_folders(root: Path) -> list[Path]:
@@ -244,20 +210,23 @@ def _conclude(
     """Compare with the published counts, and the splits with each other."""
     name = holding.name
     holding.splits = {split: check.counts for split, check in checks.items()}
+    published = BENCHMARKS[name].counts if name in BENCHMARKS else {}
     for split, check in checks.items():
-        for told in expected.differences(name, split, check.counts):
-            findings.add(ERROR, "count differs", f"{name}/{split}", told)
-    for split in expected.EXPECTED.get(name, {}):
+        for text in published.get(split, Counts()).differences(check.counts):
+            findings.add(ERROR, "count differs", f"{name}/{split}", text)
+    for split, counts in published.items():
         if split not in checks:
-            told = f"is not there; expected {expected.describe(name, split)}"
-            findings.add(WARNING, "split missing", f"{name}/{split}", told)
-    names = list(checks)
-    for i, one in enumerate(names):
-        for other in names[:i]:
-            shared = checks[one].image_ids & checks[other].image_ids
+            text = f"is not there; expected {counts.describe()}"
+            findings.add(WARNING, "split missing", f"{name}/{split}", text)
+    splits = list(checks)
+    for i, split in enumerate(splits):
+        for earlier in splits[:i]:
+            shared = checks[split].image_ids & checks[earlier].image_ids
             if shared:
-                told = f"{len(shared)} image_ids are in {other} too, e.g. {min(shared)}"
-                findings.add(WARNING, "image shared", f"{name}/{one}", told)
+                text = f"{len(shared)} image_ids are in {earlier} too, e.g. "
+                findings.add(
+                    WARNING, "image shared", f"{name}/{split}", f"{text}{min(shared)}"
+                )
 
 
 def main(argv: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unires_jax.prepare import expected
+from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.prepare.doctor.checks import ERROR, Finding
 
 
@@ -53,13 +53,14 @@ def _holdings(report: Report) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("published", overflow="fold")
     for holding in report.holdings:
+        row = BENCHMARKS.get(holding.name)
         for split, counts in holding.splits.items():
             name = f"{holding.name}/{split}\n{holding.form}"
             fields = ("images", "referents", "expressions", "masks")
             numbers = [f"{counts[n]:,}" for n in fields]
-            table.add_row(
-                escape(name), *numbers, expected.describe(holding.name, split)
-            )
+            published = row.counts.get(split) if row else None
+            words = published.describe() if published else ""
+            table.add_row(escape(name), *numbers, words)
         if not holding.splits:
             table.add_row(f"{holding.name}\n{holding.form}", *"----", "")
     return table

@@ -3,6 +3,7 @@
 An error reads `<place>: expected ..., found ...; <what to do>`.
 """
 
+import codecs
 import difflib
 import json
 import math
@@ -10,15 +11,18 @@ import reprlib
 from collections.abc import Collection
 from typing import Any
 
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 
 INT64 = 2**63 - 1
 _ABSENT: Any = object()
 
 
-def fault(place: str, expected: str, found: object, remedy: str) -> DataError:
+def fault(
+    place: str, expected: str, value: object, remedy: str, kind: Kind = Kind.UNUSABLE
+) -> DataError:
     """The error of a value that is not what it should be."""
-    return DataError(f"{place}: expected {expected}, found {short(found)}; {remedy}")
+    text = f"expected {expected}, found {short(value)}; {remedy}"
+    return DataError(text, place=place, kind=kind)
 
 
 def short(value: object) -> str:
@@ -36,7 +40,8 @@ def load_json(text: bytes) -> object:
         byte = text[error.start]
         raise DataError(
             f"expected UTF-8, found byte {byte:#04x} at column {error.start + 1}; "
-            "save the file as UTF-8"
+            "save the file as UTF-8",
+            kind=Kind.ENCODING,
         ) from None
     except RecursionError:
         raise DataError(
@@ -46,22 +51,25 @@ def load_json(text: bytes) -> object:
     except DataError:
         raise
     except ValueError as error:
+        marked = text.startswith(codecs.BOM_UTF8)
         raise DataError(
             f"expected one JSON object on the line, found a fault: {error}; write each "
-            "line with a JSON library"
+            "line with a JSON library",
+            kind=Kind.ENCODING if marked else Kind.UNUSABLE,
         ) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(
             f"expected each field once, found {short(twice)} twice in one object; "
-            "remove one"
+            "remove one",
+            kind=Kind.ID_TWICE,
         )
-    return found
+    return values
 
 
 def _constant(name: str) -> Any:
@@ -74,20 +82,20 @@ def _constant(name: str) -> Any:
 class Fields:
     """A JSON object of known fields at a place such as `masks[3]`."""
 
-    def __init__(self, value: object, place: str, known: Collection[str]) -> None:
-        """Raises DataError unless it is an object with no other than known fields."""
+    def __init__(self, value: object, place: str, names: Collection[str]) -> None:
+        """Raises DataError unless it is an object with no other than these fields."""
         if not isinstance(value, dict):
             raise fault(
                 place or "line", "a JSON object", value, "see docs/mres_jsonl.md"
             )
         self._values: dict[str, Any] = value
         self._place = place
-        if not value.keys() <= set(known):
-            unknown = next(name for name in value if name not in known)
-            near = difflib.get_close_matches(unknown[:99], known, n=1, cutoff=0.5)
+        if not value.keys() <= set(names):
+            unknown = next(name for name in value if name not in names)
+            near = difflib.get_close_matches(unknown[:99], names, n=1, cutoff=0.5)
             raise fault(
                 self.place(reprlib.repr(unknown)),
-                f"one of the fields {', '.join(known)}",
+                f"one of the fields {', '.join(names)}",
                 unknown,
                 f"did you mean {near[0]}?" if near else "remove it",
             )
@@ -100,19 +108,27 @@ class Fields:
         """The raw value, or None."""
         return self._values.get(name)
 
-    def fault(self, name: str, expected: str, remedy: str) -> DataError:
+    def fault(
+        self, name: str, expected: str, remedy: str, kind: Kind = Kind.UNUSABLE
+    ) -> DataError:
         """The error of a field that is absent or not what it should be."""
-        found = self._values.get(name, _ABSENT)
-        return fault(self.place(name), expected, found, remedy)
+        value = self._values.get(name, _ABSENT)
+        return fault(self.place(name), expected, value, remedy, kind)
 
-    def text(self, name: str) -> str:
-        """Words: not empty, storable as UTF-8, no control characters."""
+    def text(self, name: str, empty: Kind = Kind.UNUSABLE) -> str:
+        """Words: not empty, storable as UTF-8, no control characters.
+
+        `empty` is the kind of the fault where there are none.
+        """
         value = self._values.get(name)
         if not isinstance(value, str) or not value.strip():
-            raise self.fault(name, "a text that is not empty", "write it")
-        if not _is_plain(value):
+            raise self.fault(name, "a text that is not empty", "write it", empty)
+        if not is_plain(value):
             raise self.fault(
-                name, "plain Unicode", "remove control characters and lone surrogates"
+                name,
+                "plain Unicode",
+                "remove control characters and lone surrogates",
+                Kind.ENCODING,
             )
         return value
 
@@ -158,7 +174,8 @@ def finite(values: list[Any]) -> bool:
     )
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Whether a text can be stored as UTF-8 and has no control characters."""
     if any(c < " " or "\x7f" <= c < "\xa0" for c in text):
         return False
     try:

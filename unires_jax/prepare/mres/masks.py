@@ -15,35 +15,38 @@ _OUTSIDE = 1.0  # pixels by which a polygon or box may leave the picture; roundi
 
 
 def read_mask(fields: Fields, folder: Path, height: int, width: int) -> RunMask:
-    """The mask from the one form it is given in. Raises DataError."""
-    given = [form for form in FORMS if fields.get(form) is not None]
-    if len(given) != 1:
+    """The mask from the one form it is in. Raises DataError."""
+    forms = [form for form in FORMS if fields.get(form) is not None]
+    if len(forms) != 1:
         raise fault(
             fields.place("rle"),
             "exactly one of rle, polygons, png",
-            given,
+            forms,
             "give the mask once",
         )
-    form = given[0]
+    form = forms[0]
     value, place = fields.get(form), fields.place(form)
-    try:
-        if form == "rle":
-            mask = _from_rle(value, place, height, width)
-        elif form == "polygons":
-            mask = _from_polygons(value, place, height, width)
-        else:
-            mask = _from_png(fields.text("png"), folder, height, width)
-    except DataError as error:
-        raise error if str(error).startswith(place) else error.at(place) from None
+    if form == "rle":
+        mask = _from_rle(value, place, height, width)
+    elif form == "polygons":
+        mask = from_polygons(value, place, height, width)
+    else:
+        mask = _from_png(fields.text("png"), place, folder, height, width)
     if not mask.area:
-        raise fault(place, "at least one pixel", "none", "drop the mask, or redraw it")
+        raise fault(
+            place,
+            "at least one pixel",
+            "none",
+            "drop the mask, or redraw it",
+            Kind.MASK_EMPTY,
+        )
     return mask
 
 
 def read_polygons(fields: Fields) -> str:
     """The polygons, if the mask is given so, as JSON: some protocols redraw them."""
-    found = fields.get("polygons")
-    return "" if found is None else json.dumps(found)
+    polygons = fields.get("polygons")
+    return "" if polygons is None else json.dumps(polygons)
 
 
 def _from_rle(value: Any, place: str, height: int, width: int) -> RunMask:
@@ -53,6 +56,7 @@ def _from_rle(value: Any, place: str, height: int, width: int) -> RunMask:
             "size",
             f"the picture's [height, width] [{height}, {width}]",
             "masks are stored at the size of their picture",
+            Kind.SIZE_DIFFERS,
         )
     counts = fields.get("counts")
     if isinstance(counts, list):
@@ -61,7 +65,10 @@ def _from_rle(value: Any, place: str, height: int, width: int) -> RunMask:
         raise fields.fault(
             "counts", "COCO's compressed text or a list of runs", "use pycocotools"
         )
-    return RunMask.from_counts(counts, height, width)
+    try:
+        return RunMask.from_counts(counts, height, width)
+    except DataError as error:
+        raise error.at(place) from None
 
 
 def _from_runs(fields: Fields, runs: list[Any], height: int, width: int) -> RunMask:
@@ -71,11 +78,13 @@ def _from_runs(fields: Fields, runs: list[Any], height: int, width: int) -> RunM
             "counts",
             f"runs from 0 up whose sum is {height} x {width} = {height * width}",
             "the mask belongs to another size, or is cut",
+            Kind.SIZE_DIFFERS,
         )
     return RunMask.from_runs(runs, height, width)
 
 
-def _from_polygons(value: Any, place: str, height: int, width: int) -> RunMask:
+def from_polygons(value: Any, place: str, height: int, width: int) -> RunMask:
+    """The union of polygons. Raises DataError naming `place` unless they fit."""
     if not isinstance(value, list) or not value:
         raise fault(
             place, "a list of polygons", value, "write [[x, y, x, y, ...], ...]"
@@ -102,12 +111,16 @@ def _check_polygon(points: Any, place: str, height: int, width: int) -> None:
             f"points within the picture of {width} wide, {height} high",
             points,
             "cut the polygon at the border, or correct the size",
+            Kind.SIZE_DIFFERS,
         )
 
 
-def _from_png(name: str, folder: Path, height: int, width: int) -> RunMask:
-    data = files.read_inside(folder, name)
-    check_size(data, height, width, field="")
+def _from_png(name: str, place: str, folder: Path, height: int, width: int) -> RunMask:
+    try:
+        data = files.read_inside(folder, name)
+        check_size(data, height, width, field="")
+    except DataError as error:
+        raise error.at(place) from None
     try:
         if is_grey_png(data):
             return RunMask.from_pixels(decode_png_mask(data))
@@ -116,22 +129,30 @@ def _from_png(name: str, folder: Path, height: int, width: int) -> RunMask:
     raise DataError(
         f"expected a whole greyscale PNG (0 = not the target), found something else in "
         f"{shorten(name)!r}; save the mask with one channel",
-        kind=Kind.IMAGE_UNREADABLE,
+        place=place,
     )
 
 
 def read_box(fields: Fields, mask: RunMask) -> tuple[float, float, float, float]:
-    """The given box (x, y, width, height in pixels), or the mask's own extent."""
+    """The box in the line (x, y, width, height in pixels), or the mask's extent."""
     if fields.get("bbox") is None:
         x, y, w, h = map(float, mask.box)
         return x, y, w, h
     x, y, w, h = fields.numbers("bbox", 4)
     height, width = mask.height, mask.width
-    right, bottom = width + _OUTSIDE, height + _OUTSIDE
-    if min(x, y) < -_OUTSIDE or min(w, h) < 0 or x + w > right or y + h > bottom:
+    if not is_within((x, y, w, h), height, width):
         raise fields.fault(
             "bbox",
             f"x, y, width, height within the picture of {width} wide, {height} high",
             "a box is not two corners; correct it or leave it out",
+            Kind.SIZE_DIFFERS,
         )
     return x, y, w, h
+
+
+def is_within(box: tuple[float, float, float, float], height: int, width: int) -> bool:
+    """Whether a box lies within a picture, but for rounding."""
+    x, y, w, h = box
+    right, bottom = width + _OUTSIDE, height + _OUTSIDE
+    inside = min(x, y) >= -_OUTSIDE and x + w <= right and y + h <= bottom
+    return inside and min(w, h) >= 0

@@ -23,10 +23,12 @@ def plan(files: Mapping[str, Sequence[Path]], shards: int = 0) -> list[Lines]:
     for split, paths in files.items():
         size = sum(path.stat().st_size for path in paths)
         run = max(1, -(-size // shards)) if shards else SHARD_TEXT
-        found = [lines for path in paths for lines in cut(path, split, run)]
-        if not found:
-            raise DataError(f"split {split}: {paths[0]} and its like hold no line")
-        runs += found
+        cuts = [lines for path in paths for lines in cut(path, split, run)]
+        if not cuts:
+            raise DataError(
+                f"{paths[0]} and its like hold no line", place=f"split {split}"
+            )
+        runs += cuts
     return runs
 
 
@@ -63,5 +65,5 @@ def _chunks(path: Path) -> Iterator[bytes]:
                 yield chunk
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(
-                f"{path}: damaged: {error}; fetch or pack the file again"
+                f"damaged: {error}; fetch or pack the file again", place=str(path)
             ) from None

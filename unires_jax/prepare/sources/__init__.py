@@ -1,6 +1,6 @@
 """Readers of the forms in which referring expression data circulates.
 
-Each form has one file and gives `referent.Referent`s; `referent.to_records` groups them
+Each form has one file and gives `referent.Referent`s; `grouping.to_records` groups them
 into records, one for each image of a split. `recognise` says which form a folder holds.
 Everything read here was written by others: values are checked (`fields`), pickles are
 interpreted without running anything (`pickles`), names of images cannot leave their

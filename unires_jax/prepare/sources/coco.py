@@ -4,16 +4,18 @@ Source of the format: the COCO data format; polygons, uncompressed and compresse
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unires_jax.data.records import Mask
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import plausible
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.sources.fields import check, get, numbers, read_json
 
 MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
+_NUMBER = re.compile(r"(\d{12})(?:_\d+)?\.\w+$")
 
 
 class Image(NamedTuple):
@@ -39,17 +41,12 @@ class Instances:
         """The index of a file. Raises DataError if it is no instances.json."""
         return cls(read_json(path), str(path))
 
-    @property
-    def annotation_ids(self) -> tuple[int, ...]:
-        """The ids of all annotations."""
-        return tuple(self._annotations)
-
     def image(self, image_id: int) -> Image:
         """The image of an id. Raises DataError if it is not listed."""
         entry = self._images.get(image_id)
         if entry is None:
             raise DataError(
-                f"image_id {image_id}: not among the images of {self.where}"
+                f"not among the images of {self.where}", place=f"image_id {image_id}"
             )
         return image(entry, f"{self.where}: image {image_id}")
 
@@ -65,60 +62,74 @@ class Instances:
         entry = self._annotations.get(ann_id)
         if entry is None:
             raise DataError(
-                f"ann_id {ann_id}: not among the annotations of {self.where}; the "
-                "referent's mask is lost"
+                f"not among the annotations of {self.where}; the referent's mask is "
+                "lost",
+                place=f"ann_id {ann_id}",
+                kind=Kind.MASK_EMPTY,
             )
-        where = f"{self.where}: annotation {ann_id}"
-        on = get(entry, "image_id", int, where)
+        place = f"{self.where}: annotation {ann_id}"
+        on = get(entry, "image_id", int, place)
         if on != image_id:
-            raise DataError(f"{where}: lies on image {on}, the referent on {image_id}")
+            raise DataError(
+                f"lies on image {on}, the referent on {image_id}", place=place
+            )
         size = self.image(image_id)
-        category = self.category(get(entry, "category_id", int, where))
-        return mask(entry, size.height, size.width, category, where)
+        category = self.category(get(entry, "category_id", int, place))
+        return mask(entry, size.height, size.width, category, place)
 
 
-def _by_id(content: Any, name: str, where: str) -> dict[int, Any]:
+def number(filename: str) -> int | None:
+    """COCO's image id in a file name, with or without a referent's suffix."""
+    match = _NUMBER.search(filename)
+    return int(match[1]) if match else None
+
+
+def _by_id(content: Any, name: str, place: str) -> dict[int, Any]:
     """The entries of a list by their id; entries without one cannot be asked for.
 
     Raises DataError if an id occurs twice with different content.
     """
-    found: dict[int, Any] = {}
+    entries: dict[int, Any] = {}
     if name == "categories" and name not in content:
-        return found
-    for entry in get(content, name, list, where):
+        return entries
+    for entry in get(content, name, list, place):
         key = entry.get("id") if isinstance(entry, dict) else None
-        if type(key) is int and found.setdefault(key, entry) != entry:
+        if type(key) is int and entries.setdefault(key, entry) != entry:
             raise DataError(
-                f"{where}: {name}: id {key} occurs twice, not the same; drop one, or "
-                "fetch the file again"
+                f"id {key} occurs twice, not the same; drop one, or fetch the file "
+                "again",
+                place=f"{place}: {name}",
+                kind=Kind.ID_TWICE,
             )
-    return found
+    return entries
 
 
-def image(entry: Any, where: str) -> Image:
+def image(entry: Any, place: str) -> Image:
     """An entry of an image list. Raises DataError naming what is wrong."""
-    height, width = (get(entry, n, int, where) for n in ("height", "width"))
+    height, width = (get(entry, n, int, place) for n in ("height", "width"))
     if not plausible(height, width):
-        raise DataError(f"{where}: height, width {height}, {width}: no image's size")
-    filename = get(entry, "file_name", str, where)
-    return Image(get(entry, "id", int, where), filename, height, width)
+        raise DataError(
+            f"height, width {height}, {width}: no image's size", place=place
+        )
+    filename = get(entry, "file_name", str, place)
+    return Image(get(entry, "id", int, place), filename, height, width)
 
 
-def mask(entry: Any, height: int, width: int, category: str, where: str) -> Mask:
+def mask(entry: Any, height: int, width: int, category: str, place: str) -> Mask:
     """An annotation as a mask over an image: the union of its pieces.
 
     `area` is counted on the decoded mask, `segmentation` keeps polygons as they are.
     Raises DataError naming what is wrong.
     """
     pieces = entry.get("segmentation") if isinstance(entry, dict) else None
-    runs = read_segmentation(pieces, height, width, f"{where}: segmentation")
-    corner = get(entry, "bbox", list, where, [])
-    box = numbers(corner, 4, f"{where}: bbox") if corner else runs.box
+    runs = read_segmentation(pieces, height, width, f"{place}: segmentation")
+    corner = get(entry, "bbox", list, place, [])
+    box = numbers(corner, 4, place, "bbox") if corner else runs.box
     crowd = entry.get("iscrowd", 0)
     return Mask(
-        ann_id=get(entry, "id", int, where),
+        ann_id=get(entry, "id", int, place),
         category=category,
-        category_id=_category_id(get(entry, "category_id", int, where, 0), where),
+        category_id=_category_id(get(entry, "category_id", int, place, 0), place),
         rle=runs.counts,
         bbox=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
         area=float(runs.area),
@@ -127,57 +138,67 @@ def mask(entry: Any, height: int, width: int, category: str, where: str) -> Mask
     )
 
 
-def _category_id(value: int, where: str) -> int:
+def _category_id(value: int, place: str) -> int:
     if not -(2**31) <= value < 2**31:
-        raise DataError(f"{where}: category_id {value}: expected 32 bits")
+        raise DataError(f"category_id {value}: expected 32 bits", place=place)
     return value
 
 
-def read_segmentation(pieces: Any, height: int, width: int, where: str) -> RunMask:
+def read_segmentation(pieces: Any, height: int, width: int, place: str) -> RunMask:
     """The mask of polygons, of uncompressed or of compressed RLE.
 
     Raises DataError unless the pieces fit an image of height x width pixels.
     """
     if isinstance(pieces, list):
-        return _read_polygons(pieces, height, width, where)
-    size = [check(n, int, f"{where}: size") for n in get(pieces, "size", list, where)]
+        return _read_polygons(pieces, height, width, place)
+    size = [check(n, int, place, "size") for n in get(pieces, "size", list, place)]
     if size != [height, width]:
-        raise DataError(f"{where}: size {size}, the image has {[height, width]}")
+        raise DataError(
+            f"size {size}, the image has {[height, width]}",
+            place=place,
+            kind=Kind.SIZE_DIFFERS,
+        )
     counts = pieces.get("counts")
     if isinstance(counts, list):
-        runs = [check(n, int, f"{where}: counts") for n in counts]
+        runs = [check(n, int, place, "counts") for n in counts]
     else:
-        text = get(pieces, "counts", str, where)
+        text = get(pieces, "counts", str, place)
     try:
         if isinstance(counts, list):
             return RunMask.from_runs(runs, height, width)
         return RunMask.from_counts(text, height, width)
     except DataError as error:
-        raise error.at(where) from None
+        raise error.at(place) from None
 
 
-def _read_polygons(pieces: list[Any], height: int, width: int, where: str) -> RunMask:
+def _read_polygons(pieces: list[Any], height: int, width: int, place: str) -> RunMask:
     if not pieces:
-        raise DataError(f"{where}: is empty, expected at least one polygon")
+        raise DataError("is empty, expected at least one polygon", place=place)
     polygons = [
-        _polygon(p, height, width, f"{where}[{i}]") for i, p in enumerate(pieces)
+        _polygon(p, height, width, f"{place}[{i}]") for i, p in enumerate(pieces)
     ]
     masks = [RunMask.from_polygon(p, height, width) for p in polygons]
     return RunMask.union(masks, height, width)
 
 
-def _polygon(piece: Any, height: int, width: int, where: str) -> list[float]:
+def _polygon(piece: Any, height: int, width: int, place: str) -> list[float]:
     """x, y, x, y, ...: at least three points, none further out than an image's size.
 
     With two points pycocotools would read a box; far points would cost it memory.
     """
-    points = check(piece, list, where)
+    points = check(piece, list, "", place)
     if len(points) < 6 or len(points) % 2 or len(points) > 2 * MAX_POINTS:
-        raise DataError(f"{where}: {len(points)} numbers are no polygon of x, y pairs")
-    found = [check(v, float, where) for v in points]
+        raise DataError(
+            f"{len(points)} numbers are no polygon of x, y pairs", place=place
+        )
+    corners = [check(v, float, "", place) for v in points]
     if not (
-        all(-width <= x <= 2 * width for x in found[::2])
-        and all(-height <= y <= 2 * height for y in found[1::2])
+        all(-width <= x <= 2 * width for x in corners[::2])
+        and all(-height <= y <= 2 * height for y in corners[1::2])
     ):
-        raise DataError(f"{where}: lies outside the image of {height} x {width}")
-    return found
+        raise DataError(
+            f"lies outside the image of {height} x {width}",
+            place=place,
+            kind=Kind.SIZE_DIFFERS,
+        )
+    return corners

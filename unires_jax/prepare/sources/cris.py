@@ -5,35 +5,38 @@ is no `raw`, no annotation id and no polygon: `sent` stands for raw, segment_id 
 ref_id) for the annotation. A pixel that is not zero is target (overlaps are 254).
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
+from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import OBJECT, Mask
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.catalogue import Benchmark
 from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.coco_categories import by_place
 from unires_jax.prepare.sources.fields import check, get, numbers, read_json
+from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.refer import sentences
-from unires_jax.prepare.sources.referent import Referent, collect
-
-_COCO_NUMBER = re.compile(r"(\d{12})(?:_\d+)?\.\w+$")
+from unires_jax.prepare.sources.referent import Referent, collect, sentences
 
 
-def read(root: str | Path, benchmark: Benchmark, rejects: Rejects) -> list[Referent]:
-    """The referents of the splits that are there."""
-    masks = find_masks(root, benchmark)
-    found: list[Referent] = []
-    for split, path in split_files(root, benchmark).items():
-        found += read_file(path, split, masks, rejects)
-    return found
+def find(root: Path, benchmark: Benchmark) -> Files:
+    """The annotation files, and the folder of masks."""
+    files = _split_files(root, benchmark)
+    if not files:
+        return Files()
+    folder = next(iter(files.values())).parent
+    lost = _masks(root, benchmark) is None
+    return Files(
+        present=tuple(files.values()),
+        missing=(root / "masks" / folder.name,) if lost else (),
+        absent=tuple(folder / f"{s}.json" for s in benchmark.splits if s not in files),
+    )
 
 
-def split_files(root: str | Path, benchmark: Benchmark) -> dict[str, Path]:
+def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     """The annotation file of each split that is there."""
     for folder in benchmark.cris:
         files = {
@@ -44,62 +47,75 @@ def split_files(root: str | Path, benchmark: Benchmark) -> dict[str, Path]:
     return {}
 
 
-def find_masks(root: str | Path, benchmark: Benchmark) -> Path:
-    """The folder of mask files. Raises DataError naming it if it is not there."""
-    for folder in benchmark.cris:
-        found = find_any_case(root, f"masks/{folder}")
-        if found is not None:
-            return found
-    raise DataError(f"{Path(root) / 'masks' / benchmark.cris[0]}: no such folder")
+def _masks(root: Path, benchmark: Benchmark) -> Path | None:
+    """The folder of mask files."""
+    folders = (find_any_case(root, f"masks/{folder}") for folder in benchmark.cris)
+    return next((folder for folder in folders if folder), None)
+
+
+def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
+    """A file of annotations, where it belongs."""
+    name = f"{benchmark.splits[0]}.json"
+    return tuple(root / "anns" / folder / name for folder in benchmark.cris[:1])
+
+
+def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
+    """The referents of the splits that are there."""
+    picture = raw.pictures()  # before the long reading
+    masks = _masks(raw.root, benchmark)
+    if masks is None:
+        raise DataError(
+            "no such folder",
+            place=str(raw.root / "masks" / benchmark.cris[0]),
+            kind=Kind.FILE_MISSING,
+        )
+    referents: list[Referent] = []
+    for split, path in _split_files(raw.root, benchmark).items():
+        referents += read_file(path, split, masks, rejects)
+    return Source("cris", referents, picture)
 
 
 def read_file(path: Path, split: str, masks: Path, rejects: Rejects) -> list[Referent]:
     """The referents of one annotation file."""
-    entries = check(read_json(path), list, f"{path}: the whole")
+    entries = check(read_json(path), list, str(path), "the whole")
     return read_entries(entries, split, masks, str(path), rejects)
 
 
 def read_entries(
-    entries: list[Any], split: str, masks: Path, where: str, rejects: Rejects
+    entries: list[Any], split: str, masks: Path, place: str, rejects: Rejects
 ) -> list[Referent]:
     """The referents of entries whose masks lie in a folder."""
 
     def build(entry: Any, at: str) -> Referent:
-        return referent(entry, split, masks, at)
+        return _referent(entry, split, masks, at)
 
-    return collect(entries, build, where, rejects)
+    return collect(entries, build, place, rejects)
 
 
-def referent(entry: Any, split: str, masks: Path, where: str) -> Referent:
-    """One entry. Raises DataError naming what is wrong."""
-    filename = get(entry, "img_name", str, where)
-    image_id = coco_number(filename)
+def _referent(entry: Any, split: str, masks: Path, place: str) -> Referent:
+    filename = get(entry, "img_name", str, place)
+    image_id = coco.number(filename)
     if image_id is None:
         raise DataError(
-            f"{where}: img_name {filename!r}: expected COCO's number of twelve digits"
+            "expected COCO's number of twelve digits",
+            place=f"{place}: img_name {filename!r}",
         )
-    segment_id = get(entry, "segment_id", int, where)
+    segment_id = get(entry, "segment_id", int, place)
     runs = read_mask(masks / f"{segment_id}.png")
-    box = get(entry, "bbox", list, where, [])
-    corners = numbers(box, 4, f"{where}: bbox") if box else ()
-    category_id, category = by_place(get(entry, "cat", int, where, -1))
+    box = get(entry, "bbox", list, place, [])
+    corners = numbers(box, 4, place, "bbox") if box else ()
+    category_id, category = by_place(get(entry, "cat", int, place, -1))
     return Referent(
         filename=filename,
         image_id=image_id,
         split=split,
         ref_id=segment_id,
         masks=(_mask(segment_id, runs, corners, category_id, category),),
-        sentences=sentences(entry, where),
+        sentences=sentences(entry, place),
         height=runs.height,
         width=runs.width,
         coco_id=image_id,
     )
-
-
-def coco_number(filename: str) -> int | None:
-    """COCO's image id in a file name, with or without a referent's suffix."""
-    match = _COCO_NUMBER.search(filename)
-    return int(match[1]) if match else None
 
 
 def read_mask(path: Path) -> RunMask:
@@ -119,18 +135,19 @@ def _mask(
     category_id: int,
     category: str,
 ) -> Mask:
+    x, y, width, height = map(float, runs.box)
     if corners:
-        left, top, right, bottom = corners
-        box = left, top, right - left, bottom - top
-    else:
-        left, top, width, height = map(float, runs.box)
-        box = left, top, width, height
+        x, y, right, bottom = corners
+        width, height = right - x, bottom - y
     return Mask(
         ann_id=segment_id,
         category=category,
         category_id=category_id,
         rle=runs.counts,
-        bbox=box,
+        bbox=(x, y, width, height),
         area=float(runs.area),
         level=OBJECT,
     )
+
+
+FORM = Form("cris", 3, find, expected, read)  # neither raw nor polygons

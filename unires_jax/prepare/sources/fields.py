@@ -6,7 +6,7 @@ import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unires_jax.errors import DataError, shorten
+from unires_jax.errors import DataError, Kind, shorten
 
 T = TypeVar("T")
 _REQUIRED: Any = object()
@@ -22,48 +22,54 @@ _NAMES = {
 
 def read_json(path: str | Path) -> Any:
     """The content of a JSON file. Raises DataError naming the file and the reason."""
+    place = str(path)
     try:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError("no such file", place=place, kind=Kind.FILE_MISSING) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"cannot be read: {error.strerror}", place=place) from None
     except RecursionError:
-        raise DataError(f"{path}: nested too deeply for JSON of this kind") from None
-    except ValueError as error:  # bad syntax, bad UTF-8, or a number of 4,300 digits
         raise DataError(
-            f"{path}: is no JSON: {shorten(str(error))}; fetch the file again"
+            "nested too deeply for JSON of this kind", place=place
+        ) from None
+    except ValueError as error:  # bad syntax, bad UTF-8, or a number of 4,300 digits
+        is_coded = isinstance(error, UnicodeError)
+        raise DataError(
+            f"is no JSON: {shorten(str(error))}; fetch the file again",
+            place=place,
+            kind=Kind.ENCODING if is_coded else Kind.UNUSABLE,
         ) from None
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, place: str) -> Any:
     """The value of JSON held in a field. Raises DataError naming the field."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is no JSON: {shorten(str(error))}") from None
+        raise DataError(f"is no JSON: {shorten(str(error))}", place=place) from None
 
 
-def get(entry: Any, name: str, kind: type[T], where: str, default: T = _REQUIRED) -> T:
+def get(entry: Any, name: str, kind: type[T], place: str, default: T = _REQUIRED) -> T:
     """Field `name` of an entry as `kind` (int, float, str, bool, list or dict).
 
     Integers fit 64 bits, floats are finite (integers pass), texts can be written as
-    UTF-8. Raises DataError naming `where`, the field and what was expected, also where
+    UTF-8. Raises DataError naming `place`, the field and what was expected, also where
     the field is missing and no default is given.
     """
     if not isinstance(entry, dict):
-        raise DataError(f"{where}: is {shown(entry)}, expected {_NAMES[dict]}")
+        raise DataError(f"is {short(entry)}, expected {_NAMES[dict]}", place=place)
     value = entry.get(name, _REQUIRED)
     if value is _REQUIRED or (value is None and default is not _REQUIRED):
         if default is _REQUIRED:
-            known = shorten(", ".join(map(str, entry)))
-            raise DataError(f"{where}: has no field {name!r}; it has: {known}")
+            names = shorten(", ".join(map(str, entry)))
+            raise DataError(f"has no field {name!r}; it has: {names}", place=place)
         return default
-    return check(value, kind, f"{where}: {name}")
+    return check(value, kind, place, name)
 
 
-def check(value: Any, kind: type[T], where: str) -> T:
-    """The value as `kind`, under the rules of `get`."""
+def check(value: Any, kind: type[T], place: str, name: str) -> T:
+    """The value of field `name` as `kind`, under the rules of `get`."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**63 else math.inf
     fits = type(value) is kind
@@ -74,19 +80,23 @@ def check(value: Any, kind: type[T], where: str) -> T:
     elif fits and kind is str:
         fits = _is_utf8(value)
     if not fits:
-        raise DataError(f"{where} is {shown(value)}, expected {_NAMES[kind]}")
+        raise DataError(
+            f"{name} is {short(value)}, expected {_NAMES[kind]}", place=place
+        )
     return value
 
 
-def numbers(value: Any, count: int, where: str) -> tuple[float, ...]:
+def numbers(value: Any, count: int, place: str, name: str) -> tuple[float, ...]:
     """A list of exactly `count` finite numbers."""
-    items = check(value, list, where)
+    items = check(value, list, place, name)
     if len(items) != count:
-        raise DataError(f"{where} has {len(items)} numbers, expected {count}")
-    return tuple(check(v, float, where) for v in items)
+        raise DataError(
+            f"{name} has {len(items)} numbers, expected {count}", place=place
+        )
+    return tuple(check(v, float, place, name) for v in items)
 
 
-def shown(value: Any) -> str:
+def short(value: Any) -> str:
     """A value in an error message: short, whatever it is."""
     if isinstance(value, (list, dict, tuple)):
         return f"a {type(value).__name__} of {len(value)}"

@@ -10,14 +10,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from unires_jax.errors import DataError
-from unires_jax.prepare.catalogue import Benchmark
+from unires_jax.data.catalogue import Benchmark
+from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import get, read_json
+from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.refer import targets
-from unires_jax.prepare.sources.referent import Referent, Sentence, collect
+from unires_jax.prepare.sources.referent import Referent, Sentence, collect, targets
 
 FOLDERS = (".", "mdetr_annotations", "OpenSource", "annotations")
 INSTANCES = (
@@ -31,69 +31,97 @@ INSTANCES = (
 )
 
 
-def read(root: str | Path, benchmark: Benchmark, rejects: Rejects) -> list[Referent]:
-    """The referents of the splits that are there."""
-    path = find_instances(root, benchmark)
-    if path is None:
-        raise DataError(
-            f"{Path(root) / INSTANCES[1]}: no such file; MDETR's files hold no masks, "
-            "so COCO's instances_train2014.json (or refer's instances.json) must lie "
-            "beside them"
-        )
-    index = Instances.open(path)
-    found: list[Referent] = []
-    for split, file in split_files(root, benchmark).items():
-        found += _read_file(file, split, index, rejects)
-    return found
+def find(root: Path, benchmark: Benchmark) -> Files:
+    """The files of captions, and COCO's annotations."""
+    files = _split_files(root, benchmark)
+    if not files:
+        return Files()
+    folder = next(iter(files.values())).parent
+    lost = _instances(root, benchmark) is None
+    return Files(
+        present=tuple(files.values()),
+        missing=(root / INSTANCES[1],) if lost else (),
+        absent=tuple(
+            folder / _name(s, benchmark) for s in benchmark.splits if s not in files
+        ),
+    )
 
 
-def split_files(root: str | Path, benchmark: Benchmark) -> dict[str, Path]:
+def _name(split: str, benchmark: Benchmark) -> str:
+    return f"finetune_{benchmark.mdetr}_{split}.json"
+
+
+def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     """The file of each split that is there."""
-    found = {}
+    files = {}
     for split in benchmark.splits if benchmark.mdetr else ():
-        name = f"finetune_{benchmark.mdetr}_{split}.json"
-        files = (find_any_case(root, f"{folder}/{name}") for folder in FOLDERS)
-        path = next((f for f in files if f), None)
+        name = _name(split, benchmark)
+        paths = (find_any_case(root, f"{folder}/{name}") for folder in FOLDERS)
+        path = next((path for path in paths if path), None)
         if path:
-            found[split] = path
-    return found
+            files[split] = path
+    return files
 
 
-def find_instances(root: str | Path, benchmark: Benchmark) -> Path | None:
+def _instances(root: Path, benchmark: Benchmark) -> Path | None:
     """The file of masks; refer's own instances.json of the data set comes first."""
     places = (f"{benchmark.folder}/instances.json", *INSTANCES)
     return next((f for p in places if (f := find_any_case(root, p))), None)
 
 
+def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
+    """A file of captions, where it belongs."""
+    name = _name(benchmark.splits[0], benchmark)
+    return (root / name,) if benchmark.mdetr else ()
+
+
+def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
+    """The referents of the splits that are there."""
+    picture = raw.pictures()  # before the long reading
+    path = _instances(raw.root, benchmark)
+    if path is None:
+        raise DataError(
+            "no such file; MDETR's files hold no masks, so COCO's "
+            "instances_train2014.json (or refer's instances.json) must lie beside them",
+            place=str(raw.root / INSTANCES[1]),
+            kind=Kind.FILE_MISSING,
+        )
+    index = Instances.open(path)
+    referents: list[Referent] = []
+    for split, file in _split_files(raw.root, benchmark).items():
+        referents += _read_file(file, split, index, rejects)
+    return Source("mdetr", referents, picture)
+
+
 def _read_file(
     path: Path, split: str, index: Instances, rejects: Rejects
 ) -> list[Referent]:
-    content, where = read_json(path), str(path)
+    content, place = read_json(path), str(path)
     boxes: dict[Any, list[Any]] = {}
-    for entry in get(content, "annotations", list, where):
+    for entry in get(content, "annotations", list, place):
         if isinstance(entry, dict) and type(entry.get("image_id")) is int:
             boxes.setdefault(entry["image_id"], []).append(entry)
 
     def build(entry: Any, at: str) -> Referent:
         return _referent(entry, boxes, index, split, at)
 
-    captions = collect(get(content, "images", list, where), build, where, rejects)
+    captions = collect(get(content, "images", list, place), build, place, rejects)
     return _joined(captions)
 
 
 def _referent(
-    entry: Any, boxes: dict[Any, list[Any]], index: Instances, split: str, where: str
+    entry: Any, boxes: dict[Any, list[Any]], index: Instances, split: str, place: str
 ) -> Referent:
     """One caption as a referent of one sentence."""
-    number = get(entry, "id", int, where)
-    image = index.image(get(entry, "original_id", int, where))
-    caption = get(entry, "caption", str, where)
+    number = get(entry, "id", int, place)
+    image = index.image(get(entry, "original_id", int, place))
+    caption = get(entry, "caption", str, place)
     ids = [
-        get(box, "original_id", int, f"{where}: its annotation")
+        get(box, "original_id", int, f"{place}: its annotation")
         for box in boxes.get(number, [])
     ]
     masks = targets(
-        {"ann_id": ids}, where, lambda ann_id: index.mask(ann_id, image.image_id)
+        {"ann_id": ids}, place, lambda ann_id: index.mask(ann_id, image.image_id)
     )
     return Referent(
         filename=image.filename,
@@ -112,10 +140,13 @@ def _referent(
 def _joined(captions: list[Referent]) -> list[Referent]:
     """Captions on the same annotations of one image as one referent."""
     groups: dict[tuple[int, ...], list[Referent]] = {}
-    for one in captions:
-        ids = tuple(m.ann_id for m in one.masks) or (-1, one.ref_id)
-        groups.setdefault((one.image_id, *ids), []).append(one)
+    for caption in captions:
+        ids = tuple(m.ann_id for m in caption.masks) or (-1, caption.ref_id)
+        groups.setdefault((caption.image_id, *ids), []).append(caption)
     return [
         dataclasses.replace(g[0], sentences=tuple(s for r in g for s in r.sentences))
         for g in groups.values()
     ]
+
+
+FORM = Form("mdetr", 4, find, expected, read)  # nor ids

@@ -10,21 +10,20 @@ Three schemas, known by their columns:
 """
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unires_jax.errors import DataError, shorten
+from unires_jax.data.catalogue import Benchmark
+from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.pixels.images import image_size
-from unires_jax.prepare.catalogue import Benchmark, split_name
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.coco_categories import NAMES
-from unires_jax.prepare.sources.cris import coco_number
-from unires_jax.prepare.sources.fields import check, get, parse_json
-from unires_jax.prepare.sources.refer import sentences
-from unires_jax.prepare.sources.referent import Referent, Sentence
+from unires_jax.prepare.sources.fields import get, parse_json
+from unires_jax.prepare.sources.form import Files, Form, Raw, Source
+from unires_jax.prepare.sources.pictures import Spool
+from unires_jax.prepare.sources.referent import Referent, sentences, texts
 
 SCHEMAS = {
     "jxu124": {
@@ -48,45 +47,15 @@ _LMMS_SPLITS = {
 _ROWS = 64  # read at once
 
 
-class Spool:
-    """Pictures that came within rows, kept as files: `spool(name) -> bytes`.
-
-    Rows come in any order and records in that of image ids; the bytes of a data set
-    do not fit in memory.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def add(self, name: str, data: bytes) -> None:
-        """Keep a picture; the first of a name stays."""
-        path = self._path(name)
-        if not path.exists():
-            path.write_bytes(data)
-
-    def __call__(self, name: str) -> bytes:
-        """The picture. Raises DataError if none of that name came."""
-        try:
-            return self._path(name).read_bytes()
-        except FileNotFoundError:
-            raise DataError(
-                f"{name}: no row holds its picture; name a folder that does with "
-                "--images"
-            ) from None
-
-    def _path(self, name: str) -> Path:
-        return self.folder / hashlib.sha256(name.encode()).hexdigest()[:32]
-
-
 def files(root: str | Path) -> dict[Path, str]:
     """The parquet files below root that have a known schema, with its name."""
-    found = {}
+    schemas = {}
     for path in sorted(Path(root).rglob("*.parquet")):
         columns = set(_open(path).schema_arrow.names)
         schema = next((s for s, need in SCHEMAS.items() if need <= columns), None)
         if schema:
-            found[path] = schema
-    return found
+            schemas[path] = schema
+    return schemas
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -99,7 +68,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
             batch.validate(full=True)
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise DataError(f"{path}: damaged: {shorten(str(error))}") from None
+        raise DataError(f"damaged: {shorten(str(error))}", place=str(path)) from None
 
 
 def count(path: Path) -> int:
@@ -113,34 +82,54 @@ def _open(path: Path) -> Any:
         import pyarrow.parquet as pq
     except ImportError:
         raise DataError(
-            f"{path}: reading parquet needs pyarrow: pip install 'unires_jax[convert]'"
+            "reading parquet needs pyarrow: pip install 'unires_jax[convert]'",
+            place=str(path),
         ) from None
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: is no parquet: {shorten(str(error))}") from None
+        raise DataError(
+            f"is no parquet: {shorten(str(error))}", place=str(path)
+        ) from None
 
 
-def read(
-    root: str | Path, benchmark: Benchmark, rejects: Rejects, spool: Spool
-) -> list[Referent]:
-    """The referents of a benchmark; pictures of the rows go to the spool."""
-    found: list[Referent] = []
+def find(root: Path, benchmark: Benchmark) -> Files:
+    """The files of the first two schemas, which hold RefCOCO, RefCOCO+ and RefCOCOg."""
+    schemas = files(root) if benchmark.refs == "refs" else {}
+    return Files(tuple(path for path, s in schemas.items() if s != "moondream"))
+
+
+def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
+    """A file's usual name."""
+    pattern = root / "data" / f"{benchmark.splits[0]}-*.parquet"
+    return (pattern,) if benchmark.refs == "refs" else ()
+
+
+def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
+    """The referents of a benchmark; pictures within rows go to the spool.
+
+    They are taken from there, unless a folder of pictures is named or needed.
+    """
+    schemas = files(raw.root)
+    referents: list[Referent] = []
     first = 0  # number of a file's first row
-    for path, schema in files(root).items():
+    for path, schema in schemas.items():
         if schema == "jxu124":
             build = functools.partial(_jxu124, benchmark=benchmark)
-            found += _read(path, rejects, build, first)
+            referents += _read(path, rejects, build, first)
         elif schema == "lmms-lab":
-            found += _read_lmms(path, benchmark, rejects, spool, first)
+            referents += _read_lmms(path, benchmark, rejects, raw.spool, first)
         first += count(path)
-    return found
+    names = set(schemas.values())
+    inside = "lmms-lab" in names and "jxu124" not in names
+    picture = raw.spool if inside and not raw.images else raw.pictures()
+    return Source("parquet", referents, picture)
 
 
 def _read_lmms(
     path: Path, benchmark: Benchmark, rejects: Rejects, spool: Spool, first: int
 ) -> list[Referent]:
-    split = split_of(path)
+    split = _split_of(path)
     if split not in _LMMS_SPLITS.get(benchmark.name, ()):
         print(f"{path}: left out: its rows are not {benchmark.name}'s alone")
         return []
@@ -148,7 +137,7 @@ def _read_lmms(
     return _read(path, rejects, build, first)
 
 
-def split_of(path: Path) -> str:
+def _split_of(path: Path) -> str:
     """The split in a file's name (`val-00000-of-00004`), else in its folder's."""
     stem, dash, _ = path.stem.partition("-")
     return stem if dash else path.parent.name
@@ -158,40 +147,42 @@ def _read(
     path: Path, rejects: Rejects, build: Callable[..., Referent], first: int
 ) -> list[Referent]:
     rejects.expect(count(path))
-    found = []
+    referents = []
     for i, row in enumerate(rows(path)):
-        name = f"{path}[{i}]"
+        place = f"{path}[{i}]"
         try:
-            found.append(build(row, first + i, name))
+            referents.append(build(row, first + i, place))
         except DataError as error:
-            rejects.note(name, str(error))
-    return found
+            rejects.note(place, error)
+    return referents
 
 
 def _jxu124(
-    row: dict[str, Any], number: int, where: str, benchmark: Benchmark
+    row: dict[str, Any], number: int, place: str, benchmark: Benchmark
 ) -> Referent:
-    word = get(row, "split", str, where)
+    word = get(row, "split", str, place)
     if word == "test" and "test" not in benchmark.splits:
         word = "testA"  # as its file of that split is called
     info = parse_json(
-        get(row, "raw_image_info", str, where), f"{where}: raw_image_info"
+        get(row, "raw_image_info", str, place), f"{place}: raw_image_info"
     )
-    annotation = parse_json(get(row, "raw_anns", str, where), f"{where}: raw_anns")
-    image = coco.image(info, f"{where}: raw_image_info")
-    if get(annotation, "image_id", int, where) != image.image_id:
-        raise DataError(f"{where}: raw_anns and raw_image_info: of different images")
-    category = NAMES.get(get(annotation, "category_id", int, where), "")
+    annotation = parse_json(get(row, "raw_anns", str, place), f"{place}: raw_anns")
+    image = coco.image(info, f"{place}: raw_image_info")
+    if get(annotation, "image_id", int, place) != image.image_id:
+        raise DataError(
+            "of different images", place=f"{place}: raw_anns and raw_image_info"
+        )
+    category = NAMES.get(get(annotation, "category_id", int, place), "")
     mask = coco.mask(
-        annotation, image.height, image.width, category, f"{where}: raw_anns"
+        annotation, image.height, image.width, category, f"{place}: raw_anns"
     )
     return Referent(
         filename=image.filename,
         image_id=image.image_id,
-        split=split_name(word, benchmark),
-        ref_id=get(row, "ref_id", int, where),
+        split=benchmark.split(word),
+        ref_id=get(row, "ref_id", int, place),
         masks=(mask,),
-        sentences=sentences(row, where),
+        sentences=sentences(row, place),
         height=image.height,
         width=image.width,
         coco_id=image.image_id,
@@ -199,26 +190,24 @@ def _jxu124(
 
 
 def _lmms(
-    row: dict[str, Any], ref_id: int, where: str, split: str, spool: Spool
+    row: dict[str, Any], ref_id: int, place: str, split: str, spool: Spool
 ) -> Referent:
     """A row without ids: its number stands for ref_id and ann_id."""
-    filename = get(row, "file_name", str, where)
-    image_id = coco_number(filename)
+    filename = get(row, "file_name", str, place)
+    image_id = coco.number(filename)
     if image_id is None:
-        raise DataError(f"{where}: file_name {filename!r} has no COCO number")
-    data = picture(row, where)
+        raise DataError(f"file_name {filename!r} has no COCO number", place=place)
+    data = picture(row, place)
     height, width = image_size(data)
     annotation = {
         "id": ref_id,
-        "segmentation": [get(row, "segmentation", list, where)],
-        "bbox": get(row, "bbox", list, where),
-        "iscrowd": get(row, "iscrowd", int, where, 0),
+        "segmentation": [get(row, "segmentation", list, place)],
+        "bbox": get(row, "bbox", list, place),
+        "iscrowd": get(row, "iscrowd", int, place, 0),
     }
-    answers = [
-        check(s, str, f"{where}: answer") for s in get(row, "answer", list, where)
-    ]
+    answers = texts(row, "answer", place)
     name = f"COCO_train2014_{image_id:012d}.jpg"
-    mask = coco.mask(annotation, height, width, "", where)
+    mask = coco.mask(annotation, height, width, "", place)
     spool.add(name, data)
     return Referent(
         filename=name,
@@ -226,16 +215,21 @@ def _lmms(
         split=split,
         ref_id=ref_id,
         masks=(mask,),
-        sentences=tuple(Sentence(i, s, s) for i, s in enumerate(answers)),
+        sentences=answers,
         height=height,
         width=width,
         coco_id=image_id,
     )
 
 
-def picture(row: dict[str, Any], where: str) -> bytes:
+def picture(row: dict[str, Any], place: str) -> bytes:
     """The encoded picture of a row (`image`: {"bytes", "path"})."""
-    data = get(row, "image", dict, where).get("bytes")
+    data = get(row, "image", dict, place).get("bytes")
     if not isinstance(data, bytes):
-        raise DataError(f"{where}: image: holds no bytes")
+        raise DataError(
+            "holds no bytes", place=f"{place}: image", kind=Kind.IMAGE_ABSENT
+        )
     return data
+
+
+FORM = Form("parquet", 1, find, expected, read)

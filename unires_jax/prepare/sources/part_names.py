@@ -44,29 +44,25 @@ _WORDS = re.compile(r"[a-z]+(?:'s\b)?|'s\b")
 def part_name(sentence: str) -> str:
     """The part named, in the singular; UNNAMED if the lexicon knows none of it."""
     words = _WORDS.findall(sentence.lower().replace("\u2019", "'"))
-    if "of" in words:
-        found = _named(words[: words.index("of")])
-        if found:
-            return found[-1]
     owners = [i for i, w in enumerate(words) if w.endswith("'s")]
+    phrases = [words]
     if owners:
-        found = _named(words[owners[-1] + 1 :])
-        if found:
-            return found[-1]
-    found = _named(words)
-    return found[-1] if found else UNNAMED
+        phrases.insert(0, words[owners[-1] + 1 :])
+    if "of" in words:
+        phrases.insert(0, words[: words.index("of")])
+    return next((names[-1] for names in map(_named, phrases) if names), UNNAMED)
 
 
 def _named(words: list[str]) -> list[str]:
     single = [_singular(w) for w in words]
-    found: list[str] = []
+    names: list[str] = []
     for i, word in enumerate(single):
         pair = f"{single[i - 1]} {word}" if i else ""
         if pair in LEXICON:
-            found.append(pair)
+            names.append(pair)
         elif word in LEXICON:
-            found.append(word)
-    return found
+            names.append(word)
+    return names
 
 
 def _singular(word: str) -> str:

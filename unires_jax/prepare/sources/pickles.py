@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unires_jax.errors import DataError, shorten
-from unires_jax.prepare.sources.fields import shown
+from unires_jax.errors import DataError, Kind, shorten
+from unires_jax.prepare.sources.fields import short
 
 MAX_BYTES = 1 << 30  # the largest circulating refs file has 40 MB
 MAX_DEPTH = 32  # containers within containers; the refer files have 4
@@ -31,27 +31,32 @@ def load_pickle(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path}: larger than {MAX_BYTES} bytes, refused")
+            raise DataError(f"larger than {MAX_BYTES} bytes, refused", place=str(path))
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(
+            "no such file", place=str(path), kind=Kind.FILE_MISSING
+        ) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
     return loads(data, str(path))
 
 
-def loads(data: bytes, where: str = "pickle") -> Any:
+def loads(data: bytes, place: str = "pickle") -> Any:
     """The object in pickled bytes, under the rules of `load_pickle`."""
-    value = _Machine(data, where).run()
-    _check_extent(value, len(data), where)
+    try:
+        value = _Machine(data).run()
+        _check_extent(value, len(data))
+    except DataError as error:
+        raise error.at(place) from None
     return value
 
 
 class _Machine:
     """The unpickling stack machine, without the opcodes that could run anything."""
 
-    def __init__(self, data: bytes, where: str) -> None:
-        self.data, self.where, self.at = data, where, 0
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -72,27 +77,27 @@ class _Machine:
             try:
                 step(self)
             except (IndexError, KeyError, ValueError, struct.error) as error:
-                name = _name(code)
+                name, is_coded = _name(code), isinstance(error, UnicodeError)
                 raise DataError(
-                    f"{self.where}: damaged at byte {start} (opcode {name}): "
-                    f"{shorten(str(error)) or type(error).__name__}"
+                    f"damaged at byte {start} (opcode {name}): "
+                    f"{shorten(str(error)) or type(error).__name__}",
+                    kind=Kind.ENCODING if is_coded else Kind.UNUSABLE,
                 ) from None
         raise DataError(
-            f"{self.where}: is no whole pickle: it ends without STOP; "
-            "fetch the file again"
+            "is no whole pickle: it ends without STOP; fetch the file again"
         )
 
     def refuse(self, code: int, start: int) -> NoReturn:
         """Raise DataError naming an opcode that is not admitted, and its global."""
         name = _name(code)
-        named = ""
+        module = ""
         if name in ("GLOBAL", "INST"):
             lines = self.data[self.at : self.at + 200].split(b"\n")[:2]
-            named = " " + b".".join(lines).decode("latin1")
+            module = " " + b".".join(lines).decode("latin1")
         elif name == "STACK_GLOBAL":
-            named = " " + ".".join(v for v in self.stack[-2:] if isinstance(v, str))
+            module = " " + ".".join(v for v in self.stack[-2:] if isinstance(v, str))
         raise DataError(
-            f"{self.where}: refused: opcode {name}{shorten(named)} at byte {start}; "
+            f"refused: opcode {name}{shorten(module)} at byte {start}; "
             "only lists, dicts, tuples, numbers and texts are read from a pickle, and "
             "nothing was run. Get the file from another source"
         )
@@ -104,16 +109,16 @@ class _Machine:
             raise ValueError(
                 f"{count} bytes announced, {len(self.data) - self.at} left"
             )
-        found = self.data[self.at : end]
+        content = self.data[self.at : end]
         self.at = end
-        return found
+        return content
 
     def line(self) -> bytes:
         """The bytes up to the next newline."""
         end = self.data.index(b"\n", self.at)
-        found = self.data[self.at : end]
+        content = self.data[self.at : end]
         self.at = end + 1
-        return found
+        return content
 
     def size(self, form: str) -> int:
         """An unsigned little-endian number of `struct` form."""
@@ -122,9 +127,9 @@ class _Machine:
     def since_mark(self) -> list[Any]:
         """Pop what lies above the last mark."""
         mark = self.marks.pop()
-        found = self.stack[mark:]
+        values = self.stack[mark:]
         del self.stack[mark:]
-        return found
+        return values
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
@@ -133,22 +138,22 @@ class _Machine:
     def extend(self, items: list[Any]) -> None:
         """Append to the list on top of the stack."""
         if type(self.stack[-1]) is not list:
-            raise ValueError(f"appends to {shown(self.stack[-1])}")
+            raise ValueError(f"appends to {short(self.stack[-1])}")
         self.stack[-1].extend(items)
 
     def update(self, items: list[Any]) -> None:
         """Set keys and values of the dict on top of the stack."""
         if type(self.stack[-1]) is not dict:
-            raise ValueError(f"sets items of {shown(self.stack[-1])}")
+            raise ValueError(f"sets items of {short(self.stack[-1])}")
         self.stack[-1].update(_pairs(items))
 
     def last(self, count: int) -> list[Any]:
         """Pop the last `count` values."""
         if len(self.stack) < count:
             raise IndexError("the stack is empty")
-        found = self.stack[-count:]
+        values = self.stack[-count:]
         del self.stack[-count:]
-        return found
+        return values
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
@@ -157,7 +162,7 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     keys = items[::2]
     for key in keys:  # hashing a deep tuple would overflow the C stack
         if not isinstance(key, _SCALARS):
-            raise ValueError(f"{shown(key)} as the key of a dict")
+            raise ValueError(f"{short(key)} as the key of a dict")
     return dict(zip(keys, items[1::2], strict=True))
 
 
@@ -182,8 +187,8 @@ def _long(raw: bytes) -> int:
 
 
 def _name(code: int) -> str:
-    known = {ord(op.code): op.name for op in pickletools.opcodes}
-    return known.get(code, f"0x{code:02x}")
+    names = {ord(op.code): op.name for op in pickletools.opcodes}
+    return names.get(code, f"0x{code:02x}")
 
 
 Step = Callable[[_Machine], object]
@@ -241,25 +246,25 @@ _STEPS = {
 }
 
 
-def _check_extent(value: Any, size: int, where: str) -> None:
+def _check_extent(value: Any, size: int) -> None:
     """Raise DataError on deep nesting, or more values than the file spells out."""
-    level, seen, depth = [value], 0, 0
+    level, count, depth = [value], 0, 0
     while level:
-        seen += len(level)
+        count += len(level)
         if depth > MAX_DEPTH:
-            raise DataError(f"{where}: refused: nested deeper than {MAX_DEPTH}")
-        if seen > 4 * size + 1000:
-            raise DataError(f"{where}: refused: containers shared more than plausible")
+            raise DataError(f"refused: nested deeper than {MAX_DEPTH}")
+        if count > 4 * size + 1000:
+            raise DataError("refused: containers shared more than plausible")
         depth, level = depth + 1, _children(level, 4 * size + 1000)
 
 
 def _children(level: list[Any], limit: int) -> list[Any]:
-    found: list[Any] = []
+    children: list[Any] = []
     for item in level:
         if type(item) is dict:
-            found.extend(item.values())
+            children.extend(item.values())
         elif type(item) in (list, tuple):
-            found.extend(item)
-        if len(found) > limit:
+            children.extend(item)
+        if len(children) > limit:
             break
-    return found
+    return children

@@ -1,11 +1,13 @@
-"""Images of a raw data set: found by name within a folder, never outside it."""
+"""Pictures of a raw data set: found by name within a folder, never outside it."""
 
+import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
-from unires_jax.errors import DataError
-from unires_jax.prepare.sources.fields import shown
+from unires_jax.errors import DataError, Kind
+from unires_jax.files import stays_inside
+from unires_jax.prepare.sources.fields import short
 
 # Where the projects keep COCO's train2014, from the root of their data.
 FOLDERS = (
@@ -30,7 +32,11 @@ class ImageFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: no such folder of images")
+            raise DataError(
+                "no such folder of images",
+                place=str(self.folder),
+                kind=Kind.FILE_MISSING,
+            )
         self._names: dict[Path, dict[str, str]] = {}
 
     def path(self, name: str) -> Path:
@@ -43,12 +49,13 @@ class ImageFolder:
         parts = safe_parts(name)
         shorter = [*parts[:-1], parts[-1].rsplit("_", 1)[-1]]
         for candidate in (parts, parts[-1:], shorter, shorter[-1:]):
-            found = self._find(candidate)
-            if found is not None:
-                return found
+            path = self._find(candidate)
+            if path is not None:
+                return path
         raise DataError(
-            f"{self.folder.joinpath(*parts)}: no such image; add it, or name another "
-            "folder with --images"
+            "no such image; add it, or name another folder with --images",
+            place=str(self.folder.joinpath(*parts)),
+            kind=Kind.IMAGE_ABSENT,
         )
 
     def __call__(self, name: str) -> bytes:
@@ -57,7 +64,9 @@ class ImageFolder:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+            raise DataError(
+                f"cannot be read: {error.strerror}", place=str(path)
+            ) from None
 
     def _find(self, parts: Sequence[str]) -> Path | None:
         at = self.folder
@@ -75,16 +84,46 @@ class ImageFolder:
         return self._names[folder]
 
 
+class Spool:
+    """Pictures that came within rows, kept as files: `spool(name) -> bytes`.
+
+    Rows come in any order and records in that of image ids; the bytes of a data set
+    do not fit in memory.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def add(self, name: str, data: bytes) -> None:
+        """Keep a picture; the first of a name stays."""
+        path = self._path(name)
+        if not path.exists():
+            path.write_bytes(data)
+
+    def __call__(self, name: str) -> bytes:
+        """The picture. Raises DataError if none of that name came."""
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            raise DataError(
+                "no row holds its picture; name a folder that does with --images",
+                place=name,
+                kind=Kind.IMAGE_ABSENT,
+            ) from None
+
+    def _path(self, name: str) -> Path:
+        return self.folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
 def safe_parts(name: str) -> list[str]:
-    """The parts of a relative file name.
+    """The parts of a relative file name, written with either slash.
 
     Raises DataError for an absolute name, a drive, a `..` or a control character.
     """
     unified = name.replace("\\", "/")
     parts = [p for p in unified.split("/") if p not in ("", ".")]
-    bad = unified.startswith("/") or PureWindowsPath(name).drive or ".." in parts
-    if bad or not parts or any(ord(c) < 32 for c in name):
-        raise DataError(f"file name {shown(name)}: expected a name within the folder")
+    if not parts or not stays_inside(unified) or any(ord(c) < 32 for c in name):
+        raise DataError(f"file name {short(name)}: expected a name within the folder")
     return parts
 
 
@@ -101,19 +140,20 @@ def find_any_case(root: str | Path, relative: str) -> Path | None:
     return at
 
 
-def find_images(root: str | Path, given: str | Path = "") -> ImageFolder:
-    """The folder of images: the one given, else the first of FOLDERS below root.
+def find_images(root: str | Path, folder: str | Path = "") -> ImageFolder:
+    """The folder of images: the one named, else the first of FOLDERS below root.
 
     Raises DataError naming where it was looked for.
     """
-    if given:
-        return ImageFolder(given)
+    if folder:
+        return ImageFolder(folder)
     for base in (Path(root), Path(root).parent):
         for relative in FOLDERS:
-            found = find_any_case(base, relative)
-            if found is not None and found.is_dir():
-                return ImageFolder(found)
+            path = find_any_case(base, relative)
+            if path is not None and path.is_dir():
+                return ImageFolder(path)
     raise DataError(
-        f"{Path(root) / FOLDERS[0]}: no such folder, nor {_LIST} "
-        f"in {root} or beside it; name it with --images"
+        f"no such folder, nor {_LIST} in {root} or beside it; name it with --images",
+        place=str(Path(root) / FOLDERS[0]),
+        kind=Kind.FILE_MISSING,
     )

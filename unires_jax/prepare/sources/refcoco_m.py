@@ -8,84 +8,118 @@ place stands for sent_id, the sample's id for ref_id and ann_id.
 from pathlib import Path
 from typing import Any
 
-from unires_jax.errors import DataError
+from unires_jax.data.catalogue import Benchmark
+from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import coco, parquet
-from unires_jax.prepare.sources.fields import check, get
-from unires_jax.prepare.sources.parquet import Spool
-from unires_jax.prepare.sources.referent import Referent, Sentence
+from unires_jax.prepare.sources.fields import get
+from unires_jax.prepare.sources.form import Files, Form, Raw, Source
+from unires_jax.prepare.sources.pictures import Spool
+from unires_jax.prepare.sources.referent import Referent, texts
 
 
-def read(root: str | Path, rejects: Rejects, spool: Spool) -> list[Referent]:
+def find(root: Path, benchmark: Benchmark) -> Files:
+    """The parquet files of its schema."""
+    return Files(_tables(root) if benchmark.name == "refcoco_m" else ())
+
+
+def _tables(root: Path) -> tuple[Path, ...]:
+    schemas = parquet.files(root)
+    return tuple(path for path, schema in schemas.items() if schema == "moondream")
+
+
+def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
+    """A file's usual name."""
+    pattern = root / "data" / "validation-*.parquet"
+    return (pattern,) if benchmark.name == "refcoco_m" else ()
+
+
+def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the one split, val. Raises DataError if no file holds them."""
-    paths = [p for p, schema in parquet.files(root).items() if schema == "moondream"]
+    paths = _tables(raw.root)
     if not paths:
+        columns = sorted(parquet.SCHEMAS["moondream"])
         raise DataError(
-            f"{Path(root) / 'data' / 'validation-*.parquet'}: no such file, nor one "
-            f"with the columns {sorted(parquet.SCHEMAS['moondream'])}"
+            f"no such file, nor one with the columns {columns}",
+            place=str(expected(raw.root, benchmark)[0]),
+            kind=Kind.FILE_MISSING,
         )
-    found: list[Referent] = []
-    refused: list[tuple[str, str]] = []
+    referents: list[Referent] = []
+    refused: list[tuple[str, DataError]] = []
     for path in paths:
         for i, row in enumerate(parquet.rows(path)):
-            good, bad = _row(row, spool, f"{path}[{i}]")
-            found += good
-            refused += bad
-    rejects.expect(len(found) + len(refused))
-    for name, reason in refused:
-        rejects.note(name, reason)
+            referents += _row(row, raw.spool, f"{path}[{i}]", refused)
+    rejects.expect(len(referents) + len(refused))
+    for place, error in refused:
+        rejects.note(place, error)
     rejects.check()
-    return found
+    return Source("moondream", referents, raw.spool)
 
 
 def _row(
-    row: dict[str, Any], spool: Spool, where: str
-) -> tuple[list[Referent], list[tuple[str, str]]]:
-    """The referents of one image, and what of it cannot be used with the reason."""
+    row: dict[str, Any],
+    spool: Spool,
+    place: str,
+    refused: list[tuple[str, DataError]],
+) -> list[Referent]:
+    """The referents of one image; `refused` takes what of it cannot be used, and why.
+
+    A picture is kept if a referent can be used.
+    """
     samples = row.get("samples")
-    found: list[Referent] = []
-    refused: list[tuple[str, str]] = []
+    referents: list[Referent] = []
     for i, sample in enumerate(samples if isinstance(samples, list) else [None]):
-        at = f"{where}: samples[{i}]"
+        at = f"{place}: samples[{i}]"
         try:
-            found.append(_referent(row, sample, at))
+            referents.append(_referent(row, sample, at))
         except DataError as error:
-            refused.append((at, str(error)))
-    if found:
-        spool.add(found[0].filename, parquet.picture(row, where))
-    return found, refused
+            refused.append((at, error))
+    if referents:
+        spool.add(referents[0].filename, parquet.picture(row, place))
+    return referents
 
 
-def _referent(row: dict[str, Any], sample: Any, where: str) -> Referent:
-    image_id = get(row, "image_id", int, where)
-    filename = get(row, "file_name", str, where)
-    if get(sample, "image_id", int, where, image_id) != image_id:
-        raise DataError(f"{where}: image_id is not the row's {image_id}")
-    parquet.picture(row, where)
-    given = get(sample, "mask", dict, where)
-    size = get(given, "size", list, f"{where}: mask")
-    if len(size) != 2:
-        raise DataError(f"{where}: mask: size {size}, expected height and width")
-    image = coco.image(
-        {"id": image_id, "file_name": filename, "height": size[0], "width": size[1]},
-        f"{where}: mask: size",
-    )
-    number = get(sample, "id", int, where)
-    annotation = {"id": number, "segmentation": given, "bbox": sample.get("bbox") or []}
-    category = get(sample, "category", str, where, "")
-    texts = [
-        check(s, str, f"{where}: sentences")
-        for s in get(sample, "sentences", list, where)
-    ]
-    mask = coco.mask(annotation, image.height, image.width, category, where)
+def _referent(row: dict[str, Any], sample: Any, place: str) -> Referent:
+    image_id = get(row, "image_id", int, place)
+    filename = get(row, "file_name", str, place)
+    if get(sample, "image_id", int, place, image_id) != image_id:
+        raise DataError(f"image_id is not the row's {image_id}", place=place)
+    parquet.picture(row, place)
+    rle = get(sample, "mask", dict, place)
+    height, width = _size(rle, image_id, filename, f"{place}: mask")
+    number = get(sample, "id", int, place)
+    annotation = {"id": number, "segmentation": rle, "bbox": sample.get("bbox") or []}
+    category = get(sample, "category", str, place, "")
+    sentences = texts(sample, "sentences", place)
+    mask = coco.mask(annotation, height, width, category, place)
     return Referent(
         filename=filename,
         image_id=image_id,
         split="val",
         ref_id=number,
         masks=(mask,),
-        sentences=tuple(Sentence(i, s, s) for i, s in enumerate(texts)),
-        height=image.height,
-        width=image.width,
+        sentences=sentences,
+        height=height,
+        width=width,
         coco_id=image_id,
     )
+
+
+def _size(
+    rle: dict[str, Any], image_id: int, filename: str, place: str
+) -> tuple[int, int]:
+    """The picture's height and width, which the mask alone states."""
+    size = get(rle, "size", list, place)
+    if len(size) != 2:
+        raise DataError(f"size {size}, expected height and width", place=place)
+    listed = {"id": image_id, "file_name": filename}
+    listed |= {"height": size[0], "width": size[1]}
+    try:
+        image = coco.image(listed, f"{place}: size")
+    except DataError as error:
+        error.kind = Kind.SIZE_DIFFERS
+        raise
+    return image.height, image.width
+
+
+FORM = Form("parquet", 1, find, expected, read)

@@ -12,82 +12,118 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import PART, Mask
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import cris
 from unires_jax.prepare.sources.fields import check, read_json
+from unires_jax.prepare.sources.form import Files, Form, Raw, Source
+from unires_jax.prepare.sources.grouping import by_split
 from unires_jax.prepare.sources.part_names import UNNAMED, part_name
 from unires_jax.prepare.sources.pictures import find_any_case
 from unires_jax.prepare.sources.referent import Referent
 
 SPLITS = ("val", "testA", "testB")
 FOLDERS = (".", "RefCOCOm", "refcocom")
-KINDS = ("part_only", "object_part")
 
 
-def find(root: str | Path, relative: str) -> Path | None:
+def find(root: Path, benchmark: Benchmark) -> Files:
+    """The annotation files of parts."""
+    parts = _files(root, "part_only") if benchmark.name == "refcocom" else {}
+    return Files(tuple(parts.values()))
+
+
+def _files(root: Path, half: str) -> dict[str, Path]:
+    """The annotation files of a half ("part_only", "object_part") that are there."""
+    paths = {s: _find(root, f"annotations/{s}_{half}.json") for s in SPLITS}
+    return {split: path for split, path in paths.items() if path}
+
+
+def _find(root: Path, relative: str) -> Path | None:
     """A file or folder of RefCOCOm below root, whatever its case."""
     places = (find_any_case(root, f"{folder}/{relative}") for folder in FOLDERS)
     return next((p for p in places if p), None)
 
 
-def files(root: str | Path, kind: str) -> dict[str, Path]:
-    """The annotation files of a kind ("part_only", "object_part") that are there."""
-    found = {s: find(root, f"annotations/{s}_{kind}.json") for s in SPLITS}
-    return {s: f for s, f in found.items() if f}
+def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
+    """The first of its files, where it belongs."""
+    path = root / "annotations" / "val_part_only.json"
+    return (path,) if benchmark.name == "refcocom" else ()
 
 
-def read(
-    root: str | Path, rejects: Rejects, objects: Sequence[Referent] | None = None
-) -> list[Referent]:
-    """Part referents of all splits that are there, and the object half.
+def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
+    """Part referents of all splits that are there, and the objects of `_object_part`.
 
-    `objects` are RefCOCO-UNC's referents; where there are none, the objects of
-    `_object_part` are taken if these files are there. Prints what was found. Raises
-    DataError naming what is missing.
+    These files may be absent. Prints what was found. Raises DataError naming what is
+    missing.
     """
-    parts, masks = files(root, "part_only"), find(root, "masks")
-    if not parts or masks is None:
-        base = Path(root)
-        lost = base / "masks" if parts else base / "annotations" / "val_part_only.json"
-        raise DataError(f"{lost}: no such file or folder; it is part of RefCOCOm")
-    found: list[Referent] = []
+    parts, masks = _part_files(raw.root)
+    referents: list[Referent] = []
+    for split, path in _present(raw.root, parts).items():
+        bare = cris.read_file(path, split, masks, rejects)
+        whole = _object_half(raw.root, split, path, masks, rejects)
+        referents += [*whole, *_parts(bare, whole, split)]
+    rejects.check()
+    return Source("refcocom", referents, raw.pictures())
+
+
+def read_beside(raw: Raw, objects: Source, rejects: Rejects) -> Source:
+    """Part referents of all splits that are there, beside RefCOCO-UNC's referents."""
+    parts, masks = _part_files(raw.root)
+    splits = by_split(objects.referents)
+    referents: list[Referent] = []
+    for split, path in _present(raw.root, parts).items():
+        bare = cris.read_file(path, split, masks, rejects)
+        whole = splits.get(split, [])
+        referents += [*whole, *_parts(bare, whole, split)]
+    rejects.check()
+    return Source("refcocom", referents, objects.picture)
+
+
+def _part_files(root: Path) -> tuple[dict[str, Path], Path]:
+    """The annotation files of parts, and the folder of masks."""
+    parts, masks = _files(root, "part_only"), _find(root, "masks")
+    if parts and masks is not None:
+        return parts, masks
+    raise DataError(
+        "no such file or folder; it is part of RefCOCOm",
+        place=str(root / "masks" if parts else root / "annotations/val_part_only.json"),
+        kind=Kind.FILE_MISSING,
+    )
+
+
+def _present(root: Path, parts: dict[str, Path]) -> dict[str, Path]:
+    """The files that are there; prints the names of the others."""
     for split in SPLITS:
         if split not in parts:
-            print(f"{Path(root) / 'annotations'}/{split}_part_only.json: not there")
-            continue
-        bare = cris.read_file(parts[split], split, masks, rejects)
-        if objects is None:
-            whole = _object_half(root, split, parts[split], masks, rejects)
-        else:
-            whole = [r for r in objects if r.split == split]
-        found += [*whole, *_parts(bare, whole, split)]
-    rejects.check()
-    return found
+            print(f"{root / 'annotations'}/{split}_part_only.json: not there")
+    return parts
 
 
 def _object_half(
-    root: str | Path, split: str, parts: Path, masks: Path, rejects: Rejects
+    root: Path, split: str, parts: Path, masks: Path, rejects: Rejects
 ) -> list[Referent]:
     """The entries of `_object_part` that are no parts; none if the file is absent."""
-    path = files(root, "object_part").get(split)
+    path = _files(root, "object_part").get(split)
     if path is None:
         print(
             f"{parts.with_name(f'{split}_object_part.json')}: not there, and no RefCOCO"
             "-UNC was named with --objects: parts only, without parents"
         )
         return []
-    known = {_segment_id(e) for e in check(read_json(parts), list, f"{parts}: whole")}
-    entries = check(read_json(path), list, f"{path}: the whole")
-    whole = [e for e in entries if _segment_id(e) not in known]
+    part_ids = {
+        _segment_id(e) for e in check(read_json(parts), list, str(parts), "whole")
+    }
+    entries = check(read_json(path), list, str(path), "the whole")
+    whole = [e for e in entries if _segment_id(e) not in part_ids]
     return cris.read_entries(whole, split, masks, f"{path} (objects)", rejects)
 
 
 def _segment_id(entry: Any) -> Any:
-    found = entry.get("segment_id") if isinstance(entry, dict) else None
-    return found if isinstance(found, int) else None
+    number = entry.get("segment_id") if isinstance(entry, dict) else None
+    return number if isinstance(number, int) else None
 
 
 def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Referent]:
@@ -96,30 +132,30 @@ def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Refe
     for referent in whole:
         here = candidates.setdefault(referent.image_id, {})
         here.update((m.ann_id, m) for m in referent.masks)
-    found = [_part(r, list(candidates.get(r.image_id, {}).values())) for r in bare]
-    named = Counter(r.masks[0].part for r in found)
-    parents = sum(r.masks[0].parent >= 0 for r in found)
+    parts = [_part(r, list(candidates.get(r.image_id, {}).values())) for r in bare]
+    names = Counter(r.masks[0].part for r in parts)
+    parents = sum(r.masks[0].parent >= 0 for r in parts)
     print(
-        f"refcocom {split}: {len(whole)} object and {len(found)} part referents; of "
-        f"these {len(found) - named[UNNAMED]} named by the lexicon "
-        f"({len(named) - (UNNAMED in named)} names), {parents} with a parent"
+        f"refcocom {split}: {len(whole)} object and {len(parts)} part referents; of "
+        f"these {len(parts) - names[UNNAMED]} named by the lexicon "
+        f"({len(names) - (UNNAMED in names)} names), {parents} with a parent"
     )
-    return found
+    return parts
 
 
 def _part(referent: Referent, objects: list[Mask]) -> Referent:
-    sents = [part_name(s.sent) for s in referent.sentences]
-    name = next((n for n in sents if n != UNNAMED), UNNAMED)
+    names = [part_name(s.sent) for s in referent.sentences]
+    name = next((n for n in names if n != UNNAMED), UNNAMED)
     size = referent.height, referent.width
-    parent = find_parent(referent.masks[0], objects, *size)
+    bare = referent.masks[0]
+    parent = find_parent(bare, objects, *size)
     mask = dataclasses.replace(
-        referent.masks[0],
+        bare,
         part=name,
         level=PART,
         parent=-1 if parent is None else 1,
-        category=referent.masks[0].category or (parent.category if parent else ""),
-        category_id=referent.masks[0].category_id
-        or (parent.category_id if parent else 0),
+        category=bare.category or (parent.category if parent else ""),
+        category_id=bare.category_id or (parent.category_id if parent else 0),
     )
     masks = (mask,) if parent is None else (mask, parent)
     return dataclasses.replace(referent, level=PART, masks=masks, targets=(0,))
@@ -140,3 +176,6 @@ def find_parent(
         if shared >= most and shared > 0 and (best is None or shared > most):
             best, most = candidate, shared
     return best
+
+
+FORM = Form("refcocom", 0, find, expected, read)

@@ -1,15 +1,13 @@
-"""A referent as every raw form gives it, and its grouping into records."""
+"""A referent, as every raw form gives it, and what several forms share to read one."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from unires_jax.data import records
-from unires_jax.data.records import OBJECT, Expression, Mask, Record
+from unires_jax.data.records import OBJECT, Mask
 from unires_jax.errors import DataError
-from unires_jax.pixels.images import check_size
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources.fields import check, get, short
 
 
 class Sentence(NamedTuple):
@@ -53,144 +51,51 @@ def collect(
     where: str,
     rejects: Rejects,
 ) -> list[Referent]:
-    """The referents that `build(entry, where)` makes; entries it refuses are noted."""
+    """The referents that `build(entry, place)` makes; entries it refuses are noted."""
     rejects.expect(len(entries))
-    found = []
+    referents = []
     for i, entry in enumerate(entries):
-        name = f"{where}[{i}]"
+        place = f"{where}[{i}]"
         try:
-            found.append(build(entry, name))
+            referents.append(build(entry, place))
         except DataError as error:
-            rejects.note(name, str(error))
-    return found
+            rejects.note(place, error)
+    return referents
 
 
-def to_records(
-    referents: Iterable[Referent],
-    picture: Callable[[str], bytes],
-    source: str,
-    rejects: Rejects,
-) -> Iterator[Record]:
-    """The records of one split in the order of image ids; refs by ref_id.
+def targets(entry: Any, place: str, mask: Callable[[int], Mask]) -> tuple[Mask, ...]:
+    """The masks of an entry's ann_id, a number or a list; () for [-1] (no target).
 
-    `picture(filename)` gives the encoded image. A referent that breaks the record's
-    contract (masks without a pixel, a key that occurs twice, an empty sentence), and
-    every referent of an image that is absent or of another size, goes to `rejects`.
+    Raises DataError if `no_target`, where it is stated, says otherwise.
     """
-    images: dict[int, list[Referent]] = {}
-    for referent in referents:
-        images.setdefault(referent.image_id, []).append(referent)
-    for image_id in sorted(images):
-        group = sorted(images[image_id], key=lambda r: r.ref_id)
-        first = group[0]
-        try:
-            image = picture(first.filename)
-            check_size(image, first.height, first.width)
-        except DataError as error:
-            for referent in group:
-                rejects.add(referent.name, str(error))
-            continue
-        draft = _Draft(first)
-        for referent in group:
-            try:
-                draft.add(referent)
-            except DataError as error:
-                rejects.add(referent.name, str(error))
-        if draft.expressions:
-            yield draft.record(image, source)
-
-
-class _Draft:
-    """A record that takes referents one by one, each as a whole or not at all."""
-
-    def __init__(self, first: Referent) -> None:
-        self.first = first
-        self.masks: list[Mask] = []
-        self.expressions: list[Expression] = []
-        self._index: dict[int, int] = {}  # ann_id -> place in masks
-        self._keys: set[tuple[int, int]] = set()
-
-    def add(self, referent: Referent) -> None:
-        """Take a referent. Raises DataError, and stays as it was, if it cannot be."""
-        self._check(referent)
-        masks, index, places = list(self.masks), dict(self._index), []
-        for mask in referent.masks:
-            known = index.setdefault(mask.ann_id, len(masks))
-            if known == len(masks):
-                masks.append(mask)
-            elif masks[known].rle != mask.rle:
-                raise DataError(f"ann_id {mask.ann_id} names two different masks")
-            places.append(known)
-        for mask, place in zip(referent.masks, places, strict=True):
-            if mask.parent >= 0:
-                moved = dataclasses.replace(mask, parent=places[mask.parent])
-                masks[place] = moved
-        targets = referent.targets or tuple(range(len(places)))
-        found = tuple(dict.fromkeys(places[t] for t in targets))
-        self.masks, self._index = masks, index
-        for position, sentence in enumerate(referent.sentences):
-            self._keys.add((referent.ref_id, sentence.sent_id))
-            self.expressions.append(_expression(referent, sentence, position, found))
-
-    def _check(self, referent: Referent) -> None:
-        first = self.first
-        here = referent.filename, referent.height, referent.width
-        there = first.filename, first.height, first.width
-        if here != there:
-            raise DataError(f"image_id {first.image_id} names {here} and {there}")
-        targets = referent.targets or tuple(range(len(referent.masks)))
-        alone = tuple(
-            _expression(referent, s, i, targets)
-            for i, s in enumerate(referent.sentences)
+    value = entry["ann_id"] if "ann_id" in entry else get(entry, "ann_id", int, place)
+    ids = value if isinstance(value, list) else [value]
+    ids = [check(i, int, place, "ann_id") for i in ids]
+    none = ids == [-1]
+    if get(entry, "no_target", bool, place, none) != none or not ids:
+        raise DataError(
+            f"ann_id {short(value)} with no_target {short(entry.get('no_target'))}; "
+            "[-1] alone means no target",
+            place=place,
         )
-        if not alone:
-            raise DataError("sentences: none, expected at least one")
-        records.validate(_record(referent, b"-", referent.masks, alone, ""))
-        for sentence in referent.sentences:
-            key = (referent.ref_id, sentence.sent_id)
-            if key in self._keys:
-                raise DataError(f"ref_id and sent_id {key} occur twice in the split")
-        size = first.height, first.width
-        masks = [RunMask.from_counts(referent.masks[t].rle, *size) for t in targets]
-        if not referent.no_target and not RunMask.union(masks, *size).area:
-            raise DataError("its masks hold no pixel, and it is not marked no-target")
-
-    def record(self, image: bytes, source: str) -> Record:
-        """The record of what was taken."""
-        masks, expressions = tuple(self.masks), tuple(self.expressions)
-        return _record(self.first, image, masks, expressions, source)
+    return () if none else tuple(mask(i) for i in dict.fromkeys(ids))
 
 
-def _expression(
-    referent: Referent, sentence: Sentence, position: int, targets: tuple[int, ...]
-) -> Expression:
-    return Expression(
-        ref_id=referent.ref_id,
-        sent_id=sentence.sent_id,
-        raw=sentence.raw,
-        sent=sentence.sent,
-        level=referent.level,
-        targets=targets,
-        sent_index=position,
-        no_target=referent.no_target,
+def sentences(entry: Any, place: str) -> tuple[Sentence, ...]:
+    """The sentences of an entry; `raw` falls back to `sent`."""
+    items = get(entry, "sentences", list, place)
+    return tuple(
+        _sentence(item, f"{place}: sentences[{i}]") for i, item in enumerate(items)
     )
 
 
-def _record(
-    referent: Referent,
-    image: bytes,
-    masks: tuple[Mask, ...],
-    expressions: tuple[Expression, ...],
-    source: str,
-) -> Record:
-    return Record(
-        image=image,
-        image_id=referent.image_id,
-        height=referent.height,
-        width=referent.width,
-        masks=masks,
-        expressions=expressions,
-        coco_id=referent.coco_id,
-        filename=referent.filename,
-        source=source,
-    )
+def _sentence(item: Any, place: str) -> Sentence:
+    sent = get(item, "sent", str, place)
+    raw = get(item, "raw", str, place, sent)
+    return Sentence(get(item, "sent_id", int, place), raw, sent)
+
+
+def texts(entry: Any, name: str, place: str) -> tuple[Sentence, ...]:
+    """The sentences of a list of texts without ids: their place stands for sent_id."""
+    items = [check(s, str, place, name) for s in get(entry, name, list, place)]
+    return tuple(Sentence(i, text, text) for i, text in enumerate(items))

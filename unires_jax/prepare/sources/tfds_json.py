@@ -8,37 +8,45 @@ its annotation `ann`, `dataset` and `dataset_partition`, "coco_anns": {image id:
 from pathlib import Path
 from typing import Any
 
+from unires_jax.data.catalogue import Benchmark
 from unires_jax.errors import DataError
-from unires_jax.prepare.catalogue import Benchmark, split_name
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.coco_categories import NAMES
 from unires_jax.prepare.sources.fields import get, read_json
+from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.refer import sentences
-from unires_jax.prepare.sources.referent import Referent, collect
+from unires_jax.prepare.sources.referent import Referent, collect, sentences
 
 FILE = "refcoco.json"
 
 
-def find(root: str | Path) -> Path | None:
-    """The file, if it is there."""
-    return find_any_case(root, FILE)
+def find(root: Path, benchmark: Benchmark) -> Files:
+    """The file, of which the builder lists every benchmark but gRefCOCO."""
+    path = find_any_case(root, FILE) if benchmark.refs == "refs" else None
+    return Files((path,) if path else ())
 
 
-def read(root: str | Path, benchmark: Benchmark, rejects: Rejects) -> list[Referent]:
+def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
+    """The file, place it belongs."""
+    return (root / FILE,) if benchmark.refs == "refs" else ()
+
+
+def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of one benchmark; the file holds all five."""
-    path = find(root) or Path(root) / FILE
-    content, where = read_json(path), str(path)
-    images = get(content, "coco_anns", dict, where)
-    wanted = [r for r in get(content, "ref", list, where) if _belongs(r, benchmark)]
-    if not wanted:
-        raise DataError(f"{path}: holds no referent of {benchmark.name}")
+    picture = raw.pictures()  # before the long reading
+    path = find_any_case(raw.root, FILE) or raw.root / FILE
+    content, place = read_json(path), str(path)
+    images = get(content, "coco_anns", dict, place)
+    refs = [r for r in get(content, "ref", list, place) if _belongs(r, benchmark)]
+    if not refs:
+        raise DataError(f"holds no referent of {benchmark.name}", place=place)
 
     def build(entry: Any, at: str) -> Referent:
         return _referent(entry, images, benchmark, at)
 
-    return collect(wanted, build, f"{where}: {benchmark.name}", rejects)
+    referents = collect(refs, build, f"{place}: {benchmark.name}", rejects)
+    return Source("tfds", referents, picture)
 
 
 def _belongs(ref: Any, benchmark: Benchmark) -> bool:
@@ -52,24 +60,29 @@ def _belongs(ref: Any, benchmark: Benchmark) -> bool:
 
 
 def _referent(
-    entry: Any, images: dict[str, Any], benchmark: Benchmark, where: str
+    entry: Any, images: dict[str, Any], benchmark: Benchmark, place: str
 ) -> Referent:
-    image_id = get(entry, "image_id", int, where)
-    listed = get(images, str(image_id), dict, f"{where}: coco_anns")
-    image = coco.image(get(listed, "info", dict, where), f"{where}: its image")
-    annotation = get(entry, "ann", dict, where)
-    if (image.image_id, get(annotation, "image_id", int, where)) != (image_id,) * 2:
-        raise DataError(f"{where}: image_id {image_id}, its annotation or image differ")
-    category = NAMES.get(get(annotation, "category_id", int, where), "")
-    mask = coco.mask(annotation, image.height, image.width, category, f"{where}: ann")
+    image_id = get(entry, "image_id", int, place)
+    listed = get(images, str(image_id), dict, f"{place}: coco_anns")
+    image = coco.image(get(listed, "info", dict, place), f"{place}: its image")
+    annotation = get(entry, "ann", dict, place)
+    if (image.image_id, get(annotation, "image_id", int, place)) != (image_id,) * 2:
+        raise DataError(
+            f"image_id {image_id}, its annotation or image differ", place=place
+        )
+    category = NAMES.get(get(annotation, "category_id", int, place), "")
+    mask = coco.mask(annotation, image.height, image.width, category, f"{place}: ann")
     return Referent(
         filename=image.filename,
         image_id=image_id,
-        split=split_name(get(entry, "split", str, where), benchmark),
-        ref_id=get(entry, "ref_id", int, where),
+        split=benchmark.split(get(entry, "split", str, place)),
+        ref_id=get(entry, "ref_id", int, place),
         masks=(mask,),
-        sentences=sentences(entry, where),
+        sentences=sentences(entry, place),
         height=image.height,
         width=image.width,
         coco_id=image_id,
     )
+
+
+FORM = Form("tfds", 2, find, expected, read)

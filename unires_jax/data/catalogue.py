@@ -1,0 +1,187 @@
+"""The data sets that are published: a row for each, which says all that is known of it.
+
+Names and splits, how much each split holds, which splits are for evaluation, and what
+the raw forms call it. The readers of these forms stand in `prepare/sources`, and ask
+the row. PartWorld and one's own data have no row: nothing about them is published.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from unires_jax.errors import DataError
+
+
+class Counts(NamedTuple):
+    """What a split should hold; None where nothing is published."""
+
+    images: int | None = None
+    referents: int | None = None
+    expressions: int | None = None
+    part_expressions: int | None = None
+    tolerance: float = 0.0  # share by which a count may differ
+
+    def differences(self, counted: Mapping[str, int]) -> list[str]:
+        """What differs from these counts, in words."""
+        about = "about " if self.tolerance else ""
+        return [
+            f"{counted[name]:,} {_words(name)}, expected {about}{count:,}"
+            for name, count in self._published()
+            if abs(counted[name] - count) > self.tolerance * count
+        ]
+
+    def describe(self) -> str:
+        """These counts in words; "" if there are none."""
+        about = "about " if self.tolerance else ""
+        words = [
+            f"{about}{count:,} {_words(name)}" for name, count in self._published()
+        ]
+        return ", ".join(words)
+
+    def _published(self) -> Iterator[tuple[str, int]]:
+        counts = zip(COUNTED, self[: len(COUNTED)], strict=True)
+        return ((name, int(count)) for name, count in counts if count is not None)
+
+
+COUNTED = Counts._fields[:-1]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+class Benchmark(NamedTuple):
+    """One set of expressions under one split of its images."""
+
+    name: str
+    splits: tuple[str, ...]
+    counts: Mapping[str, Counts] = {}  # by split
+    evaluation: tuple[str, ...] = ()  # splits that no mixture may train on
+    builder: str = ""  # of which it is a config; "": its name is the builder's
+    # What raw forms call it; "" and () where it has no such form.
+    folder: str = ""  # in the refer layout
+    refs: str = ""  # stem of the refer layout's file
+    split_by: str = ""
+    cris: tuple[str, ...] = ()  # folders below anns/ and masks/ in CRIS's layout
+    mdetr: str = ""  # the middle of finetune_<name>_<split>.json
+
+    def split(self, word: str) -> str:
+        """Its own name of a split. Raises DataError for one it has not."""
+        names = {s.lower(): s for s in self.splits} | {"validation": "val"}
+        if word.lower() not in names:
+            raise DataError(f"split {word!r}: {self.name} has {', '.join(self.splits)}")
+        return names[word.lower()]
+
+    def evaluation_specs(self) -> tuple[str, ...]:
+        """Its evaluation splits as `data.exclude` names them once they are prepared."""
+        prepared = f"{self.builder}/{self.name}" if self.builder else self.name
+        return tuple(f"{prepared}:{split}" for split in self.evaluation)
+
+
+_UNC = ("train", "val", "testA", "testB")
+_TESTS = _UNC[1:]
+_G = ("train", "val", "test")
+# Referents and expressions of RefCOCO, RefCOCO+ and RefCOCOg: the refs files.
+# RefCOCOm's part expressions: derived from the paper's tables, to about one percent.
+# RefCOCO-M: its card; its images are RefCOCO's val, which is kept out of training.
+BENCHMARKS = {
+    row.name: row
+    for row in (
+        Benchmark(
+            "refcoco_unc",
+            _UNC,
+            {
+                "train": Counts(referents=42_404, expressions=120_624),
+                "val": Counts(referents=3_811, expressions=10_834),
+                "testA": Counts(referents=1_975, expressions=5_657),
+                "testB": Counts(referents=1_810, expressions=5_095),
+            },
+            _TESTS,
+            "refcoco",
+            folder="refcoco",
+            refs="refs",
+            split_by="unc",
+            cris=("refcoco",),
+            mdetr="refcoco",
+        ),
+        Benchmark(
+            "refcoco_google",
+            _G,
+            {
+                "train": Counts(referents=40_000),
+                "val": Counts(referents=5_000),
+                "test": Counts(referents=5_000),
+            },
+            _G[1:],
+            "refcoco",
+            folder="refcoco",
+            refs="refs",
+            split_by="google",
+        ),
+        Benchmark(
+            "refcocoplus_unc",
+            _UNC,
+            {
+                "train": Counts(referents=42_278),
+                "val": Counts(referents=3_805),
+                "testA": Counts(referents=1_975),
+                "testB": Counts(referents=1_798),
+            },
+            _TESTS,
+            "refcoco",
+            folder="refcoco+",
+            refs="refs",
+            split_by="unc",
+            cris=("refcoco+",),
+            mdetr="refcoco+",
+        ),
+        Benchmark(
+            "refcocog_umd",
+            _G,
+            {
+                "train": Counts(referents=42_226, expressions=80_512),
+                "val": Counts(referents=2_573, expressions=4_896),
+                "test": Counts(referents=5_023, expressions=9_602),
+            },
+            _G[1:],
+            "refcoco",
+            folder="refcocog",
+            refs="refs",
+            split_by="umd",
+            cris=("refcocog_u", "refcocog_umd", "refcocog"),
+            mdetr="refcocog",
+        ),
+        Benchmark(
+            "refcocog_google",
+            ("train", "val"),
+            {"train": Counts(referents=44_822), "val": Counts(referents=5_000)},
+            ("val",),
+            "refcoco",
+            folder="refcocog",
+            refs="refs",
+            split_by="google",
+            cris=("refcocog_g", "refcocog_google"),
+        ),
+        Benchmark(
+            "grefcoco",
+            _UNC,
+            evaluation=_TESTS,
+            folder="grefcoco",
+            refs="grefs",
+            split_by="unc",
+            mdetr="grefcoco",
+        ),
+        Benchmark(
+            "refcocom",
+            _TESTS,
+            {
+                "val": Counts(part_expressions=33_000, tolerance=0.01),
+                "testA": Counts(part_expressions=26_600, tolerance=0.01),
+                "testB": Counts(part_expressions=10_800, tolerance=0.01),
+            },
+            _TESTS,
+        ),
+        Benchmark(
+            "refcoco_m", ("val",), {"val": Counts(images=1_190, expressions=5_598)}
+        ),
+    )
+}

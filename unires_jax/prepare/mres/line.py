@@ -1,0 +1,246 @@
+"""A line of MRES JSONL, checked field by field, as the record of its picture."""
+
+import base64
+import binascii
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from unires_jax import files
+from unires_jax.data.records import (
+    LEVELS,
+    OBJECT,
+    PART,
+    Expression,
+    Mask,
+    Record,
+    decode_record_image,
+)
+from unires_jax.errors import DataError, Kind
+from unires_jax.pixels.images import MAX_PIXELS, check_size
+from unires_jax.prepare.mres.fields import Fields, load_json, short
+from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask, read_polygons
+
+SOURCE = "mres_jsonl"
+LINE_FIELDS = (
+    "image",
+    "image_bytes",
+    "image_id",
+    "coco_id",
+    "height",
+    "width",
+    "masks",
+    "expressions",
+)
+MASK_FIELDS = ("id", "level", "category", "part", "parent", *FORMS, "bbox")
+EXPRESSION_FIELDS = ("ref_id", "sent_id", "text", "level", "targets")
+
+
+def parse(text: bytes, folder: Path) -> Record:
+    """The record of one line, its picture read from below `folder` and decoded once.
+
+    Raises DataError naming the field, what was expected and what to do.
+    """
+    fields = Fields(load_json(text), "", LINE_FIELDS)
+    height = fields.integer("height", 1, MAX_PIXELS)
+    width = fields.integer("width", 1, MAX_PIXELS)
+    name, image = _read_image(fields, folder, height, width)
+    masks, indices = _read_masks(fields.items("masks"), folder, height, width)
+    record = Record(
+        image=image,
+        image_id=fields.integer("image_id", 0),
+        coco_id=fields.integer("coco_id", -1, default=-1),
+        height=height,
+        width=width,
+        masks=masks,
+        expressions=_read_expressions(fields.items("expressions"), masks, indices),
+        filename=name,
+        source=SOURCE,
+    )
+    decode_record_image(record)
+    return record
+
+
+def _read_image(
+    fields: Fields, folder: Path, height: int, width: int
+) -> tuple[str, bytes]:
+    """The file name ("" for bytes in the line) and the encoded picture."""
+    inline = fields.get("image") is None
+    field = "image_bytes" if inline else "image"
+    if not inline and fields.get("image_bytes") is not None:
+        raise fields.fault("image_bytes", "null beside image", "give the picture once")
+    value = fields.text(field)
+    try:
+        data = _from_base64(value) if inline else files.read_inside(folder, value)
+        check_size(data, height, width, field="")
+    except DataError as error:
+        raise error.at(field) from None
+    return "" if inline else value, data
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(
+            f"expected standard base64, found a fault: {error}; encode the file's bytes"
+        ) from None
+
+
+def _read_masks(
+    items: list[Any], folder: Path, height: int, width: int
+) -> tuple[tuple[Mask, ...], dict[str, int]]:
+    """The masks, and the position of each by its id."""
+    all_fields = [Fields(m, f"masks[{i}]", MASK_FIELDS) for i, m in enumerate(items)]
+    indices: dict[str, int] = {}
+    for i, fields in enumerate(all_fields):
+        name = fields.text("id")
+        if indices.setdefault(name, i) != i:
+            raise fields.fault(
+                "id", "an id that no other mask has", "number the masks", Kind.ID_TWICE
+            )
+    numbers = _numbers(list(indices))
+    masks = tuple(
+        _read_mask(fields, number, indices, folder, height, width)
+        for fields, number in zip(all_fields, numbers, strict=True)
+    )
+    _check_cycles(masks, all_fields)
+    return masks, indices
+
+
+def _numbers(names: list[str]) -> list[int]:
+    """Ids that are all plain numbers are kept; otherwise positions stand for them."""
+    plain = all(re.fullmatch(r"0|[1-9][0-9]{0,17}", name) for name in names)
+    return [int(name) for name in names] if plain else list(range(len(names)))
+
+
+def _read_mask(
+    fields: Fields,
+    number: int,
+    indices: dict[str, int],
+    folder: Path,
+    height: int,
+    width: int,
+) -> Mask:
+    level = fields.choice("level", LEVELS)
+    if level == OBJECT:
+        for name in ("part", "parent"):
+            if fields.get(name) is not None:
+                raise fields.fault(name, "none on an object", "is it a part?")
+    runs = read_mask(fields, folder, height, width)
+    return Mask(
+        ann_id=number,
+        category=fields.text("category"),
+        rle=runs.counts,
+        bbox=read_box(fields, runs),
+        area=float(runs.area),
+        part=fields.text("part") if level == PART else "",
+        level=level,
+        parent=_read_parent(fields, indices),
+        segmentation=read_polygons(fields),
+    )
+
+
+def _read_parent(fields: Fields, indices: dict[str, int]) -> int:
+    name = fields.get("parent")
+    if name is None:
+        return -1
+    if not isinstance(name, str) or name not in indices:
+        raise fields.fault("parent", "the id of a mask of this line", "correct the id")
+    return indices[name]
+
+
+def _check_cycles(masks: tuple[Mask, ...], fields: list[Fields]) -> None:
+    safe: set[int] = {-1}
+    for i in range(len(masks)):
+        path: list[int] = []
+        while i not in safe:
+            path.append(i)
+            i = masks[i].parent
+            if i in path:
+                raise fields[i].fault("parent", "no mask below itself", "cut the cycle")
+        safe.update(path)
+
+
+def _read_expressions(
+    items: list[Any], masks: tuple[Mask, ...], indices: dict[str, int]
+) -> tuple[Expression, ...]:
+    """Expressions by ref_id; sentences of one referent in the order of the line."""
+    referents: dict[tuple[int, tuple[int, ...]], int] = {}
+    firsts: dict[int, Expression] = {}
+    used: dict[int, set[int]] = {}
+    expressions = []
+    for i, item in enumerate(items):
+        fields = Fields(item, f"expressions[{i}]", EXPRESSION_FIELDS)
+        expression = _read_expression(fields, i, masks, indices, referents)
+        first = firsts.setdefault(expression.ref_id, expression)
+        sentences = used.setdefault(expression.ref_id, set())
+        _check_referent(fields, expression, first, sentences)
+        index = len(sentences)
+        expressions.append(dataclasses.replace(expression, sent_index=index))
+        sentences.add(expression.sent_id)
+    return tuple(sorted(expressions, key=lambda x: x.ref_id))
+
+
+def _read_expression(
+    fields: Fields,
+    position: int,
+    masks: tuple[Mask, ...],
+    indices: dict[str, int],
+    referents: dict[tuple[int, tuple[int, ...]], int],
+) -> Expression:
+    text = fields.text("text", empty=Kind.SENTENCE_EMPTY)
+    level = fields.choice("level", LEVELS)
+    targets = _read_targets(fields, level, masks, indices)
+    # Sentences about the same masks are one referent; of what is not there, none.
+    same = (level, tuple(sorted(targets)))
+    ref_id = referents.setdefault(same, position) if targets else position
+    return Expression(
+        ref_id=fields.integer("ref_id", 0, default=ref_id),
+        sent_id=fields.integer("sent_id", 0, default=position),
+        raw=text,
+        sent=" ".join(text.lower().split()),
+        level=level,
+        targets=targets,
+        no_target=not targets,
+    )
+
+
+def _check_referent(
+    fields: Fields, expression: Expression, first: Expression, sentences: set[int]
+) -> None:
+    same = set(first.targets) == set(expression.targets)
+    if not same or first.level != expression.level:
+        raise fields.fault(
+            "targets",
+            f"the level and targets that ref_id {first.ref_id} has above",
+            "give each referent a ref_id of its own, or leave ref_id out",
+        )
+    if expression.sent_id in sentences:
+        raise fields.fault(
+            "sent_id",
+            f"a number that ref_id {first.ref_id} has not used",
+            "number its sentences, or leave ref_id and sent_id out everywhere",
+            Kind.ID_TWICE,
+        )
+
+
+def _read_targets(
+    fields: Fields, level: int, masks: tuple[Mask, ...], indices: dict[str, int]
+) -> tuple[int, ...]:
+    names = fields.items("targets")
+    for name in names:
+        if not isinstance(name, str) or name not in indices:
+            raise fields.fault(
+                "targets", f"ids of masks of this line, not {short(name)}", "correct it"
+            )
+        if masks[indices[name]].level != level:
+            raise fields.fault(
+                "targets",
+                f"masks of the level {LEVELS[level]}, unlike {short(name)}",
+                "correct the level or the target",
+            )
+    if len(set(names)) < len(names):
+        raise fields.fault("targets", "each mask once", "remove the second")
+    return tuple(indices[name] for name in names)

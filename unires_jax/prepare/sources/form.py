@@ -1,0 +1,51 @@
+"""What a form is: how its files are found in a folder, and how they are read."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from unires_jax.data.catalogue import Benchmark
+from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources.pictures import ImageFolder, Spool, find_images
+from unires_jax.prepare.sources.referent import Referent
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """A folder of raw files as the user names it."""
+
+    root: Path
+    spool: Spool  # takes the pictures that come within rows
+    images: str = ""  # folder of the pictures; "": found below root or beside it
+
+    def pictures(self) -> ImageFolder:
+        """The folder of pictures. Raises DataError naming where it was looked for."""
+        return find_images(self.root, self.images)
+
+
+class Files(NamedTuple):
+    """The files of one form of a benchmark in a folder."""
+
+    present: tuple[Path, ...] = ()
+    missing: tuple[Path, ...] = ()  # without these it cannot be converted
+    absent: tuple[Path, ...] = ()  # files of splits that are not there
+
+
+class Source(NamedTuple):
+    """What a folder holds of a benchmark, ready for `grouping.to_records`."""
+
+    form: str
+    referents: list[Referent]
+    picture: Callable[[str], bytes]
+
+
+class Form(NamedTuple):
+    """One form in which benchmarks circulate."""
+
+    name: str
+    loss: int  # how much is lost in it, where a folder holds several; 0: nothing
+    find: Callable[[Path, Benchmark], Files]
+    expected: Callable[[Path, Benchmark], tuple[Path, ...]]  # to name what is missing
+    # Raises DataError naming what is missing, or broken as a whole.
+    read: Callable[[Raw, Benchmark, Rejects], Source]

@@ -1,0 +1,225 @@
+"""Records as shards of ArrayRecord, and the folder of them as a TFDS data set."""
+
+import contextlib
+import dataclasses
+import functools
+import heapq
+import os
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from unires_jax.data import records, stored
+from unires_jax.data.records import Record
+from unires_jax.errors import DataError, Kind
+from unires_jax.prepare.shards import PROGRESS, Ledger, Marker, Refusal, Shard
+
+RECORDS, IDS = ".array_record", ".ids"
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Entries of a file in their order, each a record or what is wrong with it."""
+
+    @property
+    def file(self) -> str:
+        """Its name, for messages."""
+
+    @property
+    def split(self) -> str:
+        """The split that its records are of."""
+
+    @property
+    def count(self) -> int:
+        """How many entries it has."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Named fields as JSON; other entries have others."""
+
+    def place(self, number: int) -> str:
+        """How messages call an entry."""
+
+    def read(self) -> Iterator[tuple[int, Record | DataError]]:
+        """The number of each entry, and what it holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """The work that makes a shard of ArrayRecord and the ids of its images."""
+
+    source: Source
+    noun: str = "lines"
+    suffixes: tuple[str, ...] = (RECORDS, IDS)
+
+    @property
+    def name(self) -> str:
+        """The file that is read."""
+        return self.source.file
+
+    @property
+    def entries(self) -> int:
+        """How many entries it has."""
+        return self.source.count
+
+    @property
+    def identity(self) -> Marker:
+        """That of its source."""
+        return self.source.identity
+
+    def write(
+        self, paths: Mapping[str, Path], figures: Marker
+    ) -> Generator[Refusal | None, None, None]:
+        """Write the records that keep their contract; others are refused."""
+        figures |= {"records": 0, "masks": 0, "expressions": 0, "mask_bytes": 0}
+        ids: list[tuple[int, int]] = []
+        with _writer(paths[RECORDS]) as writer:
+            for number, record in self.source.read():
+                try:
+                    if isinstance(record, DataError):
+                        raise record
+                    records.validate(record, self.source.place(number))
+                except DataError as error:
+                    yield Refusal(self.source.place(number), error)
+                    continue
+                writer.write(_serialize(record))
+                ids.append((record.image_id, number))
+                _count(figures, record)
+                yield None
+        figures["bytes"] = paths[RECORDS].stat().st_size
+        with paths[IDS].open("wb") as file:
+            np.save(file, np.array(sorted(ids), np.int64).reshape(-1, 2))
+
+
+@contextlib.contextmanager
+def _writer(path: Path) -> Iterator[ArrayRecordWriter]:
+    writer = ArrayRecordWriter(str(path), "group_size:1")  # as TFDS writes
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _serialize(record: Record) -> bytes:
+    features, serializer = _serializer()
+    example = features.encode_example(stored.to_example(record))
+    # A protobuf map is written in an order of the process' own unless told otherwise.
+    return serializer.get_tf_example(example).SerializeToString(deterministic=True)
+
+
+@functools.cache
+def _serializer() -> tuple[Any, Any]:
+    """The features of a record and their serializer, made once in each process."""
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+    features = stored.features()
+    return features, ExampleSerializer(features.get_serialized_info())
+
+
+def _count(figures: Marker, record: Record) -> None:
+    figures["records"] += 1
+    figures["masks"] += len(record.masks)
+    figures["expressions"] += len(record.expressions)
+    figures["mask_bytes"] += sum(len(m.rle) for m in record.masks)
+
+
+def publish(ledger: Ledger, builder: Any) -> None:
+    """Make the folder of finished conversions an ordinary TFDS directory in its place.
+
+    `builder` is a TFDS builder whose `data_path` is that place. Prints what it holds
+    and how many lines were skipped. Raises DataError for an
+    image_id that two lines of a split share, and for a split without records.
+    """
+    import tensorflow_datasets as tfds
+
+    folder, final = ledger.folder, Path(builder.data_path)
+    markers = {shard: shard.finished() for shard in ledger.shards}
+    splits: dict[str, list[Shard]] = {}
+    for shard in ledger.shards:
+        splits.setdefault(_source(shard).split, []).append(shard)
+    for shards in splits.values():
+        check_ids(shards)
+    infos = [
+        _name(split, {shard: markers[shard] for shard in shards}, builder, folder)
+        for split, shards in splits.items()
+    ]
+    builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+    builder.info.write_to_directory(folder)
+    refused = ledger.refused()
+    listed = ledger.list_refused(refused)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(folder, final)
+    shutil.rmtree(final / PROGRESS)
+    for info in infos:
+        print(f"{builder.name} {info.name}: {info.num_examples} images")
+    if refused:
+        print(f"skipped {len(refused)} lines; reasons: {final / listed.name}")
+
+
+def _source(shard: Shard) -> Source:
+    if not isinstance(shard.work, Conversion):
+        raise TypeError(f"{shard.work} makes no shard of records")
+    return shard.work.source
+
+
+def _name(
+    split: str, shards: Mapping[Shard, Marker], builder: Any, folder: Path
+) -> Any:
+    """Give the shards that hold records TFDS's names; the split's SplitInfo."""
+    import tensorflow_datasets as tfds
+
+    full = {shard: marker for shard, marker in shards.items() if marker["records"]}
+    if not full:
+        raise DataError("no line of its files is usable", place=f"split {split}")
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=builder.data_path,
+        dataset_name=builder.name,
+        split=split,
+        filetype_suffix=RECORDS.removeprefix("."),
+    )
+    stale = set(folder.glob(f"{builder.name}-{split}.*"))
+    for i, shard in enumerate(full):
+        path = folder / template.relative_filepath(shard_index=i, num_shards=len(full))
+        with contextlib.suppress(FileNotFoundError):  # renamed before a death
+            os.replace(shard.path(RECORDS), path)
+        if not path.exists():
+            raise DataError(f"lost; delete {folder} and build again", place=str(path))
+        stale.discard(path)
+    for path in stale:
+        path.unlink()
+    return tfds.core.SplitInfo(
+        name=split,
+        shard_lengths=[marker["records"] for marker in full.values()],
+        num_bytes=sum(marker["bytes"] for marker in full.values()),
+        filename_template=template,
+    )
+
+
+def check_ids(shards: Sequence[Shard]) -> None:
+    """Raise DataError naming both lines if two of a split share an image_id.
+
+    The sorted ids of the shards are merged from disk, whatever their number.
+    """
+    streams = [_ids(i, shard) for i, shard in enumerate(shards)]
+    last: tuple[int, int, int] | None = None
+    for entry in heapq.merge(*streams):
+        if last and entry[0] == last[0]:
+            first, second = (_source(shards[i]).place(n) for _, i, n in (last, entry))
+            raise DataError(
+                f"image_id {entry[0]} is in {first} and again in {second}; give every "
+                "picture its own, and one line to all that is said about it",
+                kind=Kind.ID_TWICE,
+            )
+        last = entry
+
+
+def _ids(position: int, shard: Shard) -> Iterator[tuple[int, int, int]]:
+    array = np.load(shard.path(IDS), mmap_mode="r")
+    for start in range(0, len(array), 4096):
+        for image_id, number in array[start : start + 4096].tolist():
+            yield image_id, position, number
