@@ -17,15 +17,18 @@ from helpers.pictures import noise
 from PIL import Image
 
 import unires_jax
-from unires_jax.config import Config, TextConfig, VisionConfig
+from unires_jax.config import Config, MeshConfig, TextConfig, VisionConfig
 from unires_jax.data.pipeline import run_tokenizer
 from unires_jax.errors import CheckpointError
 from unires_jax.export.command import export
 from unires_jax.inference import exported, model
+from unires_jax.mesh import make_mesh
 from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.unires import Apply
+from unires_jax.parameters import flatten
 from unires_jax.training import optim
 from unires_jax.training import start as start_lib
+from unires_jax.training.recipe import Recipe, make_recipe
 from unires_jax.training.trainer import fit
 
 torch = pytest.importorskip("torch")
@@ -34,6 +37,10 @@ transformers = pytest.importorskip("transformers")
 TOWER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 TOWER |= {"intermediate_size": 32}
 SENTENCES = ["The red DOG on the left ", "head of the old animal" + " and a dog" * 20]
+
+
+def recipe_of(config: Config) -> Recipe:
+    return make_recipe(config, make_mesh(MeshConfig(), jax.devices()[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +87,14 @@ def config(
 @pytest.fixture(scope="module")
 def workdir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    fit(config, folder, run_tokenizer(config))
+    fit(recipe_of(config), folder, run_tokenizer(config))
     return folder
 
 
 def test_the_towers_start_from_the_weights(
     config: Config, weights: tuple[Path, dict[str, Any]]
 ) -> None:
-    params, tensors = start_lib.with_backbone(config), weights[1]
+    params, tensors = start_lib.with_backbone(recipe_of(config)), weights[1]
     name = "vision_model.embeddings.patch_embedding"
     kernel = params["vision"]["patch_embed"]["kernel"].reshape(8, 8, 3, 16)
     np.testing.assert_array_equal(
@@ -115,7 +122,7 @@ def test_every_parameter_has_its_rate_and_its_decay(config: Config) -> None:
 
 
 def test_training_moves_both_towers(config: Config, workdir: Path) -> None:
-    start, loaded = start_lib.with_backbone(config), model.load(workdir)
+    start, loaded = start_lib.with_backbone(recipe_of(config)), model.load(workdir)
     assert loaded.config == config and loaded.tokenizer.sos is None
     for tower in ("vision", "text"):
         moved = jax.tree.map(
@@ -165,7 +172,7 @@ def test_another_resolution_starts_from_the_run(config: Config, workdir: Path) -
     source = model.load(workdir).params
     larger = dataclasses.replace(config.model, image_size=48)
     again = dataclasses.replace(config, clip="", init_from=str(workdir), model=larger)
-    params = start_lib.take_over(again)
+    params = start_lib.take_over(recipe_of(again))
     table = resize_positions(source["vision"]["positions"], 6, 0)
     assert table.shape == (36, 16)
     np.testing.assert_array_equal(params["vision"].pop("positions"), table)
@@ -177,4 +184,4 @@ def test_a_run_on_another_backbone_is_refused(config: Config, workdir: Path) -> 
     clip = dataclasses.replace(config.model, backbone="clip")
     again = dataclasses.replace(config, clip="", init_from=str(workdir), model=clip)
     with pytest.raises(CheckpointError, match=r"vision\.cls: expected"):
-        start_lib.take_over(again)
+        start_lib.take_over(recipe_of(again))
