@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from unires_jax.errors import ConfigError
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference.exported import Flat
-from unires_jax.models.layers import plain_form
+from unires_jax.models import forms
 
 MAX_FILE = 2**31 - 2**24  # bytes; protobuf ends at 2 GB, the graph itself is small
 
@@ -32,7 +32,7 @@ def write(folder: Path, graphs: Graphs, flat: Flat) -> None:
         ) from None
     params = {name: jnp.asarray(x) for name, x in flat.items()}
     for name, function, inputs in graphs.both():
-        with plain_form(), _quiet():
+        with forms.use(forms.PLAIN), _quiet():
             model = jax2onnx.to_onnx(
                 lambda *args, f=function: f(params, *args),
                 inputs=list(inputs.values()),

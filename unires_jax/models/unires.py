@@ -21,15 +21,10 @@ from unires_jax.models.backbones.clip import (
     VisionTower,
     word_places,
 )
-from unires_jax.models.fusion import (
-    FusionLayer,
-    MaskHead,
-    NoTargetHead,
-    Stage,
-    Stem,
-    grid_positions,
-)
+from unires_jax.models.fusion import FusionLayer, Stage
+from unires_jax.models.heads import MaskHead, NoTargetHead, Stem
 from unires_jax.models.layers import Dense, LayerNorm
+from unires_jax.models.positions import grid_positions
 
 # CLIP's pixel statistics, RGB in [0, 1].
 MEAN = (0.48145466, 0.4578275, 0.40821073)
