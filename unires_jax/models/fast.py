@@ -96,38 +96,43 @@ def attend(
 
     So the division passes over [b, h, q, c], not over [b, h, q, k].
     """
-    q = q * q.shape[-1] ** -0.5
-    if group_bias is not None:
-        q, k = _with_group_bias(q, k, group_bias, groups)
-    logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
-    if mask is not None:
-        logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
+    logits = attention_logits(q, k, mask, group_bias, groups)
     top = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)  # [b, h, q, k]
     total = weights.sum(axis=-1, keepdims=True)
     return (weights.astype(v.dtype) @ v / total).astype(v.dtype)  # [b, h, q, c]
 
 
-def _with_group_bias(
+def attention_logits(
     q: Float[Array, "b h q c"],
     k: Float[Array, "b h k c"],
-    bias: Float[Array, "h"],
-    groups: int,
-) -> tuple[Float[Array, "b h q c1"], Float[Array, "b h k c1"]]:
-    """Queries and keys with one more channel, whose product is the bias.
+    mask: Bool[Array, "#b #q #k"] | None = None,
+    group_bias: Float[Array, "h"] | None = None,
+    groups: int = 0,
+) -> Float[Array, "b h q k"]:
+    """`plain.attention_logits`, the bias as one more channel of queries and keys.
 
     A sum on the logits would pass over all [b, h, q, k] of them; this costs nothing.
     """
-    is_patch = jnp.arange(q.shape[2]) < q.shape[2] - groups
-    is_group = jnp.arange(k.shape[2]) >= k.shape[2] - groups
-    # 0 * -inf is not a number; exp(-1e30) is 0 as well.
-    bias = jnp.maximum(bias, -1e30)[:, None] * is_group  # [h, k]
-    extra_q = jnp.broadcast_to(is_patch[:, None], (*q.shape[:3], 1))
-    extra_k = jnp.broadcast_to(bias[..., None], (*k.shape[:3], 1))
-    return (
-        jnp.concatenate([q, extra_q.astype(q.dtype)], axis=3),
-        jnp.concatenate([k, extra_k.astype(k.dtype)], axis=3),
-    )
+    q = q * q.shape[-1] ** -0.5
+    if group_bias is not None:
+        is_patch = jnp.arange(q.shape[2]) < q.shape[2] - groups  # [q]
+        is_group = jnp.arange(k.shape[2]) >= k.shape[2] - groups  # [k]
+        # 0 * -inf is not a number; exp(-1e30) is 0 as well.
+        bias = jnp.maximum(group_bias, -1e30)[:, None] * is_group  # [h, k]
+        q = _with_channel(q, is_patch[:, None].astype(q.dtype))
+        k = _with_channel(k, bias[..., None])
+    logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
+    return logits
+
+
+def _with_channel(
+    x: Float[Array, "b h l c"], channel: Float[Array, "*h l 1"]
+) -> Float[Array, "b h l c1"]:
+    channel = jnp.zeros_like(x[..., :1], channel.dtype) + channel
+    return jnp.concatenate([x, channel.astype(x.dtype)], axis=3)
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:

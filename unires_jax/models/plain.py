@@ -39,23 +39,24 @@ def attend(
     group_bias: Float[Array, "h"] | None = None,
     groups: int = 0,
 ) -> Float[Array, "b h q c"]:
-    """softmax(q k / sqrt(c)) v for each head; the softmax as in `attention_weights`."""
-    weights = attention_weights(q, k, mask, group_bias, groups)  # [b, h, q, k]
+    """softmax(q k / sqrt(c)) v for each head; the options as in `attention_logits`."""
+    logits = attention_logits(q, k, mask, group_bias, groups)
+    weights = jax.nn.softmax(logits, axis=-1)  # [b, h, q, k]
     return jnp.matmul(weights.astype(v.dtype), v)  # [b, h, q, c]
 
 
-def attention_weights(
+def attention_logits(
     q: Float[Array, "b h q c"],
     k: Float[Array, "b h k c"],
     mask: Bool[Array, "#b #q #k"] | None = None,
     group_bias: Float[Array, "h"] | None = None,
     groups: int = 0,
 ) -> Float[Array, "b h q k"]:
-    """The share of each key in each query's mean, float32.
+    """q k / sqrt(c), float32.
 
-    Keys where `mask` is False weigh nothing; a query without any key weighs all alike.
-    `group_bias` is added to the logits between every query but the last `groups` and
-    the last `groups` keys (self-attention, group tokens at the end).
+    Keys where `mask` is False weigh nothing; a query without any key gets the plain
+    mean of the values. `group_bias` is added between every query but the last `groups`
+    and the last `groups` keys (self-attention, group tokens at the end).
     """
     q = q * q.shape[-1] ** -0.5
     logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
@@ -66,7 +67,7 @@ def attention_weights(
         logits = jnp.where(is_patch[:, None] & is_group, biased, logits)
     if mask is not None:
         logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
-    return jax.nn.softmax(logits, axis=-1)
+    return logits
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
