@@ -8,6 +8,7 @@ import pytest
 from unires_jax import config as config_lib
 from unires_jax.config import Config, ModelConfig, VisionConfig
 from unires_jax.errors import ConfigError
+from unires_jax.models.backbones import towers_of
 
 
 def test_defaults_are_valid() -> None:
@@ -46,6 +47,23 @@ def test_a_config_of_another_version_is_refused() -> None:
     del values["model"]["heads"]
     with pytest.raises(ConfigError, match=r"depth_of_thought.*heads"):
         config_lib.from_dict(values)
+
+
+def test_a_config_of_before_a_setting_means_what_held_then() -> None:
+    values = config_lib.to_dict(Config())
+    del values["model"]["backbone"]
+    assert config_lib.from_dict(values) == Config()
+    del values["data"]["lengths"]
+    with pytest.raises(ConfigError, match=r"missing fields \['lengths'\]"):
+        config_lib.from_dict(values)
+
+
+def test_a_backbone_of_no_row_is_refused() -> None:
+    config = Config(model=ModelConfig(backbone="os"))
+    with pytest.raises(ConfigError, match=r"model\.backbone='os' must be one of"):
+        config_lib.validate(config)
+    with pytest.raises(ConfigError, match=r"model\.backbone='os' must be one of"):
+        towers_of(config.model)
 
 
 @pytest.mark.parametrize(

@@ -13,24 +13,65 @@ from typing import Any
 from unires_jax.errors import ConfigError
 
 
+@dataclasses.dataclass(frozen=True)
+class TextRules:
+    """How a sentence becomes tokens: [start,] words, end, then pads."""
+
+    sos: str  # the token before the words; "" = none
+    eos: str
+    pad: str
+    word_end: str = ""  # the end of a word in the vocabulary, if no token crosses it
+    lower_case: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What a backbone expects of pictures and sentences; needed without jax."""
+
+    image_mean: tuple[float, float, float]  # RGB in [0, 1]
+    image_std: tuple[float, float, float]
+    text: TextRules
+
+    @property
+    def pad_colour(self) -> tuple[int, int, int]:
+        """The mean as a colour, which the model sees as zero."""
+        red, green, blue = (round(255 * x) for x in self.image_mean)
+        return red, green, blue
+
+
+# One row a backbone; its towers are in the file of this name in models/backbones.
+BACKBONES = {
+    "clip": Preprocessing(
+        image_mean=(0.48145466, 0.4578275, 0.40821073),
+        image_std=(0.26862954, 0.26130258, 0.27577711),
+        text=TextRules(
+            sos="<|startoftext|>",
+            eos="<|endoftext|>",
+            pad="<|endoftext|>",
+            word_end="</w>",
+        ),
+    ),
+}
+
+
 @dataclasses.dataclass
 class VisionConfig:
-    """CLIP's image tower. Defaults: CLIP ViT-B/16 (the paper names no size)."""
+    """The image tower. Defaults: CLIP ViT-B/16 (the paper names no size)."""
 
     patch: int = 16  # pixels along one side of a patch
     width: int = 768
     depth: int = 12
     heads: int = 12
     mlp: int = 3072  # hidden width of the feed-forward block
-    activation: str = "quick_gelu"  # "quick_gelu" (OpenAI) or "gelu" (LAION)
+    activation: str = "quick_gelu"  # as the weights' config.json names it
 
 
 @dataclasses.dataclass
 class TextConfig:
-    """CLIP's text tower. Defaults: CLIP ViT-B/16."""
+    """The text tower. Defaults: CLIP ViT-B/16."""
 
     vocab: int = 49408
-    context: int = 77  # longest token sequence, SOS and EOS included
+    context: int = 77  # longest token sequence, with what stands around it
     width: int = 512
     depth: int = 12
     heads: int = 8
@@ -42,6 +83,7 @@ class TextConfig:
 class ModelConfig:
     """UniRES. The order of parts is the paper's figure; the sizes are ours."""
 
+    backbone: str = "clip"  # the pretrained towers: a name of BACKBONES
     image_size: int = 480  # side of the square the picture is letterboxed into, pixels
     vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
     text: TextConfig = dataclasses.field(default_factory=TextConfig)
@@ -161,7 +203,7 @@ class Config:
 
     name: str = "unires"
     seed: int = 0
-    clip: str = ""  # CLIP weights: folder, .safetensors or hub id; "" = from scratch
+    clip: str = ""  # the backbone's weights: folder, .safetensors or hub id; "" = none
     init_from: str = ""  # workdir or checkpoint whose parameters start this run
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -172,24 +214,9 @@ class Config:
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
 
-def vision_b32() -> VisionConfig:
-    """CLIP ViT-B/32."""
-    return VisionConfig(patch=32)
-
-
-def vision_b16() -> VisionConfig:
-    """CLIP ViT-B/16."""
-    return VisionConfig()
-
-
 def vision_l14() -> VisionConfig:
     """CLIP ViT-L/14 (the @336 variant differs only in its position table)."""
     return VisionConfig(patch=14, width=1024, depth=24, heads=16, mlp=4096)
-
-
-def text_b() -> TextConfig:
-    """The text tower beside ViT-B."""
-    return TextConfig()
 
 
 def text_l() -> TextConfig:
@@ -202,14 +229,19 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+# What held before a setting was added: files of then have no such field.
+BEFORE: dict[type, dict[str, Any]] = {ModelConfig: {"backbone": "clip"}}
+
+
 def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
-    """Rebuild a config written by `to_dict`.
+    """Rebuild a config written by `to_dict`, by this version or one before.
 
     Raises ConfigError for unknown or missing fields and for values of another type.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__}: expected its fields, found {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
+    values = BEFORE.get(cls, {}) | values
     unknown, missing = set(values) - set(fields), set(fields) - set(values)
     if unknown or missing:
         raise ConfigError(
@@ -240,6 +272,20 @@ def _fits(value: Any, kind: Any) -> bool:
         each = typing.get_args(kind)[0]
         return isinstance(value, tuple) and all(_fits(x, each) for x in value)
     return type(value) is kind
+
+
+def preprocessing(model: ModelConfig) -> Preprocessing:
+    """What the model's backbone expects. Raises ConfigError if there is none such."""
+    if model.backbone not in BACKBONES:
+        raise ConfigError(
+            f"model.backbone={model.backbone!r} must be one of {tuple(BACKBONES)}"
+        )
+    return BACKBONES[model.backbone]
+
+
+def is_pretrained(config: Config) -> bool:
+    """Whether the run starts from weights: the backbone's, or another run's."""
+    return bool(config.clip or config.init_from)
 
 
 def split_layer(model: ModelConfig) -> int:
@@ -279,6 +325,7 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         return b % a == 0, f"model.{small}={a} must divide model.{large}={b}"
 
     return [
+        one_of("backbone", m.backbone, tuple(BACKBONES)),
         divides("vision.patch", m.vision.patch, "image_size", m.image_size),
         divides("vision.heads", m.vision.heads, "vision.width", m.vision.width),
         divides("text.heads", m.text.heads, "text.width", m.text.width),

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unires_jax.config import BACKBONES
 from unires_jax.data.augment import may_crop, may_flip, mirrored, random_crop
 from unires_jax.errors import DataError
-from unires_jax.pixels.canvas import PAD, draw, place, prepare_image
+from unires_jax.pixels.canvas import draw, place, prepare_image
 from unires_jax.pixels.images import decode_image
 from unires_jax.pixels.resize import resize
 
 RNG = np.random.default_rng(0)
+PAD = BACKBONES["clip"].pad_colour
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -22,17 +24,22 @@ def noise(height: int, width: int) -> np.ndarray:
 def drawn(image: np.ndarray, size: int, **place_args: object) -> np.ndarray:
     placement = place(*image.shape[:2], size, **place_args)
     canvas = np.zeros((size, size, 3), np.uint8)
-    draw(image, placement, canvas)
+    draw(image, placement, canvas, PAD)
     return canvas
 
 
+def test_the_padding_is_the_mean_colour() -> None:
+    """As the published CLIP processors fill it, and as checkpoints were trained."""
+    assert PAD == (123, 117, 104)
+
+
 def test_letterbox_is_top_left_and_padded() -> None:
-    canvas, p = prepare_image(noise(40, 80), 64)
+    canvas, p = prepare_image(noise(40, 80), 64, PAD)
     assert (p.height, p.width, p.canvas) == (32, 64, 64)
     assert (p.scale_x, p.scale_y) == (0.8, 0.8)
     assert (canvas[32:] == PAD).all()
     assert not (canvas[:32] == PAD).all(axis=(1, 2)).any()
-    canvas, p = prepare_image(noise(80, 30), 64)
+    canvas, p = prepare_image(noise(80, 30), 64, PAD)
     assert (p.height, p.width) == (64, 24)
     assert (canvas[:, 24:] == PAD).all()
 
@@ -40,7 +47,9 @@ def test_letterbox_is_top_left_and_padded() -> None:
 @pytest.mark.parametrize("shape", [(64, 64), (40, 64), (64, 40)])
 def test_same_size_is_untouched(shape: tuple[int, int]) -> None:
     image = noise(*shape)
-    assert np.array_equal(prepare_image(image, 64)[0][: shape[0], : shape[1]], image)
+    assert np.array_equal(
+        prepare_image(image, 64, PAD)[0][: shape[0], : shape[1]], image
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,7 +58,7 @@ def test_same_size_is_untouched(shape: tuple[int, int]) -> None:
 )
 def test_enlarges_cubic_and_shrinks_area(shape: tuple[int, int], method: int) -> None:
     image = noise(*shape)
-    canvas, p = prepare_image(image, 64)
+    canvas, p = prepare_image(image, 64, PAD)
     expected = cv2.resize(image, (p.width, p.height), interpolation=method)
     assert np.array_equal(canvas[: p.height, : p.width], expected)
 

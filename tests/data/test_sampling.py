@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from helpers import small_data
 
-from unires_jax.config import Config
+from unires_jax.config import BACKBONES, Config
 from unires_jax.data import records, tokenizer
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.sampling import Batch, Sampler, draw_expressions
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.pixels.canvas import PAD, prepare_image
+from unires_jax.pixels.canvas import prepare_image
 from unires_jax.pixels.masks import encode_mask
 
 LENGTH = 32
+PAD = BACKBONES["clip"].pad_colour
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def test_record_without_expressions_is_no_fault(
 def test_row_holds_the_drawn_expressions(config: Config, words: Tokenizer) -> None:
     record = small_data.scene(2)
     row = one(config, words, record)
-    canvas, placement = prepare_image(record.image, 32)
+    canvas, placement = prepare_image(record.image, 32, PAD)
     assert np.array_equal(row.images, canvas)
     assert row.extent.tolist() == [placement.height, placement.width]
     assert row.level.tolist() == [0] * 4 + [1] * 4
@@ -270,7 +271,7 @@ def test_crop_that_would_cut_a_target_does_not_happen(
     for seed in range(20):
         row = one(config, words, record, seed)
         assert row.extent.tolist() == [21, 32]
-        assert np.array_equal(row.images, prepare_image(record.image, 32)[0])
+        assert np.array_equal(row.images, prepare_image(record.image, 32, PAD)[0])
 
 
 @pytest.mark.parametrize(("sentence", "cuts"), [("red dog", True), ("left dog", False)])
@@ -279,7 +280,7 @@ def test_place_words_forbid_the_crop(
 ) -> None:
     config.data.crop = 1.0
     record = box_record([sentence, "animal"], (25, 15, 10, 10))
-    plain = prepare_image(record.image, 32)[0]
+    plain = prepare_image(record.image, 32, PAD)[0]
     same = [
         np.array_equal(one(config, words, record, seed).images, plain)
         for seed in range(20)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unires_jax.data.tokenizer import EOS, SOS, Tokenizer, load_tokenizer, train_bpe
+from unires_jax.data.tokenizer import CLIP, Tokenizer, load_tokenizer, train_bpe
 from unires_jax.errors import DataError
 
 CAPTIONS = ["the red dog on the left", "wheels of the big truck", "the dog's head"] * 4
@@ -24,14 +24,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tokenizer(folder: Path) -> Tokenizer:
-    return load_tokenizer(folder)
+    return load_tokenizer(folder, CLIP)
 
 
 def test_ids_follow_clip(folder: Path, tokenizer: Tokenizer) -> None:
     vocab = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     assert tokenizer.vocab_size == len(vocab) <= 560
     assert (tokenizer.sos, tokenizer.eos) == (len(vocab) - 2, len(vocab) - 1)
-    assert vocab[SOS] == tokenizer.sos and vocab[EOS] == tokenizer.eos
+    assert vocab[CLIP.sos] == tokenizer.sos and vocab[CLIP.eos] == tokenizer.eos
     assert sorted(vocab.values()) == list(range(len(vocab)))
     assert "dog</w>" in vocab  # the merges were learnt, with the end of the word
 
@@ -95,14 +95,20 @@ def test_decode_reads_back(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokens[0, : lengths[0]]) == "the red zebra"
 
 
+def test_texts_name_each_token(tokenizer: Tokenizer) -> None:
+    tokens, lengths = tokenizer.encode(["the dog"], 24, LENGTHS)
+    assert tokenizer.texts(tokens[0, : lengths[0]]) == ["start", "the", "dog", "end"]
+
+
 def test_json_and_pickle_round_trip(tokenizer: Tokenizer) -> None:
     sentences = ["the red dog", "zebra's 42 wheels"]
     for other in (
-        Tokenizer.from_json(tokenizer.to_json()),
+        Tokenizer(tokenizer.to_json(), CLIP),
         pickle.loads(pickle.dumps(tokenizer)),
     ):
         assert other.ids(sentences) == tokenizer.ids(sentences)
         assert other.vocab_size == tokenizer.vocab_size
+        assert other.rules == CLIP
 
 
 def test_training_ignores_order_and_repeats_itself(tmp_path: Path) -> None:
@@ -122,18 +128,18 @@ def test_training_needs_room_and_captions(tmp_path: Path) -> None:
 
 def test_unusable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.*does not exist"):
-        load_tokenizer(tmp_path / "nowhere" / "tokenizer.json")
+        load_tokenizer(tmp_path / "nowhere" / "tokenizer.json", CLIP)
     with pytest.raises(DataError, match="does not exist"):
-        load_tokenizer(tmp_path)
+        load_tokenizer(tmp_path, CLIP)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DataError, match=r"not a readable tokenizer\.json"):
-        load_tokenizer(tmp_path)
+        load_tokenizer(tmp_path, CLIP)
 
 
 def test_tokenizer_without_clip_specials_is_refused(tokenizer: Tokenizer) -> None:
-    text = tokenizer.to_json().replace(SOS, "<s>")
+    text = tokenizer.to_json().replace(CLIP.sos, "<s>")
     with pytest.raises(DataError, match="startoftext"):
-        Tokenizer.from_json(text)
+        Tokenizer(text, CLIP)
 
 
 def test_hub_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +150,7 @@ def test_hub_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(DataError, match=r"openai/clip.*OSError.*give its path"):
-        load_tokenizer("openai/clip")
+        load_tokenizer("openai/clip", CLIP)
 
 
 def test_equal_to_transformers_clip(folder: Path, tmp_path: Path) -> None:
@@ -156,7 +162,7 @@ def test_equal_to_transformers_clip(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text("\n".join(merges) + "\n")
     theirs = transformers.CLIPTokenizerFast.from_pretrained(str(tmp_path))
     theirs.save_pretrained(str(tmp_path / "saved"))
-    ours = load_tokenizer(tmp_path / "saved")
+    ours = load_tokenizer(tmp_path / "saved", CLIP)
     sentences = [
         "the red dog on the left",
         "The dog's  2nd WHEEL, isn't it?",
@@ -168,4 +174,4 @@ def test_equal_to_transformers_clip(folder: Path, tmp_path: Path) -> None:
     tokens, lengths = ours.encode(sentences, 24, LENGTHS)
     assert [t[:n].tolist() for t, n in zip(tokens, lengths, strict=True)] == expected
     # ... and the file we train ourselves agrees with both.
-    assert load_tokenizer(folder).ids(sentences) == ours.ids(sentences)
+    assert load_tokenizer(folder, CLIP).ids(sentences) == ours.ids(sentences)

@@ -20,6 +20,7 @@ from helpers.tiny_model import WORDS, make_loaded, tiny_config
 from PIL import Image
 
 import unires_jax
+from unires_jax.config import BACKBONES
 from unires_jax.export import onnx_graphs
 from unires_jax.export.command import KINDS, export
 from unires_jax.inference import exported
@@ -197,11 +198,13 @@ def test_masks_of_200_expressions_equal_the_live_models(
     folder = export(BUNDLED, kind, tmp_path / kind)
     encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
     differ = asked = 0
+    size = model.config.model.image_size
+    pad = BACKBONES["clip"].pad_colour
     for i in range(100):
         record = draw_record(11, "val", i)
         sentences = [x.sent for x in record.expressions][: 200 - asked]
         seen = model.encode_image(record.image)
-        canvas, placement = prepare_image(record.image, model.config.model.image_size)
+        canvas, placement = prepare_image(record.image, size, pad)
         extent = np.array([[placement.height, placement.width]], np.int32)
         tokens, lengths = model.tokenizer.encode(sentences, 32, (16, 24, 32))
         index = np.zeros(len(sentences), np.int32)

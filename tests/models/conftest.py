@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from unires_jax.config import ModelConfig
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
@@ -48,22 +50,29 @@ def _make_clip(
 
 
 def _load_towers(
-    folder: Path, image_size: int, context: int | None = None, **options: Any
+    folder: Path,
+    image_size: int,
+    context: int | None = None,
+    backbone: str = "clip",
+    **options: Any,
 ) -> tuple[Any, Any]:
-    from unires_jax.models.backbones.clip import TextTower, VisionTower
-    from unires_jax.models.backbones.clip_weights import load_clip, read_clip_config
+    from unires_jax.models.backbones import towers_of
+    from unires_jax.models.backbones.published import load_towers, read_config
 
-    vision_config, text_config = read_clip_config(str(folder))
+    towers = towers_of(ModelConfig(backbone=backbone))
+    vision_config, text_config = read_config(towers, str(folder))
     text_config.context = context or text_config.context
     vision, text = nnx.eval_shape(
         lambda: (
-            VisionTower(vision_config, image_size, rngs=nnx.Rngs(0), **options),
-            TextTower(text_config, rngs=nnx.Rngs(0), **options),
+            towers.vision(vision_config, image_size, rngs=nnx.Rngs(0), **options),
+            towers.text(text_config, rngs=nnx.Rngs(0), **options),
         )
     )
     (v_graph, v_state), (t_graph, t_state) = nnx.split(vision), nnx.split(text)
-    trees = load_clip(str(folder), nnx.to_pure_dict(v_state), nnx.to_pure_dict(t_state))
-    v_tree, t_tree = jax.tree.map(jnp.asarray, trees)
+    shapes = nnx.to_pure_dict(v_state), nnx.to_pure_dict(t_state)
+    v_tree, t_tree = jax.tree.map(
+        jnp.asarray, load_towers(towers, str(folder), *shapes)
+    )
     return nnx.merge(v_graph, v_tree), nnx.merge(t_graph, t_tree)
 
 
@@ -75,7 +84,7 @@ def make_clip() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def load_towers() -> Callable[..., tuple[Any, Any]]:
-    """(folder, image_size, context, dtype, remat) -> towers, built as a run does."""
+    """(folder, image_size, context, backbone, ...) -> towers, built as a run does."""
     return _load_towers
 
 

@@ -39,7 +39,7 @@ def test_what_is_read_back_is_what_was_drawn(data_dir):
 def test_a_tokenizer_of_the_captions_lies_beside_the_data(data_dir):
     split = prepared.open_split("partworld:train", data_dir)
     assert split.tokenizer is not None
-    read = tokenizer.load_tokenizer(split.tokenizer)
+    read = tokenizer.load_tokenizer(split.tokenizer, tokenizer.CLIP)
     (ids,) = read.ids([split[0].expressions[0].sent])
     assert read.decode(ids) == split[0].expressions[0].sent.replace("'", " '")
     (words,) = read.ids(["the"])

@@ -30,7 +30,7 @@ from unires_jax.checkpoint import load_params, read_meta
 from unires_jax.config import Config, MeshConfig
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import CheckpointError, ConfigError, TrainingError
-from unires_jax.models.backbones.clip_weights import resize_positions
+from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.unires import Apply
 from unires_jax.training import start as start_lib
 from unires_jax.training import train_step, trainer
@@ -490,7 +490,7 @@ def test_init_from_at_another_resolution_and_context(
         params = start_lib.take_over(config)
         vision, text = (params[k].pop("positions") for k in ("vision", "text"))
         np.testing.assert_array_equal(
-            vision, resize_positions(source["vision"]["positions"], size // 8)
+            vision, resize_positions(source["vision"]["positions"], size // 8, 1)
         )
         assert len(vision) == (size // 8) ** 2 + 1 and len(text) == context
         kept = min(context, 16)
@@ -536,7 +536,7 @@ def test_clip_fills_the_towers_alone(
 ) -> None:
     folder, weights = clip
     config = change(tiny_config(data), clip=str(folder))
-    params = start_lib.with_clip(config)
+    params = start_lib.with_backbone(config)
     fresh = jax.jit(Apply(config.model).init)(jax.random.key(config.seed))
     np.testing.assert_array_equal(
         params["text"]["embedding"],
@@ -564,7 +564,7 @@ def test_a_clip_of_other_heads_is_refused(
         model__vision__activation="gelu",
     )
     with pytest.raises(ConfigError) as caught:
-        start_lib.with_clip(config)
+        start_lib.with_backbone(config)
     assert "model.vision.heads=4, CLIP has 2" in str(caught.value)
     assert "model.vision.activation='gelu', CLIP has 'quick_gelu'" in str(caught.value)
     assert "text" not in str(caught.value)

@@ -13,7 +13,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from unires_jax.config import Config
+from unires_jax.config import Config, preprocessing
 from unires_jax.data import augment, prepared
 from unires_jax.data.leakage import Kept, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
@@ -62,7 +62,7 @@ def run_tokenizer(config: Config) -> Tokenizer:
             f"{config.data.train[0]} stores no tokenizer; set data.tokenizer "
             "(unires show: --tokenizer) to a tokenizer.json, its folder or a hub id"
         )
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(path, preprocessing(config.model).text)
     if tokenizer.vocab_size > config.model.text.vocab:
         raise ConfigError(
             f"model.text.vocab={config.model.text.vocab} is smaller than the "
@@ -85,7 +85,8 @@ def training_length(config: Config, tokenizer: Tokenizer) -> int:
     }
     sentences = [s for s in written if s.strip()]
     sentences += [augment.mirrored(s) for s in sentences]
-    longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0) + 2
+    longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0)
+    longest += tokenizer.around
     lengths = config.data.lengths
     return next((n for n in lengths if n >= longest), lengths[-1])
 

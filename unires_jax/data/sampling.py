@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
-from unires_jax.config import Config, mask_grid
+from unires_jax.config import Config, mask_grid, preprocessing
 from unires_jax.data import augment
 from unires_jax.data.records import PART, Expression, Record, decode_record_image
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
-from unires_jax.pixels.canvas import PAD, Placement, draw, place
+from unires_jax.pixels.canvas import Placement, draw, place
 from unires_jax.pixels.cells import Region
 
 CROP_TRIES = 4  # ours
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     images: UInt8[np.ndarray, "b H W 3"]
     extent: Int32[np.ndarray, "b 2"]  # valid height and width on the canvas, pixels
     tokens: Int32[np.ndarray, "b k l"]
-    lengths: Int32[np.ndarray, "b k"]  # SOS and EOS included; 2 where not valid
+    lengths: Int32[np.ndarray, "b k"]  # with SOS and EOS; of no words where not valid
     masks: UInt8[np.ndarray, "b k g g"]  # round(255 * share of the cell covered)
     valid: Bool[np.ndarray, "b k"]  # False: nothing was there to draw
     no_target: Bool[np.ndarray, "b k"]
@@ -80,7 +80,7 @@ class Sampler:
             try:
                 self._fill(row, record, np.random.default_rng(seed))
             except DataError as error:
-                row.images[:] = PAD
+                row.images[:] = preprocessing(self.config.model).pad_colour
                 name = f"{record.source} image {record.image_id} ({record.filename})"
                 rejected.append((name, str(error)))
         return batch, rejected
@@ -88,13 +88,12 @@ class Sampler:
     def _blank(self, images: int) -> Batch:
         model, k = self.config.model, self.config.data.expressions
         size, grid = model.image_size, mask_grid(model)
-        tokens = np.full((images, k, self.length), self.tokenizer.eos, np.int32)
-        tokens[:, :, 0] = self.tokenizer.sos
+        tokens, lengths = self.tokenizer.pad([[]], self.length, (self.length,))
         return Batch(
             images=np.empty((images, size, size, 3), np.uint8),
             extent=np.full((images, 2), size, np.int32),
-            tokens=tokens,
-            lengths=np.full((images, k), 2, np.int32),
+            tokens=np.tile(tokens, (images, k, 1)),
+            lengths=np.tile(lengths, (images, k)),
             masks=np.zeros((images, k, grid, grid), np.uint8),
             valid=np.zeros((images, k), bool),
             no_target=np.zeros((images, k), bool),
@@ -116,7 +115,7 @@ class Sampler:
                 sentences, model.text.context, (self.length,)
             )
         row.extent[:] = placement.height, placement.width
-        draw(pixels, placement, row.images)
+        draw(pixels, placement, row.images, preprocessing(model).pad_colour)
         for i, (x, region) in enumerate(zip(drawn, regions, strict=True)):
             region.quantize(placement, row.masks[i])
             row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True

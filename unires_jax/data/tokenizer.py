@@ -1,4 +1,4 @@
-"""Text to CLIP tokens, through a `tokenizer.json` of Hugging Face `tokenizers`."""
+"""Text to tokens, through a `tokenizer.json` of Hugging Face `tokenizers`."""
 
 import collections
 import json
@@ -13,12 +13,12 @@ import tokenizers
 from jaxtyping import Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from unires_jax.config import BACKBONES, TextRules
 from unires_jax.data.prepared import TOKENIZER_FILE as FILE
 from unires_jax.errors import DataError
 from unires_jax.files import write_whole
 
-SOS, EOS = "<|startoftext|>", "<|endoftext|>"
-_SUFFIX = "</w>"
+CLIP = BACKBONES["clip"].text  # the conventions of `train_bpe`
 # CLIP's word pattern: the special tokens, English contractions, words, single digits
 # and runs of other signs.
 _WORDS = (
@@ -26,22 +26,27 @@ _WORDS = (
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
 
-# CLIP splits words of a-z at spaces and encodes each for itself, so that the ids of a
-# word can be kept: a tenth of the time.
+# Where no token crosses the end of a word, CLIP's way, words of a-z are split at spaces
+# and encoded each for itself, so that their ids can be kept: a tenth of the time.
 _PLAIN = re.compile(r"[a-z ]*").fullmatch
 MAX_WORDS = 100_000
+_SPACE = "\u2581"  # SentencePiece writes a space so
 
 log = logging.getLogger(__name__)
 
 
 class Tokenizer:
-    """CLIP's text interface: lower-cased, SOS ... EOS, padded with EOS.
+    """A backbone's text interface: lower-cased, [SOS,] words, EOS, then pads.
 
-    `truncated` counts the sentences that were cut.
+    `sos`, `eos` and `pad_id` are token ids (`sos` may be None), `around` is the number
+    of tokens that stand around the words. `truncated` counts the sentences cut.
     """
 
-    def __init__(self, text: str) -> None:
-        """Build from the JSON text of a tokenizer.json. Raises DataError."""
+    def __init__(self, text: str, rules: TextRules) -> None:
+        """Build from the JSON text of a tokenizer.json.
+
+        Raises DataError if it is none, or one of another backbone than `rules`.
+        """
         try:
             self._inner = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # tokenizers raises bare Exception
@@ -51,17 +56,21 @@ class Tokenizer:
             ) from None
         self._inner.no_truncation()
         self._inner.no_padding()
-        self.sos, self.eos = (self._special(name) for name in (SOS, EOS))
+        self.rules = rules
+        self.sos = self._special(rules.sos) if rules.sos else None
+        self.eos, self.pad_id = self._special(rules.eos), self._special(rules.pad)
+        self.around = 1 if self.sos is None else 2
         self.truncated = 0
         self._words: dict[str, list[int]] = {}
 
     def _special(self, token: str) -> int:
-        found = self._inner.token_to_id(token)
-        if found is None:
+        number = self._inner.token_to_id(token)
+        if number is None:
             raise DataError(
-                f"tokenizer: has no token {token!r}; expected a CLIP-style {FILE}"
+                f"tokenizer: has no token {token!r}; expected the {FILE} of the "
+                "model's backbone"
             )
-        return int(found)
+        return int(number)
 
     @property
     def vocab_size(self) -> int:
@@ -73,8 +82,14 @@ class Tokenizer:
 
         Raises DataError for a sentence without any token.
         """
-        cleaned = [s.strip().lower() for s in sentences]
-        ids = [self._by_word(s) if _PLAIN(s) else self._whole(s) for s in cleaned]
+        cleaned = [s.strip() for s in sentences]
+        if self.rules.lower_case:
+            cleaned = [s.lower() for s in cleaned]
+        by_word = bool(self.rules.word_end)
+        ids = [
+            self._by_word(s) if by_word and _PLAIN(s) else self._whole(s)
+            for s in cleaned
+        ]
         for sentence, tokens in zip(sentences, ids, strict=True):
             if not tokens:
                 raise DataError(
@@ -88,12 +103,12 @@ class Tokenizer:
     def _by_word(self, text: str) -> list[int]:
         ids: list[int] = []
         for word in text.split():
-            known = self._words.get(word)
-            if known is None:
+            word_ids = self._words.get(word)
+            if word_ids is None:
                 if len(self._words) > MAX_WORDS:
                     self._words.clear()  # by any thread, at any time
-                known = self._words[word] = self._whole(word)
-            ids += known
+                word_ids = self._words[word] = self._whole(word)
+            ids += word_ids
         return ids
 
     def encode(
@@ -111,15 +126,17 @@ class Tokenizer:
         self, ids: Sequence[Sequence[int]], context: int, lengths: tuple[int, ...]
     ) -> tuple[Int32[np.ndarray, "e l"], Int32[np.ndarray, "e"]]:
         """`encode` for sentences that `ids` has split."""
-        limit = min(context, lengths[-1])
-        counts = np.array([min(len(x) + 2, limit) for x in ids], np.int32)
-        self._note_cut(sum(len(x) + 2 > limit for x in ids), limit)
-        longest = int(counts.max(initial=2))
+        limit, around = min(context, lengths[-1]), self.around
+        counts = np.array([min(len(x) + around, limit) for x in ids], np.int32)
+        self._note_cut(sum(len(x) + around > limit for x in ids), limit)
+        longest = int(counts.max(initial=around))
         length = next((n for n in lengths if n >= longest), limit)
-        tokens = np.full((len(ids), min(length, context)), self.eos, np.int32)
-        tokens[:, 0] = self.sos
+        tokens = np.full((len(ids), min(length, context)), self.pad_id, np.int32)
+        if self.sos is not None:
+            tokens[:, 0] = self.sos
         for row, sentence, count in zip(tokens, ids, counts, strict=True):
-            row[1 : count - 1] = sentence[: count - 2]
+            row[around - 1 : count - 1] = sentence[: count - around]
+            row[count - 1] = self.eos
         return tokens, counts
 
     def _note_cut(self, cut: int, limit: int) -> None:
@@ -133,26 +150,32 @@ class Tokenizer:
 
     def decode(self, tokens: Sequence[int] | Int32[np.ndarray, "l"]) -> str:
         """The text of token ids, for people to read."""
-        text = self._inner.decode([int(t) for t in tokens])
-        return str(text).replace(_SUFFIX, " ").strip()
+        text = str(self._inner.decode([int(t) for t in tokens]))
+        if self.rules.word_end:
+            text = text.replace(self.rules.word_end, " ")
+        return text.strip()
+
+    def texts(self, tokens: Sequence[int] | Int32[np.ndarray, "l"]) -> list[str]:
+        """Each token as one reads it; SOS and EOS are "start" and "end"."""
+        names = {self.sos: "start", self.eos: "end"}
+        return [names.get(int(t)) or self._text(int(t)) for t in tokens]
+
+    def _text(self, token: int) -> str:
+        piece = str(self._inner.id_to_token(token))
+        return piece.removesuffix(self.rules.word_end).replace(_SPACE, " ").strip()
 
     def to_json(self) -> str:
         """The tokenizer as the text of its tokenizer.json."""
         return str(self._inner.to_str())
 
-    @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
-        """The tokenizer that `to_json` wrote."""
-        return cls(text)
+    def __getstate__(self) -> tuple[str, TextRules]:
+        return self.to_json(), self.rules
 
-    def __getstate__(self) -> str:
-        return self.to_json()
-
-    def __setstate__(self, text: str) -> None:
-        self.__init__(text)  # type: ignore[misc]
+    def __setstate__(self, state: tuple[str, TextRules]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
 
-def load_tokenizer(path_or_hub_id: str | Path) -> Tokenizer:
+def load_tokenizer(path_or_hub_id: str | Path, rules: TextRules) -> Tokenizer:
     """Load a tokenizer.json, the one in a folder, or the one of a hub model id.
 
     Raises DataError naming what was looked for.
@@ -160,14 +183,14 @@ def load_tokenizer(path_or_hub_id: str | Path) -> Tokenizer:
     path = Path(path_or_hub_id)
     file = path / FILE if path.is_dir() else path
     if file.is_file():
-        return Tokenizer.from_json(file.read_text(encoding="utf-8"))
+        return Tokenizer(file.read_text(encoding="utf-8"), rules)
     if path.is_dir() or path.suffix == ".json" or len(path.parts) != 2:
         raise DataError(
             f"tokenizer {str(path_or_hub_id)!r}: {file} does not exist; expected a "
             f"{FILE}, a folder that holds one, or a hub id such as "
             "openai/clip-vit-base-patch16"
         )
-    return Tokenizer.from_json(_download(str(path_or_hub_id)))
+    return Tokenizer(_download(str(path_or_hub_id)), rules)
 
 
 def _download(hub_id: str) -> str:
@@ -194,27 +217,29 @@ def train_bpe(
     if it leaves no room or there is no caption.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    base = alphabet + [c + _SUFFIX for c in alphabet]
+    base = alphabet + [c + CLIP.word_end for c in alphabet]
     room = vocab_size - len(base) - 2
     if room < 0:
         raise DataError(f"vocab_size={vocab_size} must be at least {len(base) + 2}")
     merges = _learn_merges(captions, base, vocab_size)[:room]
     # Two pairs can merge into one token: an id belongs to a token, not to a merge.
-    tokens = list(dict.fromkeys([*base, *(a + b for a, b in merges), SOS, EOS]))
+    tokens = list(
+        dict.fromkeys([*base, *(a + b for a, b in merges), CLIP.sos, CLIP.eos])
+    )
     vocab = {token: i for i, token in enumerate(tokens)}
     built = _clip_pipeline(
         models.BPE(
             vocab=vocab,
             merges=merges,
-            unk_token=EOS,
-            end_of_word_suffix=_SUFFIX,
+            unk_token=CLIP.eos,
+            end_of_word_suffix=CLIP.word_end,
             continuing_subword_prefix="",
         )
     )
-    built.add_special_tokens([SOS, EOS])
+    built.add_special_tokens([CLIP.sos, CLIP.eos])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, built.to_str(pretty=True))
-    return Tokenizer.from_json(built.to_str())
+    return Tokenizer(built.to_str(), CLIP)
 
 
 def _clip_pipeline(model: models.BPE) -> tokenizers.Tokenizer:
@@ -248,7 +273,7 @@ def _learn_merges(
             yield from [caption] * counts[caption]
 
     learner = _clip_pipeline(
-        models.BPE(end_of_word_suffix=_SUFFIX, continuing_subword_prefix="")
+        models.BPE(end_of_word_suffix=CLIP.word_end, continuing_subword_prefix="")
     )
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -256,7 +281,7 @@ def _learn_merges(
         # Given ids beforehand: else they follow the order of a hash map, and so does
         # the choice among pairs that are equally frequent.
         special_tokens=base,
-        end_of_word_suffix=_SUFFIX,
+        end_of_word_suffix=CLIP.word_end,
         continuing_subword_prefix="",
     )
     learner.train_from_iterator(sentences(), trainer)

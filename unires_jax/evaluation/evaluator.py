@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 from tqdm import tqdm
 
-from unires_jax.config import Config, mask_grid
+from unires_jax.config import Config, mask_grid, preprocessing
 from unires_jax.data import records
 from unires_jax.data.records import Expression, Record
 from unires_jax.data.tokenizer import Tokenizer
@@ -269,8 +269,11 @@ class ModelPredict:
 
     def _prepare(self, record: Record) -> tuple[UInt8[np.ndarray, "s s 3"], Placement]:
         name = f"{record.source} image {record.image_id} ({record.filename})"
+        model = self._config.model
         try:
-            found = prepare_image(record.image, self._config.model.image_size)
+            found = prepare_image(
+                record.image, model.image_size, preprocessing(model).pad_colour
+            )
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         canvas, placement = found

@@ -7,6 +7,7 @@ from unires_jax import __version__
 from unires_jax.errors import CheckpointError
 from unires_jax.inference import exported
 from unires_jax.inference.model import Loaded
+from unires_jax.models.backbones import towers_of
 
 _RUN = {
     "orbax": "jax, orbax-checkpoint",
@@ -29,7 +30,8 @@ def model_card(loaded: Loaded, kind: str) -> str:
     config, meta = loaded.config, loaded.meta
     size = config.model.image_size
     data = ", ".join(f"{name} ({v})" for name, v in meta.get("data", {}).items())
-    start = config.clip and f"CLIP weights {config.clip}"
+    title = towers_of(config.model).title
+    start = config.clip and f"{title} weights {config.clip}"
     start = start or (config.init_from and "another run's weights") or "scratch"
     head = meta.get("no_target_trained", False)
     return f"""\

@@ -31,7 +31,7 @@ import safetensors.numpy
 
 from unires_jax import __version__
 from unires_jax.checkpoint import save_arrays
-from unires_jax.config import to_dict
+from unires_jax.config import preprocessing, to_dict
 from unires_jax.errors import ConfigError
 from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
@@ -39,8 +39,6 @@ from unires_jax.inference import exported
 from unires_jax.inference import model as segmenter
 from unires_jax.inference.exported import Flat, flatten
 from unires_jax.inference.model import Loaded
-from unires_jax.models.unires import MEAN, STD
-from unires_jax.pixels.canvas import PAD
 
 Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
 KINDS = ("orbax", "safetensors", "stablehlo", "onnx")
@@ -139,23 +137,25 @@ def _manifest(loaded: Loaded, kind: str, weights: str, dtype: str) -> dict[str, 
 def _write_about(folder: Path, loaded: Loaded, kind: str) -> None:
     """All but weights, graphs and manifest."""
     model, tokenizer = loaded.config.model, loaded.tokenizer
+    rules = preprocessing(model)
     _write_json(folder / exported.CONFIG, to_dict(loaded.config))
     (folder / exported.TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
-    preprocessing = {
+    values = {
         "image_size": model.image_size,
         "letterbox": "top left",
-        "pad_colour": PAD,
+        "pad_colour": rules.pad_colour,
         "shrink": "cv2.INTER_AREA",
         "enlarge": "cv2.INTER_CUBIC",
-        "image_mean": MEAN,  # applied inside encode_image
-        "image_std": STD,
+        "image_mean": rules.image_mean,  # applied inside encode_image
+        "image_std": rules.image_std,
         "channels": "RGB",
         "context": min(model.text.context, loaded.config.data.lengths[-1]),
-        "lower_case": True,
-        "sos": tokenizer.sos,
+        "lower_case": rules.text.lower_case,
+        "sos": tokenizer.sos,  # null where sentences get none
         "eos": tokenizer.eos,
+        "pad": tokenizer.pad_id,
     }
-    _write_json(folder / "preprocessor_config.json", preprocessing)
+    _write_json(folder / "preprocessor_config.json", values)
     (folder / "README.md").write_text(model_card(loaded, kind), encoding="utf-8")
     shutil.copyfile(TEMPLATES / "steps.py", folder / "steps.py")
     shutil.copyfile(TEMPLATES / f"run_{kind}.py", folder / "run.py")

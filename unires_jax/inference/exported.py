@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from unires_jax.checkpoint import check_shapes, read_arrays
-from unires_jax.config import Config, from_dict, validate
+from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError
 from unires_jax.inference.model import Loaded
@@ -147,7 +147,8 @@ def _config(folder: Path) -> tuple[Config, Any]:
 
 def _tokenizer(folder: Path, config: Config) -> Tokenizer:
     with _naming(folder / TOKENIZER) as file:
-        tokenizer = Tokenizer.from_json(file.read_text(encoding="utf-8"))
+        rules = preprocessing(config.model).text
+        tokenizer = Tokenizer(file.read_text(encoding="utf-8"), rules)
         rows = config.model.text.vocab
         if tokenizer.vocab_size > rows:
             raise ValueError(f"{tokenizer.vocab_size} tokens, model.text.vocab={rows}")

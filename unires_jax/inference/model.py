@@ -18,7 +18,7 @@ from unires_jax.checkpoint import (
     read_meta,
     saved_config,
 )
-from unires_jax.config import Config, MeshConfig
+from unires_jax.config import Config, MeshConfig, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.mesh import batch_sharding, make_mesh, replicated
 from unires_jax.models.unires import Apply
@@ -51,7 +51,7 @@ def load(
     meta = read_meta(folder)
     config = saved_config(meta, folder)
     params, _ = load_params(folder, weights, like=Apply(config.model).abstract)
-    tokenizer = Tokenizer.from_json(meta["tokenizer"])
+    tokenizer = Tokenizer(meta["tokenizer"], preprocessing(config.model).text)
     return Loaded(folder, config, tokenizer, params, meta)
 
 

@@ -24,8 +24,15 @@ def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return forms().quick_gelu(x)
 
 
+def gelu_tanh(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """GELU by its tanh approximation (SigLIP)."""
+    return jax.nn.gelu(x, approximate=True)
+
+
+# By the names that transformers has for them.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu,
+    "gelu_pytorch_tanh": gelu_tanh,
     "quick_gelu": quick_gelu,
 }
 

@@ -1,4 +1,4 @@
-"""UniRES: CLIP's towers with group tokens, a filter per level, a two-stage decoder.
+"""UniRES: pretrained towers with group tokens, a filter per level, a two-stage decoder.
 
 Three steps: `encode_image` once per picture, `encode_text` once per sentence, `decode`
 for any pairing of the two. Order of parts: the paper's figure. Sizes and what the
@@ -13,22 +13,15 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Int, UInt8
 
-from unires_jax.config import ModelConfig, mask_grid, split_layer
+from unires_jax.config import ModelConfig, mask_grid, preprocessing, split_layer
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.backbones.clip import (
-    GroupTokens,
-    TextTower,
-    VisionTower,
-    word_places,
-)
+from unires_jax.models.backbones import towers_of
+from unires_jax.models.backbones.text_tower import word_places
 from unires_jax.models.fusion import FusionLayer, Stage
+from unires_jax.models.groups import GroupTokens
 from unires_jax.models.heads import MaskHead, NoTargetHead, Stem
 from unires_jax.models.layers import Dense, LayerNorm
 from unires_jax.models.positions import grid_positions
-
-# CLIP's pixel statistics, RGB in [0, 1].
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ImageFeatures(NamedTuple):
@@ -70,11 +63,11 @@ class UniRES(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         d, dtype = config.width, jnp.dtype(config.dtype)
         kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
-        self.config = config
-        self.vision = VisionTower(
+        self.config, towers = config, towers_of(config)
+        self.vision = towers.vision(
             config.vision, config.image_size, remat=config.remat, **kw
         )
-        self.text = TextTower(config.text, remat=config.remat, **kw)
+        self.text = towers.text(config.text, remat=config.remat, **kw)
         self.low, self.high = _group_tokens(config, dtype, rngs)
         self.low_filter = Filter(config, rngs=rngs) if self.low else None
         self.high_filter = Filter(config, rngs=rngs) if self.high else None
@@ -104,34 +97,41 @@ class UniRES(nnx.Module):
         self, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
     ) -> ImageFeatures:
         """Encode letterboxed pictures of valid height and width `extent`, pixels."""
-        pixels = _normalise(images).astype(self.config.dtype)
-        seen = self.vision(
+        pixels = self.pixels(images)
+        towered = self.vision(
             pixels, self.low, self.high, split_layer=split_layer(self.config)
         )
         side = self.config.image_size // self.config.vision.patch
         positions = grid_positions(
             extent, self.config.image_size, side, self.config.width
         ).astype(self.config.dtype)
-        patches = self.patch_project(seen.patches)
+        patches = self.patch_project(towered.patches)
         for mixer in self.mixers:
             patches = mixer(patches, None, positions=positions)
         stem = None if self.stem is None else self.stem(pixels, self.grid)
         return ImageFeatures(
             patches=patches,
-            low=_project(self.low_filter, seen.low),
-            high=_project(self.high_filter, seen.high),
+            low=_project(self.low_filter, towered.low),
+            high=_project(self.high_filter, towered.high),
             detail=self.head.detail(stem),
             positions=positions,
         )
 
+    def pixels(self, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
+        """The pictures by the backbone's statistics, in the compute dtype."""
+        rules = preprocessing(self.config)
+        mean, std = jnp.array(rules.image_mean), jnp.array(rules.image_std)
+        scaled = (images.astype(jnp.float32) / 255 - mean) / std
+        return scaled.astype(self.config.dtype)
+
     def encode_text(
         self, tokens: Int[Array, "e l"], lengths: Int[Array, "e"]
     ) -> Float[Array, "e l d"]:
-        """Word features at decoder width, SOS to EOS; `lengths` counts both."""
+        """Word features at decoder width; `lengths` counts tokens, EOS the last."""
         words = self.word_project(self.text(tokens, lengths))
         if self.eos_project is None:
             return words
-        # CLIP's tower is causal: only EOS has read the whole sentence (ours).
+        # In CLIP's causal tower only EOS has read the whole sentence (ours).
         return words + self.eos_project(_eos(words, lengths))[:, None]
 
     def decode(
@@ -226,11 +226,11 @@ def _group_tokens(
 ) -> tuple[GroupTokens | None, GroupTokens | None]:
     """Low and high tokens; ablations move the absent level's count to the other."""
     split, depth = split_layer(config), config.vision.depth
-    both = config.low_groups + config.high_groups
+    total = config.low_groups + config.high_groups
     low, high = {
         "both": (config.low_groups, config.high_groups),
-        "low": (both, 0),
-        "high": (0, both),
+        "low": (total, 0),
+        "high": (0, total),
         "none": (0, 0),
     }[config.groups]
     bias = None if config.figure_only else config.group_bias
@@ -251,7 +251,3 @@ def _project(filter_: Filter | None, groups: Array | None) -> Array | None:
 
 def _eos(words: Float[Array, "e l d"], lengths: Int[Array, "e"]) -> Array:
     return jnp.take_along_axis(words, (lengths - 1)[:, None, None], axis=1)[:, 0]
-
-
-def _normalise(images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
-    return (images.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)

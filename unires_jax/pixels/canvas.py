@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from unires_jax.pixels.images import decode_image
 from unires_jax.pixels.resize import resize
 
-PAD = (123, 117, 104)  # CLIP's mean colour in RGB
+Colour = tuple[int, int, int]  # RGB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,24 +71,25 @@ def draw(
     image: UInt8[np.ndarray, "h w 3"],
     placement: Placement,
     canvas: UInt8[np.ndarray, "H W 3"],
+    pad: Colour,
 ) -> None:
-    """Fill the canvas with the picture placed on it and the padding."""
+    """Fill the canvas with the picture placed on it, `pad` around it."""
     p = placement
     part = image[p.top : p.top + p.crop_height, p.left : p.left + p.crop_width]
     resize(part, canvas, p.height, p.width, p.flip)
-    padding = _padding(p.canvas)
+    padding = _padding(p.canvas, pad)
     canvas[p.height :] = padding[p.height :]
     canvas[: p.height, p.width :] = padding[: p.height, p.width :]
 
 
 @functools.lru_cache(maxsize=4)
-def _padding(size: int) -> UInt8[np.ndarray, "S S 3"]:
+def _padding(size: int, pad: Colour) -> UInt8[np.ndarray, "S S 3"]:
     """A whole canvas of it: copied much faster than filled."""
-    return np.full((size, size, 3), PAD, np.uint8)
+    return np.full((size, size, 3), pad, np.uint8)
 
 
 def prepare_image(
-    image: bytes | UInt8[np.ndarray, "h w 3"], image_size: int
+    image: bytes | UInt8[np.ndarray, "h w 3"], image_size: int, pad: Colour
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Placement]:
     """The canvas of an encoded or decoded RGB picture, unaugmented, and its placement.
 
@@ -97,5 +98,5 @@ def prepare_image(
     pixels = decode_image(image) if isinstance(image, bytes) else image
     placement = place(pixels.shape[0], pixels.shape[1], image_size)
     canvas = np.empty((image_size, image_size, 3), np.uint8)
-    draw(pixels, placement, canvas)
+    draw(pixels, placement, canvas, pad)
     return canvas, placement

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from unires_jax.config import Config
+from unires_jax.config import Config, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.inference import exported
@@ -105,7 +105,7 @@ class Predictor:
         seen = self.encode_image(np.zeros((2, 2, 3), np.uint8))
         for count in _buckets(expressions):
             for length in self.config.data.lengths:
-                ids = [[self.tokenizer.eos] * (length - 2)] * count
+                ids = [[self.tokenizer.eos] * (length - self.tokenizer.around)] * count
                 self._decode([seen], [0] * count, ids)
 
     def _encode(self, images: Sequence[ImageLike]) -> list[EncodedImage]:
@@ -113,12 +113,13 @@ class Predictor:
         side = self.config.model.image_size
         canvases = np.empty((_bucket(len(photos)), side, side, 3), np.uint8)
         extent = np.ones((len(canvases), 2), np.int32)
+        pad = preprocessing(self.config.model).pad_colour
         placements = [
             place(photo.pixels.shape[0], photo.pixels.shape[1], side)
             for photo in photos
         ]
         for i, (photo, p) in enumerate(zip(photos, placements, strict=True)):
-            draw(photo.pixels, p, canvases[i])
+            draw(photo.pixels, p, canvases[i], pad)
             extent[i] = p.height, p.width
         canvases[len(photos) :] = 0
         features = self._model.encode_image(canvases, extent)

@@ -6,31 +6,27 @@ that rate and decay mean the same for both. Meant for training from scratch.
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from unires_jax.config import Config, OptimConfig
+from unires_jax.config import Config, ModelConfig, OptimConfig, is_pretrained
 from unires_jax.errors import ConfigError
+from unires_jax.models.backbones import towers_of
 
-# Every parameter belongs to exactly one group: the first row that matches its path.
-GROUPS = (
-    (r"vision/blocks/(\d+)/.*", "vision block"),
-    (r"vision/(patch_embed|cls|positions|ln_pre)(/.*)?", "vision embedding"),
-    (r"vision/ln_post/.*", "vision top"),
-    (r"text/.*", "text"),
-    (r"(low|high)/.*", "new"),
-    (r"(low|high)_filter/.*", "new"),
-    (r"(patch_project|word_project|eos_project|patch_gate)/.*", "new"),
-    (r"(mixers|stage1|stage2|stem|head|no_target_head)/.*", "new"),
+# The parts of the model outside its backbone, which names the roles of its own.
+NEW = (
+    r"(low|high)/.*",
+    r"(low|high)_filter/.*",
+    r"(patch_project|word_project|eos_project|patch_gate)/.*",
+    r"(mixers|stage1|stage2|stem|head|no_target_head)/.*",
 )
 
-# Norms, biases, tokens and positions are not pulled towards zero.
-NO_DECAY = re.compile(
-    r".*/(bias|scale|tokens|cls|positions|embedding)$|(low|high)/bias$"
-)
+# Norms, biases and tokens are not pulled towards zero, nor what the backbone names.
+NO_DECAY = re.compile(r".*/(bias|scale|tokens)")
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -38,22 +34,28 @@ def path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(k, "key", k)) for k in path)
 
 
-def group_of(name: str) -> tuple[str, int]:
-    """The group of a parameter and its block (-1 outside blocks).
+def group_of(name: str, model: ModelConfig) -> tuple[str, int]:
+    """The group of a parameter and its block (-1 outside the image tower's blocks).
 
-    Raises ConfigError for a parameter that no row of GROUPS covers.
+    Raises ConfigError for a parameter in no group, or in several.
     """
-    for pattern, group in GROUPS:
-        if match := re.fullmatch(pattern, name):
-            return group, int(match[1]) if group == "vision block" else -1
-    raise ConfigError(f"no optimizer group covers the parameter {name}")
+    patterns = [(pattern, "new") for pattern in NEW]
+    rows = [*towers_of(model).roles, *patterns]
+    matches = [(g, m) for pattern, g in rows if (m := re.fullmatch(pattern, name))]
+    if not matches:
+        raise ConfigError(f"no optimizer group covers the parameter {name}")
+    if len(matches) > 1:
+        groups = [group for group, _ in matches]
+        raise ConfigError(f"optimizer groups {groups} share the parameter {name}")
+    group, match = matches[0]
+    return group, int(match[1]) if group == "vision block" else -1
 
 
 def rate_of(name: str, config: Config) -> float:
     """The peak learning rate of a parameter."""
     optim, depth = config.optim, config.model.vision.depth
-    group, block = group_of(name)
-    if not (config.clip or config.init_from):
+    group, block = group_of(name, config.model)
+    if not is_pretrained(config):
         return optim.scratch_rate
     if group == "new":
         return optim.rate
@@ -72,11 +74,15 @@ def rates(params: Any, config: Config) -> Any:
     )
 
 
-def decays(params: Any) -> Any:
+def decays(params: Any, model: ModelConfig) -> Any:
     """Whether weight decay applies, a tree like `params`."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: not NO_DECAY.match(path_name(path)), params
-    )
+    spared = towers_of(model).no_decay
+
+    def is_decayed(path: tuple[Any, ...], _: Any) -> bool:
+        name = path_name(path)
+        return not (NO_DECAY.fullmatch(name) or spared.fullmatch(name))
+
+    return jax.tree_util.tree_map_with_path(is_decayed, params)
 
 
 def schedule(config: Config) -> optax.Schedule:
@@ -99,7 +105,9 @@ def make_optimizer(config: Config, params: Any) -> optax.GradientTransformation:
     return optax.chain(
         optax.clip_by_global_norm(optim.clip),
         _direction(optim, params),
-        optax.add_decayed_weights(optim.weight_decay, mask=decays),
+        optax.add_decayed_weights(
+            optim.weight_decay, mask=partial(decays, model=config.model)
+        ),
         optax.stateless(at_own_rate),
         optax.scale_by_learning_rate(schedule(config)),
     )

@@ -1,4 +1,4 @@
-"""Where a run starts: its own checkpoint, another one's weights, CLIP's, or scratch."""
+"""Where a run starts: its own checkpoint, another's weights, a backbone's, scratch."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,9 @@ from unires_jax.checkpoint import (
 )
 from unires_jax.config import Config, to_dict
 from unires_jax.errors import ConfigError
-from unires_jax.models.backbones.clip_weights import (
-    load_clip,
-    read_clip_config,
-    resize_positions,
-)
+from unires_jax.models.backbones import towers_of
+from unires_jax.models.backbones.positions import resize_positions
+from unires_jax.models.backbones.published import check_config, load_towers
 from unires_jax.models.unires import Apply
 from unires_jax.training.train_step import TrainState, abstract_state, init_state
 
@@ -72,9 +70,9 @@ def start(
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
         return init_state(config, mesh, take_over(config)), Progress()
-    # 3. CLIP's towers; the rest from the seed.
+    # 3. The backbone's published weights; the rest from the seed.
     if config.clip:
-        return init_state(config, mesh, with_clip(config)), Progress()
+        return init_state(config, mesh, with_backbone(config)), Progress()
     # 4. Scratch.
     return init_state(config, mesh), Progress()
 
@@ -113,15 +111,18 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def take_over(config: Config) -> Tree:
     """The best (averaged) parameters of `config.init_from`, fitted to this model.
 
-    The vision position table is resized to this resolution as CLIP's is; the text one
-    is cut, or prolonged with fresh rows. Raises CheckpointError listing what does not
-    fit.
+    The vision position table is resized to this resolution as a backbone's is; the text
+    one is cut, or prolonged with fresh rows. Raises CheckpointError listing what does
+    not fit.
     """
-    apply = Apply(config.model)
+    apply, model = Apply(config.model), config.model
     params, _ = load_params(config.init_from)
     if "vision" in params and "text" in params:
-        side = config.model.image_size // config.model.vision.patch
-        table = resize_positions(params["vision"]["positions"], side)
+        side, prefix = (
+            model.image_size // model.vision.patch,
+            towers_of(model).vision.prefix,
+        )
+        table = resize_positions(params["vision"]["positions"], side, prefix)
         params["vision"]["positions"] = table
         params["text"]["positions"] = _fit_context(config, params["text"]["positions"])
     check_shapes(params, apply.abstract, find_checkpoint(config.init_from))
@@ -136,37 +137,18 @@ def _fit_context(config: Config, table: np.ndarray) -> np.ndarray:
     return np.concatenate([table, fresh[len(table) :]])
 
 
-def with_clip(config: Config) -> Tree:
+def with_backbone(config: Config) -> Tree:
     """Fresh parameters with both towers from `config.clip`.
 
     Raises ConfigError if its config.json disagrees with the model, WeightsError listing
     every tensor that does not fit.
     """
-    _check_clip_config(config)
-    params = _fresh(config)
-    params["vision"], params["text"] = load_clip(
-        config.clip, params["vision"], params["text"]
+    towers, params = towers_of(config.model), _fresh(config)
+    check_config(towers, config.clip, config.model)
+    params["vision"], params["text"] = load_towers(
+        towers, config.clip, params["vision"], params["text"]
     )
     return params
-
-
-def _check_clip_config(config: Config) -> None:
-    """Heads and activation do not show in shapes, so they are compared by name."""
-    if config.clip.endswith(".safetensors"):
-        return  # comes without a config.json
-    vision, text = read_clip_config(config.clip)
-    model = to_dict(config.model)
-    ours = flatten({k: model[k] for k in ("vision", "text")})
-    clip = flatten({"vision": to_dict(vision), "text": to_dict(text)})
-    faults = [
-        f"model.{name}={ours[name]!r}, CLIP has {clip[name]!r}"
-        for name in clip
-        if ours[name] != clip[name] and name != "text.context"
-    ]
-    if faults:
-        raise ConfigError(
-            f"{config.clip} does not fit the config:\n  " + "\n  ".join(faults)
-        )
 
 
 def _fresh(config: Config) -> Tree:

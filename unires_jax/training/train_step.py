@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int, UInt8
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import Config
+from unires_jax.config import Config, is_pretrained
 from unires_jax.errors import ConfigError
 from unires_jax.models.unires import Apply
 from unires_jax.training import losses, optim
@@ -184,7 +184,7 @@ def batch_loss(
     apply: Apply, config: Config, params: Tree, rows: Rows, counts: Counts
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss of a batch, or of one round of it, and its metrics; see `Counts`."""
-    if config.optim.text_rate == 0 and (config.clip or config.init_from):
+    if config.optim.text_rate == 0 and is_pretrained(config):
         params = {**params, "text": jax.lax.stop_gradient(params["text"])}
     b, k = rows.valid.shape
     # [b, k, ...] -> [e, ...]

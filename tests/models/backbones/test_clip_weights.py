@@ -10,13 +10,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.errors import WeightsError
-from unires_jax.models.backbones import clip_weights
-from unires_jax.models.backbones.clip_weights import (
-    load_clip,
-    read_clip_config,
-    resize_positions,
-)
+from unires_jax.models.backbones.clip import TOWERS
+from unires_jax.models.backbones.positions import resize_positions
+from unires_jax.models.backbones.published import load_towers, read_config
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def folder(tiny_clip, tmp_path):
 
 @pytest.fixture
 def shapes(tiny_clip, load_towers):
-    """What load_clip is to fill: the pure dicts of both towers."""
+    """What load_towers is to fill: the pure dicts of both towers."""
     from flax import nnx
 
     towers = load_towers(tiny_clip[1], 64)
@@ -46,7 +44,7 @@ def _equal(got, expected):
 
 def test_config_gives_sizes_and_activation(make_clip, tmp_path):
     make_clip(activation="gelu").save_pretrained(tmp_path)
-    vision, text = read_clip_config(str(tmp_path))
+    vision, text = read_config(TOWERS, str(tmp_path))
     assert (vision.patch, vision.width, vision.depth, vision.heads) == (16, 48, 4, 4)
     assert (vision.mlp, vision.activation) == (96, "gelu")
     assert (text.vocab, text.context, text.width, text.depth) == (1000, 77, 32, 2)
@@ -55,9 +53,9 @@ def test_config_gives_sizes_and_activation(make_clip, tmp_path):
 
 def test_config_without_fields_is_transformers_default(folder):
     (folder / "config.json").write_text('{"vision_config": {}, "text_config": {}}')
-    vision, text = read_clip_config(str(folder))
-    assert vision == clip_weights.VisionConfig(patch=32)
-    assert text == clip_weights.TextConfig()
+    vision, text = read_config(TOWERS, str(folder))
+    assert vision == VisionConfig(patch=32)
+    assert text == TextConfig()
 
 
 @pytest.mark.parametrize(
@@ -67,6 +65,10 @@ def test_config_without_fields_is_transformers_default(folder):
         ("{", "config.json"),
         ('{"vision_config": {}}', "text_config"),
         ("[]", "CLIPModel"),
+        (
+            '{"model_type": "blip", "vision_config": {}, "text_config": {}}',
+            "model_type='blip'",
+        ),
         (
             '{"vision_config": {"hidden_act": "silu"}, "text_config": {}}',
             "hidden_act='silu'",
@@ -82,18 +84,18 @@ def test_unusable_config_is_named(folder, content, told):
     if content is not None:
         (folder / "config.json").write_text(content)
     with pytest.raises(WeightsError, match=r"config\.json") as error:
-        read_clip_config(str(folder))
+        read_config(TOWERS, str(folder))
     assert told in str(error.value)
 
 
 def test_shards_and_single_file_equal_the_folder(tiny_clip, shapes, tmp_path):
     model, folder = tiny_clip
-    expected = load_clip(str(folder), *shapes)
+    expected = load_towers(TOWERS, str(folder), *shapes)
     model.save_pretrained(tmp_path, max_shard_size="100KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
-    _equal(load_clip(str(tmp_path), *shapes), expected)
-    _equal(load_clip(str(folder / "model.safetensors"), *shapes), expected)
-    assert read_clip_config(str(folder / "model.safetensors"))[0].width == 48
+    _equal(load_towers(TOWERS, str(tmp_path), *shapes), expected)
+    _equal(load_towers(TOWERS, str(folder / "model.safetensors"), *shapes), expected)
+    assert read_config(TOWERS, str(folder / "model.safetensors"))[0].width == 48
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -101,13 +103,13 @@ def test_half_precision_sources_widen_exactly(dtype, make_clip, shapes, tmp_path
     model = make_clip().to(getattr(torch, dtype))
     model.save_pretrained(tmp_path / "half")
     model.float().save_pretrained(tmp_path / "widened")
-    half = load_clip(str(tmp_path / "half"), *shapes)
+    half = load_towers(TOWERS, str(tmp_path / "half"), *shapes)
     assert {x.dtype for x in jax.tree.leaves(half)} == {np.dtype("float32")}
-    _equal(half, load_clip(str(tmp_path / "widened"), *shapes))
+    _equal(half, load_towers(TOWERS, str(tmp_path / "widened"), *shapes))
 
 
 def test_index_buffers_of_old_files_are_skipped(folder, shapes):
-    expected = load_clip(str(folder), *shapes)
+    expected = load_towers(TOWERS, str(folder), *shapes)
 
     def add_buffers(tensors):
         for tower, size in [("vision", 17), ("text", 77)]:
@@ -115,7 +117,7 @@ def test_index_buffers_of_old_files_are_skipped(folder, shapes):
             tensors[name] = np.arange(size)[None]
 
     _respell(folder, add_buffers)
-    _equal(load_clip(str(folder), *shapes), expected)
+    _equal(load_towers(TOWERS, str(folder), *shapes), expected)
 
 
 def test_every_fault_is_in_one_error(folder, shapes):
@@ -133,7 +135,7 @@ def test_every_fault_is_in_one_error(folder, shapes):
 
     _respell(folder, spoil)
     with pytest.raises(WeightsError) as error:
-        load_clip(str(folder), *shapes)
+        load_towers(TOWERS, str(folder), *shapes)
     told = str(error.value)
     for line in [
         "missing: vision.ln_pre.bias (48,)",
@@ -172,7 +174,7 @@ def test_unreadable_file_is_named(folder, shapes, broken):
         file = index
         index.write_text("[]")
     with pytest.raises(WeightsError, match="fetch it again") as error:
-        load_clip(str(folder), *shapes)
+        load_towers(TOWERS, str(folder), *shapes)
     assert str(file) in str(error.value)
 
 
@@ -180,7 +182,7 @@ def test_path_that_is_nothing_is_named(monkeypatch, shapes):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for path in ["no/such", "no/such/folder", "openai/clip-vit-nowhere"]:
         with pytest.raises(WeightsError, match=f"{path}: neither a local folder"):
-            load_clip(path, *shapes)
+            load_towers(TOWERS, path, *shapes)
 
 
 @pytest.mark.parametrize("side", [3, 7, 9, 18, 30])
@@ -191,12 +193,12 @@ def test_positions_resize_like_pytorch(side):
         grid, size=(side, side), mode="bicubic", align_corners=False
     )
     expected = expected.permute(0, 2, 3, 1).reshape(-1, 6).numpy()
-    got = resize_positions(table, side)
+    got = resize_positions(table, side, 1)
     np.testing.assert_array_equal(got[0], table[0])
     np.testing.assert_allclose(got[1:], expected, atol=5e-6)
 
 
 def test_positions_of_the_same_grid_are_untouched():
     table = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
-    np.testing.assert_array_equal(resize_positions(table, 7), table)
-    assert clip_weights.resize_positions(table, 8).shape == (65, 6)
+    np.testing.assert_array_equal(resize_positions(table, 7, 1), table)
+    assert resize_positions(table, 8, 1).shape == (65, 6)

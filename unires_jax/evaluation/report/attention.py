@@ -1,6 +1,5 @@
 """Where group tokens look and which words filter them, for the report's pictures."""
 
-import json
 from typing import Any
 
 import jax
@@ -9,11 +8,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from unires_jax.config import Config, split_layer
+from unires_jax.config import Config, preprocessing, split_layer
 from unires_jax.data.records import Record
-from unires_jax.data.tokenizer import EOS, SOS, Tokenizer
+from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.evaluation.report.page import Attend, Attention, LevelAttention
-from unires_jax.models.unires import MEAN, STD, Apply, UniRES
+from unires_jax.models.unires import Apply, UniRES
 from unires_jax.pixels.canvas import prepare_image
 
 Maps = dict[str, Array]  # level -> weights
@@ -30,7 +29,9 @@ def make_attend(params: dict[str, Any], tokenizer: Tokenizer, config: Config) ->
         return group_weights(bound, inputs[0]), filter_weights(bound, *inputs)
 
     def attend(record: Record, sentence: str) -> Attention:
-        canvas, p = prepare_image(record.image, model.image_size)
+        canvas, p = prepare_image(
+            record.image, model.image_size, preprocessing(model).pad_colour
+        )
         extent = np.array([[p.height, p.width]], np.int32)
         tokens, lengths = tokenizer.encode(
             [sentence], model.text.context, config.data.lengths
@@ -42,7 +43,7 @@ def make_attend(params: dict[str, Any], tokenizer: Tokenizer, config: Config) ->
             for name in ("low", "high")
             if name in patches
         }
-        return Attention(_texts(tokenizer, tokens[0, : lengths[0]]), levels)
+        return Attention(tokenizer.texts(tokens[0, : lengths[0]]), levels)
 
     return attend
 
@@ -54,8 +55,7 @@ def group_weights(model: UniRES, images: Array) -> dict[str, Float[Array, "b g s
     """
     tower, split = model.vision, split_layer(model.config)
     side = model.config.image_size // model.config.vision.patch
-    pixels = (images.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
-    x = tower.embed(pixels.astype(model.config.dtype))
+    x = tower.embed(model.pixels(images))
     spans = [("low", model.low, 0, split), ("high", model.high, split, None)]
     found = {}
     for name, groups, start, stop in spans:
@@ -66,7 +66,7 @@ def group_weights(model: UniRES, images: Array) -> dict[str, Float[Array, "b g s
             if groups is not None and i == len(blocks) - 1:
                 y = block.ln1(x)
                 weights = attention_weights(block.attention, y[:, length:], y)
-                seen = weights.mean(1)[:, :, 1:length]
+                seen = weights.mean(1)[:, :, tower.prefix : length]
                 found[name] = seen.reshape(*seen.shape[:2], side, side)
             bias = None if groups is None else groups.block_bias(i)
             x = block(x, group_bias=bias, groups=x.shape[1] - length)
@@ -114,11 +114,3 @@ def attention_weights(
     if mask is not None:
         logits = jnp.where(mask[:, None], logits, -jnp.inf)
     return jax.nn.softmax(logits)
-
-
-def _texts(tokenizer: Tokenizer, ids: np.ndarray) -> list[str]:
-    """Tokens as one reads them."""
-    vocab = json.loads(tokenizer.to_json())["model"]["vocab"]
-    texts = {i: text for text, i in vocab.items()}
-    names = {SOS: "start", EOS: "end"}
-    return [names.get(texts[i], texts[i].removesuffix("</w>")) for i in map(int, ids)]

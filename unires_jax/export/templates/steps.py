@@ -65,17 +65,19 @@ def average(pixels, target, axis):
 
 
 def tokenize(sentences):
-    """Token ids [e, l], filled up with the end token, and their counts [e]."""
+    """Token ids [e, l], filled up with the pad token, and their counts [e]."""
     tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    sos, eos, longest = RULES["sos"], RULES["eos"], RULES["context"]
+    start = [] if RULES["sos"] is None else [RULES["sos"]]
+    longest = RULES["context"] - len(start) - 1
     rows = []
     for text in sentences:
-        ids = tokenizer.encode(text.strip().lower(), add_special_tokens=False).ids
-        rows.append([sos, *ids[: longest - 2], eos])
+        text = text.strip().lower() if RULES["lower_case"] else text.strip()
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        rows.append([*start, *ids[:longest], RULES["eos"]])
     lengths = np.array([len(row) for row in rows], np.int32)
-    tokens = np.full((len(rows), lengths.max()), eos, np.int32)
+    tokens = np.full((len(rows), lengths.max()), RULES["pad"], np.int32)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = row
     return tokens, lengths

@@ -1,0 +1,81 @@
+"""Published weights on disk: a folder, a .safetensors file, or a hub id."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from unires_jax.errors import WeightsError
+
+
+def read_config_json(path: str, architecture: str) -> tuple[Path, dict[str, Any]]:
+    """The config.json beside the weights and its content, with both towers in it.
+
+    Raises WeightsError when the file is missing or is not of such a model.
+    """
+    place = local(path)
+    file = (place if place.is_dir() else place.parent) / "config.json"
+    try:
+        content = json.loads(file.read_text())
+        _ = content["vision_config"], content["text_config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{file}: expected the config.json of a {architecture} with vision_config "
+            f"and text_config ({error!r}). Take it from the repository of the weights."
+        ) from error
+    return file, dict(content)
+
+
+def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and tensors of a file, or of the folder's file or shards.
+
+    Raises WeightsError naming the file that is missing or damaged.
+    """
+    for file in _files(local(path)):
+        try:
+            with safe_open(file, "np") as opened:
+                for name in sorted(opened.keys()):
+                    yield name, opened.get_tensor(name)
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(
+                f"{file}: not a readable safetensors file ({error}); fetch it again."
+            ) from error
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    index = path / "model.safetensors.index.json"
+    if not index.exists():
+        return [path / "model.safetensors"]
+    try:
+        shards = set(json.loads(index.read_text())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{index}: expected JSON with a weight_map ({error!r}); fetch it again."
+        ) from error
+    return [path / shard for shard in sorted(shards)]
+
+
+def local(path: str) -> Path:
+    """The path itself if it exists, else the hub's repository of that id.
+
+    Raises WeightsError for what is neither.
+    """
+    if Path(path).exists():
+        return Path(path)
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            path, allow_patterns=["config.json", "model*.safetensors", "*.index.json"]
+        )
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: neither a local folder or .safetensors file, nor a hub id that "
+            f"can be fetched ({error})."
+        ) from error
+    return Path(folder)

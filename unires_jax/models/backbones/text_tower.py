@@ -1,0 +1,78 @@
+"""What every backbone's text tower does: token ids to word features."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Int
+
+from unires_jax.config import TextConfig
+from unires_jax.mesh import constrain_batch
+from unires_jax.models.backbones.blocks import Block, run_block
+from unires_jax.models.layers import LayerNorm
+
+
+def word_places(x: Array) -> Int[Array, "e l"]:
+    """0, 1, ... along the second axis of an array, whatever the others.
+
+    An iota of the array's own shape, because exporters follow its free axes; they lose
+    those of `jnp.arange(x.shape[1])`.
+    """
+    return jax.lax.broadcasted_iota(jnp.int32, x.shape[:2], 1)
+
+
+class TextTower(nnx.Module):
+    """Embeddings with learned positions, blocks, a last norm."""
+
+    eps = 1e-5  # of its norms
+
+    def __init__(
+        self,
+        config: TextConfig,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        """`remat` recomputes each block's activations in the backward pass."""
+        init = nnx.initializers.normal
+        self.embedding = nnx.Param(
+            init(0.02)(rngs.params(), (config.vocab, config.width))
+        )
+        self.positions = nnx.Param(
+            init(0.01)(rngs.params(), (config.context, config.width))
+        )
+        self.blocks = nnx.List(
+            [
+                Block(config, eps=self.eps, dtype=dtype, rngs=rngs)
+                for _ in range(config.depth)
+            ]
+        )
+        self.ln_final = LayerNorm(config.width, eps=self.eps, dtype=dtype, rngs=rngs)
+        self.dtype, self.remat = dtype, remat
+
+    def mask(self, tokens: Int[Array, "e l"]) -> Bool[Array, "1 l l"] | None:
+        """Which token reads which; None: each reads all."""
+        return None
+
+    def hidden(self, tokens: Int[Array, "e l"]) -> list[Float[Array, "e l d"]]:
+        """The stream before the first and after every block."""
+        mask = self.mask(tokens)
+        x = self.embedding[...][tokens] + self.positions[...][word_places(tokens)]
+        hidden = [constrain_batch(x.astype(self.dtype))]
+        for block in self.blocks:
+            hidden.append(run_block(block, hidden[-1], self.remat, mask=mask))
+        return hidden
+
+    def __call__(
+        self, tokens: Int[Array, "e l"], lengths: Int[Array, "e"]
+    ) -> Float[Array, "e l d"]:
+        """Word features after `ln_final`; row `length - 1` of each is the EOS feature.
+
+        `lengths` counts the tokens up to EOS. Rows past it are zero. A backbone sees to
+        it that no row before it depends on the tokens there, nor on how many they are.
+        """
+        words = self.ln_final(self.hidden(tokens)[-1])
+        valid = word_places(tokens) < lengths[:, None]
+        return jnp.where(valid[:, :, None], words, 0)
