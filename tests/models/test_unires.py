@@ -191,7 +191,7 @@ def test_only_the_filter_reads_language(filters: str) -> None:
     filtered = jax.jit(
         lambda words: apply.bind(params).filter_groups(
             features, words, jnp.ones((3, 1, 6), bool)
-        )
+        )[0]
     )
     one, other = filtered(draw(3, 6, 16)), filtered(draw(3, 6, 16))
     assert (np.abs(one - other).max() > 1e-3) == (filters == "lrf")

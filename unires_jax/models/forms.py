@@ -38,7 +38,7 @@ def forms() -> Forms:
 def use(selected: Forms) -> Iterator[None]:
     """What is traced inside is made of these forms.
 
-    For exporters: a function that jax has already compiled keeps the forms it has.
+    For exporters: a function that jax has traced before keeps the forms it had then.
     """
     token = _selected.set(selected)
     try:

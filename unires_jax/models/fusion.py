@@ -1,4 +1,4 @@
-"""Language meets picture: the layer of region filters, and the decoder's stages."""
+"""Language meets picture: region filters and decoder stages."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from unires_jax.config import ModelConfig
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.layers import Attention, FeedForward, LayerNorm
+from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm
 
 
 class FusionLayer(nnx.Module):
@@ -47,15 +47,45 @@ class FusionLayer(nnx.Module):
         *,
         mask: Bool[Array, "e 1 k"] | None = None,
         positions: Float[Array, "e q d"] | None = None,
-    ) -> Float[Array, "e q d"]:
-        """`keys=None` attends to the queries themselves; positions go to queries."""
-        y = self.ln1(x)
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "e q d"], Float[Array, "e h q k"] | None]:
+        """The new queries, and on request their attention, None without any.
+
+        `keys=None` attends to the queries themselves; positions go to queries.
+        """
+        y, weights = self.ln1(x), None
         if isinstance(self.mix, FeedForward):
-            x = x + self.mix(y)
+            mixed = self.mix(y)
         else:
             placed = y if positions is None else y + positions
-            x = x + self.mix(placed, placed if keys is None else keys, mask=mask)
-        return constrain_batch(x + self.mlp(self.ln2(x)))
+            keys = placed if keys is None else keys
+            mixed, weights = self.mix(
+                placed, keys, mask=mask, return_weights=return_weights
+            )
+        x = x + mixed
+        return constrain_batch(x + self.mlp(self.ln2(x))), weights
+
+
+class Filter(nnx.Module):
+    """LRF: the group tokens of one level, filtered by the words [figure]."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        self.project = Dense(config.vision.width, config.width, dtype=dtype, rngs=rngs)
+        self.ln_words = LayerNorm(config.width, dtype=dtype, rngs=rngs)
+        self.layer = FusionLayer(config, attend=config.filters == "lrf", rngs=rngs)
+
+    def __call__(
+        self,
+        groups: Float[Array, "e g d"],
+        words: Float[Array, "e l d"],
+        mask: Bool[Array, "e 1 l"],
+        *,
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "e g d"], Float[Array, "e h g l"] | None]:
+        """The filtered groups, and on request how much of each word they read."""
+        keys = self.ln_words(words)
+        return self.layer(groups, keys, mask=mask, return_weights=return_weights)
 
 
 class Stage(nnx.Module):
@@ -80,6 +110,6 @@ class Stage(nnx.Module):
         for layer in self.layers:
             run = lambda x, layer=layer: layer(  # noqa: E731
                 x, keys, mask=mask, positions=positions
-            )
+            )[0]
             x = (jax.checkpoint(run) if self.remat else run)(x)
         return x

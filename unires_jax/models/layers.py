@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from unires_jax.models.forms import forms
-from unires_jax.models.plain import gelu
+from unires_jax.models.plain import attention_weights, gelu, gelu_tanh
 
 _kernel_init = nnx.initializers.xavier_uniform()
 
@@ -22,11 +22,6 @@ _kernel_init = nnx.initializers.xavier_uniform()
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """x * sigmoid(1.702 x) (OpenAI's CLIP)."""
     return forms().quick_gelu(x)
-
-
-def gelu_tanh(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """GELU by its tanh approximation (SigLIP)."""
-    return jax.nn.gelu(x, approximate=True)
 
 
 # By the names that transformers has for them.
@@ -111,13 +106,22 @@ class Attention(nnx.Module):
         mask: Bool[Array, "#b #q #k"] | None = None,
         group_bias: Float[Array, "h"] | None = None,
         groups: int = 0,
-    ) -> Float[Array, "b q d"]:
-        """Values come from `keys`; the options are those of `plain.attend`."""
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "b q d"], Float[Array, "b h q k"] | None]:
+        """What the queries read, and on request how much of each key.
+
+        Values come from `keys`; mask and bias as in `plain.attention_logits`.
+        """
         q = self._split(self.query(queries))  # [b, h, q, c]
         k = self._split(self.key(keys))
         v = self._split(self.value(keys))
         mixed = forms().attend(q, k, v, mask, group_bias, groups)  # [b, h, q, c]
-        return self.out(mixed.swapaxes(1, 2).reshape(queries.shape))
+        weights = (
+            attention_weights(q, k, mask, group_bias, groups)
+            if return_weights
+            else None
+        )
+        return self.out(mixed.swapaxes(1, 2).reshape(queries.shape)), weights
 
     def _split(self, x: Float[Array, "b l d"]) -> Float[Array, "b h l c"]:
         return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)

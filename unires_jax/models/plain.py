@@ -40,9 +40,20 @@ def attend(
     groups: int = 0,
 ) -> Float[Array, "b h q c"]:
     """softmax(q k / sqrt(c)) v for each head; the options as in `attention_logits`."""
-    logits = attention_logits(q, k, mask, group_bias, groups)
-    weights = jax.nn.softmax(logits, axis=-1)  # [b, h, q, k]
+    weights = attention_weights(q, k, mask, group_bias, groups)  # [b, h, q, k]
     return jnp.matmul(weights.astype(v.dtype), v)  # [b, h, q, c]
+
+
+def attention_weights(
+    q: Float[Array, "b h q c"],
+    k: Float[Array, "b h k c"],
+    mask: Bool[Array, "#b #q #k"] | None = None,
+    group_bias: Float[Array, "h"] | None = None,
+    groups: int = 0,
+) -> Float[Array, "b h q k"]:
+    """The share of each key in a query's mean of the values, float32."""
+    logits = attention_logits(q, k, mask, group_bias, groups)
+    return jax.nn.softmax(logits, axis=-1)
 
 
 def attention_logits(
@@ -73,6 +84,11 @@ def attention_logits(
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Exact GELU, through the error function (LAION's CLIP)."""
     return jax.nn.gelu(x, approximate=False)
+
+
+def gelu_tanh(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """GELU by its tanh approximation (SigLIP)."""
+    return jax.nn.gelu(x, approximate=True)
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
