@@ -50,7 +50,7 @@ def write(folder: Path, graphs: Graphs, flat: Flat) -> None:
             f"--to onnx needs {error.name}: pip install 'unires_jax[export]'"
         ) from None
     params = {name: jnp.asarray(x) for name, x in flat.items()}
-    for name, function, inputs in graphs.both():
+    for name, function, inputs in graphs.signatures():
         with forms.use(FORMS), _quiet():
             model = jax2onnx.to_onnx(
                 lambda *args, f=function: f(params, *args),
@@ -88,14 +88,14 @@ def _help_fusion(model: Any, float32: int) -> None:
     `jnp.linspace`.
     """
     adders: set[str] = set()  # names of what Add or Mul take
-    others: set[str] = set()
+    elsewhere: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "CastLike":
             node.op_type = "Cast"
             del node.input[1:]
             node.attribute.add(name="to", type="INT", i=float32)
-        (adders if node.op_type in ("Add", "Mul") else others).update(node.input)
+        (adders if node.op_type in ("Add", "Mul") else elsewhere).update(node.input)
     for x in model.graph.initializer:
         rows = x.dims[:-1]
-        if len(rows) and set(rows) == {1} and x.name in adders - others:
+        if len(rows) and set(rows) == {1} and x.name in adders - elsewhere:
             del x.dims[:-1]

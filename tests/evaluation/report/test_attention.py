@@ -134,13 +134,13 @@ def test_groups_to_words_are_those_of_the_filter(tiny: Config) -> None:
 
 def test_hook_gives_words_and_maps(tiny: Config, tokenizer: Tokenizer) -> None:
     attend = attention.make_attend(some_params(tiny), tokenizer, tiny)
-    shown = attend(make_record(0), "Red and blue")
-    assert shown.words[0] == "start" and shown.words[-1] == "end"
-    assert "".join(shown.words[1:-1]) == "redandblue"
-    assert list(shown.levels) == ["low", "high"]
-    assert shown.levels["low"].patches.shape == (3, 4, 4)
-    np.testing.assert_allclose(shown.levels["high"].words.sum(1), 1, rtol=1e-5)
-    assert shown.levels["high"].words.shape == (2, len(shown.words))
+    drawing = attend(make_record(0), "Red and blue")
+    assert drawing.words[0] == "start" and drawing.words[-1] == "end"
+    assert "".join(drawing.words[1:-1]) == "redandblue"
+    assert list(drawing.levels) == ["low", "high"]
+    assert drawing.levels["low"].patches.shape == (3, 4, 4)
+    np.testing.assert_allclose(drawing.levels["high"].words.sum(1), 1, rtol=1e-5)
+    assert drawing.levels["high"].words.shape == (2, len(drawing.words))
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_ablations_show_what_remains(
     tiny: Config, tokenizer: Tokenizer, field: str, value: Any, levels: list[str]
 ) -> None:
     tiny.model = dataclasses.replace(tiny.model, **{field: value})
-    shown = attention.make_attend(some_params(tiny), tokenizer, tiny)(
+    drawing = attention.make_attend(some_params(tiny), tokenizer, tiny)(
         make_record(1), "blue"
     )
-    assert list(shown.levels) == levels
-    for level in shown.levels.values():
+    assert list(drawing.levels) == levels
+    for level in drawing.levels.values():
         total = 0 if field == "filters" else 1
         np.testing.assert_allclose(level.words.sum(1), total, rtol=1e-5)
