@@ -1,4 +1,7 @@
-"""Layers against their definitions in float64 numpy."""
+"""Layers: their parameters, types, and the forms in which they are traced."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,7 @@ import pytest
 from flax import nnx
 
 from unires_jax.models import layers
+from unires_jax.models.forms import FAST, PLAIN, use
 
 
 def _random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -18,154 +22,60 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return x / x.sum(-1, keepdims=True)
 
 
-def _attend(q, k, v, mask=None, group_bias=None, groups=0) -> np.ndarray:
-    """The definition, one batch row, head and query at a time."""
-    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
-    out = np.zeros_like(q)
-    for b, h, i in np.ndindex(*q.shape[:3]):
-        logits = k[b, h] @ q[b, h, i] / np.sqrt(q.shape[-1])
-        if group_bias is not None and i < q.shape[2] - groups:
-            logits[len(logits) - groups :] += group_bias[h]
-        if mask is not None:
-            row = mask[b % len(mask), i % mask.shape[1]]
-            logits = np.where(row, logits, -np.inf)
-        out[b, h, i] = _softmax(logits) @ v[b, h]
-    return out
-
-
-def test_attention_is_softmax_of_scaled_products():
-    q, k, v = _random(2, 3, 5, 4), _random(2, 3, 7, 4, seed=1), _random(2, 3, 7, 4)
-    np.testing.assert_allclose(
-        layers.attend(*map(jnp.asarray, (q, k, v))), _attend(q, k, v), atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("shape", [(2, 1, 7), (1, 5, 7), (2, 5, 7)])
-def test_masked_keys_weigh_nothing(shape):
-    q, k, v = _random(2, 3, 5, 4), _random(2, 3, 7, 4, seed=1), _random(2, 3, 7, 4)
-    mask = _random(*shape, seed=2) > 0
-    mask[..., 0] = True
-    got = layers.attend(*map(jnp.asarray, (q, k, v, mask)))
-    np.testing.assert_allclose(got, _attend(q, k, v, mask), atol=1e-6)
-
-
-def test_query_without_keys_gets_the_mean_value():
-    q, k, v = _random(1, 1, 2, 4), _random(1, 1, 3, 4), _random(1, 1, 3, 4)
-    mask = jnp.zeros((1, 1, 3), bool)
-    got = layers.attend(*map(jnp.asarray, (q, k, v)), mask)
-    np.testing.assert_allclose(got[0, 0], np.tile(v.mean(2)[0, 0], (2, 1)), 1e-5)
-
-
-def test_group_bias_acts_from_patch_queries_on_group_keys_only():
-    x = _random(2, 3, 6, 4)
-    bias = np.array([-1.0, 0.5, 2.0], np.float32)
-    got = layers.attend(*[jnp.asarray(x)] * 3, group_bias=jnp.asarray(bias), groups=2)
-    expected = _attend(x, x, x, group_bias=bias, groups=2)
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
-def test_attention_module_reads_keys_of_another_width():
+def test_attention_reads_keys_of_another_width() -> None:
+    """And gives the weights of what it reads on request."""
     module = layers.Attention(8, 2, key_width=6, rngs=nnx.Rngs(0))
     queries, keys = _random(2, 5, 8), _random(2, 3, 6)
-    project = {
-        name: x @ getattr(module, name).kernel[...]
+    q, k, v = (
+        (x @ getattr(module, name).kernel[...]).reshape(2, -1, 2, 4).swapaxes(1, 2)
         for name, x in [("query", queries), ("key", keys), ("value", keys)]
-    }
-    heads = [x.reshape(2, -1, 2, 4).swapaxes(1, 2) for x in project.values()]
-    expected = _attend(*heads).swapaxes(1, 2).reshape(2, 5, 8)
+    )
+    shares = _softmax(q @ k.swapaxes(2, 3) / np.sqrt(4))  # [b, h, q, k]
+    expected = (shares @ v).swapaxes(1, 2).reshape(2, 5, 8)
     expected = expected @ np.asarray(module.out.kernel[...])
-    got = module(jnp.asarray(queries), jnp.asarray(keys))
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    arguments = jnp.asarray(queries), jnp.asarray(keys)
+    mixed, weights = module(*arguments, return_weights=True)
+    np.testing.assert_allclose(mixed, expected, atol=1e-5)
+    np.testing.assert_allclose(weights, shares, atol=1e-5)
+    without, nothing = module(*arguments)
+    np.testing.assert_array_equal(without, mixed)
+    assert nothing is None
 
 
-def test_layer_norm_is_its_definition():
-    x = 3 + 5 * _random(4, 6, 32)
-    module = layers.LayerNorm(32, rngs=nnx.Rngs(0))
-    module.scale[...], module.bias[...] = _random(32, seed=1), _random(32, seed=2)
+def test_layer_norm_applies_its_parameters_and_eps() -> None:
+    x, scale, bias = _random(4, 6, 32), _random(32, seed=1), _random(32, seed=2)
+    module = layers.LayerNorm(32, eps=0.5, rngs=nnx.Rngs(0))
+    module.scale[...], module.bias[...] = scale, bias
     centred = x - x.mean(-1, keepdims=True)
-    expected = centred / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-    expected = expected * _random(32, seed=1) + _random(32, seed=2)
+    expected = centred / np.sqrt(x.var(-1, keepdims=True) + 0.5) * scale + bias
     np.testing.assert_allclose(module(jnp.asarray(x)), expected, atol=2e-6)
 
 
-def _gradients(function, *arguments):
-    """Of a sum that weighs every output differently."""
-
-    def total(arguments):
-        y = function(*arguments)
-        return (y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)).sum()
-
-    return jax.jit(jax.grad(total))(arguments)
-
-
-def _assert_same(got, expected):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        got,
-        expected,
-    )
-
-
-@pytest.mark.parametrize("lead", [(7,), (3, 5), (2, 3, 4)])
-@pytest.mark.parametrize("biased", [True, False])
-def test_dense_gradient_is_that_of_the_plain_form(lead, biased):
-    x, kernel = _random(*lead, 6), _random(6, 9, seed=1)
-    bias = _random(9, seed=2) if biased else None
-    plain = lambda x, w, b: x @ w if b is None else x @ w + b  # noqa: E731
-    arguments = jax.tree.map(jnp.asarray, (x, kernel, bias))
-    _assert_same(_gradients(layers.dense, *arguments), _gradients(plain, *arguments))
-
-
-@pytest.mark.parametrize("lead", [(7,), (3, 5), (2, 3, 4)])
-def test_layer_norm_gradient_is_that_of_the_plain_form(lead):
-    def plain(x, scale, bias):
-        centred = x - x.mean(-1, keepdims=True)
-        variance = jnp.square(centred).mean(-1, keepdims=True)
-        return centred / jnp.sqrt(variance + 1e-5) * scale + bias
-
-    x = 2 + 3 * _random(*lead, 6)
-    arguments = [jnp.asarray(a) for a in (x, _random(6, seed=1), _random(6, seed=2))]
-    norm = lambda x, s, b: layers.layer_norm(x, s, b, 1e-5)  # noqa: E731
-    _assert_same(_gradients(norm, *arguments), _gradients(plain, *arguments))
-
-
-def test_bias_of_minus_infinity_has_finite_gradients():
-    x = jnp.asarray(_random(1, 2, 6, 4))
-    bias = jnp.array([-np.inf, 0.5])
-    got = _gradients(lambda x, b: layers.attend(x, x, x, None, b, 2), x, bias)
-    assert all(np.isfinite(g).all() for g in got)
-    assert got[1][0] == 0 and got[1][1] != 0
-
-
-def test_gradients_are_the_same_on_a_batch_split_over_devices():
+def test_gradients_are_the_same_on_a_batch_split_over_devices() -> None:
     block = layers.FeedForward(16, 32, activation="quick_gelu", rngs=nnx.Rngs(0))
     attention = layers.Attention(16, 4, rngs=nnx.Rngs(1))
     norm = layers.LayerNorm(16, rngs=nnx.Rngs(2))
     graph, state = nnx.split((block, attention, norm))
 
-    def run(state, x, bias):
+    def total(arguments: Any) -> Any:
+        state, x, bias = arguments
         block, attention, norm = nnx.merge(graph, state)
         y = norm(x)
-        x = x + attention(y, y, group_bias=bias, groups=3)
-        return block(norm(x))
+        x = x + attention(y, y, group_bias=bias, groups=3)[0]
+        y = block(norm(x))
+        return (y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)).sum()
 
     state = nnx.to_pure_dict(state)
     x, bias = jnp.asarray(_random(8, 12, 16)), jnp.asarray(_random(4))
-    whole = _gradients(run, state, x, bias)
+    gradients = jax.jit(jax.grad(total))
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec("data")
     split = jax.device_put(x, jax.sharding.NamedSharding(mesh, spec))
-    _assert_same(_gradients(run, state, split, bias), whole)
-
-
-def test_activations_are_their_definitions():
-    x = np.linspace(-12, 12, 4001, dtype=np.float32)
-    torch = pytest.importorskip("torch")
-    exact = torch.nn.functional.gelu(torch.tensor(x, dtype=torch.float64)).numpy()
-    np.testing.assert_allclose(layers.gelu(jnp.asarray(x)), exact, atol=2e-6)
-    quick = x / (1 + np.exp(-1.702 * x.astype(np.float64)))
-    # tanh saturates below -9.1, where the exact value is still -1e-6.
-    np.testing.assert_allclose(layers.quick_gelu(jnp.asarray(x)), quick, atol=2e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        gradients((state, split, bias)),
+        gradients((state, x, bias)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,34 +85,37 @@ def test_activations_are_their_definitions():
         lambda rngs: layers.FeedForward(8, 16, zero_init_out=True, rngs=rngs),
     ],
 )
-def test_zero_initialised_branches_start_silent_but_learn(build):
+def test_zero_initialised_branches_start_silent_but_learn(
+    build: Callable[[nnx.Rngs], Any],
+) -> None:
     module = build(nnx.Rngs(0))
     x = jnp.asarray(_random(1, 3, 8))
     graph, state = nnx.split(module)
 
-    def output(state):
+    def output(state: Any) -> Any:
         module = nnx.merge(graph, state)
-        return module(x, x) if isinstance(module, layers.Attention) else module(x)
+        return module(x, x)[0] if isinstance(module, layers.Attention) else module(x)
 
     assert not output(state).any()
     gradients = jax.grad(lambda s: output(s).sum())(state)
     assert any(g.any() for g in jax.tree.leaves(gradients))
 
 
-def test_bfloat16_computes_in_bfloat16_over_float32_parameters():
+def test_bfloat16_computes_in_bfloat16_over_float32_parameters() -> None:
     module = layers.Attention(16, 4, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     x = jnp.asarray(_random(2, 5, 16))
-    assert module(x, x).dtype == jnp.bfloat16
+    mixed, weights = module(x, x, return_weights=True)
+    assert mixed.dtype == jnp.bfloat16 and weights.dtype == jnp.float32
     leaves = jax.tree.leaves(nnx.state(module, nnx.Param))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
-    exact = layers.Attention(16, 4, rngs=nnx.Rngs(0))(x, x)
+    exact, _ = layers.Attention(16, 4, rngs=nnx.Rngs(0))(x, x)
     # bfloat16 keeps 8 bits: outputs of unit size agree to a few 1/256.
-    np.testing.assert_allclose(module(x, x).astype(jnp.float32), exact, atol=0.03)
+    np.testing.assert_allclose(mixed.astype(jnp.float32), exact, atol=0.03)
 
 
 @pytest.mark.parametrize("groups", [0, 2])
-def test_plain_form_gives_the_same(groups):
-    """Every layer of a block, for exporters: 1e-5 of values of some units."""
+def test_layers_are_traced_in_the_form_in_use(groups: int) -> None:
+    """And are the same in each: 1e-5 of values of some units."""
     x, mask = jnp.asarray(_random(2, 6, 8)), jnp.asarray(_random(2, 6, 6) > -1)
     rngs = nnx.Rngs(0)
     norm, mix = layers.LayerNorm(8, rngs=rngs), layers.Attention(8, 2, rngs=rngs)
@@ -210,14 +123,19 @@ def test_plain_form_gives_the_same(groups):
     norm.scale[...] = jnp.asarray(_random(8, seed=3))
     bias = jnp.array([0.5, -2.0]) if groups else None
 
-    def run():
+    def run() -> Any:
         y = norm(x)
-        return mlp(mix(y, y, mask=mask, group_bias=bias, groups=groups))
+        return mlp(mix(y, y, mask=mask, group_bias=bias, groups=groups)[0])
 
-    fast = run()
-    with layers.plain_form():
-        plain = run()
-        text = str(jax.make_jaxpr(lambda: norm(x))())
-    assert "custom_vjp" not in text
-    assert "custom_vjp" in str(jax.make_jaxpr(lambda: norm(x))())
-    np.testing.assert_allclose(plain, fast, rtol=1e-5, atol=1e-5)
+    def program() -> str:
+        return str(jax.make_jaxpr(lambda: run())())  # jax keeps what it has traced
+
+    outputs, programs = {}, {}
+    for name, form in (("fast", FAST), ("plain", PLAIN)):
+        with use(form):
+            outputs[name], programs[name] = run(), program()
+    np.testing.assert_allclose(outputs["plain"], outputs["fast"], 1e-5, 1e-5)
+    for word in ("custom_vjp", "tanh"):
+        assert word in programs["fast"] and word not in programs["plain"]
+    assert "logistic" in programs["plain"]
+    assert program() == programs["fast"]  # the default

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig
-from unires_jax.models.fusion import depth_to_space, grid_positions, resize
+from unires_jax.models.heads import depth_to_space, resize
+from unires_jax.models.positions import grid_positions
 from unires_jax.models.unires import Apply, ImageFeatures
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
@@ -190,7 +191,7 @@ def test_only_the_filter_reads_language(filters: str) -> None:
     filtered = jax.jit(
         lambda words: apply.bind(params).filter_groups(
             features, words, jnp.ones((3, 1, 6), bool)
-        )
+        )[0]
     )
     first, second = filtered(draw(3, 6, 16)), filtered(draw(3, 6, 16))
     assert (np.abs(first - second).max() > 1e-3) == (filters == "lrf")

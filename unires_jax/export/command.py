@@ -178,7 +178,7 @@ def _write_graphs(folder: Path, loaded: Loaded, flat: Flat, *, baked: bool) -> N
     """
     params = {name: jnp.asarray(x) for name, x in flat.items()}
     shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
-    for name, function, inputs in Graphs(loaded.config).both():
+    for name, function, inputs in Graphs(loaded.config).signatures():
         if baked:
             traced, first = jax.jit(functools.partial(function, params)), []
         else:

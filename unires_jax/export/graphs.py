@@ -46,8 +46,8 @@ class Graphs:
         self, params: Params, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
     ) -> tuple[Array, ...]:
         """The features, in the order of `self.features`, float32."""
-        seen = self._apply.encode_image(self._tree(params), images, extent)
-        return tuple(getattr(seen, name) for name in self.features)
+        encoded = self._apply.encode_image(self._tree(params), images, extent)
+        return tuple(getattr(encoded, name) for name in self.features)
 
     def segment(
         self,
@@ -61,15 +61,15 @@ class Graphs:
         tree = self._tree(params)
         absent: dict[str, Any] = dict.fromkeys(ImageFeatures._fields)
         present = zip(self.features, features, strict=True)
-        seen = ImageFeatures(**absent | dict(present))
+        encoded = ImageFeatures(**absent | dict(present))
         words = self._apply.encode_text(tree, tokens, lengths)
-        return self._apply.decode(tree, seen, words, lengths, image_index)
+        return self._apply.decode(tree, encoded, words, lengths, image_index)
 
     def _tree(self, params: Params) -> Any:
         tree = unflatten(params, self._apply.abstract)
         return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
 
-    def both(
+    def signatures(
         self,
     ) -> list[tuple[str, Callable[..., Any], dict[str, jax.ShapeDtypeStruct]]]:
         """Name, function and inputs (by name, without params) of each.
@@ -85,7 +85,7 @@ class Graphs:
         b, e, l = export.symbolic_shape(  # noqa: E741
             "b, e, l", constraints=[f"l <= {context}"]
         )
-        asked = {
+        questions = {
             "tokens": jax.ShapeDtypeStruct((e, l), jnp.int32),
             "lengths": jax.ShapeDtypeStruct((e,), jnp.int32),
             "image_index": jax.ShapeDtypeStruct((e,), jnp.int32),
@@ -95,7 +95,7 @@ class Graphs:
         }
         return [
             ("encode_image", self.encode_image, images),
-            ("segment", self.segment, asked),
+            ("segment", self.segment, questions),
         ]
 
     def outputs(self, name: str) -> list[str]:

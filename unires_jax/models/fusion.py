@@ -1,23 +1,16 @@
-"""Language meets picture: region filters, decoder stages, image stem and mask head."""
+"""Language meets picture: region filters and decoder stages."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from unires_jax.config import ModelConfig
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.layers import (
-    Attention,
-    Dense,
-    FeedForward,
-    LayerNorm,
-    quick_gelu,
-)
+from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm
 
 
 class FusionLayer(nnx.Module):
@@ -54,15 +47,45 @@ class FusionLayer(nnx.Module):
         *,
         mask: Bool[Array, "e 1 k"] | None = None,
         positions: Float[Array, "e q d"] | None = None,
-    ) -> Float[Array, "e q d"]:
-        """`keys=None` attends to the queries themselves; positions go to queries."""
-        y = self.ln1(x)
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "e q d"], Float[Array, "e h q k"] | None]:
+        """The new queries, and on request their attention, None without any.
+
+        `keys=None` attends to the queries themselves; positions go to queries.
+        """
+        y, weights = self.ln1(x), None
         if isinstance(self.mix, FeedForward):
-            x = x + self.mix(y)
+            mixed = self.mix(y)
         else:
             placed = y if positions is None else y + positions
-            x = x + self.mix(placed, placed if keys is None else keys, mask=mask)
-        return constrain_batch(x + self.mlp(self.ln2(x)))
+            keys = placed if keys is None else keys
+            mixed, weights = self.mix(
+                placed, keys, mask=mask, return_weights=return_weights
+            )
+        x = x + mixed
+        return constrain_batch(x + self.mlp(self.ln2(x))), weights
+
+
+class Filter(nnx.Module):
+    """LRF: the group tokens of one level, filtered by the words [figure]."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        self.project = Dense(config.vision.width, config.width, dtype=dtype, rngs=rngs)
+        self.ln_words = LayerNorm(config.width, dtype=dtype, rngs=rngs)
+        self.layer = FusionLayer(config, attend=config.filters == "lrf", rngs=rngs)
+
+    def __call__(
+        self,
+        groups: Float[Array, "e g d"],
+        words: Float[Array, "e l d"],
+        mask: Bool[Array, "e 1 l"],
+        *,
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "e g d"], Float[Array, "e h g l"] | None]:
+        """The filtered groups, and on request how much of each word they read."""
+        keys = self.ln_words(words)
+        return self.layer(groups, keys, mask=mask, return_weights=return_weights)
 
 
 class Stage(nnx.Module):
@@ -87,180 +110,6 @@ class Stage(nnx.Module):
         for layer in self.layers:
             run = lambda x, layer=layer: layer(  # noqa: E731
                 x, keys, mask=mask, positions=positions
-            )
+            )[0]
             x = (jax.checkpoint(run) if self.remat else run)(x)
         return x
-
-
-class Conv3x3(nnx.Module):
-    """A 3x3 convolution, zero padded, at stride 1 or 2."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        stride: int = 1,
-        dtype: jnp.dtype = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        init = nnx.initializers.he_normal()
-        self.kernel = nnx.Param(init(rngs.params(), (3, 3, inputs, outputs)))
-        self.bias = nnx.Param(jnp.zeros(outputs))
-        self.stride, self.dtype = stride, dtype
-
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=((1, 1), (1, 1)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y + self.bias[...].astype(self.dtype)
-
-
-class Stem(nnx.Module):
-    """Fine image detail at stride 4, once per image (ours).
-
-    CLIP's last layer has one feature per patch, too coarse for small parts.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        dtype: jnp.dtype = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, rngs=rngs)
-        self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs)
-        self.conv3 = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
-
-    def __call__(
-        self, images: Float[Array, "b s s 3"], grid: int
-    ) -> Float[Array, "b g g c"]:
-        """Features on a mask grid of `grid` cells a side."""
-        x = quick_gelu(self.conv1(images))
-        x = quick_gelu(self.conv2(x))
-        x = self.conv3(x)
-        if x.shape[1] != grid:
-            x = resize(x, grid)
-        return constrain_batch(x)
-
-
-def resize(x: Float[Array, "b h h c"], grid: int) -> Float[Array, "b g g c"]:
-    """`jax.image.resize`'s "linear" as two matmuls, which exporters know."""
-    side = x.shape[1]
-    centre = (np.arange(grid)[:, None] + 0.5) * side / grid - 0.5
-    away = abs(np.arange(side) - centre) / max(1, side / grid)  # antialiased
-    share = np.maximum(1 - away, 0)
-    rows = jnp.asarray(share / share.sum(1, keepdims=True), x.dtype)
-    return jnp.einsum("gh,bhwc,fw->bgfc", rows, x, rows)
-
-
-def depth_to_space(x: Float[Array, "e n f"], ratio: int) -> Float[Array, "e g g c"]:
-    """Each patch's features become ratio x ratio cells of the grid (row-major)."""
-    e, n, f = x.shape
-    side = round(n**0.5)
-    x = x.reshape(e, side, side, ratio, ratio, f // ratio**2)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(e, side * ratio, side * ratio, -1)
-
-
-class MaskHead(nnx.Module):
-    """Patches of an expression to logits on the mask grid.
-
-    Dense and depth-to-space (a transposed convolution by another name; XLA on CPU runs
-    the real one in a naive loop), the stem added, one 3x3 mix, one projection. Ours:
-    the figure draws widening trapezoids only.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        ratio: int,
-        channels: int,
-        stem_channels: int,
-        gated: bool,
-        *,
-        dtype: jnp.dtype = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        """`ratio` grid cells along a patch's side; `stem_channels=0` without a stem.
-
-        `gated`: the sentence scales the channels before the mix.
-        """
-        self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.expand = Dense(width, ratio**2 * channels, dtype=dtype, rngs=rngs)
-        self.stem = (
-            Dense(stem_channels, channels, dtype=dtype, rngs=rngs)
-            if stem_channels
-            else None
-        )
-        self.gate = (
-            Dense(width, channels, zero_init=True, dtype=dtype, rngs=rngs)
-            if gated
-            else None
-        )
-        self.mix = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
-        self.project = Dense(channels, 1, dtype=dtype, rngs=rngs)
-        self.ratio = ratio
-
-    def detail(self, stem: Float[Array, "b g g s"] | None) -> Array | None:
-        """The stem in the head's channels, once per image."""
-        return None if self.stem is None or stem is None else self.stem(stem)
-
-    def __call__(
-        self,
-        x: Float[Array, "e n d"],
-        detail: Float[Array, "e g g c"] | None,
-        eos: Float[Array, "e d"],
-    ) -> Float[Array, "e g g"]:
-        cells = depth_to_space(self.expand(self.norm(x)), self.ratio)
-        if detail is not None:
-            cells = cells + detail
-        if self.gate is not None:
-            cells = cells * (1 + self.gate(eos))[:, None, None]
-        cells = quick_gelu(self.mix(quick_gelu(cells)))
-        return self.project(cells)[..., 0].astype(jnp.float32)
-
-
-class NoTargetHead(nnx.Module):
-    """The logit that an expression denotes nothing: its best patch, read with its EOS.
-
-    Ours: the paper has no such output.
-    """
-
-    def __init__(self, width: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
-        self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.hidden = Dense(2 * width, width, dtype=dtype, rngs=rngs)
-        self.out = Dense(width, 1, zero_init=True, dtype=dtype, rngs=rngs)
-
-    def __call__(
-        self, x: Float[Array, "e n d"], eos: Float[Array, "e d"]
-    ) -> Float[Array, "e"]:
-        # A smooth maximum: the hard one's gradient is 0/0 where a recomputed value
-        # differs from the maximum in its last bit.
-        best = jax.nn.logsumexp(self.norm(x).astype(jnp.float32), axis=1)
-        best = best.astype(eos.dtype)
-        hidden = quick_gelu(self.hidden(jnp.concatenate([best, eos], axis=-1)))
-        return self.out(hidden)[:, 0].astype(jnp.float32)
-
-
-def grid_positions(
-    extent: Int[Array, "b 2"], image_size: int, side: int, width: int
-) -> Float[Array, "b n d"]:
-    """2-D sine-cosine positions of patches, relative to the valid part of the canvas.
-
-    A patch's centre is (row, column) / extent, so a place means the same in every
-    picture whatever its padding. Half a cycle to 16 cycles across the picture (ours).
-    """
-    centres = (jnp.arange(side) + 0.5) * (image_size / side)  # [side] pixels
-    place = centres[None, :, None] / extent[:, None, :]  # [b, side, 2]
-    frequencies = jnp.pi * 2.0 ** jnp.linspace(0, 5, width // 4)
-    angles = place[..., None] * frequencies  # [b, side, 2, d/4]
-    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-    b, half = extent.shape[0], width // 2
-    rows = jnp.broadcast_to(waves[:, :, None, 0], (b, side, side, half))
-    columns = jnp.broadcast_to(waves[:, None, :, 1], (b, side, side, half))
-    return jnp.concatenate([rows, columns], axis=-1).reshape(b, side**2, width)

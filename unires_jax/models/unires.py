@@ -11,22 +11,18 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from unires_jax.config import ModelConfig, mask_grid, preprocessing, split_layer
 from unires_jax.mesh import constrain_batch
 from unires_jax.models.backbones import towers_of
+from unires_jax.models.backbones.image_tower import VisionOutput
 from unires_jax.models.backbones.text_tower import word_places
-from unires_jax.models.fusion import (
-    FusionLayer,
-    MaskHead,
-    NoTargetHead,
-    Stage,
-    Stem,
-    grid_positions,
-)
+from unires_jax.models.fusion import Filter, FusionLayer, Stage
 from unires_jax.models.groups import GroupTokens
-from unires_jax.models.layers import Dense, LayerNorm
+from unires_jax.models.heads import MaskHead, NoTargetHead, Stem
+from unires_jax.models.layers import Dense
+from unires_jax.models.positions import grid_positions
 
 
 class ImageFeatures(NamedTuple):
@@ -45,21 +41,6 @@ class ImageFeatures(NamedTuple):
     def repeat(self, times: int) -> "ImageFeatures":
         """Each image `times` over. Unlike a gather it stays local to a batch shard."""
         return jax.tree.map(lambda x: constrain_batch(jnp.repeat(x, times, 0)), self)
-
-
-class Filter(nnx.Module):
-    """LRF: the group tokens of one level, filtered by the words [figure]."""
-
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
-        self.project = Dense(config.vision.width, config.width, dtype=dtype, rngs=rngs)
-        self.ln_words = LayerNorm(config.width, dtype=dtype, rngs=rngs)
-        self.layer = FusionLayer(config, attend=config.filters == "lrf", rngs=rngs)
-
-    def __call__(
-        self, groups: Float[Array, "e g d"], words: Float[Array, "e l d"], mask: Array
-    ) -> Float[Array, "e g d"]:
-        return self.layer(groups, self.ln_words(words), mask=mask)
 
 
 class UniRES(nnx.Module):
@@ -102,9 +83,22 @@ class UniRES(nnx.Module):
         self, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
     ) -> ImageFeatures:
         """Encode letterboxed pictures of valid height and width `extent`, pixels."""
+        return self._encode_image(images, extent)[0]
+
+    def _encode_image(
+        self,
+        images: UInt8[Array, "b s s 3"],
+        extent: Int[Array, "b 2"],
+        return_attention: bool = False,
+    ) -> tuple[ImageFeatures, VisionOutput]:
+        """The features, and what the image tower gave for them."""
         pixels = self.pixels(images)
         tower_output = self.vision(
-            pixels, self.low, self.high, split_layer=split_layer(self.config)
+            pixels,
+            self.low,
+            self.high,
+            split_layer=split_layer(self.config),
+            return_attention=return_attention,
         )
         side = self.config.image_size // self.config.vision.patch
         positions = grid_positions(
@@ -112,15 +106,16 @@ class UniRES(nnx.Module):
         ).astype(self.config.dtype)
         patches = self.patch_project(tower_output.patches)
         for mixer in self.mixers:
-            patches = mixer(patches, None, positions=positions)
+            patches, _ = mixer(patches, None, positions=positions)
         stem = None if self.stem is None else self.stem(pixels, self.grid)
-        return ImageFeatures(
+        features = ImageFeatures(
             patches=patches,
             low=_project(self.low_filter, tower_output.low),
             high=_project(self.high_filter, tower_output.high),
             detail=self.head.detail(stem),
             positions=positions,
         )
+        return features, tower_output
 
     def pixels(self, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
         """The pictures by the backbone's statistics, in the compute dtype."""
@@ -156,27 +151,66 @@ class UniRES(nnx.Module):
             if image_index is None
             else features.of(image_index)
         )
-        mask = (word_places(words) < lengths[:, None])[:, None]  # [e, 1, l]
+        mask = _word_mask(words, lengths)
         eos = _eos(words, lengths)
         x = f.patches
         if self.patch_gate is not None:
             x = x * (1 + self.patch_gate(eos))[:, None]
         x = self.stage1(x, words, f.positions, mask)
         if self.stage2 is not None:
-            x = self.stage2(x, self.filter_groups(f, words, mask), f.positions)
+            filtered, _ = self.filter_groups(f, words, mask)
+            x = self.stage2(x, filtered, f.positions)
         return self.head(x, f.detail, eos), self.no_target_head(x, eos)
 
     def filter_groups(
-        self, features: ImageFeatures, words: Float[Array, "e l d"], mask: Array
-    ) -> Float[Array, "e g d"]:
-        """The filtered groups of both levels, low first [figure]."""
-        low, high = features.low, features.high
-        filtered = []
-        if self.low_filter is not None and low is not None:
-            filtered.append(self.low_filter(low, words, mask))
-        if self.high_filter is not None and high is not None:
-            filtered.append(self.high_filter(high, words, mask))
-        return jnp.concatenate(filtered, axis=1)
+        self,
+        features: ImageFeatures,
+        words: Float[Array, "e l d"],
+        mask: Bool[Array, "e 1 l"],
+        *,
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "e g d"], dict[str, Float[Array, "e _ l"]]]:
+        """The filtered groups of both levels, low first [figure].
+
+        On request also how much of each word the groups of each level read, the mean
+        over heads; nothing of a filter that reads none (ablation).
+        """
+        filtered, attention = [], {}
+        for level, filter_, groups in (
+            ("low", self.low_filter, features.low),
+            ("high", self.high_filter, features.high),
+        ):
+            if filter_ is None or groups is None:
+                continue
+            x, weights = filter_(groups, words, mask, return_weights=return_weights)
+            filtered.append(x)
+            if weights is not None:
+                attention[level] = weights.mean(1)  # [e, h, g, l] -> [e, g, l]
+        return jnp.concatenate(filtered, axis=1), attention
+
+    def attention(
+        self,
+        images: UInt8[Array, "b s s 3"],
+        extent: Int[Array, "b 2"],
+        tokens: Int[Array, "b l"],
+        lengths: Int[Array, "b"],
+    ) -> tuple[dict[str, Float[Array, "b _ n"]], dict[str, Float[Array, "b _ l"]]]:
+        """Where the group tokens of each level look, one sentence per picture.
+
+        Each token's weights on the patches in the last block it passes, and on the
+        words in its region filter: see `VisionOutput` and `filter_groups`.
+        """
+        features, tower_output = self._encode_image(
+            images, extent, return_attention=True
+        )
+        maps = {"low": tower_output.low_attention, "high": tower_output.high_attention}
+        patches = {level: x for level, x in maps.items() if x is not None}
+        if not patches:
+            return {}, {}
+        words = self.encode_text(tokens, lengths)
+        mask = _word_mask(words, lengths)
+        _, read = self.filter_groups(features, words, mask, return_weights=True)
+        return patches, read
 
 
 class Apply:
@@ -252,6 +286,12 @@ def _group_tokens(
 
 def _project(filter_: Filter | None, groups: Array | None) -> Array | None:
     return filter_.project(groups) if filter_ and groups is not None else None
+
+
+def _word_mask(
+    words: Float[Array, "e l d"], lengths: Int[Array, "e"]
+) -> Bool[Array, "e 1 l"]:
+    return (word_places(words) < lengths[:, None])[:, None]
 
 
 def _eos(words: Float[Array, "e l d"], lengths: Int[Array, "e"]) -> Array:

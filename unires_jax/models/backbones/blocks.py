@@ -41,19 +41,28 @@ class Block(nnx.Module):
         mask: Array | None = None,
         group_bias: Float[Array, "h"] | None = None,
         groups: int = 0,
-    ) -> Float[Array, "b l d"]:
-        """`mask`, `group_bias` and `groups` as in `layers.attend`."""
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "b l d"], Float[Array, "b h l l"] | None]:
+        """The new stream, and on request the attention; options as in `Attention`."""
         y = self.ln1(x)
-        x = x + self.attention(y, y, mask=mask, group_bias=group_bias, groups=groups)
-        return constrain_batch(x + self.mlp(self.ln2(x)))
+        mixed, weights = self.attention(
+            y,
+            y,
+            mask=mask,
+            group_bias=group_bias,
+            groups=groups,
+            return_weights=return_weights,
+        )
+        x = x + mixed
+        return constrain_batch(x + self.mlp(self.ln2(x))), weights
 
 
 def run_block(
     block: Block, x: Float[Array, "b l d"], remat: bool, **options: Any
-) -> Float[Array, "b l d"]:
+) -> tuple[Float[Array, "b l d"], Float[Array, "b h l l"] | None]:
     """The block, its activations recomputed in the backward pass with `remat`."""
 
-    def run(x: Array) -> Array:
+    def run(x: Array) -> tuple[Array, Array | None]:
         return block(x, **options)
 
     return jax.checkpoint(run)(x) if remat else run(x)

@@ -24,14 +24,18 @@ class VisionOutput(NamedTuple):
     """What leaves the image tower.
 
     `patches` went through `ln_post`; `low` and `high` are the raw residual stream, None
-    where no such groups were given; `hidden` holds [prefix, patches] before the first
-    and after every block, if asked for.
+    where no such groups were given. On request: `hidden`, [prefix, patches] before the
+    first and after every block; the attention of each group token to the patches in the
+    last block it passes, the mean over heads (what goes to the prefix and to groups is
+    left out).
     """
 
     patches: Float[Array, "b n d"]
     low: Float[Array, "b g_low d"] | None
     high: Float[Array, "b g_high d"] | None
     hidden: tuple[Float[Array, "b _ d"], ...]
+    low_attention: Float[Array, "b g_low n"] | None
+    high_attention: Float[Array, "b g_high n"] | None
 
 
 class ImageTower(nnx.Module):
@@ -73,6 +77,7 @@ class ImageTower(nnx.Module):
         *,
         split_layer: int | None = None,
         return_hidden: bool = False,
+        return_attention: bool = False,
     ) -> VisionOutput:
         """Encode normalised images.
 
@@ -81,13 +86,16 @@ class ImageTower(nnx.Module):
         split = len(self.blocks) // 2 if split_layer is None else split_layer
         x = self.embed(images)
         hidden = [x]
-        x, low_out = self._span(x, 0, split, low, hidden)
-        x, high_out = self._span(x, split, len(self.blocks), high, hidden)
+        run, depth = self._span, len(self.blocks)
+        x, low_out, low_maps = run(x, 0, split, low, hidden, return_attention)
+        x, high_out, high_maps = run(x, split, depth, high, hidden, return_attention)
         return VisionOutput(
             patches=self.ln_post(x)[:, self.prefix :],
             low=low_out,
             high=high_out,
             hidden=tuple(hidden) if return_hidden else (),
+            low_attention=low_maps,
+            high_attention=high_maps,
         )
 
     def _span(
@@ -97,17 +105,34 @@ class ImageTower(nnx.Module):
         stop: int,
         groups: GroupTokens | None,
         hidden: list[Array],
-    ) -> tuple[Float[Array, "b l d"], Float[Array, "b g d"] | None]:
-        """Blocks start..stop with `groups` on board; notes [prefix, patches] each."""
-        length = x.shape[1]
+        return_attention: bool,
+    ) -> tuple[
+        Float[Array, "b l d"],
+        Float[Array, "b g d"] | None,
+        Float[Array, "b g n"] | None,
+    ]:
+        """Blocks start..stop with `groups` on board; notes [prefix, patches] each.
+
+        The stream without the groups, the groups, and on request what they attend to.
+        """
+        length, weights = x.shape[1], None
         if groups is not None:
             x = jnp.concatenate([x, groups.enter(x)], axis=1)
         for i in range(start, stop):
-            bias = None if groups is None else groups.block_bias(i - start)
-            count = x.shape[1] - length
-            x = run_block(self.blocks[i], x, self.remat, group_bias=bias, groups=count)
+            x, weights = run_block(
+                self.blocks[i],
+                x,
+                self.remat,
+                group_bias=None if groups is None else groups.block_bias(i - start),
+                groups=x.shape[1] - length,
+                return_weights=return_attention and i == stop - 1,
+            )
             hidden.append(x[:, :length])
-        return x[:, :length], None if groups is None else x[:, length:]
+        if groups is None:
+            return x, None, None
+        if weights is not None:  # [b, h, l, l] -> [b, g, n]
+            weights = weights[:, :, length:, self.prefix : length].mean(1)
+        return x[:, :length], x[:, length:], weights
 
     def cut(self, images: Float[Array, "b s s 3"]) -> Float[Array, "b n f"]:
         """The pixels of each patch, row-major: [patch, patch, 3] flattened."""

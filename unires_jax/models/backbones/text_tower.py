@@ -16,8 +16,7 @@ from unires_jax.models.layers import LayerNorm
 def word_places(x: Array) -> Int[Array, "e l"]:
     """0, 1, ... along the second axis of an array, whatever the others.
 
-    An iota of the array's own shape, because exporters follow its free axes; they lose
-    those of `jnp.arange(x.shape[1])`.
+    Of both axes, so that its length may stay free: ONNX has no `arange` of a free one.
     """
     return jax.lax.broadcasted_iota(jnp.int32, x.shape[:2], 1)
 
@@ -62,7 +61,8 @@ class TextTower(nnx.Module):
         x = self.embedding[...][tokens] + self.positions[...][word_places(tokens)]
         hidden = [constrain_batch(x.astype(self.dtype))]
         for block in self.blocks:
-            hidden.append(run_block(block, hidden[-1], self.remat, mask=mask))
+            x, _ = run_block(block, hidden[-1], self.remat, mask=mask)
+            hidden.append(x)
         return hidden
 
     def __call__(
