@@ -200,7 +200,7 @@ class UniRES(nnx.Module):
         Each token's weights on the patches in the last block it passes, and on the
         words in its region filter: see `VisionOutput` and `filter_groups`.
         """
-        features, tower_output = self._encode_image(
+        features, towers = self._encode_image(images, extent, return_attention=True)
             images, extent, return_attention=True
         )
         maps = {"low": tower_output.low_attention, "high": tower_output.high_attention}
