@@ -200,10 +200,8 @@ class UniRES(nnx.Module):
         Each token's weights on the patches in the last block it passes, and on the
         words in its region filter: see `VisionOutput` and `filter_groups`.
         """
-        features, towers = self._encode_image(images, extent, return_attention=True)
-            images, extent, return_attention=True
-        )
-        maps = {"low": tower_output.low_attention, "high": tower_output.high_attention}
+        features, tower = self._encode_image(images, extent, return_attention=True)
+        maps = {"low": tower.low_attention, "high": tower.high_attention}
         patches = {level: x for level, x in maps.items() if x is not None}
         if not patches:
             return {}, {}
