@@ -1,7 +1,7 @@
 """What a config trains on a mesh, built once: model, optimizer, state, jitted update.
 
-Nothing here needs a device or an array. On a mesh of devices that are only described
-`step` lowers and compiles all the same.
+Making one and lowering its functions touches no device and no array, so that a mesh of
+devices that are only described will do.
 """
 
 import dataclasses
