@@ -9,6 +9,7 @@ from helpers.paths import ROOT
 
 from unires_jax import evaluation
 from unires_jax.evaluation import metrics
+from unires_jax.evaluation.buckets import SIZE_NAMES, size_bucket
 
 
 def test_the_room_offers_the_documented_functions() -> None:
@@ -84,7 +85,7 @@ def test_nothing_scored_is_not_zero() -> None:
     [(0, 0), (49, 0), (50, 1), (199, 1), (200, 2), (999, 2), (1000, 3), (10_000, 3)],
 )
 def test_size_buckets(pixels: int, bucket: int) -> None:
-    assert metrics.size_bucket(pixels, 100, 100) == metrics.SIZE_NAMES[bucket]
+    assert size_bucket(pixels, 100, 100) == SIZE_NAMES[bucket]
 
 
 def test_no_target_accuracy() -> None:

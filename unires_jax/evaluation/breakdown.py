@@ -8,6 +8,7 @@ import numpy as np
 
 from unires_jax.data.records import LEVELS
 from unires_jax.evaluation import metrics, protocols
+from unires_jax.evaluation.buckets import size_bucket, word_bucket
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result
 from unires_jax.pixels.masks import RunMask
@@ -47,7 +48,7 @@ def summarize(
         **blocks,
         "no_target": _no_target(results) or undecided,
         "by_size": by(_size),
-        "by_words": by(lambda r: metrics.word_bucket(r.sentence)),
+        "by_words": by(lambda r: word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),
         "by_category": by(lambda r: r.category),
         "images": len({r.image for r in results}),
@@ -104,7 +105,7 @@ def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, 
 
 def _size(result: Result) -> str:
     target = result.target
-    return metrics.size_bucket(target.area, target.height, target.width)
+    return size_bucket(target.area, target.height, target.width)
 
 
 def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from unires_jax.data.records import LEVELS, Record
-from unires_jax.evaluation import metrics
 from unires_jax.evaluation.breakdown import BLOCKS, by_level
+from unires_jax.evaluation.buckets import SIZE_NAMES, WORD_NAMES
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.results import Result
@@ -100,13 +100,9 @@ def _section(scored: SplitResults, attend: Attend | None) -> dict[str, Any]:
     return {
         "metrics": scored.metrics,
         "columns": scored.metrics["names"],
-        "words": [
-            n for n in metrics.WORD_NAMES if n in scored.metrics["by_words"]["pooled"]
-        ],
+        "words": [n for n in WORD_NAMES if n in scored.metrics["by_words"]["pooled"]],
         "histograms": {n: _histogram(levels[n]) for n in LEVELS if n in levels},
-        "sizes": [
-            n for n in metrics.SIZE_NAMES if n in scored.metrics["by_size"]["pooled"]
-        ],
+        "sizes": [n for n in SIZE_NAMES if n in scored.metrics["by_size"]["pooled"]],
         "galleries": galleries,
         "attention": _attention(scored.split, rows, attend, rng) if attend else [],
     }
