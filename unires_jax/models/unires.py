@@ -93,7 +93,7 @@ class UniRES(nnx.Module):
     ) -> tuple[ImageFeatures, VisionOutput]:
         """The features, and what the image tower gave for them."""
         pixels = self.pixels(images)
-        towered = self.vision(
+        tower_output = self.vision(
             pixels,
             self.low,
             self.high,
@@ -104,18 +104,18 @@ class UniRES(nnx.Module):
         positions = grid_positions(
             extent, self.config.image_size, side, self.config.width
         ).astype(self.config.dtype)
-        patches = self.patch_project(towered.patches)
+        patches = self.patch_project(tower_output.patches)
         for mixer in self.mixers:
             patches, _ = mixer(patches, None, positions=positions)
         stem = None if self.stem is None else self.stem(pixels, self.grid)
         features = ImageFeatures(
             patches=patches,
-            low=_project(self.low_filter, towered.low),
-            high=_project(self.high_filter, towered.high),
+            low=_project(self.low_filter, tower_output.low),
+            high=_project(self.high_filter, tower_output.high),
             detail=self.head.detail(stem),
             positions=positions,
         )
-        return features, towered
+        return features, tower_output
 
     def pixels(self, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
         """The pictures by the backbone's statistics, in the compute dtype."""
@@ -200,8 +200,10 @@ class UniRES(nnx.Module):
         Each token's weights on the patches in the last block it passes, and on the
         words in its region filter: see `VisionOutput` and `filter_groups`.
         """
-        features, towered = self._encode_image(images, extent, return_attention=True)
-        maps = {"low": towered.low_attention, "high": towered.high_attention}
+        features, tower_output = self._encode_image(
+            images, extent, return_attention=True
+        )
+        maps = {"low": tower_output.low_attention, "high": tower_output.high_attention}
         patches = {level: x for level, x in maps.items() if x is not None}
         if not patches:
             return {}, {}
