@@ -175,7 +175,7 @@ _ROWS = (
         },
         evaluation=_UNC[1:],
     ),
-    # Source: its card. Its images are RefCOCO's val, which is kept out of training already.
+    # Source: its card. Its images, of RefCOCO val, are kept out of training already.
     Benchmark("refcoco_m", ("val",), {"val": Counts(images=1_190, expressions=5_598)}),
 )
 BENCHMARKS = {row.name: row for row in _ROWS}
