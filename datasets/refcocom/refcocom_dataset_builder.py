@@ -28,4 +28,4 @@ class Builder(RawBuilder, skip_registration=True):
             return refcocom.read(raw, self.benchmark, rejects)
         unc = dataclasses.replace(raw, root=Path(self.objects))
         objects = recognise.read(unc, BENCHMARKS["refcoco_unc"], rejects)
-        return refcocom.read_beside(raw, objects, rejects)
+        return refcocom.read(raw, self.benchmark, rejects, objects)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unires_jax.errors import DataError
 from unires_jax.prepare.shards import Refusal
@@ -15,8 +15,8 @@ class Halving:
 
     start: int
     end: int
-    noun: str = "numbers"
-    suffixes: tuple[str, ...] = (".halves", ".squares")
+    noun: ClassVar[str] = "numbers"
+    suffixes: ClassVar[tuple[str, ...]] = (".halves", ".squares")
 
     @property
     def name(self) -> str:

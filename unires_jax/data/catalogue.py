@@ -77,111 +77,105 @@ class Benchmark(NamedTuple):
         return tuple(f"{prepared}:{split}" for split in self.evaluation)
 
 
+def _refs(**splits: tuple[int, int | None]) -> dict[str, Counts]:
+    """Referents and expressions. Source: the data sets' own refs files."""
+    return {
+        split: Counts(referents=referents, expressions=expressions)
+        for split, (referents, expressions) in splits.items()
+    }
+
+
 _UNC = ("train", "val", "testA", "testB")
-_TESTS = _UNC[1:]
 _G = ("train", "val", "test")
-# Referents and expressions of RefCOCO, RefCOCO+ and RefCOCOg: the refs files.
-# RefCOCOm's part expressions: derived from the paper's tables, to about one percent.
-# RefCOCO-M: its card; its images are RefCOCO's val, which is kept out of training.
-BENCHMARKS = {
-    row.name: row
-    for row in (
-        Benchmark(
-            "refcoco_unc",
-            _UNC,
-            {
-                "train": Counts(referents=42_404, expressions=120_624),
-                "val": Counts(referents=3_811, expressions=10_834),
-                "testA": Counts(referents=1_975, expressions=5_657),
-                "testB": Counts(referents=1_810, expressions=5_095),
-            },
-            _TESTS,
-            "refcoco",
-            folder="refcoco",
-            refs="refs",
-            split_by="unc",
-            cris=("refcoco",),
-            mdetr="refcoco",
+_ROWS = (
+    Benchmark(
+        "refcoco_unc",
+        _UNC,
+        _refs(
+            train=(42_404, 120_624),
+            val=(3_811, 10_834),
+            testA=(1_975, 5_657),
+            testB=(1_810, 5_095),
         ),
-        Benchmark(
-            "refcoco_google",
-            _G,
-            {
-                "train": Counts(referents=40_000),
-                "val": Counts(referents=5_000),
-                "test": Counts(referents=5_000),
-            },
-            _G[1:],
-            "refcoco",
-            folder="refcoco",
-            refs="refs",
-            split_by="google",
+        evaluation=_UNC[1:],
+        builder="refcoco",
+        folder="refcoco",
+        refs="refs",
+        split_by="unc",
+        cris=("refcoco",),
+        mdetr="refcoco",
+    ),
+    Benchmark(
+        "refcoco_google",
+        _G,
+        _refs(train=(40_000, None), val=(5_000, None), test=(5_000, None)),
+        evaluation=_G[1:],
+        builder="refcoco",
+        folder="refcoco",
+        refs="refs",
+        split_by="google",
+    ),
+    Benchmark(
+        "refcocoplus_unc",
+        _UNC,
+        _refs(
+            train=(42_278, None),
+            val=(3_805, None),
+            testA=(1_975, None),
+            testB=(1_798, None),
         ),
-        Benchmark(
-            "refcocoplus_unc",
-            _UNC,
-            {
-                "train": Counts(referents=42_278),
-                "val": Counts(referents=3_805),
-                "testA": Counts(referents=1_975),
-                "testB": Counts(referents=1_798),
-            },
-            _TESTS,
-            "refcoco",
-            folder="refcoco+",
-            refs="refs",
-            split_by="unc",
-            cris=("refcoco+",),
-            mdetr="refcoco+",
-        ),
-        Benchmark(
-            "refcocog_umd",
-            _G,
-            {
-                "train": Counts(referents=42_226, expressions=80_512),
-                "val": Counts(referents=2_573, expressions=4_896),
-                "test": Counts(referents=5_023, expressions=9_602),
-            },
-            _G[1:],
-            "refcoco",
-            folder="refcocog",
-            refs="refs",
-            split_by="umd",
-            cris=("refcocog_u", "refcocog_umd", "refcocog"),
-            mdetr="refcocog",
-        ),
-        Benchmark(
-            "refcocog_google",
-            ("train", "val"),
-            {"train": Counts(referents=44_822), "val": Counts(referents=5_000)},
-            ("val",),
-            "refcoco",
-            folder="refcocog",
-            refs="refs",
-            split_by="google",
-            cris=("refcocog_g", "refcocog_google"),
-        ),
-        Benchmark(
-            "grefcoco",
-            _UNC,
-            evaluation=_TESTS,
-            folder="grefcoco",
-            refs="grefs",
-            split_by="unc",
-            mdetr="grefcoco",
-        ),
-        Benchmark(
-            "refcocom",
-            _TESTS,
-            {
-                "val": Counts(part_expressions=33_000, tolerance=0.01),
-                "testA": Counts(part_expressions=26_600, tolerance=0.01),
-                "testB": Counts(part_expressions=10_800, tolerance=0.01),
-            },
-            _TESTS,
-        ),
-        Benchmark(
-            "refcoco_m", ("val",), {"val": Counts(images=1_190, expressions=5_598)}
-        ),
-    )
-}
+        evaluation=_UNC[1:],
+        builder="refcoco",
+        folder="refcoco+",
+        refs="refs",
+        split_by="unc",
+        cris=("refcoco+",),
+        mdetr="refcoco+",
+    ),
+    Benchmark(
+        "refcocog_umd",
+        _G,
+        _refs(train=(42_226, 80_512), val=(2_573, 4_896), test=(5_023, 9_602)),
+        evaluation=_G[1:],
+        builder="refcoco",
+        folder="refcocog",
+        refs="refs",
+        split_by="umd",
+        cris=("refcocog_u", "refcocog_umd", "refcocog"),
+        mdetr="refcocog",
+    ),
+    Benchmark(
+        "refcocog_google",
+        _G[:2],
+        _refs(train=(44_822, None), val=(5_000, None)),
+        evaluation=("val",),
+        builder="refcoco",
+        folder="refcocog",
+        refs="refs",
+        split_by="google",
+        cris=("refcocog_g", "refcocog_google"),
+    ),
+    Benchmark(
+        "grefcoco",
+        _UNC,
+        evaluation=_UNC[1:],
+        folder="grefcoco",
+        refs="grefs",
+        split_by="unc",
+        mdetr="grefcoco",
+    ),
+    Benchmark(
+        "refcocom",
+        _UNC[1:],
+        # Derived from the paper's tables, to about one percent.
+        {
+            "val": Counts(part_expressions=33_000, tolerance=0.01),
+            "testA": Counts(part_expressions=26_600, tolerance=0.01),
+            "testB": Counts(part_expressions=10_800, tolerance=0.01),
+        },
+        evaluation=_UNC[1:],
+    ),
+    # Source: its card. Its images, of RefCOCO val, are kept out of training already.
+    Benchmark("refcoco_m", ("val",), {"val": Counts(images=1_190, expressions=5_598)}),
+)
+BENCHMARKS = {row.name: row for row in _ROWS}

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from unires_jax.errors import DataError
 from unires_jax.prepare.rejects import REJECTED
@@ -38,10 +38,9 @@ class Refusal(NamedTuple):
 class Work(Protocol):
     """A unit of work: picklable, and the same files from the same unit everywhere."""
 
-    noun: str  # what its entries are called: "lines"
-    suffixes: tuple[
-        str, ...
-    ]  # of the files it makes, in the order they get their names
+    noun: ClassVar[str]  # what its entries are called: "lines"
+    # Of the files it makes, in the order in which they get their names.
+    suffixes: ClassVar[tuple[str, ...]]
 
     @property
     def name(self) -> str:

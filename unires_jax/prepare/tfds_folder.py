@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -53,8 +53,8 @@ class Conversion:
     """The work that makes a shard of ArrayRecord and the ids of its images."""
 
     source: Source
-    noun: str = "lines"
-    suffixes: tuple[str, ...] = (RECORDS, IDS)
+    noun: ClassVar[str] = "lines"
+    suffixes: ClassVar[tuple[str, ...]] = (RECORDS, IDS)
 
     @property
     def name(self) -> str:

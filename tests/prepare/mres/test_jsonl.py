@@ -22,6 +22,7 @@ from unires_jax.data.records import OBJECT, PART, Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres import jsonl
+from unires_jax.prepare.mres import line as line_fields
 from unires_jax.prepare.mres.line import parse
 from unires_jax.prepare.mres.plan import cut as cut_file
 
@@ -109,6 +110,13 @@ def test_good_lines_fit_the_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert is_valid(mres_lines.good_line())
     assert is_valid(mres_lines.small_line(1))
+
+
+def test_reader_and_schema_know_the_same_fields() -> None:
+    assert tuple(SCHEMA["properties"]) == line_fields.LINE_FIELDS
+    assert tuple(SCHEMA["$defs"]["mask"]["properties"]) == line_fields.MASK_FIELDS
+    expression = SCHEMA["$defs"]["expression"]["properties"]
+    assert tuple(expression) == line_fields.EXPRESSION_FIELDS
 
 
 def put(*path: Any, value: Any) -> Change:

@@ -24,15 +24,18 @@ from unires_jax.prepare.sources.referent import Referent, collect, sentences
 
 def find(root: Path, benchmark: Benchmark) -> Files:
     """The annotation files, and the folder of masks."""
-    files = _split_files(root, benchmark)
-    if not files:
+    if not benchmark.cris:
         return Files()
-    folder = next(iter(files.values())).parent
-    lost = _masks(root, benchmark) is None
+    files = _split_files(root, benchmark)
+    usual = root / "anns" / benchmark.cris[0]
+    folder = next(iter(files.values())).parent if files else usual
+    lost = files and _masks(root, benchmark) is None
+    absent = [s for s in benchmark.splits if files and s not in files]
     return Files(
         present=tuple(files.values()),
         missing=(root / "masks" / folder.name,) if lost else (),
-        absent=tuple(folder / f"{s}.json" for s in benchmark.splits if s not in files),
+        absent=tuple(folder / f"{split}.json" for split in absent),
+        usual=(usual / f"{benchmark.splits[0]}.json",),
     )
 
 
@@ -51,12 +54,6 @@ def _masks(root: Path, benchmark: Benchmark) -> Path | None:
     """The folder of mask files."""
     folders = (find_any_case(root, f"masks/{folder}") for folder in benchmark.cris)
     return next((folder for folder in folders if folder), None)
-
-
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """A file of annotations, where it belongs."""
-    name = f"{benchmark.splits[0]}.json"
-    return tuple(root / "anns" / folder / name for folder in benchmark.cris[:1])
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
@@ -150,4 +147,4 @@ def _mask(
     )
 
 
-FORM = Form("cris", 3, find, expected, read)  # neither raw nor polygons
+FORM = Form("cris", 3, find, read)  # neither raw nor polygons

@@ -30,6 +30,7 @@ class Files(NamedTuple):
     present: tuple[Path, ...] = ()
     missing: tuple[Path, ...] = ()  # without these it cannot be converted
     absent: tuple[Path, ...] = ()  # files of splits that are not there
+    usual: tuple[Path, ...] = ()  # where a file of it belongs, to name what is missing
 
 
 class Source(NamedTuple):
@@ -45,7 +46,6 @@ class Form(NamedTuple):
 
     name: str
     loss: int  # how much is lost in it, where a folder holds several; 0: nothing
-    find: Callable[[Path, Benchmark], Files]
-    expected: Callable[[Path, Benchmark], tuple[Path, ...]]  # to name what is missing
+    find: Callable[[Path, Benchmark], Files]  # all empty: it has no such form
     # Raises DataError naming what is missing, or broken as a whole.
     read: Callable[[Raw, Benchmark, Rejects], Source]

@@ -33,17 +33,17 @@ INSTANCES = (
 
 def find(root: Path, benchmark: Benchmark) -> Files:
     """The files of captions, and COCO's annotations."""
-    files = _split_files(root, benchmark)
-    if not files:
+    if not benchmark.mdetr:
         return Files()
-    folder = next(iter(files.values())).parent
-    lost = _instances(root, benchmark) is None
+    files = _split_files(root, benchmark)
+    folder = next(iter(files.values())).parent if files else root
+    lost = files and _instances(root, benchmark) is None
+    absent = [s for s in benchmark.splits if files and s not in files]
     return Files(
         present=tuple(files.values()),
         missing=(root / INSTANCES[1],) if lost else (),
-        absent=tuple(
-            folder / _name(s, benchmark) for s in benchmark.splits if s not in files
-        ),
+        absent=tuple(folder / _name(split, benchmark) for split in absent),
+        usual=(root / _name(benchmark.splits[0], benchmark),),
     )
 
 
@@ -54,7 +54,7 @@ def _name(split: str, benchmark: Benchmark) -> str:
 def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     """The file of each split that is there."""
     files = {}
-    for split in benchmark.splits if benchmark.mdetr else ():
+    for split in benchmark.splits:
         name = _name(split, benchmark)
         paths = (find_any_case(root, f"{folder}/{name}") for folder in FOLDERS)
         path = next((path for path in paths if path), None)
@@ -67,12 +67,6 @@ def _instances(root: Path, benchmark: Benchmark) -> Path | None:
     """The file of masks; refer's own instances.json of the data set comes first."""
     places = (f"{benchmark.folder}/instances.json", *INSTANCES)
     return next((f for p in places if (f := find_any_case(root, p))), None)
-
-
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """A file of captions, where it belongs."""
-    name = _name(benchmark.splits[0], benchmark)
-    return (root / name,) if benchmark.mdetr else ()
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
@@ -149,4 +143,4 @@ def _joined(captions: list[Referent]) -> list[Referent]:
     ]
 
 
-FORM = Form("mdetr", 4, find, expected, read)  # nor ids
+FORM = Form("mdetr", 4, find, read)  # nor ids

@@ -95,14 +95,11 @@ def _open(path: Path) -> Any:
 
 def find(root: Path, benchmark: Benchmark) -> Files:
     """The files of the first two schemas, which hold RefCOCO, RefCOCO+ and RefCOCOg."""
-    schemas = files(root) if benchmark.refs == "refs" else {}
-    return Files(tuple(path for path, s in schemas.items() if s != "moondream"))
-
-
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """A file's usual name."""
-    pattern = root / "data" / f"{benchmark.splits[0]}-*.parquet"
-    return (pattern,) if benchmark.refs == "refs" else ()
+    if benchmark.refs != "refs":
+        return Files()
+    paths = [path for path, schema in files(root).items() if schema != "moondream"]
+    usual = root / "data" / f"{benchmark.splits[0]}-*.parquet"
+    return Files(present=tuple(paths), usual=(usual,))
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
@@ -232,4 +229,4 @@ def picture(row: dict[str, Any], place: str) -> bytes:
     return data
 
 
-FORM = Form("parquet", 1, find, expected, read)
+FORM = Form("parquet", 1, find, read)

@@ -40,9 +40,12 @@ def matches(root: str | Path, benchmark: Benchmark) -> list[Match]:
 
     Those that lack nothing go before those that do; among them, what keeps most.
     """
-    every = [Match(form, form.find(Path(root), benchmark)) for form in FORMS]
-    some = [match for match in every if match.files.present]
+    some = [match for match in _every(root, benchmark) if match.files.present]
     return sorted(some, key=lambda m: (bool(m.files.missing), m.form.loss))
+
+
+def _every(root: str | Path, benchmark: Benchmark) -> list[Match]:
+    return [Match(form, form.find(Path(root), benchmark)) for form in FORMS]
 
 
 def recognise(root: str | Path, benchmark: Benchmark) -> Match:
@@ -56,7 +59,7 @@ def recognise(root: str | Path, benchmark: Benchmark) -> Match:
         )
     best = next(iter(matches(root, benchmark)), None)
     if best is None:
-        paths = [path for form in FORMS for path in form.expected(root, benchmark)]
+        paths = [path for m in _every(root, benchmark) for path in m.files.usual]
         raise DataError(
             f"holds no known form of {benchmark.name}; expected one of: "
             + ", ".join(map(str, paths)),

@@ -20,33 +20,28 @@ from unires_jax.prepare.sources.referent import Referent, texts
 
 def find(root: Path, benchmark: Benchmark) -> Files:
     """The parquet files of its schema."""
-    return Files(_tables(root) if benchmark.name == "refcoco_m" else ())
-
-
-def _tables(root: Path) -> tuple[Path, ...]:
+    if benchmark.name != "refcoco_m":
+        return Files()
     schemas = parquet.files(root)
-    return tuple(path for path, schema in schemas.items() if schema == "moondream")
-
-
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """A file's usual name."""
-    pattern = root / "data" / "validation-*.parquet"
-    return (pattern,) if benchmark.name == "refcoco_m" else ()
+    return Files(
+        present=tuple(path for path, s in schemas.items() if s == "moondream"),
+        usual=(root / "data" / "validation-*.parquet",),
+    )
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the one split, val. Raises DataError if no file holds them."""
-    paths = _tables(raw.root)
-    if not paths:
+    files = find(raw.root, benchmark)
+    if not files.present:
         columns = sorted(parquet.SCHEMAS["moondream"])
         raise DataError(
             f"no such file, nor one with the columns {columns}",
-            place=str(expected(raw.root, benchmark)[0]),
+            place=str(files.usual[0]),
             kind=Kind.FILE_MISSING,
         )
     referents: list[Referent] = []
     refused: list[tuple[str, DataError]] = []
-    for path in paths:
+    for path in files.present:
         for i, row in enumerate(parquet.rows(path)):
             referents += _row(row, raw.spool, f"{path}[{i}]", refused)
     rejects.expect(len(referents) + len(refused))
@@ -122,4 +117,4 @@ def _size(
     return image.height, image.width
 
 
-FORM = Form("parquet", 1, find, expected, read)
+FORM = Form("parquet", 1, find, read)

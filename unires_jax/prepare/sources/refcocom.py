@@ -31,8 +31,10 @@ FOLDERS = (".", "RefCOCOm", "refcocom")
 
 def find(root: Path, benchmark: Benchmark) -> Files:
     """The annotation files of parts."""
-    parts = _files(root, "part_only") if benchmark.name == "refcocom" else {}
-    return Files(tuple(parts.values()))
+    if benchmark.name != "refcocom":
+        return Files()
+    usual = root / "annotations" / f"{SPLITS[0]}_part_only.json"
+    return Files(tuple(_files(root, "part_only").values()), usual=(usual,))
 
 
 def _files(root: Path, half: str) -> dict[str, Path]:
@@ -47,59 +49,38 @@ def _find(root: Path, relative: str) -> Path | None:
     return next((p for p in places if p), None)
 
 
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """The first of its files, where it belongs."""
-    path = root / "annotations" / "val_part_only.json"
-    return (path,) if benchmark.name == "refcocom" else ()
+def read(
+    raw: Raw, benchmark: Benchmark, rejects: Rejects, objects: Source | None = None
+) -> Source:
+    """Part referents of all splits that are there, and the object half.
 
-
-def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
-    """Part referents of all splits that are there, and the objects of `_object_part`.
-
-    These files may be absent. Prints what was found. Raises DataError naming what is
-    missing.
+    `objects` are RefCOCO-UNC's referents; where there are none, the objects of
+    `_object_part` are taken if these files are there. Prints what was found. Raises
+    DataError naming what is missing.
     """
-    parts, masks = _part_files(raw.root)
+    parts, masks = _files(raw.root, "part_only"), _find(raw.root, "masks")
+    if not parts or masks is None:
+        lost = find(raw.root, benchmark).usual[0] if not parts else raw.root / "masks"
+        raise DataError(
+            "no such file or folder; it is part of RefCOCOm",
+            place=str(lost),
+            kind=Kind.FILE_MISSING,
+        )
+    beside = by_split(objects.referents) if objects else {}
     referents: list[Referent] = []
-    for split, path in _present(raw.root, parts).items():
-        bare = cris.read_file(path, split, masks, rejects)
-        whole = _object_half(raw.root, split, path, masks, rejects)
-        referents += [*whole, *_parts(bare, whole, split)]
-    rejects.check()
-    return Source("refcocom", referents, raw.pictures())
-
-
-def read_beside(raw: Raw, objects: Source, rejects: Rejects) -> Source:
-    """Part referents of all splits that are there, beside RefCOCO-UNC's referents."""
-    parts, masks = _part_files(raw.root)
-    splits = by_split(objects.referents)
-    referents: list[Referent] = []
-    for split, path in _present(raw.root, parts).items():
-        bare = cris.read_file(path, split, masks, rejects)
-        whole = splits.get(split, [])
-        referents += [*whole, *_parts(bare, whole, split)]
-    rejects.check()
-    return Source("refcocom", referents, objects.picture)
-
-
-def _part_files(root: Path) -> tuple[dict[str, Path], Path]:
-    """The annotation files of parts, and the folder of masks."""
-    parts, masks = _files(root, "part_only"), _find(root, "masks")
-    if parts and masks is not None:
-        return parts, masks
-    raise DataError(
-        "no such file or folder; it is part of RefCOCOm",
-        place=str(root / "masks" if parts else root / "annotations/val_part_only.json"),
-        kind=Kind.FILE_MISSING,
-    )
-
-
-def _present(root: Path, parts: dict[str, Path]) -> dict[str, Path]:
-    """The files that are there; prints the names of the others."""
     for split in SPLITS:
         if split not in parts:
-            print(f"{root / 'annotations'}/{split}_part_only.json: not there")
-    return parts
+            print(f"{raw.root / 'annotations'}/{split}_part_only.json: not there")
+            continue
+        bare = cris.read_file(parts[split], split, masks, rejects)
+        if objects:
+            whole = beside.get(split, [])
+        else:
+            whole = _object_half(raw.root, split, parts[split], masks, rejects)
+        referents += [*whole, *_parts(bare, whole, split)]
+    rejects.check()
+    picture = objects.picture if objects else raw.pictures()
+    return Source("refcocom", referents, picture)
 
 
 def _object_half(
@@ -178,4 +159,4 @@ def find_parent(
     return best
 
 
-FORM = Form("refcocom", 0, find, expected, read)
+FORM = Form("refcocom", 0, find, read)

@@ -23,14 +23,22 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if not benchmark.refs:
         return Files()
     refs, instances = _paths(root, benchmark)
-    base = refs.parent if refs else root / benchmark.folder
-    missing = () if instances else (base / "instances.json",)
-    return Files((refs,) if refs else (), missing)
+    folder = root / benchmark.folder
+    return Files(
+        present=(refs,) if refs else (),
+        missing=()
+        if instances
+        else ((refs.parent if refs else folder) / "instances.json",),
+        usual=(folder / f"{_stem(benchmark)}.p",),
+    )
+
+
+def _stem(benchmark: Benchmark) -> str:
+    return f"{benchmark.refs}({benchmark.split_by})"
 
 
 def _paths(root: Path, benchmark: Benchmark) -> tuple[Path | None, Path | None]:
-    stem = f"{benchmark.refs}({benchmark.split_by})"
-    names = [f"{stem}{end}" for end in (".p", ".pkl", ".json")]
+    names = [f"{_stem(benchmark)}{end}" for end in (".p", ".pkl", ".json")]
     for base in (benchmark.folder, "."):
         paths = (find_any_case(root, f"{base}/{n}") for n in names)
         refs = next((path for path in paths if path), None)
@@ -39,21 +47,15 @@ def _paths(root: Path, benchmark: Benchmark) -> tuple[Path | None, Path | None]:
     return None, find_any_case(root, f"{benchmark.folder}/instances.json")
 
 
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """The refs file, where it belongs."""
-    name = f"{benchmark.refs}({benchmark.split_by}).p"
-    return (root / benchmark.folder / name,) if benchmark.refs else ()
-
-
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of a benchmark, all splits."""
     picture = raw.pictures()  # before the long reading
     refs, instances = _paths(raw.root, benchmark)
     if refs is None or instances is None:
-        lost = find(raw.root, benchmark).missing or expected(raw.root, benchmark)
+        files = find(raw.root, benchmark)
         raise DataError(
             "no such file (a refs file may also end in .json)",
-            place=str(lost[0]),
+            place=str((files.missing or files.usual)[0]),
             kind=Kind.FILE_MISSING,
         )
     content = load_pickle(refs) if refs.suffix.lower() != ".json" else read_json(refs)
@@ -89,4 +91,4 @@ def _referent(
     )
 
 
-FORM = Form("refer", 0, find, expected, read)
+FORM = Form("refer", 0, find, read)

@@ -23,13 +23,10 @@ FILE = "refcoco.json"
 
 def find(root: Path, benchmark: Benchmark) -> Files:
     """The file, of which the builder lists every benchmark but gRefCOCO."""
-    path = find_any_case(root, FILE) if benchmark.refs == "refs" else None
-    return Files((path,) if path else ())
-
-
-def expected(root: Path, benchmark: Benchmark) -> tuple[Path, ...]:
-    """The file, place it belongs."""
-    return (root / FILE,) if benchmark.refs == "refs" else ()
+    if benchmark.refs != "refs":
+        return Files()
+    path = find_any_case(root, FILE)
+    return Files(present=(path,) if path else (), usual=(root / FILE,))
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
@@ -85,4 +82,4 @@ def _referent(
     )
 
 
-FORM = Form("tfds", 2, find, expected, read)
+FORM = Form("tfds", 2, find, read)
