@@ -22,7 +22,7 @@ def faults(report: Report) -> set[tuple[str, str, str, int]]:
     return {(f.severity, f.kind, f.where, f.count) for f in report.findings}
 
 
-def told(report: Report, kind: str) -> str:
+def examples(report: Report, kind: str) -> str:
     return "\n".join(t for f in report.findings if f.kind == kind for t in f.examples)
 
 
@@ -91,7 +91,7 @@ def test_faults_of_prepared_records(
     small_data.write(tmp_path / "bad", val=[record, small_data.scene(1)])
     report = doctor.examine(tmp_path / "bad")
     assert (severity, kind, "tiny/val", 1) in faults(report)
-    assert words in told(report, kind) and "image" in told(report, kind)
+    assert words in examples(report, kind) and "image" in examples(report, kind)
     assert {f.kind for f in report.findings} == {kind}
     assert report.errors == (severity == "error")
     assert doctor.examine(folder).errors == 0
@@ -101,9 +101,9 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
     scenes = [small_data.scene(i) for i in range(4)]
     small_data.write(tmp_path, train=scenes[:3], val=scenes[2:])
     report = doctor.examine(tmp_path)
-    found = {f for f in faults(report) if f[1] == "image shared"}
-    assert [f[0] for f in found] == ["warning"]
-    assert "1 image_ids are in" in told(report, "image shared")
+    shared = {f for f in faults(report) if f[1] == "image shared"}
+    assert [f[0] for f in shared] == ["warning"]
+    assert "1 image_ids are in" in examples(report, "image shared")
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut"])
@@ -133,8 +133,8 @@ def test_jsonl(tmp_path: Path) -> None:
         ("error", "UTF-8", "mres32m/val", 1),
         ("error", "unusable", "mres32m/val", 1),
     }
-    assert f"{tmp_path}/train.jsonl:2: image: " in told(report, "image absent")
-    assert "upper and lower case differ" in told(report, "image absent")
+    assert f"{tmp_path}/train.jsonl:2: image: " in examples(report, "image absent")
+    assert "upper and lower case differ" in examples(report, "image absent")
     assert report.holdings[0].splits["train"]["masks"] == 4
 
 
@@ -154,8 +154,8 @@ def test_good_raw_forms(tmp_path: Path, form: str) -> None:
         pytest.importorskip("pyarrow")
     getattr(raw_forms, f"write_{form}")(tmp_path)
     report = doctor.examine(tmp_path)
-    (found,) = (h for h in report.holdings if h.name == "refcoco_unc")
-    assert found.splits["train"]["expressions"] == 4
+    (holding,) = (h for h in report.holdings if h.name == "refcoco_unc")
+    assert holding.splits["train"]["expressions"] == 4
     assert not {f for f in faults(report) if f[2].startswith("refcoco_unc")} - {
         ("warning", "image shared", "refcoco_unc/testA", 1),
         ("warning", "image shared", "refcoco_unc/val", 1),
@@ -166,17 +166,17 @@ def test_published_counts(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
     report = doctor.examine(tmp_path)
     assert ("error", "count differs", "refcoco_unc/val", 2) in faults(report)
-    assert "1 referents, expected 3,811" in told(report, "count differs")
-    assert "2 expressions, expected 10,834" in told(report, "count differs")
+    assert "1 referents, expected 3,811" in examples(report, "count differs")
+    assert "2 expressions, expected 10,834" in examples(report, "count differs")
 
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     raw_forms.write_cris(tmp_path)
     (tmp_path / "anns/refcoco/testB.json").unlink()
     report = doctor.examine(tmp_path)
-    found = told(report, "split missing")
-    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in found
-    assert "expected 1,810 referents, 5,095 expressions" in found
+    texts = examples(report, "split missing")
+    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in texts
+    assert "expected 1,810 referents, 5,095 expressions" in texts
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     report = doctor.examine(tmp_path)
     assert ("error", "file missing", "refcoco_unc", 1) in faults(report)
     lost = f"{tmp_path}/refcoco/instances.json is not there"
-    assert lost in told(report, "file missing")
+    assert lost in examples(report, "file missing")
 
 
 @pytest.mark.usefixtures("published")
@@ -195,7 +195,7 @@ def test_pictures_that_are_not_there(tmp_path: Path) -> None:
     (folder / raw_forms.name(303)).unlink()
     report = doctor.examine(tmp_path)
     assert ("error", "image absent", "refcoco_unc/testB", 1) in faults(report)
-    assert raw_forms.name(303) in told(report, "image absent")
+    assert raw_forms.name(303) in examples(report, "image absent")
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     folder.rename(elsewhere)
     shutil.rmtree(tmp_path / "images")
@@ -213,8 +213,8 @@ def test_names_in_another_case(tmp_path: Path) -> None:
     report = doctor.examine(tmp_path)
     assert report.errors == 0
     assert ("warning", "wrong case", "refcoco_unc", 2) in faults(report)
-    assert "other projects look for 'refs(unc).p'" in told(report, "wrong case")
-    assert "other projects look for 'images'" in told(report, "wrong case")
+    assert "other projects look for 'refs(unc).p'" in examples(report, "wrong case")
+    assert "other projects look for 'images'" in examples(report, "wrong case")
 
 
 def test_faults_of_raw_entries(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_faults_of_raw_entries(tmp_path: Path) -> None:
     report = doctor.examine(tmp_path)
     kinds = {f[1] for f in faults(report) if f[0] == "error"}
     assert {"sentence empty", "id twice", "size differs"} <= kinds
-    assert ":  " not in told(report, "sentence empty")
+    assert ":  " not in examples(report, "sentence empty")
 
 
 def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
@@ -240,19 +240,21 @@ def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
     raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
     report = doctor.examine(tmp_path)
     assert ("error", "id twice", "refcoco_unc", 1) in faults(report)
-    assert f"id {twin['id']} occurs twice" in told(report, "id twice")
+    assert f"id {twin['id']} occurs twice" in examples(report, "id twice")
 
 
 def test_refcocom_and_refcoco_m(tmp_path: Path) -> None:
     raw_forms.write_refcocom(tmp_path / "m")
     report = doctor.examine(tmp_path / "m")
     assert [h.name for h in report.holdings] == ["refcocom"]
-    assert "3 part expressions, expected about 26,600" in told(report, "count differs")
+    assert "3 part expressions, expected about 26,600" in examples(
+        report, "count differs"
+    )
     pytest.importorskip("pyarrow")
     raw_forms.write_moondream(tmp_path / "moondream")
     report = doctor.examine(tmp_path / "moondream")
     assert [h.name for h in report.holdings] == ["refcoco_m"]
-    assert "1 images, expected 1,190" in told(report, "count differs")
+    assert "1 images, expected 1,190" in examples(report, "count differs")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
