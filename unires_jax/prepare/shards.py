@@ -82,7 +82,7 @@ class Shard:
         except (FileNotFoundError, ValueError):
             return None
         identity = self.work.identity
-        return marker if all(marker[k] == v for k, v in identity.items()) else None
+        return marker if all(marker.get(k) == v for k, v in identity.items()) else None
 
     def finished(self) -> Marker:
         """What its finished form holds. Raises DataError unless it is done."""
