@@ -26,9 +26,9 @@ def _build(argv: Sequence[str]) -> int:
 
 
 def _doctor(argv: Sequence[str]) -> int:
-    from unires_jax.prepare.doctor import command as doctor
+    from unires_jax.prepare.doctor import command
 
-    return doctor.main(argv)
+    return command.main(argv)
 
 
 def _predict(argv: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 import enum
 from typing import TypeVar
 
-E = TypeVar("E", bound="UserError")
+_Error = TypeVar("_Error", bound="UserError")
 
 
 class Kind(enum.StrEnum):
@@ -31,7 +31,7 @@ class UserError(ValueError):
     def __str__(self) -> str:
         return f"{self.place}: {self.text}" if self.place else self.text
 
-    def at(self: E, place: str) -> E:
+    def at(self: _Error, place: str) -> _Error:
         """The same fault, seen from further out: `raise error.at(path) from None`."""
         inner = f"{place}: {self.place}" if self.place else place
         return type(self)(self.text, place=inner, kind=self.kind)

@@ -36,16 +36,16 @@ RELATION = re.compile(
 
 
 def _nouns() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    one = {k: {v} for k, v in PEOPLE.items()}
-    many = {k: {v} for k, v in PEOPLE_PLURAL.items()}
+    singular = {k: {v} for k, v in PEOPLE.items()}
+    plural = {k: {v} for k, v in PEOPLE_PLURAL.items()}
     for kind in (*ANIMALS, *VEHICLES, *OTHERS):
-        one[kind] = {kind}
-        many["buses" if kind == "bus" else kind + "s"] = {kind}
-    one |= {"bike": {"bicycle"}, "person": {"man", "woman"}}
-    one |= {"animal": set(ANIMALS), "vehicle": set(VEHICLES)}
-    many |= {"bikes": {"bicycle"}, "people": {"man", "woman"}}
-    many |= {"animals": set(ANIMALS), "vehicles": set(VEHICLES)}
-    return one, many
+        singular[kind] = {kind}
+        plural["buses" if kind == "bus" else kind + "s"] = {kind}
+    singular |= {"bike": {"bicycle"}, "person": {"man", "woman"}}
+    singular |= {"animal": set(ANIMALS), "vehicle": set(VEHICLES)}
+    plural |= {"bikes": {"bicycle"}, "people": {"man", "woman"}}
+    plural |= {"animals": set(ANIMALS), "vehicles": set(VEHICLES)}
+    return singular, plural
 
 
 ONE, MANY = _nouns()
@@ -105,16 +105,16 @@ def _narrow(
     x = {i: (b[0] + b[2]) / 2 / size[1] for i, b in boxes.items()}
     y = {i: (b[1] + b[3]) / 2 / size[0] for i, b in boxes.items()}
     area = {i: (b[2] - b[0]) * (b[3] - b[1]) for i, b in boxes.items()}
-    kept = set(among)
+    chosen = set(among)
     if words & BIG:
-        kept &= {max(among, key=area.__getitem__)}
+        chosen &= {max(among, key=area.__getitem__)}
     if words & SMALL:
-        kept &= {min(among, key=area.__getitem__)}
+        chosen &= {min(among, key=area.__getitem__)}
     if nth := words & set(ORDINALS):
         order = sorted(among, key=x.__getitem__, reverse="right" in words)
-        return kept & {order[ORDINALS[nth.pop()]]}
+        return chosen & {order[ORDINALS[nth.pop()]]}
     if words & {"middle", "center"}:
-        kept &= {i for i in among if abs(x[i] - 0.5) < 0.15}
+        chosen &= {i for i in among if abs(x[i] - 0.5) < 0.15}
     lean = {"left": x, "top": y}
     lean["right"] = {i: 1 - v for i, v in x.items()}
     lean["bottom"] = {i: 1 - v for i, v in y.items()}
@@ -122,33 +122,35 @@ def _narrow(
     for side in sides:
         inside = {i for i in among if lean[side][i] < 0.5}
         extreme = len(sides) == 1 and not many and len(among) > 1
-        kept &= inside & {min(among, key=lean[side].__getitem__)} if extreme else inside
-    return kept
+        chosen &= (
+            inside & {min(among, key=lean[side].__getitem__)} if extreme else inside
+        )
+    return chosen
 
 
-def _relation(link: str, other: int, masks: Sequence[Any]) -> Callable[[int], bool]:
+def _relation(link: str, anchor: int, masks: Sequence[Any]) -> Callable[[int], bool]:
     boxes = [box(m) for m in masks]
 
     def centre(i: int) -> tuple[float, float]:
         return (boxes[i][0] + boxes[i][2]) / 2, (boxes[i][1] + boxes[i][3]) / 2
 
     def gap(i: int) -> float:
-        a, b = boxes[i], boxes[other]
+        a, b = boxes[i], boxes[anchor]
         return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
 
     def touches(i: int) -> bool:
-        grown = cv2.dilate(masks[other].astype(np.uint8), np.ones((3, 3), np.uint8))
+        grown = cv2.dilate(masks[anchor].astype(np.uint8), np.ones((3, 3), np.uint8))
         return bool((grown & masks[i]).any())
 
     by_link: dict[str, Callable[[int], bool]] = {
-        "left of": lambda i: centre(other)[0] - centre(i)[0] > 12,
-        "right of": lambda i: centre(i)[0] - centre(other)[0] > 12,
-        "above": lambda i: centre(other)[1] - centre(i)[1] > 12,
-        "below": lambda i: centre(i)[1] - centre(other)[1] > 12,
+        "left of": lambda i: centre(anchor)[0] - centre(i)[0] > 12,
+        "right of": lambda i: centre(i)[0] - centre(anchor)[0] > 12,
+        "above": lambda i: centre(anchor)[1] - centre(i)[1] > 12,
+        "below": lambda i: centre(i)[1] - centre(anchor)[1] > 12,
         "next to": lambda i: gap(i) < 14,
         # Objects are listed far to near.
-        "in front of": lambda i: i > other and touches(i),
-        "behind": lambda i: i < other and touches(i),
+        "in front of": lambda i: i > anchor and touches(i),
+        "behind": lambda i: i < anchor and touches(i),
     }
     same = {"over": "above", "under": "below", "beside": "next to"}
     for prefix in ("to the ", "on the "):

@@ -110,7 +110,7 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
 
 def tiny_config(folder: Path, **data: Any) -> Config:
     """A config that reads the train split of `folder` in process, at 32 pixels."""
-    given = {"expressions": 4, "workers": 0, "lengths": (16, 32), **data}
+    values = {"expressions": 4, "workers": 0, "lengths": (16, 32), **data}
     return Config(
         seed=3,
         model=ModelConfig(
@@ -120,7 +120,7 @@ def tiny_config(folder: Path, **data: Any) -> Config:
             width=32,
             heads=2,
         ),
-        data=DataConfig(train=(f"{folder}:train",), **given),
+        data=DataConfig(train=(f"{folder}:train",), **values),
         train=TrainConfig(batch=4),
     )
 

@@ -31,7 +31,7 @@ def world() -> dict[str, list[partworld.Scene]]:
     }
 
 
-def said(world, *splits):
+def sentences(world, *splits):
     return [(s, u) for x in splits for s in world[x] for u in s.utterances]
 
 
@@ -83,18 +83,18 @@ def test_mirroring_a_plan_mirrors_its_mask():
 
 def test_every_sentence_picks_out_exactly_its_targets(world):
     """Read back from the words by an independent listener without margins."""
-    for scene, u in said(world, *SCENES):
+    for scene, u in sentences(world, *SCENES):
         size = scene.view.image.shape[:2]
         assert listen(u.text, scene.view.objects, size) == u.targets, u.text
 
 
 def test_every_description_denotes_exactly_its_targets(world):
-    for scene, u in said(world, *SCENES):
+    for scene, u in sentences(world, *SCENES):
         assert denotes(u.description, scene.view) == u.targets
 
 
 def test_the_flip_rule_keeps_every_sentence_true(world):
-    for scene, u in said(world, "train"):
+    for scene, u in sentences(world, "train"):
         view = _mirror(scene.view)
         words = augment.mirrored(u.text)
         assert augment.may_flip([u.text])
@@ -208,7 +208,7 @@ def test_what_is_uttered_survives_small_shifts(objects, phrase, data):
 
 def test_test_splits_speak_of_their_half_of_the_world(world):
     for split, living in (("testA", True), ("testB", False)):
-        for scene, u in said(world, split):
+        for scene, u in sentences(world, split):
             for i, _ in u.targets:
                 assert kinds.KINDS[scene.view.objects[i].kind].living == living
 
@@ -218,22 +218,22 @@ def test_held_out_pairs_are_in_val_novel_alone(world):
         for scene in world[split]:
             for thing in scene.view.objects:
                 assert (thing.colour, thing.kind) not in kinds.NOVEL_COLOURS
-        for scene, u in said(world, split):
+        for scene, u in sentences(world, split):
             for i, part in u.targets:
                 assert (scene.view.objects[i].kind, part) not in kinds.NOVEL_PARTS
             assert not _names_held_out(u.text), u.text
-    for scene, u in said(world, "val_novel"):
+    for scene, u in sentences(world, "val_novel"):
         assert u.targets and _names_held_out(u.text), u.text
         for i, part in u.targets:
             thing = scene.view.objects[i]
             pair, named = (thing.colour, thing.kind), (thing.kind, part)
             assert pair in kinds.NOVEL_COLOURS or named in kinds.NOVEL_PARTS
-    shown = {
+    visible = {
         (s.view.objects[i].kind, part)
-        for s, u in said(world, "val_novel")
+        for s, u in sentences(world, "val_novel")
         for i, part in u.targets
     }
-    assert shown >= kinds.NOVEL_PARTS
+    assert visible >= kinds.NOVEL_PARTS
     coloured = {(o.colour, o.kind) for s in world["val_novel"] for o in s.view.objects}
     assert coloured >= kinds.NOVEL_COLOURS
 
@@ -268,17 +268,17 @@ def _said(text: str, *nouns: str) -> bool:
 def test_both_halves_of_a_held_out_pair_are_trained(world):
     spoken = {
         (scene.view.objects[i].kind, part)
-        for scene, u in said(world, "train")
+        for scene, u in sentences(world, "train")
         for i, part in u.targets
         if part
     }
     for kind, part in kinds.NOVEL_PARTS:
         assert len({p for k, p in spoken if k == kind}) >= 3, kind
         assert len({k for k, p in spoken if p == part}) >= 3, part
-    shown = {(o.colour, o.kind) for s in world["train"] for o in s.view.objects}
+    visible = {(o.colour, o.kind) for s in world["train"] for o in s.view.objects}
     for colour, kind in kinds.NOVEL_COLOURS:
-        assert len({c for c, k in shown if k == kind}) >= 3, kind
-        assert len({k for c, k in shown if c == colour}) >= 3, colour
+        assert len({c for c, k in visible if k == kind}) >= 3, kind
+        assert len({k for c, k in visible if c == colour}) >= 3, colour
 
 
 def test_the_world_is_as_wide_as_promised(world):
@@ -286,10 +286,10 @@ def test_the_world_is_as_wide_as_promised(world):
     assert len(kinds.PARTS) >= 30
     for kind in kinds.KINDS.values():
         drawings = [kinds.variant(kind.name, i) for i in range(kinds.VARIANTS)]
-        drawn = {s.part for drawing in drawings for s in drawing.shapes}
-        assert drawn - {""} == set(kind.parts), kind.name
+        parts = {s.part for drawing in drawings for s in drawing.shapes}
+        assert parts - {""} == set(kind.parts), kind.name
     owners = collections.defaultdict(set)
-    for scene, u in said(world, "train", "testA", "testB", "val_novel"):
+    for scene, u in sentences(world, "train", "testA", "testB", "val_novel"):
         for i, part in u.targets:
             owners[part].add(scene.view.objects[i].kind)
     assert set(owners) - {""} == set(kinds.PARTS)
@@ -300,7 +300,7 @@ def test_the_world_is_as_wide_as_promised(world):
 
 def test_statistics_of_what_is_said(world):
     scenes = world["train"]
-    spoken = [u for _, u in said(world, "train")]
+    spoken = [u for _, u in sentences(world, "train")]
     assert 9 <= len(spoken) / len(scenes) <= 14
     assert abs(np.mean([u.part for u in spoken]) - 0.5) < 0.05
     assert 0.06 <= np.mean([len(u.targets) > 1 for u in spoken]) <= 0.14
@@ -318,7 +318,7 @@ def test_statistics_of_what_is_said(world):
 
 
 def test_word_orders_vary(world):
-    texts = [u.text for _, u in said(world, "train")]
+    texts = [u.text for _, u in sentences(world, "train")]
     forms = [
         r"^\w+ of the \w+ \w+ (on the|on|to the)? ?(left|right)$",  # wheels of the ...
         r"^(the )?(big|large|biggest) \w+ \w+$",  # big dog head

@@ -18,7 +18,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         p.name: p.read_bytes()
         for p in (folder / PROGRESS).iterdir()
-        if p.name != "lock"
+        if not p.name.startswith("lock")
     }
 
 
@@ -41,7 +41,20 @@ def by_hand(ledger: Ledger) -> None:
         shards.write(shard, ledger.allowed)
 
 
-@pytest.mark.parametrize("run", [by_processes, by_beam, by_hand])
+def in_parts(ledger: Ledger) -> None:
+    """A job for each part of the shards, each beside what others have begun."""
+    begun = ledger.folder / PROGRESS / "00004.halves.tmp-1"
+    begun.write_text("another machine's")
+    for indices in (range(2), range(2, 4)):
+        part = Ledger(ledger.folder, WORK, 0.5, indices)
+        with part.locked():
+            by_loop(part)
+    assert begun.exists()
+    assert [shard.index for shard in ledger.unfinished()] == [4]
+    by_loop(ledger)
+
+
+@pytest.mark.parametrize("run", [by_processes, by_beam, by_hand, in_parts])
 def test_every_runner_writes_the_same(
     tmp_path: Path, run: Callable[[Ledger], None]
 ) -> None:

@@ -82,7 +82,7 @@ class Shard:
         except (FileNotFoundError, ValueError):
             return None
         identity = self.work.identity
-        return marker if all(marker[k] == v for k, v in identity.items()) else None
+        return marker if all(marker.get(k) == v for k, v in identity.items()) else None
 
     def finished(self) -> Marker:
         """What its finished form holds. Raises DataError unless it is done."""
@@ -144,21 +144,34 @@ def _publish(temporary: Path, path: Path) -> None:
 
 
 class Ledger:
-    """All shards of a job in one folder, and how many entries may be refused."""
+    """All shards of a folder, which of them a job is to do, and what may be refused."""
 
-    def __init__(self, folder: Path, work: Sequence[Work], bad_share: float) -> None:
-        self.folder = folder
-        progress = str(folder / PROGRESS)
+    def __init__(
+        self,
+        folder: Path,
+        work: Sequence[Work],
+        bad_share: float,
+        indices: range | None = None,
+    ) -> None:
+        """`indices`: those of this job, while others do the rest; None: all.
+
+        Of all entries, `bad_share` may be refused.
+        """
+        self.folder, progress = folder, str(folder / PROGRESS)
         self.shards = [Shard(unit, progress, i) for i, unit in enumerate(work)]
+        self.mine, self._lock = self.shards, LOCK
+        if indices is not None:
+            self.mine = [self.shards[i] for i in indices]
+            self._lock = f"{LOCK}-{indices.start}-{indices.stop}"
         self.entries = sum(unit.entries for unit in work)
         self.allowed = int(bad_share * self.entries)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one job. Raises DataError if another one holds it."""
+        """Hold the job's shards. Raises DataError if the same job runs already."""
         progress = self.folder / PROGRESS
         progress.mkdir(parents=True, exist_ok=True)
-        with (progress / LOCK).open("w") as file:
+        with (progress / self._lock).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -169,12 +182,18 @@ class Ledger:
             yield
 
     def unfinished(self) -> list[Shard]:
-        """The shards still to be written; removes what belongs to no finished one."""
-        todo = [shard for shard in self.shards if shard.marker() is None]
-        done = set(self.shards) - set(todo)
+        """The job's shards still to be written; removes what is of no finished one.
+
+        What other jobs are writing stays.
+        """
+        todo = [shard for shard in self.mine if shard.marker() is None]
+        done = set(self.mine) - set(todo)
         keep = {s.path(x) for s in done for x in (*s.work.suffixes, REJECTS, DONE)}
+        others = {s.path("").name for s in set(self.shards) - set(self.mine)}
         for path in (self.folder / PROGRESS).iterdir():
-            if path not in keep and path.name != LOCK:
+            stem = path.name.partition(".")[0]
+            spared = stem in others or stem.startswith(LOCK)
+            if path not in keep and not spared:
                 path.unlink(missing_ok=True)
         return todo
 

@@ -33,9 +33,9 @@ def run(ledger: Ledger, workers: int) -> None:
     todo = ledger.unfinished()
     refused_before = len(ledger.refused())
     done_before = ledger.entries - sum(shard.work.entries for shard in todo)
-    if len(todo) < len(ledger.shards):
-        finished = len(ledger.shards) - len(todo)
-        print(f"{finished} of {len(ledger.shards)} shards are already done")
+    if len(todo) < len(ledger.mine):
+        finished = len(ledger.mine) - len(todo)
+        print(f"{finished} of {len(ledger.mine)} shards are already done")
     with tqdm(total=ledger.entries, initial=done_before, unit=" images") as bar:
 
         def look(written: int, refused: int) -> bool:

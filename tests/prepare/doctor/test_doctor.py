@@ -14,7 +14,7 @@ from unires_jax.data.catalogue import BENCHMARKS, Counts
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.pixels.masks import RunMask
-from unires_jax.prepare.doctor import command as doctor
+from unires_jax.prepare.doctor.command import examine
 from unires_jax.prepare.doctor.report import Report
 
 
@@ -22,7 +22,7 @@ def faults(report: Report) -> set[tuple[str, str, str, int]]:
     return {(f.severity, f.kind, f.where, f.count) for f in report.findings}
 
 
-def told(report: Report, kind: str) -> str:
+def examples(report: Report, kind: str) -> str:
     return "\n".join(t for f in report.findings if f.kind == kind for t in f.examples)
 
 
@@ -36,7 +36,7 @@ def changed(record: Record, part: str, index: int, **values: Any) -> Record:
 def test_good_prepared_data(tmp_path: Path) -> None:
     scenes = [small_data.scene(i) for i in range(5)]
     small_data.write(tmp_path, train=scenes[:3], val=scenes[3:])
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert report.findings == [] and report.errors == 0
     (holding,) = report.holdings
     assert (holding.name, holding.form) == ("tiny", "prepared")
@@ -89,21 +89,21 @@ def test_faults_of_prepared_records(
 ) -> None:
     folder = small_data.write(tmp_path, val=[small_data.scene(1)])
     small_data.write(tmp_path / "bad", val=[record, small_data.scene(1)])
-    report = doctor.examine(tmp_path / "bad")
+    report = examine(tmp_path / "bad")
     assert (severity, kind, "tiny/val", 1) in faults(report)
-    assert words in told(report, kind) and "image" in told(report, kind)
+    assert words in examples(report, kind) and "image" in examples(report, kind)
     assert {f.kind for f in report.findings} == {kind}
     assert report.errors == (severity == "error")
-    assert doctor.examine(folder).errors == 0
+    assert examine(folder).errors == 0
 
 
 def test_an_image_in_two_splits(tmp_path: Path) -> None:
     scenes = [small_data.scene(i) for i in range(4)]
     small_data.write(tmp_path, train=scenes[:3], val=scenes[2:])
-    report = doctor.examine(tmp_path)
-    found = {f for f in faults(report) if f[1] == "image shared"}
-    assert [f[0] for f in found] == ["warning"]
-    assert "1 image_ids are in" in told(report, "image shared")
+    report = examine(tmp_path)
+    shared = {f for f in faults(report) if f[1] == "image shared"}
+    assert [f[0] for f in shared] == ["warning"]
+    assert "1 image_ids are in" in examples(report, "image shared")
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut"])
@@ -114,7 +114,7 @@ def test_damaged_shards(tmp_path: Path, damage: str) -> None:
         shard.unlink()
     else:
         shard.write_bytes(shard.read_bytes()[:2000])
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert report.errors >= 1
     assert {f.severity for f in report.findings} == {"error"}
 
@@ -127,14 +127,14 @@ def test_jsonl(tmp_path: Path) -> None:
     mres_lines.write_lines(tmp_path / "train.jsonl", [good, absent, upper])
     with (tmp_path / "val.jsonl").open("wb") as file:
         file.write(b'{"image": "\xff"}\n{}\n')
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert faults(report) == {
         ("error", "image absent", "mres32m/train", 2),
         ("error", "UTF-8", "mres32m/val", 1),
         ("error", "unusable", "mres32m/val", 1),
     }
-    assert f"{tmp_path}/train.jsonl:2: image: " in told(report, "image absent")
-    assert "upper and lower case differ" in told(report, "image absent")
+    assert f"{tmp_path}/train.jsonl:2: image: " in examples(report, "image absent")
+    assert "upper and lower case differ" in examples(report, "image absent")
     assert report.holdings[0].splits["train"]["masks"] == 4
 
 
@@ -153,9 +153,9 @@ def test_good_raw_forms(tmp_path: Path, form: str) -> None:
     if form == "jxu124":
         pytest.importorskip("pyarrow")
     getattr(raw_forms, f"write_{form}")(tmp_path)
-    report = doctor.examine(tmp_path)
-    (found,) = (h for h in report.holdings if h.name == "refcoco_unc")
-    assert found.splits["train"]["expressions"] == 4
+    report = examine(tmp_path)
+    (holding,) = (h for h in report.holdings if h.name == "refcoco_unc")
+    assert holding.splits["train"]["expressions"] == 4
     assert not {f for f in faults(report) if f[2].startswith("refcoco_unc")} - {
         ("warning", "image shared", "refcoco_unc/testA", 1),
         ("warning", "image shared", "refcoco_unc/val", 1),
@@ -164,28 +164,28 @@ def test_good_raw_forms(tmp_path: Path, form: str) -> None:
 
 def test_published_counts(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert ("error", "count differs", "refcoco_unc/val", 2) in faults(report)
-    assert "1 referents, expected 3,811" in told(report, "count differs")
-    assert "2 expressions, expected 10,834" in told(report, "count differs")
+    assert "1 referents, expected 3,811" in examples(report, "count differs")
+    assert "2 expressions, expected 10,834" in examples(report, "count differs")
 
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     raw_forms.write_cris(tmp_path)
     (tmp_path / "anns/refcoco/testB.json").unlink()
-    report = doctor.examine(tmp_path)
-    found = told(report, "split missing")
-    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in found
-    assert "expected 1,810 referents, 5,095 expressions" in found
+    report = examine(tmp_path)
+    texts = examples(report, "split missing")
+    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in texts
+    assert "expected 1,810 referents, 5,095 expressions" in texts
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
     (tmp_path / "refcoco/instances.json").unlink()
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert ("error", "file missing", "refcoco_unc", 1) in faults(report)
     lost = f"{tmp_path}/refcoco/instances.json is not there"
-    assert lost in told(report, "file missing")
+    assert lost in examples(report, "file missing")
 
 
 @pytest.mark.usefixtures("published")
@@ -193,15 +193,15 @@ def test_pictures_that_are_not_there(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
     folder = tmp_path / "images/mscoco/images/train2014"
     (folder / raw_forms.name(303)).unlink()
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert ("error", "image absent", "refcoco_unc/testB", 1) in faults(report)
-    assert raw_forms.name(303) in told(report, "image absent")
+    assert raw_forms.name(303) in examples(report, "image absent")
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     folder.rename(elsewhere)
     shutil.rmtree(tmp_path / "images")
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert ("error", "file missing", "refcoco_unc", 1) in faults(report)
-    report = doctor.examine(tmp_path, elsewhere)
+    report = examine(tmp_path, elsewhere)
     assert ("error", "image absent", "refcoco_unc/testB", 1) in faults(report)
 
 
@@ -210,11 +210,11 @@ def test_names_in_another_case(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
     (tmp_path / "refcoco/refs(unc).p").rename(tmp_path / "refcoco/Refs(UNC).p")
     (tmp_path / "images").rename(tmp_path / "Images")
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert report.errors == 0
     assert ("warning", "wrong case", "refcoco_unc", 2) in faults(report)
-    assert "other projects look for 'refs(unc).p'" in told(report, "wrong case")
-    assert "other projects look for 'images'" in told(report, "wrong case")
+    assert "other projects look for 'refs(unc).p'" in examples(report, "wrong case")
+    assert "other projects look for 'images'" in examples(report, "wrong case")
 
 
 def test_faults_of_raw_entries(tmp_path: Path) -> None:
@@ -226,10 +226,10 @@ def test_faults_of_raw_entries(tmp_path: Path) -> None:
     instances["annotations"][2]["segmentation"]["size"] = [9, 9]
     raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
     raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     kinds = {f[1] for f in faults(report) if f[0] == "error"}
     assert {"sentence empty", "id twice", "size differs"} <= kinds
-    assert ":  " not in told(report, "sentence empty")
+    assert ":  " not in examples(report, "sentence empty")
 
 
 def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
@@ -238,21 +238,23 @@ def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
     twin = {**instances["annotations"][0], "image_id": 303}
     instances["annotations"].append(twin)
     raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = doctor.examine(tmp_path)
+    report = examine(tmp_path)
     assert ("error", "id twice", "refcoco_unc", 1) in faults(report)
-    assert f"id {twin['id']} occurs twice" in told(report, "id twice")
+    assert f"id {twin['id']} occurs twice" in examples(report, "id twice")
 
 
 def test_refcocom_and_refcoco_m(tmp_path: Path) -> None:
     raw_forms.write_refcocom(tmp_path / "m")
-    report = doctor.examine(tmp_path / "m")
+    report = examine(tmp_path / "m")
     assert [h.name for h in report.holdings] == ["refcocom"]
-    assert "3 part expressions, expected about 26,600" in told(report, "count differs")
+    assert "3 part expressions, expected about 26,600" in examples(
+        report, "count differs"
+    )
     pytest.importorskip("pyarrow")
     raw_forms.write_moondream(tmp_path / "moondream")
-    report = doctor.examine(tmp_path / "moondream")
+    report = examine(tmp_path / "moondream")
     assert [h.name for h in report.holdings] == ["refcoco_m"]
-    assert "1 images, expected 1,190" in told(report, "count differs")
+    assert "1 images, expected 1,190" in examples(report, "count differs")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,4 +291,4 @@ def test_published_numbers_of_the_paper() -> None:
     refcocom = BENCHMARKS["refcocom"].counts["val"]
     assert refcocom.describe() == "about 33,000 part expressions"
     with pytest.raises(DataError):
-        doctor.examine("nowhere at all")
+        examine("nowhere at all")

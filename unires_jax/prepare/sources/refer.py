@@ -24,11 +24,10 @@ def find(root: Path, benchmark: Benchmark) -> Files:
         return Files()
     refs, instances = _paths(root, benchmark)
     folder = root / benchmark.folder
+    beside = refs.parent if refs else folder
     return Files(
         present=(refs,) if refs else (),
-        missing=()
-        if instances
-        else ((refs.parent if refs else folder) / "instances.json",),
+        missing=() if instances else (beside / "instances.json",),
         usual=(folder / f"{_stem(benchmark)}.p",),
     )
 
