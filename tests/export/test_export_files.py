@@ -203,7 +203,7 @@ def test_the_packages_model_has_the_run_py_of_today() -> None:
 
 KILLED = """
 import os, signal, sys
-from unires_jax.serving import export
+from unires_jax.export import command as export
 if sys.argv[3] == "writing":
     export.WRITERS["safetensors"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 else:

@@ -1,6 +1,7 @@
 """Runs to export, and what is asked of the live model and of its exports."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from unires_jax.checkpoint import Checkpoints, describe
 from unires_jax.config import TrainConfig
+from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import Compiled
 from unires_jax.training.train_step import TrainState
