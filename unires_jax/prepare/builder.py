@@ -88,7 +88,7 @@ class RawBuilder(
         name = self.benchmark.name
         images = expressions = 0
         records = to_records(referents, picture, name, self._rejects)
-        total = len({r.image_id for r in referents})
+        total = len({r.image.image_id for r in referents})
         for record in tqdm(records, split, total, unit=" images"):
             if not self._is_whole(record, split):
                 continue

@@ -171,7 +171,7 @@ def _read(
             checks[split] = SplitCheck(findings, where)
             refused = NotedRejects(findings, where)
             stream = to_records(group, source.picture, name, refused)
-            total = len({r.image_id for r in group})
+            total = len({r.image.image_id for r in group})
             for record in tqdm(stream, where, total, unit=" images", leave=False):
                 checks[split].add(record)
     _conclude(holding, checks, findings)

@@ -19,9 +19,9 @@ _NUMBER = re.compile(r"(\d{12})(?:_\d+)?\.\w+$")
 
 
 class Image(NamedTuple):
-    """An entry of the image list."""
+    """An entry of an image list."""
 
-    image_id: int
+    image_id: int  # COCO's own, in every form
     filename: str
     height: int  # pixels
     width: int

@@ -103,15 +103,11 @@ def _referent(entry: Any, split: str, masks: Path, place: str) -> Referent:
     corners = numbers(box, 4, place, "bbox") if box else ()
     category_id, category = by_place(get(entry, "cat", int, place, -1))
     return Referent(
-        filename=filename,
-        image_id=image_id,
+        image=coco.Image(image_id, filename, runs.height, runs.width),
         split=split,
         ref_id=segment_id,
         masks=(_mask(segment_id, runs, corners, category_id, category),),
         sentences=sentences(entry, place),
-        height=runs.height,
-        width=runs.width,
-        coco_id=image_id,
     )
 
 

@@ -114,20 +114,12 @@ def _referent(
         get(box, "original_id", int, f"{place}: its annotation")
         for box in boxes.get(number, [])
     ]
-    masks = targets(
-        {"ann_id": ids}, place, lambda ann_id: index.mask(ann_id, image.image_id)
-    )
     return Referent(
-        filename=image.filename,
-        image_id=image.image_id,
+        image=image,
         split=split,
         ref_id=number,
-        masks=masks,
+        masks=targets({"ann_id": ids}, place, lambda i: index.mask(i, image.image_id)),
         sentences=(Sentence(number, caption, caption),),
-        height=image.height,
-        width=image.width,
-        no_target=not masks,
-        coco_id=image.image_id,
     )
 
 
@@ -136,7 +128,7 @@ def _joined(captions: list[Referent]) -> list[Referent]:
     groups: dict[tuple[int, ...], list[Referent]] = {}
     for caption in captions:
         ids = tuple(m.ann_id for m in caption.masks) or (-1, caption.ref_id)
-        groups.setdefault((caption.image_id, *ids), []).append(caption)
+        groups.setdefault((caption.image.image_id, *ids), []).append(caption)
     return [
         dataclasses.replace(g[0], sentences=tuple(s for r in g for s in r.sentences))
         for g in groups.values()

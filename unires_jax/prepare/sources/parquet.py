@@ -174,15 +174,11 @@ def _jxu124(
         annotation, image.height, image.width, category, f"{place}: raw_anns"
     )
     return Referent(
-        filename=image.filename,
-        image_id=image.image_id,
+        image=image,
         split=benchmark.split(word),
         ref_id=get(row, "ref_id", int, place),
         masks=(mask,),
         sentences=sentences(row, place),
-        height=image.height,
-        width=image.width,
-        coco_id=image.image_id,
     )
 
 
@@ -207,15 +203,11 @@ def _lmms(
     mask = coco.mask(annotation, height, width, "", place)
     spool.add(name, data)
     return Referent(
-        filename=name,
-        image_id=image_id,
+        image=coco.Image(image_id, name, height, width),
         split=split,
         ref_id=ref_id,
         masks=(mask,),
         sentences=answers,
-        height=height,
-        width=width,
-        coco_id=image_id,
     )
 
 

@@ -76,18 +76,12 @@ def _referent(
     The image's name comes from the image list: `file_name` has a suffix of its own.
     """
     image = index.image(get(entry, "image_id", int, place))
-    masks = targets(entry, place, lambda ann_id: index.mask(ann_id, image.image_id))
     return Referent(
-        filename=image.filename,
-        image_id=image.image_id,
+        image=image,
         split=benchmark.split(get(entry, "split", str, place)),
         ref_id=get(entry, "ref_id", int, place),
-        masks=masks,
+        masks=targets(entry, place, lambda i: index.mask(i, image.image_id)),
         sentences=sentences(entry, place),
-        height=image.height,
-        width=image.width,
-        no_target=not masks,
-        coco_id=image.image_id,
     )
 
 

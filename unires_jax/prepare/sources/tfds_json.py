@@ -70,15 +70,11 @@ def _referent(
     category = NAMES.get(get(annotation, "category_id", int, place), "")
     mask = coco.mask(annotation, image.height, image.width, category, f"{place}: ann")
     return Referent(
-        filename=image.filename,
-        image_id=image_id,
+        image=image,
         split=benchmark.split(get(entry, "split", str, place)),
         ref_id=get(entry, "ref_id", int, place),
         masks=(mask,),
         sentences=sentences(entry, place),
-        height=image.height,
-        width=image.width,
-        coco_id=image_id,
     )
 
 
