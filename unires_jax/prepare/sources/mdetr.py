@@ -7,6 +7,7 @@ id of its first caption (our numbering). `caption` is `sent`; `raw` is not kept.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,7 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     files = {}
     for split in benchmark.splits:
         name = _name(split, benchmark)
-        paths = (find_any_case(root, f"{folder}/{name}") for folder in FOLDERS)
-        path = next((path for path in paths if path), None)
+        path = find_any_case(root, *(f"{folder}/{name}" for folder in FOLDERS))
         if path:
             files[split] = path
     return files
@@ -65,8 +65,7 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
 
 def _instances(root: Path, benchmark: Benchmark) -> Path | None:
     """The file of masks; refer's own instances.json of the data set comes first."""
-    places = (f"{benchmark.folder}/instances.json", *INSTANCES)
-    return next((f for p in places if (f := find_any_case(root, p))), None)
+    return find_any_case(root, f"{benchmark.folder}/instances.json", *INSTANCES)
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
@@ -95,16 +94,13 @@ def _read_file(
     for entry in get(content, "annotations", list, place):
         if isinstance(entry, dict) and type(entry.get("image_id")) is int:
             boxes.setdefault(entry["image_id"], []).append(entry)
-
-    def build(entry: Any, at: str) -> Referent:
-        return _referent(entry, boxes, index, split, at)
-
-    captions = collect(get(content, "images", list, place), build, place, rejects)
-    return _joined(captions)
+    build = functools.partial(_referent, boxes=boxes, index=index, split=split)
+    images = get(content, "images", list, place)
+    return _joined(collect(images, build, place, rejects, len(images)))
 
 
 def _referent(
-    entry: Any, boxes: dict[Any, list[Any]], index: Instances, split: str, place: str
+    entry: Any, place: str, boxes: dict[Any, list[Any]], index: Instances, split: str
 ) -> Referent:
     """One caption as a referent of one sentence."""
     number = get(entry, "id", int, place)

@@ -45,8 +45,7 @@ def _files(root: Path, half: str) -> dict[str, Path]:
 
 def _find(root: Path, relative: str) -> Path | None:
     """A file or folder of RefCOCOm below root, whatever its case."""
-    places = (find_any_case(root, f"{folder}/{relative}") for folder in FOLDERS)
-    return next((p for p in places if p), None)
+    return find_any_case(root, *(f"{folder}/{relative}" for folder in FOLDERS))
 
 
 def read(

@@ -4,6 +4,7 @@ Source: the refer API's files for RefCOCO, RefCOCO+ and RefCOCOg, and gRefCOCO's
 grefs(unc).json, whose ann_id is a list and [-1] where nothing is denoted.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,10 @@ def find(root: Path, benchmark: Benchmark) -> Files:
         return Files()
     refs, instances = _paths(root, benchmark)
     folder = root / benchmark.folder
+    beside = refs.parent if refs else folder
     return Files(
         present=(refs,) if refs else (),
-        missing=()
-        if instances
-        else ((refs.parent if refs else folder) / "instances.json",),
+        missing=() if instances else (beside / "instances.json",),
         usual=(folder / f"{_stem(benchmark)}.p",),
     )
 
@@ -40,8 +40,7 @@ def _stem(benchmark: Benchmark) -> str:
 def _paths(root: Path, benchmark: Benchmark) -> tuple[Path | None, Path | None]:
     names = [f"{_stem(benchmark)}{end}" for end in (".p", ".pkl", ".json")]
     for base in (benchmark.folder, "."):
-        paths = (find_any_case(root, f"{base}/{n}") for n in names)
-        refs = next((path for path in paths if path), None)
+        refs = find_any_case(root, *(f"{base}/{name}" for name in names))
         if refs:
             return refs, find_any_case(root, f"{base}/instances.json")
     return None, find_any_case(root, f"{benchmark.folder}/instances.json")
@@ -61,15 +60,13 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     content = load_pickle(refs) if refs.suffix.lower() != ".json" else read_json(refs)
     entries = check(content, list, str(refs), "the whole")
     index = Instances.open(instances)
-
-    def build(entry: Any, place: str) -> Referent:
-        return _referent(entry, index, benchmark, place)
-
-    return Source("refer", collect(entries, build, str(refs), rejects), picture)
+    build = functools.partial(_referent, index=index, benchmark=benchmark)
+    referents = collect(entries, build, str(refs), rejects, len(entries))
+    return Source("refer", referents, picture)
 
 
 def _referent(
-    entry: Any, index: Instances, benchmark: Benchmark, place: str
+    entry: Any, place: str, index: Instances, benchmark: Benchmark
 ) -> Referent:
     """One entry of a refs file.
 

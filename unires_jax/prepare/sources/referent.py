@@ -1,7 +1,7 @@
 """A referent, as every raw form gives it, and what several forms share to read one."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from unires_jax.data.records import OBJECT, Mask
@@ -42,13 +42,17 @@ class Referent:
 
 
 def collect(
-    entries: Sequence[Any],
+    entries: Iterable[Any],
     build: Callable[[Any, str], Referent],
     where: str,
     rejects: Rejects,
+    count: int,
 ) -> list[Referent]:
-    """The referents that `build(entry, place)` makes; entries it refuses are noted."""
-    rejects.expect(len(entries))
+    """The referents that `build(entry, place)` makes of `count` entries.
+
+    Those that it refuses are noted.
+    """
+    rejects.expect(count)
     referents = []
     for i, entry in enumerate(entries):
         place = f"{where}[{i}]"
