@@ -154,6 +154,12 @@ class RunMask:
         bottom = self.height - 1 if whole.any() else int((last % self.height).max())
         return left, top, right - left + 1, bottom - top + 1
 
+    @property
+    def bbox(self) -> tuple[float, float, float, float]:
+        """`box` as records and COCO's JSON state it."""
+        x, y, width, height = self.box
+        return float(x), float(y), float(width), float(height)
+
     def pixels(self) -> Bool[np.ndarray, "H W"]:
         """The mask as an array."""
         flat = np.zeros(self.height * self.width, bool)

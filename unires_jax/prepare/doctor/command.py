@@ -6,6 +6,7 @@ Raw folders in any form that can be converted, MRES JSONL, and prepared data.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -218,15 +219,10 @@ def _conclude(
         if split not in checks:
             text = f"is not there; expected {counts.describe()}"
             findings.add(WARNING, "split missing", f"{name}/{split}", text)
-    splits = list(checks)
-    for i, split in enumerate(splits):
-        for earlier in splits[:i]:
-            shared = checks[split].image_ids & checks[earlier].image_ids
-            if shared:
-                text = f"{len(shared)} image_ids are in {earlier} too, e.g. "
-                findings.add(
-                    WARNING, "image shared", f"{name}/{split}", f"{text}{min(shared)}"
-                )
+    for earlier, split in itertools.combinations(checks, 2):
+        if shared := checks[split].image_ids & checks[earlier].image_ids:
+            text = f"{len(shared)} image_ids are in {earlier} too, e.g. {min(shared)}"
+            findings.add(WARNING, "image shared", f"{name}/{split}", text)
 
 
 def main(argv: Sequence[str]) -> int:

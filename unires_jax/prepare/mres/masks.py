@@ -136,8 +136,7 @@ def _from_png(name: str, place: str, folder: Path, height: int, width: int) -> R
 def read_box(fields: Fields, mask: RunMask) -> tuple[float, float, float, float]:
     """The box in the line (x, y, width, height in pixels), or the mask's extent."""
     if fields.get("bbox") is None:
-        x, y, w, h = map(float, mask.box)
-        return x, y, w, h
+        return mask.bbox
     x, y, w, h = fields.numbers("bbox", 4)
     height, width = mask.height, mask.width
     if not is_within((x, y, w, h), height, width):

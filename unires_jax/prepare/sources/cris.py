@@ -96,7 +96,7 @@ def _referent(entry: Any, place: str, split: str, masks: Path) -> Referent:
         )
     segment_id = get(entry, "segment_id", int, place)
     runs = read_mask(masks / f"{segment_id}.png")
-    x, y, width, height = map(float, runs.box)
+    x, y, width, height = runs.bbox
     if box := get(entry, "bbox", list, place, []):
         x, y, right, bottom = numbers(box, 4, place, "bbox")
         width, height = right - x, bottom - y
