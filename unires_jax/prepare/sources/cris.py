@@ -11,7 +11,7 @@ from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import Mask
-from unires_jax.errors import DataError, Kind
+from unires_jax.errors import DataError
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -30,11 +30,11 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     files = _split_files(root, benchmark)
     usual = root / "anns" / benchmark.cris[0]
     folder = next(iter(files.values())).parent if files else usual
-    lost = files and _masks(root, benchmark) is None
+    masks = _masks(root, benchmark, folder.name)
     absent = [s for s in benchmark.splits if files and s not in files]
     return Files(
         present=tuple(files.values()),
-        missing=(root / "masks" / folder.name,) if lost else (),
+        missing=(masks,) if files and not masks.exists() else (),
         absent=tuple(folder / f"{split}.json" for split in absent),
         usual=(usual / f"{benchmark.splits[0]}.json",),
     )
@@ -51,21 +51,16 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     return {}
 
 
-def _masks(root: Path, benchmark: Benchmark) -> Path | None:
-    """The folder of mask files."""
-    return find_any_case(root, *(f"masks/{folder}" for folder in benchmark.cris))
+def _masks(root: Path, benchmark: Benchmark, usual: str) -> Path:
+    """The folder of mask files, or where it belongs."""
+    folder = find_any_case(root, *(f"masks/{name}" for name in benchmark.cris))
+    return folder or root / "masks" / usual
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the splits that are there."""
     picture = raw.pictures()  # before the long reading
-    masks = _masks(raw.root, benchmark)
-    if masks is None:
-        raise DataError(
-            "no such folder",
-            place=str(raw.root / "masks" / benchmark.cris[0]),
-            kind=Kind.FILE_MISSING,
-        )
+    masks = _masks(raw.root, benchmark, benchmark.cris[0])
     referents: list[Referent] = []
     for split, path in _split_files(raw.root, benchmark).items():
         referents += read_file(path, split, masks, rejects)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
-from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import get, read_json
@@ -38,11 +37,11 @@ def find(root: Path, benchmark: Benchmark) -> Files:
         return Files()
     files = _split_files(root, benchmark)
     folder = next(iter(files.values())).parent if files else root
-    lost = files and _instances(root, benchmark) is None
+    instances = _instances(root, benchmark)
     absent = [s for s in benchmark.splits if files and s not in files]
     return Files(
         present=tuple(files.values()),
-        missing=(root / INSTANCES[1],) if lost else (),
+        missing=(instances,) if files and not instances.exists() else (),
         absent=tuple(folder / _name(split, benchmark) for split in absent),
         usual=(root / _name(benchmark.splits[0], benchmark),),
     )
@@ -63,23 +62,16 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     return files
 
 
-def _instances(root: Path, benchmark: Benchmark) -> Path | None:
-    """The file of masks; refer's own instances.json of the data set comes first."""
-    return find_any_case(root, f"{benchmark.folder}/instances.json", *INSTANCES)
+def _instances(root: Path, benchmark: Benchmark) -> Path:
+    """The file of masks (refer's own comes first), or where it belongs."""
+    own = f"{benchmark.folder}/instances.json"
+    return find_any_case(root, own, *INSTANCES) or root / INSTANCES[1]
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the splits that are there."""
     picture = raw.pictures()  # before the long reading
-    path = _instances(raw.root, benchmark)
-    if path is None:
-        raise DataError(
-            "no such file; MDETR's files hold no masks, so COCO's "
-            "instances_train2014.json (or refer's instances.json) must lie beside them",
-            place=str(raw.root / INSTANCES[1]),
-            kind=Kind.FILE_MISSING,
-        )
-    index = Instances.open(path)
+    index = Instances.open(_instances(raw.root, benchmark))
     referents: list[Referent] = []
     for split, file in _split_files(raw.root, benchmark).items():
         referents += _read_file(file, split, index, rejects)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
-from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import check, get, read_json
@@ -24,39 +23,35 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if not benchmark.refs:
         return Files()
     refs, instances = _paths(root, benchmark)
-    folder = root / benchmark.folder
-    beside = refs.parent if refs else folder
     return Files(
-        present=(refs,) if refs else (),
-        missing=() if instances else (beside / "instances.json",),
-        usual=(folder / f"{_stem(benchmark)}.p",),
+        present=(refs,) if refs.exists() else (),
+        missing=() if instances.exists() else (instances,),
+        usual=(root / benchmark.folder / _names(benchmark)[0],),
     )
 
 
-def _stem(benchmark: Benchmark) -> str:
-    return f"{benchmark.refs}({benchmark.split_by})"
+def _names(benchmark: Benchmark) -> list[str]:
+    stem = f"{benchmark.refs}({benchmark.split_by})"
+    return [f"{stem}{end}" for end in (".p", ".pkl", ".json")]
 
 
-def _paths(root: Path, benchmark: Benchmark) -> tuple[Path | None, Path | None]:
-    names = [f"{_stem(benchmark)}{end}" for end in (".p", ".pkl", ".json")]
+def _paths(root: Path, benchmark: Benchmark) -> tuple[Path, Path]:
+    """The refs file and instances.json: where they are, else where they belong."""
+    names = _names(benchmark)
     for base in (benchmark.folder, "."):
         refs = find_any_case(root, *(f"{base}/{name}" for name in names))
         if refs:
-            return refs, find_any_case(root, f"{base}/instances.json")
-    return None, find_any_case(root, f"{benchmark.folder}/instances.json")
+            break
+    else:
+        base, refs = benchmark.folder, root / benchmark.folder / names[0]
+    instances = find_any_case(root, f"{base}/instances.json")
+    return refs, instances or refs.with_name("instances.json")
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of a benchmark, all splits."""
     picture = raw.pictures()  # before the long reading
     refs, instances = _paths(raw.root, benchmark)
-    if refs is None or instances is None:
-        files = find(raw.root, benchmark)
-        raise DataError(
-            "no such file (a refs file may also end in .json)",
-            place=str((files.missing or files.usual)[0]),
-            kind=Kind.FILE_MISSING,
-        )
     content = load_pickle(refs) if refs.suffix.lower() != ".json" else read_json(refs)
     entries = check(content, list, str(refs), "the whole")
     index = Instances.open(instances)
