@@ -1,6 +1,5 @@
 """One mask of MRES JSONL, in any of its three forms."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,6 @@ def read_mask(fields: Fields, folder: Path, height: int, width: int) -> RunMask:
             Kind.MASK_EMPTY,
         )
     return mask
-
-
-def read_polygons(fields: Fields) -> str:
-    """The polygons, if the mask is given so, as JSON: some protocols redraw them."""
-    polygons = fields.get("polygons")
-    return "" if polygons is None else json.dumps(polygons)
 
 
 def _from_rle(value: Any, place: str, height: int, width: int) -> RunMask:
