@@ -30,14 +30,8 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     files = _split_files(root, benchmark)
     usual = root / "anns" / benchmark.cris[0]
     folder = next(iter(files.values())).parent if files else usual
-    masks = _masks(root, benchmark, folder.name)
-    absent = [s for s in benchmark.splits if files and s not in files]
-    return Files(
-        present=tuple(files.values()),
-        missing=(masks,) if files and not masks.exists() else (),
-        absent=tuple(folder / f"{split}.json" for split in absent),
-        usual=(usual / f"{benchmark.splits[0]}.json",),
-    )
+    places = {split: folder / f"{split}.json" for split in benchmark.splits}
+    return Files.of_splits(files, places, _masks(root, benchmark, folder.name))
 
 
 def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:

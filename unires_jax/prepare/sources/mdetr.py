@@ -37,14 +37,8 @@ def find(root: Path, benchmark: Benchmark) -> Files:
         return Files()
     files = _split_files(root, benchmark)
     folder = next(iter(files.values())).parent if files else root
-    instances = _instances(root, benchmark)
-    absent = [s for s in benchmark.splits if files and s not in files]
-    return Files(
-        present=tuple(files.values()),
-        missing=(instances,) if files and not instances.exists() else (),
-        absent=tuple(folder / _name(split, benchmark) for split in absent),
-        usual=(root / _name(benchmark.splits[0], benchmark),),
-    )
+    places = {split: folder / _name(split, benchmark) for split in benchmark.splits}
+    return Files.of_splits(files, places, _instances(root, benchmark))
 
 
 def _name(split: str, benchmark: Benchmark) -> str:
@@ -56,8 +50,7 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     files = {}
     for split in benchmark.splits:
         name = _name(split, benchmark)
-        path = find_any_case(root, *(f"{folder}/{name}" for folder in FOLDERS))
-        if path:
+        if path := find_any_case(root, *(f"{folder}/{name}" for folder in FOLDERS)):
             files[split] = path
     return files
 
