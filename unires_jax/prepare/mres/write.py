@@ -71,8 +71,8 @@ def to_line(record: Record, *, embed: bool = False) -> dict[str, Any]:
 def _ids(numbers: list[int]) -> list[str]:
     """Their numbers, if these are ids that can be read back; else their positions."""
     unique = len(set(numbers)) == len(numbers)
-    kept = unique and all(0 <= number < _MAX_ID for number in numbers)
-    return [str(n) for n in (numbers if kept else range(len(numbers)))]
+    readable = unique and all(0 <= number < _MAX_ID for number in numbers)
+    return [str(n) for n in (numbers if readable else range(len(numbers)))]
 
 
 def _mask(mask: Mask, ids: list[str], index: int, record: Record) -> dict[str, Any]:

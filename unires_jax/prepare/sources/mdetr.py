@@ -57,8 +57,8 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
 
 def _instances(root: Path, benchmark: Benchmark) -> Path:
     """The file of masks (refer's own comes first), or where it belongs."""
-    own = f"{benchmark.folder}/instances.json"
-    return find_any_case(root, own, *INSTANCES) or root / INSTANCES[1]
+    of_refer = f"{benchmark.folder}/instances.json"
+    return find_any_case(root, of_refer, *INSTANCES) or root / INSTANCES[1]
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
