@@ -33,7 +33,6 @@ from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw
 from unires_jax.prepare.sources.grouping import by_split, to_records
 from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
-from unires_jax.prepare.sources.recognise import Match
 
 
 def examine(folder: str | Path, images: str | Path = "") -> Report:
@@ -132,25 +131,21 @@ def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
 def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding]:
     for benchmark in BENCHMARKS.values():
         matches = recognise.matches(root, benchmark)
-        for match in matches:
-            _missing(match, benchmark.name, findings)
+        name = benchmark.name
+        for form, files in matches:
+            for path in files.missing:
+                text = f"{path} is not there; the {form.name} form cannot be read "
+                findings.add(ERROR, Kind.FILE_MISSING, name, f"{text}without it")
+            for path in files.absent:
+                findings.add(WARNING, "split missing", name, f"{path} is not there")
         if not matches:
             continue
         form, files = matches[0]
-        holding = Holding(benchmark.name, form.name, list(map(str, files.present)))
+        holding = Holding(name, form.name, list(map(str, files.present)))
         if not files.missing:
             _cases(root, files.present, benchmark, findings)
             _read(holding, root, images, benchmark, findings)
         yield holding
-
-
-def _missing(match: Match, name: str, findings: Findings) -> None:
-    form, files = match
-    for path in files.missing:
-        text = f"{path} is not there; the {form.name} form cannot be read without it"
-        findings.add(ERROR, Kind.FILE_MISSING, name, text)
-    for path in files.absent:
-        findings.add(WARNING, "split missing", name, f"{path} is not there")
 
 
 def _read(
