@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from unires_jax.data.stored import features
+from unires_jax.data.stored import dataset_info
 from unires_jax.prepare import beam as on_beam
 from unires_jax.prepare import tfds_folder
 from unires_jax.prepare import workers as in_processes
@@ -40,12 +40,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._share, self._workers, self._beam = max_bad_share, workers, beam
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=features(),
-            disable_shuffling=True,  # in the order of the lines; the pipeline shuffles
-        )
+        return dataset_info(self, __doc__)
 
     def download_and_prepare(self, **_: Any) -> None:
         """Write what is not written yet. TFDS's own way starts anew after a death."""

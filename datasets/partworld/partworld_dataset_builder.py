@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from unires_jax import partworld
-from unires_jax.data.stored import features, to_example
+from unires_jax.data.stored import dataset_info, to_example
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -29,12 +29,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._seed = seed
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=features(),
-            disable_shuffling=True,  # stored by index; the pipeline shuffles
-        )
+        return dataset_info(self, __doc__)
 
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager

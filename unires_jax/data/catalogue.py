@@ -5,6 +5,7 @@ the raw forms call it. The readers of these forms stand in `prepare/sources`, an
 the row. PartWorld and one's own data have no row: nothing about them is published.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -87,8 +88,9 @@ def _refs(**splits: tuple[int, int | None]) -> dict[str, Counts]:
 
 _UNC = ("train", "val", "testA", "testB")
 _G = ("train", "val", "test")
+_refcoco = functools.partial(Benchmark, builder="refcoco", refs="refs")
 _ROWS = (
-    Benchmark(
+    _refcoco(
         "refcoco_unc",
         _UNC,
         _refs(
@@ -98,24 +100,20 @@ _ROWS = (
             testB=(1_810, 5_095),
         ),
         evaluation=_UNC[1:],
-        builder="refcoco",
         folder="refcoco",
-        refs="refs",
         split_by="unc",
         cris=("refcoco",),
         mdetr="refcoco",
     ),
-    Benchmark(
+    _refcoco(
         "refcoco_google",
         _G,
         _refs(train=(40_000, None), val=(5_000, None), test=(5_000, None)),
         evaluation=_G[1:],
-        builder="refcoco",
         folder="refcoco",
-        refs="refs",
         split_by="google",
     ),
-    Benchmark(
+    _refcoco(
         "refcocoplus_unc",
         _UNC,
         _refs(
@@ -125,33 +123,27 @@ _ROWS = (
             testB=(1_798, None),
         ),
         evaluation=_UNC[1:],
-        builder="refcoco",
         folder="refcoco+",
-        refs="refs",
         split_by="unc",
         cris=("refcoco+",),
         mdetr="refcoco+",
     ),
-    Benchmark(
+    _refcoco(
         "refcocog_umd",
         _G,
         _refs(train=(42_226, 80_512), val=(2_573, 4_896), test=(5_023, 9_602)),
         evaluation=_G[1:],
-        builder="refcoco",
         folder="refcocog",
-        refs="refs",
         split_by="umd",
         cris=("refcocog_u", "refcocog_umd", "refcocog"),
         mdetr="refcocog",
     ),
-    Benchmark(
+    _refcoco(
         "refcocog_google",
         _G[:2],
         _refs(train=(44_822, None), val=(5_000, None)),
         evaluation=("val",),
-        builder="refcoco",
         folder="refcocog",
-        refs="refs",
         split_by="google",
         cris=("refcocog_g", "refcocog_google"),
     ),

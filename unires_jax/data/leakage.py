@@ -22,20 +22,16 @@ from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.files import write_whole
 
+
+def _evaluation_specs(google: bool) -> tuple[str, ...]:
+    rows = (row for row in BENCHMARKS.values() if (row.split_by == "google") == google)
+    return tuple(spec for row in rows for spec in row.evaluation_specs())
+
+
 # What no mixture and no pre-training may have seen.
-EVALUATION = tuple(
-    spec
-    for row in BENCHMARKS.values()
-    if row.split_by != "google"
-    for spec in row.evaluation_specs()
-)
+EVALUATION = _evaluation_specs(google=False)
 # Their train and evaluation splits share images: dropped too with data.exclude_google.
-GOOGLE = tuple(
-    spec
-    for row in BENCHMARKS.values()
-    if row.split_by == "google"
-    for spec in row.evaluation_specs()
-)
+GOOGLE = _evaluation_specs(google=True)
 
 
 class LeakFreeSplit:
@@ -120,13 +116,8 @@ def _coco_ids(split: PreparedSplit, fingerprint: str) -> Int64[np.ndarray, " rec
         return np.load(path, allow_pickle=False).astype(np.int64)
     except (OSError, ValueError):
         ids = np.array([stored.coco_id(b) for b in split.stored()], np.int64)
-    _store(path, ids)
-    return ids
-
-
-def _store(path: Path, ids: Int64[np.ndarray, " records"]) -> None:
-    """Write the ids for the next run; a folder that cannot be written is no fault."""
     buffer = io.BytesIO()
     np.save(buffer, ids)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # a folder that cannot be written is no fault
         write_whole(path, buffer.getvalue())
+    return ids

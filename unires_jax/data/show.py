@@ -36,16 +36,10 @@ def show(config: Config, out: str | Path, batches: int = 1) -> Path:
     text = template(Path(__file__).with_name("show.html")).render(
         images=images, data=config.data, model=config.model, colours=COLOURS
     )
-    facts = [
-        {
-            **image,
-            "picture": None,
-            "rows": [{**r, "picture": None} for r in image["rows"]],
-        }
-        for image in images
-    ]
+    for facts in itertools.chain(images, *(image["rows"] for image in images)):
+        facts["picture"] = None
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page.with_suffix(".json"), json.dumps(facts, indent=1))
+    write_whole(page.with_suffix(".json"), json.dumps(images, indent=1))
     write_whole(page, text)
     return page
 

@@ -67,6 +67,21 @@ def features() -> Any:
     )
 
 
+def dataset_info(builder: Any, description: str | None) -> Any:
+    """The `tfds.core.DatasetInfo` of records that are stored in the order they come.
+
+    The pipeline shuffles; a builder yields them by image id, index or line.
+    """
+    import tensorflow_datasets as tfds
+
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        description=description,
+        features=features(),
+        disable_shuffling=True,
+    )
+
+
 def to_example(record: Record) -> dict[str, Any]:
     """The record as a TFDS example."""
     targets = [(e, m) for e, x in enumerate(record.expressions) for m in x.targets]

@@ -123,15 +123,14 @@ class Rules:
 
     def speaks_of(self, kind: str, colour: str) -> bool:
         """Whether expressions may be about such an object."""
-        return self.covers(kind) and (not self.novel or _is_novel(kind, colour))
+        novel = (colour, kind) in NOVEL_COLOURS or any(
+            k == kind for k, _ in NOVEL_PARTS
+        )
+        return self.covers(kind) and (novel or not self.novel)
 
     def shows(self, kind: str, colour: str) -> bool:
         """Whether such an object may be drawn."""
         return self.novel or (colour, kind) not in NOVEL_COLOURS
-
-
-def _is_novel(kind: str, colour: str) -> bool:
-    return (colour, kind) in NOVEL_COLOURS or any(k == kind for k, _ in NOVEL_PARTS)
 
 
 _PLURALS = {

@@ -12,9 +12,8 @@ def man(s: Sketch, r: Random) -> None:
     """A man from the front: hat, head, shirt, arms, legs."""
     _legs(s, r, "trousers", top=0.66)
     _arms(s, r, shoulder=0.155, y=0.415, tone="skin", sleeve="dark")
-    s.add(
-        "shirt", "main", smooth((-0.2, 0.36), (0.2, 0.36), (0.19, 0.72), (-0.19, 0.72))
-    )
+    shirt = smooth((-0.2, 0.36), (0.2, 0.36), (0.19, 0.72), (-0.19, 0.72))
+    s.add("shirt", "main", shirt)
     _face(s, 0.22)
     s.add("hat", "accent", box(-0.14, -0.04, 0.14, 0.15, round=0.04))
     s.detail("hat", "accent", box(-0.22, 0.115, 0.22, 0.16, round=0.02))
@@ -25,11 +24,8 @@ def woman(s: Sketch, r: Random) -> None:
     s.add("hair", "hair", smooth((-0.2, 0.0), (0.2, 0.0), (0.27, 0.44), (-0.27, 0.44)))
     _legs(s, r, "skin", top=0.74)
     _arms(s, r, shoulder=0.13, y=0.42, tone="skin", sleeve="light")
-    s.add(
-        "dress",
-        "main",
-        smooth((-0.15, 0.36), (0.15, 0.36), (0.3, 0.84), (-0.3, 0.84), rounds=1),
-    )
+    dress = smooth((-0.15, 0.36), (0.15, 0.36), (0.3, 0.84), (-0.3, 0.84), rounds=1)
+    s.add("dress", "main", dress)
     _face(s, 0.22)
     fringe = smooth((-0.19, 0.2), (-0.16, 0.03), (0.16, 0.03), (0.19, 0.2), (0.0, 0.09))
     s.detail("hair", "hair", fringe)
@@ -39,11 +35,10 @@ def _face(s: Sketch, y: float) -> None:
     s.add("head", "skin", ellipse(0.0, y, 0.155, 0.165))
     for x in (-0.055, 0.055):
         s.detail("head", "ink", ellipse(x, y + 0.015, 0.016, 0.022, n=10))
-    s.detail(
-        "head",
-        "ink",
-        smooth((-0.06, y + 0.085), (0.0, y + 0.1), (0.06, y + 0.085), (0.0, y + 0.13)),
+    head = smooth(
+        (-0.06, y + 0.085), (0.0, y + 0.1), (0.06, y + 0.085), (0.0, y + 0.13)
     )
+    s.detail("head", "ink", head)
 
 
 def _legs(s: Sketch, r: Random, tone: str, top: float) -> None:

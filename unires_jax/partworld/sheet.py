@@ -27,11 +27,12 @@ _FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 
 def sheet(scenes: Sequence[Scene], columns: int) -> Picture:
     """Tiles in rows, one expression of each scene lit up, RGB."""
-    tiles = [_tile(s, _pick(s, i)) for i, s in enumerate(scenes)]
-    rows = [
-        np.concatenate(tiles[i : i + columns], axis=1)
-        for i in range(0, len(tiles) - columns + 1, columns)
-    ]
+    return _rows([_tile(s, _pick(s, i)) for i, s in enumerate(scenes)], columns)
+
+
+def _rows(tiles: Sequence[np.ndarray], columns: int) -> Picture:
+    starts = range(0, len(tiles) - columns + 1, columns)
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in starts]
     return np.concatenate(rows)
 
 
@@ -43,8 +44,7 @@ def kinds_chart(columns: int = 8) -> Picture:
             kind = list(KINDS)[(row // 2) * columns + column]
             colour = list(COLOURS)[(column + 3 * row) % len(COLOURS)]
             tiles.append(_portrait(kind, colour, row))
-    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    return np.concatenate([np.concatenate(r, axis=1) for r in rows])
+    return _rows(tiles, columns)
 
 
 def _portrait(kind: str, colour: str, drawing: int) -> Picture:

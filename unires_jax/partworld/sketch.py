@@ -50,9 +50,15 @@ class Sketch:
         return points.min(axis=0, keepdims=True), points.max(axis=0, keepdims=True)
 
 
-def poly(*xy: tuple[float, float]) -> Points:
+def xy(points: str) -> list[tuple[float, float]]:
+    """Points as SVG writes them: "x,y x,y"."""
+    pairs = (pair.split(",") for pair in points.split())
+    return [(float(x), float(y)) for x, y in pairs]
+
+
+def poly(*corners: tuple[float, float]) -> Points:
     """A polygon through the given corners."""
-    return np.asarray(xy, np.float64)
+    return np.asarray(corners, np.float64)
 
 
 def ellipse(
@@ -107,9 +113,9 @@ def curve(
     return [limb(*a, *b, float(p), float(q)) for a, b, p, q in pairs]
 
 
-def smooth(*xy: tuple[float, float], rounds: int = 2) -> Points:
+def smooth(*corners: tuple[float, float], rounds: int = 2) -> Points:
     """A soft outline: the corners of a polygon cut `rounds` times (Chaikin)."""
-    points = np.asarray(xy, np.float64)
+    points = poly(*corners)
     for _ in range(rounds):
         following = np.roll(points, -1, axis=0)
         cut = np.stack(

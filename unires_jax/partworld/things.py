@@ -5,7 +5,7 @@ Each function fills a sketch facing right; `r` draws the variation; y points dow
 
 from random import Random
 
-from unires_jax.partworld.sketch import Sketch, box, ellipse, limb, poly, smooth
+from unires_jax.partworld.sketch import Sketch, box, ellipse, limb, poly, smooth, xy
 
 
 def _wheel(s: Sketch, x: float, y: float, radius: float) -> None:
@@ -18,24 +18,14 @@ def car(s: Sketch, r: Random) -> None:
     slope = r.choice([0.06, 0.16])
     s.add("bumper", "metal", box(-0.02, 0.4, 0.14, 0.56, round=0.03))
     s.add("bumper", "metal", box(0.88, 0.4, 1.03, 0.56, round=0.03))
-    s.add(
-        "", "main", poly((0.1, 0.28), (0.1 + slope, 0.02), (0.62, 0.02), (0.78, 0.28))
-    )
-    s.add(
-        "window",
-        "glass",
-        poly((0.16, 0.26), (0.14 + slope, 0.07), (0.38, 0.07), (0.38, 0.26)),
-    )
-    s.add(
-        "window", "glass", poly((0.43, 0.26), (0.43, 0.07), (0.6, 0.07), (0.71, 0.26))
-    )
-    s.add(
-        "",
-        "main",
-        smooth(
-            (0.0, 0.26), (0.74, 0.26), (1.0, 0.32), (1.0, 0.54), (0.0, 0.54), rounds=1
-        ),
-    )
+    outline = poly((0.1, 0.28), (0.1 + slope, 0.02), (0.62, 0.02), (0.78, 0.28))
+    s.add("", "main", outline)
+    window = poly((0.16, 0.26), (0.14 + slope, 0.07), (0.38, 0.07), (0.38, 0.26))
+    s.add("window", "glass", window)
+    window = poly((0.43, 0.26), (0.43, 0.07), (0.6, 0.07), (0.71, 0.26))
+    s.add("window", "glass", window)
+    outline = smooth(*xy("0.0,0.26 0.74,0.26 1.0,0.32 1.0,0.54 0.0,0.54"), rounds=1)
+    s.add("", "main", outline)
     s.add("door", "dark", box(0.37, 0.28, 0.6, 0.52, round=0.03))
     s.detail("door", "metal", box(0.4, 0.33, 0.46, 0.36))
     for x in (0.22, 0.77):
@@ -51,23 +41,12 @@ def truck(s: Sketch, r: Random) -> None:
     s.add("trailer", "light", box(0.0, 0.0, 0.64, 0.52, round=0.02))
     for x in (0.16, 0.32, 0.48):
         s.detail("trailer", "main", box(x - 0.02, 0.05, x + 0.02, 0.47))
-    s.add(
-        "cab",
-        "main",
-        smooth(
-            (0.66, 0.12),
-            (0.86, 0.12),
-            (front, 0.34),
-            (front, 0.58),
-            (0.66, 0.58),
-            rounds=1,
-        ),
+    cab = smooth(
+        (0.66, 0.12), (0.86, 0.12), (front, 0.34), (front, 0.58), (0.66, 0.58), rounds=1
     )
-    s.add(
-        "window",
-        "glass",
-        poly((0.73, 0.17), (0.85, 0.17), (front - 0.03, 0.36), (0.73, 0.36)),
-    )
+    s.add("cab", "main", cab)
+    window = poly((0.73, 0.17), (0.85, 0.17), (front - 0.03, 0.36), (0.73, 0.36))
+    s.add("window", "glass", window)
     for x in (0.14, 0.4, 0.8):
         _wheel(s, x, 0.58, 0.115)
 
@@ -79,11 +58,8 @@ def bus(s: Sketch, r: Random) -> None:
     s.add("", "main", box(0.0, 0.0, 1.0, 0.58, round=0.06))
     s.add("", "light", box(0.01, 0.34, 0.99, 0.4))
     for i in range(r.choice([2, 3, 3])):
-        s.add(
-            "window",
-            "glass",
-            box(0.06 + 0.22 * i, 0.08, 0.24 + 0.22 * i, 0.3, round=0.02),
-        )
+        window = box(0.06 + 0.22 * i, 0.08, 0.24 + 0.22 * i, 0.3, round=0.02)
+        s.add("window", "glass", window)
     s.add("door", "dark", box(0.74, 0.09, 0.93, 0.56, round=0.02))
     s.detail("door", "sky", box(0.77, 0.13, 0.9, 0.33, round=0.01))
     for x in (0.2, 0.6):
@@ -95,12 +71,9 @@ def bicycle(s: Sketch, r: Random) -> None:
     for x in (0.2, 0.8):
         s.add("wheel", "tyre", ellipse(x, 0.5, 0.2, 0.2))
         s.detail("wheel", "pale", ellipse(x, 0.5, 0.15, 0.15))
-        for spoke in (0, 60, 120):
-            s.detail(
-                "wheel",
-                "metal",
-                ellipse(x, 0.5, 0.15, 0.008, spoke + r.uniform(0, 30), n=8),
-            )
+        for angle in (0, 60, 120):
+            spoke = ellipse(x, 0.5, 0.15, 0.008, angle + r.uniform(0, 30), n=8)
+            s.detail("wheel", "metal", spoke)
     w = 0.032
     bars = [
         (0.2, 0.5, 0.36, 0.2),
@@ -112,11 +85,8 @@ def bicycle(s: Sketch, r: Random) -> None:
     ]
     s.add("frame", "main", *(limb(*bar, w) for bar in bars))
     s.add("", "ink", limb(0.36, 0.2, 0.34, 0.12, 0.018))
-    s.add(
-        "seat",
-        "brown",
-        smooth((0.16, 0.0), (0.48, 0.0), (0.52, 0.1), (0.38, 0.22), (0.18, 0.22)),
-    )
+    seat = smooth((0.16, 0.0), (0.48, 0.0), (0.52, 0.1), (0.38, 0.22), (0.18, 0.22))
+    s.add("seat", "brown", seat)
     s.add(
         "handlebar",
         "steel",
@@ -130,24 +100,12 @@ def plane(s: Sketch, r: Random) -> None:
     """A passenger plane from the side."""
     s.add("tail", "darker", poly((0.02, 0.0), (0.16, 0.0), (0.3, 0.26), (0.08, 0.3)))
     s.add("wing", "dark", poly((0.44, 0.3), (0.3, 0.04), (0.42, 0.04), (0.66, 0.3)))
-    s.add(
-        "",
-        "main",
-        smooth(
-            (0.0, 0.22),
-            (0.2, 0.21),
-            (0.84, 0.2),
-            (0.9, 0.46),
-            (0.24, 0.48),
-            (0.06, 0.36),
-            rounds=3,
-        ),
+    outline = smooth(
+        *xy("0.0,0.22 0.2,0.21 0.84,0.2 0.9,0.46 0.24,0.48 0.06,0.36"), rounds=3
     )
-    s.add(
-        "nose",
-        "accent",
-        smooth((0.8, 0.2), (0.9, 0.22), (1.02, 0.34), (0.9, 0.46), (0.8, 0.47)),
-    )
+    s.add("", "main", outline)
+    nose = smooth((0.8, 0.2), (0.9, 0.22), (1.02, 0.34), (0.9, 0.46), (0.8, 0.47))
+    s.add("nose", "accent", nose)
     for i in range(3):
         s.add("window", "glass", ellipse(0.36 + 0.17 * i, 0.3, 0.072, 0.08, n=16))
     s.add("wing", "dark", poly((0.6, 0.4), (0.36, 0.42), (0.1, 0.68), (0.26, 0.68)))
@@ -162,11 +120,8 @@ def boat(s: Sketch, r: Random) -> None:
     s.add("sail", "cream", poly((0.54, 0.06), (0.54, 0.66), (0.92, 0.66)))
     if r.random() < 0.6:
         s.add("sail", "pale", poly((0.45, 0.2), (0.45, 0.66), (0.14, 0.66)))
-    s.add(
-        "hull",
-        "main",
-        smooth((0.0, 0.71), (1.0, 0.71), (0.84, 1.0), (0.16, 1.0), rounds=1),
-    )
+    hull = smooth((0.0, 0.71), (1.0, 0.71), (0.84, 1.0), (0.16, 1.0), rounds=1)
+    s.add("hull", "main", hull)
     s.detail("hull", "light", box(0.06, 0.77, 0.93, 0.82))
 
 
@@ -210,8 +165,7 @@ def chair(s: Sketch, r: Random) -> None:
         s.add("leg", "wood", box(x - 0.05, 0.5, x + 0.05, foot))
     s.add("back", "main", box(0.08, high, 0.74, 0.5, round=0.06))
     for x in (0.26, 0.41, 0.56):
-        s.detail(
-            "back", "dark", box(x - 0.035, high + 0.09, x + 0.035, 0.4, round=0.03)
-        )
+        slat = box(x - 0.035, high + 0.09, x + 0.035, 0.4, round=0.03)
+        s.detail("back", "dark", slat)
     s.add("seat", "light", poly((0.1, 0.48), (0.72, 0.48), (0.82, 0.66), (0.0, 0.66)))
     s.detail("seat", "dark", poly((0.0, 0.66), (0.82, 0.66), (0.82, 0.72), (0.0, 0.72)))

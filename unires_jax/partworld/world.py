@@ -103,6 +103,7 @@ def _masks(
         }
         for name, region in regions.items():
             places[i, name] = len(masks)
+            runs = RunMask.from_pixels(region.mask)
             masks.append(
                 Mask(
                     ann_id=image_id * 100 + len(masks),
@@ -111,16 +112,12 @@ def _masks(
                     part=name,
                     level=PART if name else OBJECT,
                     parent=places[i, ""] if name else -1,
-                    bbox=_floats(region.box),
+                    bbox=runs.bbox,
                     area=float(region.area),
-                    rle=RunMask.from_pixels(region.mask).counts,
+                    rle=runs.counts,
                 )
             )
     return tuple(masks), places
-
-
-def _floats(box: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
-    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
 
 
 def _expressions(

@@ -10,7 +10,7 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,6 @@ from unires_jax.prepare.builders import (
 )
 
 OPTIONS_FILE = "build_options.json"
-_HELP = functools.partial(
-    argparse.RawDescriptionHelpFormatter, max_help_position=4, width=80
-)
 
 
 def build(
@@ -62,7 +59,7 @@ def build(
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
-        builder._log_download_bytes = builder._log_download_done = _say_nothing
+        builder._log_download_bytes = builder._log_download_done = lambda: None
         pending.parent.mkdir(parents=True, exist_ok=True)
         pending.write_text(json.dumps(lasting(cls, chosen), indent=1))
         try:
@@ -76,10 +73,6 @@ def build(
         print(f"{folder} is built")
     _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
     return folder
-
-
-def _say_nothing() -> None:
-    """In place of TFDS's talk of downloads."""
 
 
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
@@ -99,14 +92,10 @@ def _train_tokenizer(folder: Path, vocab: int) -> None:
         return
     from unires_jax.data.tokenizer import train_bpe
 
-    train_bpe(_captions(folder), folder / TOKENIZER_FILE, vocab)
-
-
-def _captions(folder: Path) -> Iterator[str]:
     split = PreparedSplit(str(folder), "train")
-    for index in range(len(split)):
-        for expression in split[index].expressions:
-            yield expression.sent
+    records = (split[index] for index in range(len(split)))
+    captions = (expression.sent for r in records for expression in r.expressions)
+    train_bpe(captions, folder / TOKENIZER_FILE, vocab)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -139,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="unires build",
         usage="unires build NAME [--data_dir DIR] [--overwrite] [--<option> value ...]",
-        formatter_class=_HELP,
+        formatter_class=functools.partial(
+            argparse.RawDescriptionHelpFormatter, max_help_position=4, width=80
+        ),
         add_help=False,
         allow_abbrev=False,
         exit_on_error=False,

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark
 from unires_jax.data.records import Record, decode_record_image
-from unires_jax.data.stored import features, to_example
+from unires_jax.data.stored import dataset_info, to_example
 from unires_jax.errors import DataError
 from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
 from unires_jax.prepare.sources import recognise
@@ -55,12 +55,7 @@ class RawBuilder(
         return recognise.read(raw, self.benchmark, rejects)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=type(self).__doc__,
-            features=features(),
-            disable_shuffling=True,  # stored by image id; the pipeline shuffles
-        )
+        return dataset_info(self, type(self).__doc__)
 
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
@@ -88,7 +83,7 @@ class RawBuilder(
         name = self.benchmark.name
         images = expressions = 0
         records = to_records(referents, picture, name, self._rejects)
-        total = len({r.image_id for r in referents})
+        total = len({r.image.image_id for r in referents})
         for record in tqdm(records, split, total, unit=" images"):
             if not self._is_whole(record, split):
                 continue

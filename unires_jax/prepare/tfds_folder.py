@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -16,60 +16,34 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from unires_jax.data import records, stored
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
+from unires_jax.prepare.mres.jsonl import Lines
 from unires_jax.prepare.shards import PROGRESS, Ledger, Marker, Refusal, Shard
 
 RECORDS, IDS = ".array_record", ".ids"
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Entries of a file in their order, each a record or what is wrong with it."""
-
-    @property
-    def file(self) -> str:
-        """Its name, for messages."""
-
-    @property
-    def split(self) -> str:
-        """The split that its records are of."""
-
-    @property
-    def count(self) -> int:
-        """How many entries it has."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Named fields as JSON; other entries have others."""
-
-    def place(self, number: int) -> str:
-        """How messages call an entry."""
-
-    def read(self) -> Iterator[tuple[int, Record | DataError]]:
-        """The number of each entry, and what it holds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
     """The work that makes a shard of ArrayRecord and the ids of its images."""
 
-    source: Source
+    lines: Lines
     noun: ClassVar[str] = "lines"
     suffixes: ClassVar[tuple[str, ...]] = (RECORDS, IDS)
 
     @property
     def name(self) -> str:
         """The file that is read."""
-        return self.source.file
+        return self.lines.file
 
     @property
     def entries(self) -> int:
-        """How many entries it has."""
-        return self.source.count
+        """How many lines it has."""
+        return self.lines.count
 
     @property
     def identity(self) -> Marker:
-        """That of its source."""
-        return self.source.identity
+        """That of its lines."""
+        return self.lines.identity
 
     def write(
         self, paths: Mapping[str, Path], figures: Marker
@@ -77,31 +51,28 @@ class Conversion:
         """Write the records that keep their contract; others are refused."""
         figures |= {"records": 0, "masks": 0, "expressions": 0, "mask_bytes": 0}
         ids: list[tuple[int, int]] = []
-        with _writer(paths[RECORDS]) as writer:
-            for number, record in self.source.read():
+        path = str(paths[RECORDS])
+        # One record a group, as TFDS writes.
+        with contextlib.closing(ArrayRecordWriter(path, "group_size:1")) as writer:
+            for number, record in self.lines.read():
+                place = self.lines.place(number)
                 try:
                     if isinstance(record, DataError):
                         raise record
-                    records.validate(record, self.source.place(number))
+                    records.validate(record, place)
                 except DataError as error:
-                    yield Refusal(self.source.place(number), error)
+                    yield Refusal(place, error)
                     continue
                 writer.write(_serialize(record))
                 ids.append((record.image_id, number))
-                _count(figures, record)
+                figures["records"] += 1
+                figures["masks"] += len(record.masks)
+                figures["expressions"] += len(record.expressions)
+                figures["mask_bytes"] += sum(len(m.rle) for m in record.masks)
                 yield None
         figures["bytes"] = paths[RECORDS].stat().st_size
         with paths[IDS].open("wb") as file:
             np.save(file, np.array(sorted(ids), np.int64).reshape(-1, 2))
-
-
-@contextlib.contextmanager
-def _writer(path: Path) -> Iterator[ArrayRecordWriter]:
-    writer = ArrayRecordWriter(str(path), "group_size:1")  # as TFDS writes
-    try:
-        yield writer
-    finally:
-        writer.close()
 
 
 def _serialize(record: Record) -> bytes:
@@ -120,13 +91,6 @@ def _serializer() -> tuple[Any, Any]:
     return features, ExampleSerializer(features.get_serialized_info())
 
 
-def _count(figures: Marker, record: Record) -> None:
-    figures["records"] += 1
-    figures["masks"] += len(record.masks)
-    figures["expressions"] += len(record.expressions)
-    figures["mask_bytes"] += sum(len(m.rle) for m in record.masks)
-
-
 def publish(ledger: Ledger, builder: Any) -> None:
     """Make the folder of finished conversions an ordinary TFDS directory in its place.
 
@@ -140,7 +104,7 @@ def publish(ledger: Ledger, builder: Any) -> None:
     markers = {shard: shard.finished() for shard in ledger.shards}
     splits: dict[str, list[Shard]] = {}
     for shard in ledger.shards:
-        splits.setdefault(_source(shard).split, []).append(shard)
+        splits.setdefault(_lines(shard).split, []).append(shard)
     for shards in splits.values():
         check_ids(shards)
     infos = [
@@ -161,10 +125,10 @@ def publish(ledger: Ledger, builder: Any) -> None:
         print(f"skipped {len(refused)} lines; reasons: {final / listed.name}")
 
 
-def _source(shard: Shard) -> Source:
+def _lines(shard: Shard) -> Lines:
     if not isinstance(shard.work, Conversion):
         raise TypeError(f"{shard.work} makes no shard of records")
-    return shard.work.source
+    return shard.work.lines
 
 
 def _name(
@@ -209,7 +173,7 @@ def check_ids(shards: Sequence[Shard]) -> None:
     last: tuple[int, int, int] | None = None
     for entry in heapq.merge(*streams):
         if last and entry[0] == last[0]:
-            first, second = (_source(shards[i]).place(n) for _, i, n in (last, entry))
+            first, second = (_lines(shards[i]).place(n) for _, i, n in (last, entry))
             raise DataError(
                 f"image_id {entry[0]} is in {first} and again in {second}; give every "
                 "picture its own, and one line to all that is said about it",

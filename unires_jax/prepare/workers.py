@@ -74,7 +74,7 @@ def _in_processes(
     count = max(1, min(workers, len(todo)))
     pool = ProcessPoolExecutor(count, context, _begin, (shared,))
     try:
-        waiting = {pool.submit(_write, shard, allowed) for shard in todo}
+        waiting = {pool.submit(shards.write, s, allowed, _tick) for s in todo}
         while waiting:
             done, waiting = wait(waiting, POLL, return_when=FIRST_EXCEPTION)
             if look(shared[WRITTEN], shared[REFUSED]):
@@ -100,10 +100,6 @@ def _begin(shared: Any) -> None:
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.end_with_parent(1)
-
-
-def _write(shard: Shard, allowed: int) -> None:
-    shards.write(shard, allowed, _tick)
 
 
 def _tick(written: int, refused: int) -> None:

@@ -6,9 +6,8 @@ import numpy as np
 
 from unires_jax.data import records
 from unires_jax.data.catalogue import COUNTED
-from unires_jax.data.records import PART, Mask, Record, decode_record_image
+from unires_jax.data.records import PART, Record, decode_record_image
 from unires_jax.errors import DataError, Kind
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 
 ERROR, WARNING = "error", "warning"
@@ -54,11 +53,6 @@ class Findings:
         findings = self._by_kind.values()
         return sorted(findings, key=lambda f: (f.severity, f.kind, f.where))
 
-    @property
-    def errors(self) -> int:
-        """How many faults make the data unfit."""
-        return sum(f.count for f in self._by_kind.values() if f.severity == ERROR)
-
 
 class NotedRejects(Rejects):
     """What a reader refuses, as findings; there is no limit."""
@@ -103,7 +97,11 @@ class SplitCheck:
         except DataError as error:
             self._error(error.at(place))
         self._check_masks(record, place)
-        self._check_words(record, place)
+        for x in record.expressions:
+            if "\ufffd" in x.raw + x.sent:
+                text = f"sentence {x.sent_id} {x.raw!r} lost characters"
+                lost = DataError(text, place=place, kind=Kind.ENCODING)
+                self._findings.warning(self._where, lost)
 
     def _count(self, record: Record) -> None:
         expressions = record.expressions
@@ -124,8 +122,9 @@ class SplitCheck:
             if rles.setdefault(mask.ann_id, mask.rle) != mask.rle:
                 text = "this ann_id occurs twice, with different masks"
                 self._error(DataError(text, place=at, kind=Kind.ID_TWICE))
-            box = extent(mask, record.height, record.width)
-            if box is None:
+            try:
+                box = records.runs_of(record, mask).bbox
+            except DataError:
                 continue  # told by the record's own check
             if not box[2]:
                 error = DataError("holds no pixel", place=at, kind=Kind.MASK_EMPTY)
@@ -134,24 +133,6 @@ class SplitCheck:
             elif boxes_differ(mask.bbox, box):
                 text = f"{at}: bbox {_rounded(mask.bbox)}, its pixels {_rounded(box)}"
                 self._findings.add(WARNING, "box differs", self._where, text)
-
-    def _check_words(self, record: Record, place: str) -> None:
-        for x in record.expressions:
-            if "\ufffd" in x.raw + x.sent:
-                text = f"sentence {x.sent_id} {x.raw!r} lost characters"
-                error = DataError(text, place=place, kind=Kind.ENCODING)
-                self._findings.warning(self._where, error)
-
-
-def extent(
-    mask: Mask, height: int, width: int
-) -> tuple[float, float, float, float] | None:
-    """The box of a mask's pixels (x, y, width, height); None if it cannot be read."""
-    try:
-        x, y, w, h = RunMask.from_counts(mask.rle, height, width).box
-    except DataError:
-        return None
-    return float(x), float(y), float(w), float(h)
 
 
 def boxes_differ(stored: tuple[float, ...], counted: tuple[float, ...]) -> bool:

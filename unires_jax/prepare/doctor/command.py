@@ -6,6 +6,7 @@ Raw folders in any form that can be converted, MRES JSONL, and prepared data.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,6 @@ from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw
 from unires_jax.prepare.sources.grouping import by_split, to_records
 from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
-from unires_jax.prepare.sources.recognise import Match
 
 
 def examine(folder: str | Path, images: str | Path = "") -> Report:
@@ -131,25 +131,21 @@ def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
 def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding]:
     for benchmark in BENCHMARKS.values():
         matches = recognise.matches(root, benchmark)
-        for match in matches:
-            _missing(match, benchmark.name, findings)
+        name = benchmark.name
+        for form, files in matches:
+            for path in files.missing:
+                text = f"{path} is not there; the {form.name} form cannot be read "
+                findings.add(ERROR, Kind.FILE_MISSING, name, f"{text}without it")
+            for path in files.absent:
+                findings.add(WARNING, "split missing", name, f"{path} is not there")
         if not matches:
             continue
         form, files = matches[0]
-        holding = Holding(benchmark.name, form.name, list(map(str, files.present)))
+        holding = Holding(name, form.name, list(map(str, files.present)))
         if not files.missing:
             _cases(root, files.present, benchmark, findings)
             _read(holding, root, images, benchmark, findings)
         yield holding
-
-
-def _missing(match: Match, name: str, findings: Findings) -> None:
-    form, files = match
-    for path in files.missing:
-        text = f"{path} is not there; the {form.name} form cannot be read without it"
-        findings.add(ERROR, Kind.FILE_MISSING, name, text)
-    for path in files.absent:
-        findings.add(WARNING, "split missing", name, f"{path} is not there")
 
 
 def _read(
@@ -171,7 +167,7 @@ def _read(
             checks[split] = SplitCheck(findings, where)
             refused = NotedRejects(findings, where)
             stream = to_records(group, source.picture, name, refused)
-            total = len({r.image_id for r in group})
+            total = len({r.image.image_id for r in group})
             for record in tqdm(stream, where, total, unit=" images", leave=False):
                 checks[split].add(record)
     _conclude(holding, checks, findings)
@@ -218,15 +214,10 @@ def _conclude(
         if split not in checks:
             text = f"is not there; expected {counts.describe()}"
             findings.add(WARNING, "split missing", f"{name}/{split}", text)
-    splits = list(checks)
-    for i, split in enumerate(splits):
-        for earlier in splits[:i]:
-            shared = checks[split].image_ids & checks[earlier].image_ids
-            if shared:
-                text = f"{len(shared)} image_ids are in {earlier} too, e.g. "
-                findings.add(
-                    WARNING, "image shared", f"{name}/{split}", f"{text}{min(shared)}"
-                )
+    for earlier, split in itertools.combinations(checks, 2):
+        if shared := checks[split].image_ids & checks[earlier].image_ids:
+            text = f"{len(shared)} image_ids are in {earlier} too, e.g. {min(shared)}"
+            findings.add(WARNING, "image shared", f"{name}/{split}", text)
 
 
 def main(argv: Sequence[str]) -> int:

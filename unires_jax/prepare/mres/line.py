@@ -3,6 +3,7 @@
 import base64
 import binascii
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from unires_jax.data.records import (
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import MAX_PIXELS, check_size
 from unires_jax.prepare.mres.fields import Fields, load_json, short
-from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask, read_polygons
+from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask
 
 SOURCE = "mres_jsonl"
 LINE_FIELDS = (
@@ -129,6 +130,7 @@ def _read_mask(
             if fields.get(name) is not None:
                 raise fields.fault(name, "none on an object", "is it a part?")
     runs = read_mask(fields, folder, height, width)
+    polygons = fields.get("polygons")  # as they are: some protocols redraw them
     return Mask(
         ann_id=number,
         category=fields.text("category"),
@@ -138,7 +140,7 @@ def _read_mask(
         part=fields.text("part") if level == PART else "",
         level=level,
         parent=_read_parent(fields, indices),
-        segmentation=read_polygons(fields),
+        segmentation="" if polygons is None else json.dumps(polygons),
     )
 
 
@@ -168,19 +170,15 @@ def _read_expressions(
 ) -> tuple[Expression, ...]:
     """Expressions by ref_id; sentences of one referent in the order of the line."""
     referents: dict[tuple[int, tuple[int, ...]], int] = {}
-    firsts: dict[int, Expression] = {}
-    used: dict[int, set[int]] = {}
-    expressions = []
+    groups: dict[int, dict[int, Expression]] = {}  # by ref_id and sent_id
     for i, item in enumerate(items):
         fields = Fields(item, f"expressions[{i}]", EXPRESSION_FIELDS)
         expression = _read_expression(fields, i, masks, indices, referents)
-        first = firsts.setdefault(expression.ref_id, expression)
-        sentences = used.setdefault(expression.ref_id, set())
-        _check_referent(fields, expression, first, sentences)
-        index = len(sentences)
-        expressions.append(dataclasses.replace(expression, sent_index=index))
-        sentences.add(expression.sent_id)
-    return tuple(sorted(expressions, key=lambda x: x.ref_id))
+        group = groups.setdefault(expression.ref_id, {})
+        _check_referent(fields, expression, group)
+        expression = dataclasses.replace(expression, sent_index=len(group))
+        group[expression.sent_id] = expression
+    return tuple(x for ref_id in sorted(groups) for x in groups[ref_id].values())
 
 
 def _read_expression(
@@ -208,8 +206,10 @@ def _read_expression(
 
 
 def _check_referent(
-    fields: Fields, expression: Expression, first: Expression, sentences: set[int]
+    fields: Fields, expression: Expression, group: dict[int, Expression]
 ) -> None:
+    """Raise DataError unless a sentence fits those of its referent before it."""
+    first = next(iter(group.values()), expression)
     same = set(first.targets) == set(expression.targets)
     if not same or first.level != expression.level:
         raise fields.fault(
@@ -217,7 +217,7 @@ def _check_referent(
             f"the level and targets that ref_id {first.ref_id} has above",
             "give each referent a ref_id of its own, or leave ref_id out",
         )
-    if expression.sent_id in sentences:
+    if expression.sent_id in group:
         raise fields.fault(
             "sent_id",
             f"a number that ref_id {first.ref_id} has not used",

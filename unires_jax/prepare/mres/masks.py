@@ -1,6 +1,5 @@
 """One mask of MRES JSONL, in any of its three forms."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,6 @@ def read_mask(fields: Fields, folder: Path, height: int, width: int) -> RunMask:
             Kind.MASK_EMPTY,
         )
     return mask
-
-
-def read_polygons(fields: Fields) -> str:
-    """The polygons, if the mask is given so, as JSON: some protocols redraw them."""
-    polygons = fields.get("polygons")
-    return "" if polygons is None else json.dumps(polygons)
 
 
 def _from_rle(value: Any, place: str, height: int, width: int) -> RunMask:
@@ -136,8 +129,7 @@ def _from_png(name: str, place: str, folder: Path, height: int, width: int) -> R
 def read_box(fields: Fields, mask: RunMask) -> tuple[float, float, float, float]:
     """The box in the line (x, y, width, height in pixels), or the mask's extent."""
     if fields.get("bbox") is None:
-        x, y, w, h = map(float, mask.box)
-        return x, y, w, h
+        return mask.bbox
     x, y, w, h = fields.numbers("bbox", 4)
     height, width = mask.height, mask.width
     if not is_within((x, y, w, h), height, width):

@@ -19,9 +19,9 @@ _NUMBER = re.compile(r"(\d{12})(?:_\d+)?\.\w+$")
 
 
 class Image(NamedTuple):
-    """An entry of the image list."""
+    """An entry of an image list."""
 
-    image_id: int
+    image_id: int  # COCO's own, in every form
     filename: str
     height: int  # pixels
     width: int
@@ -123,25 +123,23 @@ def mask(entry: Any, height: int, width: int, category: str, place: str) -> Mask
     """
     pieces = entry.get("segmentation") if isinstance(entry, dict) else None
     runs = read_segmentation(pieces, height, width, f"{place}: segmentation")
-    corner = get(entry, "bbox", list, place, [])
-    box = numbers(corner, 4, place, "bbox") if corner else runs.box
-    crowd = entry.get("iscrowd", 0)
+    x, y, w, h = runs.bbox
+    if box := get(entry, "bbox", list, place, []):
+        x, y, w, h = numbers(box, 4, place, "bbox")
+    category_id, crowd = get(entry, "category_id", int, place, 0), entry.get("iscrowd")
+    ann_id = get(entry, "id", int, place)
+    if not -(2**31) <= category_id < 2**31:
+        raise DataError(f"category_id {category_id}: expected 32 bits", place=place)
     return Mask(
-        ann_id=get(entry, "id", int, place),
+        ann_id=ann_id,
         category=category,
-        category_id=_category_id(get(entry, "category_id", int, place, 0), place),
+        category_id=category_id,
         rle=runs.counts,
-        bbox=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        bbox=(x, y, w, h),
         area=float(runs.area),
         iscrowd=crowd is True or crowd == 1,
         segmentation=json.dumps(pieces) if isinstance(pieces, list) else "",
     )
-
-
-def _category_id(value: int, place: str) -> int:
-    if not -(2**31) <= value < 2**31:
-        raise DataError(f"category_id {value}: expected 32 bits", place=place)
-    return value
 
 
 def read_segmentation(pieces: Any, height: int, width: int, place: str) -> RunMask:
@@ -159,14 +157,11 @@ def read_segmentation(pieces: Any, height: int, width: int, place: str) -> RunMa
             kind=Kind.SIZE_DIFFERS,
         )
     counts = pieces.get("counts")
-    if isinstance(counts, list):
-        runs = [check(n, int, place, "counts") for n in counts]
-    else:
-        text = get(pieces, "counts", str, place)
     try:
         if isinstance(counts, list):
+            runs = [check(n, int, "", "counts") for n in counts]
             return RunMask.from_runs(runs, height, width)
-        return RunMask.from_counts(text, height, width)
+        return RunMask.from_counts(get(pieces, "counts", str, ""), height, width)
     except DataError as error:
         raise error.at(place) from None
 

@@ -5,12 +5,13 @@ is no `raw`, no annotation id and no polygon: `sent` stands for raw, segment_id 
 ref_id) for the annotation. A pixel that is not zero is target (overlaps are 254).
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
-from unires_jax.data.records import OBJECT, Mask
-from unires_jax.errors import DataError, Kind
+from unires_jax.data.records import Mask
+from unires_jax.errors import DataError
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -29,14 +30,8 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     files = _split_files(root, benchmark)
     usual = root / "anns" / benchmark.cris[0]
     folder = next(iter(files.values())).parent if files else usual
-    lost = files and _masks(root, benchmark) is None
-    absent = [s for s in benchmark.splits if files and s not in files]
-    return Files(
-        present=tuple(files.values()),
-        missing=(root / "masks" / folder.name,) if lost else (),
-        absent=tuple(folder / f"{split}.json" for split in absent),
-        usual=(usual / f"{benchmark.splits[0]}.json",),
-    )
+    places = {split: folder / f"{split}.json" for split in benchmark.splits}
+    return Files.of_splits(files, places, _masks(root, benchmark, folder.name))
 
 
 def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
@@ -50,22 +45,16 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     return {}
 
 
-def _masks(root: Path, benchmark: Benchmark) -> Path | None:
-    """The folder of mask files."""
-    folders = (find_any_case(root, f"masks/{folder}") for folder in benchmark.cris)
-    return next((folder for folder in folders if folder), None)
+def _masks(root: Path, benchmark: Benchmark, usual: str) -> Path:
+    """The folder of mask files, or where it belongs."""
+    folder = find_any_case(root, *(f"masks/{name}" for name in benchmark.cris))
+    return folder or root / "masks" / usual
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the splits that are there."""
     picture = raw.pictures()  # before the long reading
-    masks = _masks(raw.root, benchmark)
-    if masks is None:
-        raise DataError(
-            "no such folder",
-            place=str(raw.root / "masks" / benchmark.cris[0]),
-            kind=Kind.FILE_MISSING,
-        )
+    masks = _masks(raw.root, benchmark, benchmark.cris[0])
     referents: list[Referent] = []
     for split, path in _split_files(raw.root, benchmark).items():
         referents += read_file(path, split, masks, rejects)
@@ -82,14 +71,11 @@ def read_entries(
     entries: list[Any], split: str, masks: Path, place: str, rejects: Rejects
 ) -> list[Referent]:
     """The referents of entries whose masks lie in a folder."""
-
-    def build(entry: Any, at: str) -> Referent:
-        return _referent(entry, split, masks, at)
-
-    return collect(entries, build, place, rejects)
+    build = functools.partial(_referent, split=split, masks=masks)
+    return collect(entries, build, place, rejects, len(entries))
 
 
-def _referent(entry: Any, split: str, masks: Path, place: str) -> Referent:
+def _referent(entry: Any, place: str, split: str, masks: Path) -> Referent:
     filename = get(entry, "img_name", str, place)
     image_id = coco.number(filename)
     if image_id is None:
@@ -99,19 +85,25 @@ def _referent(entry: Any, split: str, masks: Path, place: str) -> Referent:
         )
     segment_id = get(entry, "segment_id", int, place)
     runs = read_mask(masks / f"{segment_id}.png")
-    box = get(entry, "bbox", list, place, [])
-    corners = numbers(box, 4, place, "bbox") if box else ()
+    x, y, width, height = runs.bbox
+    if box := get(entry, "bbox", list, place, []):
+        x, y, right, bottom = numbers(box, 4, place, "bbox")
+        width, height = right - x, bottom - y
     category_id, category = by_place(get(entry, "cat", int, place, -1))
+    mask = Mask(
+        ann_id=segment_id,
+        category=category,
+        category_id=category_id,
+        rle=runs.counts,
+        bbox=(x, y, width, height),
+        area=float(runs.area),
+    )
     return Referent(
-        filename=filename,
-        image_id=image_id,
+        image=coco.Image(image_id, filename, runs.height, runs.width),
         split=split,
         ref_id=segment_id,
-        masks=(_mask(segment_id, runs, corners, category_id, category),),
+        masks=(mask,),
         sentences=sentences(entry, place),
-        height=runs.height,
-        width=runs.width,
-        coco_id=image_id,
     )
 
 
@@ -123,28 +115,6 @@ def read_mask(path: Path) -> RunMask:
         raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
     except DataError as error:
         raise error.at(str(path)) from None
-
-
-def _mask(
-    segment_id: int,
-    runs: RunMask,
-    corners: tuple[float, ...],
-    category_id: int,
-    category: str,
-) -> Mask:
-    x, y, width, height = map(float, runs.box)
-    if corners:
-        x, y, right, bottom = corners
-        width, height = right - x, bottom - y
-    return Mask(
-        ann_id=segment_id,
-        category=category,
-        category_id=category_id,
-        rle=runs.counts,
-        bbox=(x, y, width, height),
-        area=float(runs.area),
-        level=OBJECT,
-    )
 
 
 FORM = Form("cris", 3, find, read)  # neither raw nor polygons

@@ -1,7 +1,7 @@
 """What a form is: how its files are found in a folder, and how they are read."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,21 @@ class Files(NamedTuple):
     missing: tuple[Path, ...] = ()  # without these it cannot be converted
     absent: tuple[Path, ...] = ()  # files of splits that are not there
     usual: tuple[Path, ...] = ()  # where a file of it belongs, to name what is missing
+
+    @classmethod
+    def of_splits(
+        cls, files: Mapping[str, Path], places: Mapping[str, Path], needed: Path
+    ) -> "Files":
+        """Those that are there of a file a split, and one that all of them need.
+
+        `places` is where that of every split belongs.
+        """
+        return cls(
+            present=tuple(files.values()),
+            missing=(needed,) if files and not needed.exists() else (),
+            absent=tuple(p for s, p in places.items() if files and s not in files),
+            usual=tuple(places.values())[:1],
+        )
 
 
 class Source(NamedTuple):

@@ -7,11 +7,11 @@ id of its first caption (our numbering). `caption` is `sent`; `raw` is not kept.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
-from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import get, read_json
@@ -37,14 +37,8 @@ def find(root: Path, benchmark: Benchmark) -> Files:
         return Files()
     files = _split_files(root, benchmark)
     folder = next(iter(files.values())).parent if files else root
-    lost = files and _instances(root, benchmark) is None
-    absent = [s for s in benchmark.splits if files and s not in files]
-    return Files(
-        present=tuple(files.values()),
-        missing=(root / INSTANCES[1],) if lost else (),
-        absent=tuple(folder / _name(split, benchmark) for split in absent),
-        usual=(root / _name(benchmark.splits[0], benchmark),),
-    )
+    places = {split: folder / _name(split, benchmark) for split in benchmark.splits}
+    return Files.of_splits(files, places, _instances(root, benchmark))
 
 
 def _name(split: str, benchmark: Benchmark) -> str:
@@ -56,31 +50,21 @@ def _split_files(root: Path, benchmark: Benchmark) -> dict[str, Path]:
     files = {}
     for split in benchmark.splits:
         name = _name(split, benchmark)
-        paths = (find_any_case(root, f"{folder}/{name}") for folder in FOLDERS)
-        path = next((path for path in paths if path), None)
-        if path:
+        if path := find_any_case(root, *(f"{folder}/{name}" for folder in FOLDERS)):
             files[split] = path
     return files
 
 
-def _instances(root: Path, benchmark: Benchmark) -> Path | None:
-    """The file of masks; refer's own instances.json of the data set comes first."""
-    places = (f"{benchmark.folder}/instances.json", *INSTANCES)
-    return next((f for p in places if (f := find_any_case(root, p))), None)
+def _instances(root: Path, benchmark: Benchmark) -> Path:
+    """The file of masks (refer's own comes first), or where it belongs."""
+    of_refer = f"{benchmark.folder}/instances.json"
+    return find_any_case(root, of_refer, *INSTANCES) or root / INSTANCES[1]
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the splits that are there."""
     picture = raw.pictures()  # before the long reading
-    path = _instances(raw.root, benchmark)
-    if path is None:
-        raise DataError(
-            "no such file; MDETR's files hold no masks, so COCO's "
-            "instances_train2014.json (or refer's instances.json) must lie beside them",
-            place=str(raw.root / INSTANCES[1]),
-            kind=Kind.FILE_MISSING,
-        )
-    index = Instances.open(path)
+    index = Instances.open(_instances(raw.root, benchmark))
     referents: list[Referent] = []
     for split, file in _split_files(raw.root, benchmark).items():
         referents += _read_file(file, split, index, rejects)
@@ -95,16 +79,13 @@ def _read_file(
     for entry in get(content, "annotations", list, place):
         if isinstance(entry, dict) and type(entry.get("image_id")) is int:
             boxes.setdefault(entry["image_id"], []).append(entry)
-
-    def build(entry: Any, at: str) -> Referent:
-        return _referent(entry, boxes, index, split, at)
-
-    captions = collect(get(content, "images", list, place), build, place, rejects)
-    return _joined(captions)
+    build = functools.partial(_referent, boxes=boxes, index=index, split=split)
+    images = get(content, "images", list, place)
+    return _joined(collect(images, build, place, rejects, len(images)))
 
 
 def _referent(
-    entry: Any, boxes: dict[Any, list[Any]], index: Instances, split: str, place: str
+    entry: Any, place: str, boxes: dict[Any, list[Any]], index: Instances, split: str
 ) -> Referent:
     """One caption as a referent of one sentence."""
     number = get(entry, "id", int, place)
@@ -114,20 +95,12 @@ def _referent(
         get(box, "original_id", int, f"{place}: its annotation")
         for box in boxes.get(number, [])
     ]
-    masks = targets(
-        {"ann_id": ids}, place, lambda ann_id: index.mask(ann_id, image.image_id)
-    )
     return Referent(
-        filename=image.filename,
-        image_id=image.image_id,
+        image=image,
         split=split,
         ref_id=number,
-        masks=masks,
+        masks=targets({"ann_id": ids}, place, lambda i: index.mask(i, image.image_id)),
         sentences=(Sentence(number, caption, caption),),
-        height=image.height,
-        width=image.width,
-        no_target=not masks,
-        coco_id=image.image_id,
     )
 
 
@@ -136,7 +109,7 @@ def _joined(captions: list[Referent]) -> list[Referent]:
     groups: dict[tuple[int, ...], list[Referent]] = {}
     for caption in captions:
         ids = tuple(m.ann_id for m in caption.masks) or (-1, caption.ref_id)
-        groups.setdefault((caption.image_id, *ids), []).append(caption)
+        groups.setdefault((caption.image.image_id, *ids), []).append(caption)
     return [
         dataclasses.replace(g[0], sentences=tuple(s for r in g for s in r.sentences))
         for g in groups.values()

@@ -10,7 +10,8 @@ Three schemas, known by their columns:
 """
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from unires_jax.prepare.sources.coco_categories import NAMES
 from unires_jax.prepare.sources.fields import get, parse_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import Spool
-from unires_jax.prepare.sources.referent import Referent, sentences, texts
+from unires_jax.prepare.sources.referent import Referent, collect, sentences, texts
 
 SCHEMAS = {
     "jxu124": {
@@ -113,7 +114,7 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     for path, schema in schemas.items():
         if schema == "jxu124":
             build = functools.partial(_jxu124, benchmark=benchmark)
-            referents += _read(path, rejects, build, first)
+            referents += collect(rows(path), build, str(path), rejects, count(path))
         elif schema == "lmms-lab":
             referents += _read_lmms(path, benchmark, rejects, raw.spool, first)
         first += count(path)
@@ -130,8 +131,9 @@ def _read_lmms(
     if split not in _LMMS_SPLITS.get(benchmark.name, ()):
         print(f"{path}: left out: its rows are not {benchmark.name}'s alone")
         return []
-    build = functools.partial(_lmms, split=split, spool=spool)
-    return _read(path, rejects, build, first)
+    numbers = itertools.count(first)
+    build = functools.partial(_lmms, numbers=numbers, split=split, spool=spool)
+    return collect(rows(path), build, str(path), rejects, count(path))
 
 
 def _split_of(path: Path) -> str:
@@ -140,56 +142,35 @@ def _split_of(path: Path) -> str:
     return stem if dash else path.parent.name
 
 
-def _read(
-    path: Path, rejects: Rejects, build: Callable[..., Referent], first: int
-) -> list[Referent]:
-    rejects.expect(count(path))
-    referents = []
-    for i, row in enumerate(rows(path)):
-        place = f"{path}[{i}]"
-        try:
-            referents.append(build(row, first + i, place))
-        except DataError as error:
-            rejects.note(place, error)
-    return referents
-
-
-def _jxu124(
-    row: dict[str, Any], number: int, place: str, benchmark: Benchmark
-) -> Referent:
+def _jxu124(row: dict[str, Any], place: str, benchmark: Benchmark) -> Referent:
     word = get(row, "split", str, place)
     if word == "test" and "test" not in benchmark.splits:
         word = "testA"  # as its file of that split is called
-    info = parse_json(
-        get(row, "raw_image_info", str, place), f"{place}: raw_image_info"
+    at_info, at_mask = f"{place}: raw_image_info", f"{place}: raw_anns"
+    image = coco.image(
+        parse_json(get(row, "raw_image_info", str, place), at_info), at_info
     )
-    annotation = parse_json(get(row, "raw_anns", str, place), f"{place}: raw_anns")
-    image = coco.image(info, f"{place}: raw_image_info")
+    annotation = parse_json(get(row, "raw_anns", str, place), at_mask)
     if get(annotation, "image_id", int, place) != image.image_id:
         raise DataError(
             "of different images", place=f"{place}: raw_anns and raw_image_info"
         )
     category = NAMES.get(get(annotation, "category_id", int, place), "")
-    mask = coco.mask(
-        annotation, image.height, image.width, category, f"{place}: raw_anns"
-    )
+    mask = coco.mask(annotation, image.height, image.width, category, at_mask)
     return Referent(
-        filename=image.filename,
-        image_id=image.image_id,
+        image=image,
         split=benchmark.split(word),
         ref_id=get(row, "ref_id", int, place),
         masks=(mask,),
         sentences=sentences(row, place),
-        height=image.height,
-        width=image.width,
-        coco_id=image.image_id,
     )
 
 
 def _lmms(
-    row: dict[str, Any], ref_id: int, place: str, split: str, spool: Spool
+    row: dict[str, Any], place: str, numbers: Iterator[int], split: str, spool: Spool
 ) -> Referent:
     """A row without ids: its number stands for ref_id and ann_id."""
+    ref_id = next(numbers)
     filename = get(row, "file_name", str, place)
     image_id = coco.number(filename)
     if image_id is None:
@@ -207,15 +188,11 @@ def _lmms(
     mask = coco.mask(annotation, height, width, "", place)
     spool.add(name, data)
     return Referent(
-        filename=name,
-        image_id=image_id,
+        image=coco.Image(image_id, name, height, width),
         split=split,
         ref_id=ref_id,
         masks=(mask,),
         sentences=answers,
-        height=height,
-        width=width,
-        coco_id=image_id,
     )
 
 

@@ -6,6 +6,7 @@ numbers, texts, True, False and None, and refuses a file that holds another one.
 Source of the opcodes: the standard library's `pickletools`.
 """
 
+import codecs
 import pickletools
 import struct
 from collections.abc import Callable
@@ -53,7 +54,12 @@ def loads(data: bytes, place: str = "pickle") -> Any:
 
 
 class _Machine:
-    """The unpickling stack machine, without the opcodes that could run anything."""
+    """The unpickling stack machine, without the opcodes that could run anything.
+
+    Python's own, behind a list of opcodes, fails on what this one takes or refuses: a
+    memo slot of a high number costs it 16 bytes for each lower one, and a key of nested
+    tuples overflows the C stack.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -170,12 +176,10 @@ def _string(raw: bytes) -> str:
     """Protocol 0's quoted string, Python escapes undone."""
     if len(raw) < 2 or raw[0] != raw[-1] or raw[0] not in b"\"'":
         raise ValueError("a string without quotes")
-    inner = raw[1:-1].decode("latin1")
-    if "\\" not in inner:
-        return inner
-    import codecs
-
-    return codecs.escape_decode(raw[1:-1])[0].decode("latin1")
+    inner = raw[1:-1]
+    return (codecs.escape_decode(inner)[0] if b"\\" in inner else inner).decode(
+        "latin1"
+    )
 
 
 def _int(raw: bytes) -> int | bool:

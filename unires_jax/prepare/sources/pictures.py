@@ -127,9 +127,13 @@ def safe_parts(name: str) -> list[str]:
     return parts
 
 
-def find_any_case(root: str | Path, relative: str) -> Path | None:
-    """A file or folder below root by its path, whatever the case of its parts."""
-    at = Path(root)
+def find_any_case(root: str | Path, *paths: str) -> Path | None:
+    """The first of some files or folders below root that is there, in any case."""
+    places = (_find_any_case(Path(root), path) for path in paths)
+    return next((place for place in places if place), None)
+
+
+def _find_any_case(at: Path, relative: str) -> Path | None:
     for part in (p for p in relative.split("/") if p != "."):
         names = os.listdir(at) if at.is_dir() else []
         if part not in names:

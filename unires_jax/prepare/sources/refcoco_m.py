@@ -70,7 +70,7 @@ def _row(
         except DataError as error:
             refused.append((at, error))
     if referents:
-        spool.add(referents[0].filename, parquet.picture(row, place))
+        spool.add(referents[0].image.filename, parquet.picture(row, place))
     return referents
 
 
@@ -81,40 +81,33 @@ def _referent(row: dict[str, Any], sample: Any, place: str) -> Referent:
         raise DataError(f"image_id is not the row's {image_id}", place=place)
     parquet.picture(row, place)
     rle = get(sample, "mask", dict, place)
-    height, width = _size(rle, image_id, filename, f"{place}: mask")
+    image = _image(rle, image_id, filename, f"{place}: mask")
     number = get(sample, "id", int, place)
     annotation = {"id": number, "segmentation": rle, "bbox": sample.get("bbox") or []}
     category = get(sample, "category", str, place, "")
     sentences = texts(sample, "sentences", place)
-    mask = coco.mask(annotation, height, width, category, place)
+    mask = coco.mask(annotation, image.height, image.width, category, place)
     return Referent(
-        filename=filename,
-        image_id=image_id,
+        image=image,
         split="val",
         ref_id=number,
         masks=(mask,),
         sentences=sentences,
-        height=height,
-        width=width,
-        coco_id=image_id,
     )
 
 
-def _size(
-    rle: dict[str, Any], image_id: int, filename: str, place: str
-) -> tuple[int, int]:
-    """The picture's height and width, which the mask alone states."""
+def _image(rle: dict[str, Any], image_id: int, filename: str, place: str) -> coco.Image:
+    """The image, whose height and width the mask alone states."""
     size = get(rle, "size", list, place)
     if len(size) != 2:
         raise DataError(f"size {size}, expected height and width", place=place)
     listed = {"id": image_id, "file_name": filename}
     listed |= {"height": size[0], "width": size[1]}
     try:
-        image = coco.image(listed, f"{place}: size")
+        return coco.image(listed, f"{place}: size")
     except DataError as error:
         error.kind = Kind.SIZE_DIFFERS
         raise
-    return image.height, image.width
 
 
 FORM = Form("parquet", 1, find, read)

@@ -45,8 +45,7 @@ def _files(root: Path, half: str) -> dict[str, Path]:
 
 def _find(root: Path, relative: str) -> Path | None:
     """A file or folder of RefCOCOm below root, whatever its case."""
-    places = (find_any_case(root, f"{folder}/{relative}") for folder in FOLDERS)
-    return next((p for p in places if p), None)
+    return find_any_case(root, *(f"{folder}/{relative}" for folder in FOLDERS))
 
 
 def read(
@@ -111,9 +110,11 @@ def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Refe
     """The part referents with name and parent; prints how many have them."""
     candidates: dict[int, dict[int, Mask]] = {}
     for referent in whole:
-        here = candidates.setdefault(referent.image_id, {})
+        here = candidates.setdefault(referent.image.image_id, {})
         here.update((m.ann_id, m) for m in referent.masks)
-    parts = [_part(r, list(candidates.get(r.image_id, {}).values())) for r in bare]
+    parts = [
+        _part(r, list(candidates.get(r.image.image_id, {}).values())) for r in bare
+    ]
     names = Counter(r.masks[0].part for r in parts)
     parents = sum(r.masks[0].parent >= 0 for r in parts)
     print(
@@ -127,9 +128,8 @@ def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Refe
 def _part(referent: Referent, objects: list[Mask]) -> Referent:
     names = [part_name(s.sent) for s in referent.sentences]
     name = next((n for n in names if n != UNNAMED), UNNAMED)
-    size = referent.height, referent.width
     bare = referent.masks[0]
-    parent = find_parent(bare, objects, *size)
+    parent = find_parent(bare, objects, referent.image.height, referent.image.width)
     mask = dataclasses.replace(
         bare,
         part=name,

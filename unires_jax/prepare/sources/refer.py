@@ -4,11 +4,11 @@ Source: the refer API's files for RefCOCO, RefCOCO+ and RefCOCOg, and gRefCOCO's
 grefs(unc).json, whose ann_id is a list and [-1] where nothing is denoted.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
-from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import check, get, read_json
@@ -23,70 +23,57 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if not benchmark.refs:
         return Files()
     refs, instances = _paths(root, benchmark)
-    folder = root / benchmark.folder
-    beside = refs.parent if refs else folder
     return Files(
-        present=(refs,) if refs else (),
-        missing=() if instances else (beside / "instances.json",),
-        usual=(folder / f"{_stem(benchmark)}.p",),
+        present=(refs,) if refs.exists() else (),
+        missing=() if instances.exists() else (instances,),
+        usual=(root / benchmark.folder / _names(benchmark)[0],),
     )
 
 
-def _stem(benchmark: Benchmark) -> str:
-    return f"{benchmark.refs}({benchmark.split_by})"
+def _names(benchmark: Benchmark) -> list[str]:
+    stem = f"{benchmark.refs}({benchmark.split_by})"
+    return [f"{stem}{end}" for end in (".p", ".pkl", ".json")]
 
 
-def _paths(root: Path, benchmark: Benchmark) -> tuple[Path | None, Path | None]:
-    names = [f"{_stem(benchmark)}{end}" for end in (".p", ".pkl", ".json")]
+def _paths(root: Path, benchmark: Benchmark) -> tuple[Path, Path]:
+    """The refs file and instances.json: where they are, else where they belong."""
+    names = _names(benchmark)
     for base in (benchmark.folder, "."):
-        paths = (find_any_case(root, f"{base}/{n}") for n in names)
-        refs = next((path for path in paths if path), None)
+        refs = find_any_case(root, *(f"{base}/{name}" for name in names))
         if refs:
-            return refs, find_any_case(root, f"{base}/instances.json")
-    return None, find_any_case(root, f"{benchmark.folder}/instances.json")
+            break
+    else:
+        base, refs = benchmark.folder, root / benchmark.folder / names[0]
+    instances = find_any_case(root, f"{base}/instances.json")
+    return refs, instances or refs.with_name("instances.json")
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of a benchmark, all splits."""
     picture = raw.pictures()  # before the long reading
     refs, instances = _paths(raw.root, benchmark)
-    if refs is None or instances is None:
-        files = find(raw.root, benchmark)
-        raise DataError(
-            "no such file (a refs file may also end in .json)",
-            place=str((files.missing or files.usual)[0]),
-            kind=Kind.FILE_MISSING,
-        )
     content = load_pickle(refs) if refs.suffix.lower() != ".json" else read_json(refs)
     entries = check(content, list, str(refs), "the whole")
     index = Instances.open(instances)
-
-    def build(entry: Any, place: str) -> Referent:
-        return _referent(entry, index, benchmark, place)
-
-    return Source("refer", collect(entries, build, str(refs), rejects), picture)
+    build = functools.partial(_referent, index=index, benchmark=benchmark)
+    referents = collect(entries, build, str(refs), rejects, len(entries))
+    return Source("refer", referents, picture)
 
 
 def _referent(
-    entry: Any, index: Instances, benchmark: Benchmark, place: str
+    entry: Any, place: str, index: Instances, benchmark: Benchmark
 ) -> Referent:
     """One entry of a refs file.
 
     The image's name comes from the image list: `file_name` has a suffix of its own.
     """
     image = index.image(get(entry, "image_id", int, place))
-    masks = targets(entry, place, lambda ann_id: index.mask(ann_id, image.image_id))
     return Referent(
-        filename=image.filename,
-        image_id=image.image_id,
+        image=image,
         split=benchmark.split(get(entry, "split", str, place)),
         ref_id=get(entry, "ref_id", int, place),
-        masks=masks,
+        masks=targets(entry, place, lambda i: index.mask(i, image.image_id)),
         sentences=sentences(entry, place),
-        height=image.height,
-        width=image.width,
-        no_target=not masks,
-        coco_id=image.image_id,
     )
 
 

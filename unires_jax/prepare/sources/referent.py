@@ -1,12 +1,13 @@
 """A referent, as every raw form gives it, and what several forms share to read one."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from unires_jax.data.records import OBJECT, Mask
 from unires_jax.errors import DataError
 from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources.coco import Image
 from unires_jax.prepare.sources.fields import check, get, short
 
 
@@ -26,33 +27,32 @@ class Referent:
     ann_id and is stored once. `Mask.parent` counts within `masks` of this referent.
     """
 
-    filename: str  # of the image, as the form's image list names it
-    image_id: int
+    image: Image
     split: str
     ref_id: int
-    masks: tuple[Mask, ...]
+    masks: tuple[Mask, ...]  # () = it denotes nothing
     sentences: tuple[Sentence, ...]
-    height: int  # of the image, pixels
-    width: int
     level: int = OBJECT
-    no_target: bool = False
-    coco_id: int = -1
     targets: tuple[int, ...] = ()  # into masks; () = all of them
 
     @property
     def name(self) -> str:
         """How messages call it."""
-        return f"{self.split} image {self.image_id} ref {self.ref_id}"
+        return f"{self.split} image {self.image.image_id} ref {self.ref_id}"
 
 
 def collect(
-    entries: Sequence[Any],
+    entries: Iterable[Any],
     build: Callable[[Any, str], Referent],
     where: str,
     rejects: Rejects,
+    count: int,
 ) -> list[Referent]:
-    """The referents that `build(entry, place)` makes; entries it refuses are noted."""
-    rejects.expect(len(entries))
+    """The referents that `build(entry, place)` makes of `count` entries.
+
+    Those that it refuses are noted.
+    """
+    rejects.expect(count)
     referents = []
     for i, entry in enumerate(entries):
         place = f"{where}[{i}]"

@@ -5,6 +5,7 @@ its annotation `ann`, `dataset` and `dataset_partition`, "coco_anns": {image id:
 {"info", "anns"}}}. It lists no categories: COCO's own names are taken.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,9 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     refs = [r for r in get(content, "ref", list, place) if _belongs(r, benchmark)]
     if not refs:
         raise DataError(f"holds no referent of {benchmark.name}", place=place)
-
-    def build(entry: Any, at: str) -> Referent:
-        return _referent(entry, images, benchmark, at)
-
-    referents = collect(refs, build, f"{place}: {benchmark.name}", rejects)
+    build = functools.partial(_referent, images=images, benchmark=benchmark)
+    where = f"{place}: {benchmark.name}"
+    referents = collect(refs, build, where, rejects, len(refs))
     return Source("tfds", referents, picture)
 
 
@@ -50,14 +49,12 @@ def _belongs(ref: Any, benchmark: Benchmark) -> bool:
     if not isinstance(ref, dict):
         return True  # let it be refused and counted
     name = str(ref.get("dataset")).replace("refcocoplus", "refcoco+")
-    return (name, ref.get("dataset_partition")) == (
-        benchmark.folder,
-        benchmark.split_by,
-    )
+    same_split = ref.get("dataset_partition") == benchmark.split_by
+    return name == benchmark.folder and same_split
 
 
 def _referent(
-    entry: Any, images: dict[str, Any], benchmark: Benchmark, place: str
+    entry: Any, place: str, images: dict[str, Any], benchmark: Benchmark
 ) -> Referent:
     image_id = get(entry, "image_id", int, place)
     listed = get(images, str(image_id), dict, f"{place}: coco_anns")
@@ -70,15 +67,11 @@ def _referent(
     category = NAMES.get(get(annotation, "category_id", int, place), "")
     mask = coco.mask(annotation, image.height, image.width, category, f"{place}: ann")
     return Referent(
-        filename=image.filename,
-        image_id=image_id,
+        image=image,
         split=benchmark.split(get(entry, "split", str, place)),
         ref_id=get(entry, "ref_id", int, place),
         masks=(mask,),
         sentences=sentences(entry, place),
-        height=image.height,
-        width=image.width,
-        coco_id=image_id,
     )
 
 
