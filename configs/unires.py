@@ -25,8 +25,6 @@ from unires_jax.config import (
     TextConfig,
     TrainConfig,
     VisionConfig,
-    text_l,
-    vision_l14,
 )
 from unires_jax.data.leakage import EVALUATION
 
@@ -46,7 +44,12 @@ class Size(NamedTuple):
 SIZES = {
     "b32": Size(VisionConfig(patch=32), TextConfig(), 480),
     "b16": Size(VisionConfig(patch=16), TextConfig(), 480),
-    "l14": Size(vision_l14(), text_l(), 448, layer_decay=0.85),
+    "l14": Size(
+        VisionConfig(patch=14, width=1024, depth=24, heads=16, mlp=4096),
+        TextConfig(width=768, heads=12, mlp=3072),
+        448,
+        layer_decay=0.85,
+    ),
     "siglip2_b16": Size(
         VisionConfig(patch=16, activation="gelu_pytorch_tanh"),
         TextConfig(

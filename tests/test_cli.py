@@ -8,6 +8,7 @@ from helpers.paths import ROOT
 
 from unires_jax import __version__, cli, process
 from unires_jax.errors import CheckpointError
+from unires_jax.serving import predict
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +38,7 @@ def test_every_command_starts_the_process_first(
         raise CheckpointError("runs/x: no such folder")
 
     monkeypatch.setattr(process, "start", lambda: events.append("start"))
-    monkeypatch.setitem(cli.COMMANDS, "predict", command)
+    monkeypatch.setattr(predict, "main", command)
     assert cli.main(["predict", "photo.jpg"]) == 1
     assert events == ["start", ["photo.jpg"]]
     assert capsys.readouterr().err == "error: runs/x: no such folder\n"

@@ -44,7 +44,9 @@ def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
         if takes_config:
             config, script_flags = parse_config(sys.argv)
             arguments.append(config)
-        _parse_flags(script_flags)
+        _, *others = flags.FLAGS(script_flags)
+        if others:
+            raise flags.Error(f"unexpected arguments {others}; flags start with --")
     except (ConfigError, flags.Error) as error:
         _fail(error, 2)
     process.start()
@@ -111,10 +113,9 @@ def load_config(spec: str) -> Config:
     except Exception as error:  # a config file is a program and may raise anything
         raise ConfigError(f"{path}{_line(error, path)}: {_cause(error)}") from error
     if not isinstance(config, Config):
-        raise ConfigError(
-            f"{path}: get_config() returned {type(config).__name__}, expected "
-            "unires_jax.config.Config"
-        )
+        kind = type(config).__name__
+        expected = "expected unires_jax.config.Config"
+        raise ConfigError(f"{path}: get_config() returned {kind}, {expected}")
     return config
 
 
@@ -167,13 +168,6 @@ def _kind_name(kind: Any) -> str:
     return kind.__name__ if typing.get_origin(kind) is None else str(kind)
 
 
-def _parse_flags(argv: list[str]) -> None:
-    """The script's own absl flags. Raises flags.Error for anything else."""
-    _, *others = flags.FLAGS(argv)
-    if others:
-        raise flags.Error(f"unexpected arguments {others}; flags start with --")
-
-
 def help_text(argv: list[str]) -> str:
     """What the script does, its flags, and every setting with its value and meaning.
 
@@ -184,18 +178,15 @@ def help_text(argv: list[str]) -> str:
     except ConfigError:
         config = Config()
     lines = _about(argv)
-    files = [m[1] for a in argv if (m := re.match(r"--?config=([^:]+)", a))]
-    for file in files:
+    for file in [m[1] for a in argv if (m := re.match(r"--?config=([^:]+)", a))]:
         if Path(file).is_file():
             text = ast.get_docstring(ast.parse(Path(file).read_text())) or ""
             lines += ["", f"{file}: {text}"]
     lines += ["", "Settings (add --config=FILE to see what it sets):"]
     lines += [f"  --config=FILE[:ARGUMENT]  {_config_files()}"]
     texts = meanings(Config)
-    lines += [
-        f"  --config.{name}={value!r}  {texts[name]}".rstrip()
-        for name, value in settings(config).items()
-    ]
+    for name, value in settings(config).items():
+        lines.append(f"  --config.{name}={value!r}  {texts[name]}".rstrip())
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ It gets that name when it is complete, so a killed save leaves the step before i
 last.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -33,7 +34,7 @@ Tree = dict[Any, Any]
 Meta = dict[str, Any]
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints of one workdir. Every process of the run holds one.
 
     Kept are the `train.keep` latest and the one with the best pooled mIoU.
@@ -54,17 +55,12 @@ class Checkpoints:
                 [
                     policies.LatestN(train.keep),
                     policies.BestN(
-                        get_metric_fn=_miou,
-                        n=1,
-                        keep_checkpoints_without_metrics=False,
+                        get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
                     ),
                 ]
             ),
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
-
-    def __enter__(self) -> "Checkpoints":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._manager.close()  # waits for a save under way
@@ -178,8 +174,8 @@ def read_meta(folder: str | Path) -> Meta:
             f"{folder}: not a checkpoint of unires_jax ({error}); CLIP weights are "
             "given as --config.clip"
         ) from None
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        version = meta.get("format") if isinstance(meta, dict) else None
+    version = meta.get("format") if isinstance(meta, dict) else None
+    if version != FORMAT:
         raise CheckpointError(
             f"{folder}: format {version!r}, this version reads {FORMAT!r}; it was "
             "written by another program or version"
@@ -193,13 +189,12 @@ def saved_config(meta: Meta, folder: str | Path) -> Config:
     Raises CheckpointError if another version wrote it, naming the fields.
     """
     try:
-        config: Config = from_dict(meta["config"])
+        return from_dict(meta["config"])
     except ConfigError as error:
         raise CheckpointError(
             f"{folder}: {error} Use the code that wrote it: {meta['revision']!r}, "
             f"{meta['versions']}"
         ) from None
-    return config
 
 
 def load_params(
@@ -220,7 +215,10 @@ def load_params(
     which = which if saved.get(which) else "params"
     if like is not None:
         check_shapes(saved[which], like, folder)
-    item = {which: jax.tree.map(_abstract, saved[which])}
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved[which]
+    )
+    item = {which: shapes}
     restore = ocp.args.PyTreeRestore(
         item,
         restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item),
@@ -255,10 +253,6 @@ def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
             f"{folder}: its arrays cannot be read ({type(error).__name__}: {error})"
         ) from None
     return {str(name): np.asarray(x) for name, x in restored.items()}
-
-
-def _abstract(saved: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(saved.shape, saved.dtype)
 
 
 def _int_keys(tree: Any) -> Any:

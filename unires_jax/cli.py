@@ -18,35 +18,7 @@ from collections.abc import Callable, Sequence
 from unires_jax import __version__, process
 from unires_jax.errors import UserError
 
-
-def _build(argv: Sequence[str]) -> int:
-    from unires_jax.prepare import build
-
-    return build.main(argv)
-
-
-def _doctor(argv: Sequence[str]) -> int:
-    from unires_jax.prepare.doctor import command
-
-    return command.main(argv)
-
-
-def _predict(argv: Sequence[str]) -> int:
-    from unires_jax.serving import predict
-
-    return predict.main(argv)
-
-
-def _demo(argv: Sequence[str]) -> int:
-    from unires_jax.serving.page import command as demo
-
-    return demo.main(argv)
-
-
-def _export(argv: Sequence[str]) -> int:
-    from unires_jax.export import command as export
-
-    return export.main(argv)
+COMMANDS = ("build", "doctor", "show", "predict", "demo", "export")
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -79,14 +51,22 @@ def _show(argv: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "build": _build,
-    "doctor": _doctor,
-    "show": _show,
-    "predict": _predict,
-    "demo": _demo,
-    "export": _export,
-}
+def _imported(command: str) -> Callable[[Sequence[str]], int]:
+    """A command's function, imported alone: `unires build` needs no jax."""
+    match command:
+        case "build":
+            from unires_jax.prepare.build import main as run
+        case "doctor":
+            from unires_jax.prepare.doctor.command import main as run
+        case "predict":
+            from unires_jax.serving.predict import main as run
+        case "demo":
+            from unires_jax.serving.page.command import main as run
+        case "export":
+            from unires_jax.export.command import main as run
+        case _:
+            run = _show
+    return run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _usage(args[0] if args else "")
     process.start()
     try:
-        return COMMANDS[args[0]](args[1:])
+        return _imported(args[0])(args[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

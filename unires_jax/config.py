@@ -101,9 +101,7 @@ class ModelConfig:
     high_groups: int = 8  # GroupViT's default; the paper gives no count
     split_layer: int = -1  # block before which high replaces low; -1 = half (figure)
     group_bias: float = -10.0  # start of the per-head bias on patch -> group logits
-    mixer_layers: int = (
-        1  # self-attention among patches, once per image, before stage 1
-    )
+    mixer_layers: int = 1  # self-attention among patches, once an image, before stage 1
     stage_layers: int = 2  # layers of each decoder stage
     mask_stride: int = 4  # image pixels per cell of the mask grid
     mask_channels: int = 32  # channels on the mask grid
@@ -114,9 +112,7 @@ class ModelConfig:
     groups: str = "both"  # ablation: "both", "low", "high" or "none"
     filters: str = "lrf"  # ablation: "lrf", or "ffn" (no language in the filters)
     stages: int = 2  # ablation: 1 = stage 1 of double depth, no stage 2
-    dtype: str = (
-        "float32"  # compute type: "float32" or "bfloat16" (parameters: float32)
-    )
+    dtype: str = "float32"  # of the computation, or "bfloat16"; parameters: float32
     remat: bool = False  # recompute block activations in the backward pass
 
 
@@ -125,12 +121,8 @@ class DataConfig:
     """What is read and how it is drawn."""
 
     dir: str = "data"  # folder of prepared TFDS data sets
-    train: tuple[str, ...] = (
-        "partworld:train",
-    )  # <name>[/<config>]:<split>, or a path
-    tokenizer: str = (
-        ""  # tokenizer.json, its folder or a hub id; "" = the data set's own
-    )
+    train: tuple[str, ...] = ("partworld:train",)  # <name>[/<config>]:<split>, or paths
+    tokenizer: str = ""  # tokenizer.json, its folder or a hub id; "" = the data's own
     expressions: int = 8  # k: expressions drawn per image
     part_share: float = 0.5  # wanted share of part expressions among the drawn
     flip: float = 0.5  # probability of a mirrored picture
@@ -221,16 +213,6 @@ class Config:
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
 
-def vision_l14() -> VisionConfig:
-    """CLIP ViT-L/14 (the @336 variant differs only in its position table)."""
-    return VisionConfig(patch=14, width=1024, depth=24, heads=16, mlp=4096)
-
-
-def text_l() -> TextConfig:
-    """The text tower beside ViT-L."""
-    return TextConfig(width=768, heads=12, mlp=3072)
-
-
 def to_dict(config: Any) -> dict[str, Any]:
     """The config as plain containers, for config.json and checkpoints."""
     return dataclasses.asdict(config)
@@ -245,12 +227,9 @@ def fields(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + field.name, field.type
 
 
-def settings(config: Any, prefix: str = "") -> dict[str, Any]:
+def settings(config: Any) -> dict[str, Any]:
     """Every setting's value by its dotted name: `{"model.width": 256, ...}`."""
-    return {
-        prefix + name: operator.attrgetter(name)(config)
-        for name, _ in fields(type(config))
-    }
+    return {n: operator.attrgetter(n)(config) for n, _ in fields(type(config))}
 
 
 # What held before a setting was added: files of then have no such field.
@@ -272,22 +251,19 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
             f"{cls.__name__}: unknown fields {sorted(unknown)}, missing fields "
             f"{sorted(missing)}; it was written by another version of unires_jax."
         )
-    built = {}
-    for name, value in values.items():
-        kind = kinds[name]
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            value = from_dict(value, kind)
-        else:
-            value = tuple(value) if isinstance(value, list) else value
-            if kind is float and type(value) is int:
-                value = float(value)
-            if not fits(value, kind):
-                raise ConfigError(
-                    f"{cls.__name__}.{name}={value!r} must be of type "
-                    f"{getattr(kind, '__name__', kind)}"
-                )
-        built[name] = value
-    return cls(**built)
+    return cls(
+        **{n: _field(f"{cls.__name__}.{n}", v, kinds[n]) for n, v in values.items()}
+    )
+
+
+def _field(name: str, value: Any, kind: Any) -> Any:
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return from_dict(value, kind)
+    value = tuple(value) if isinstance(value, list) else value
+    if not fits(value, kind):
+        expected = getattr(kind, "__name__", kind)
+        raise ConfigError(f"{name}={value!r} must be of type {expected}")
+    return float(value) if kind is float else value
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -325,11 +301,8 @@ def mask_grid(model: ModelConfig) -> int:
     Where the stride does not divide the patch (14 pixels), the nearest finer or coarser
     whole number is taken, so the true stride is `image_size / mask_grid`.
     """
-    return (
-        model.image_size
-        // model.vision.patch
-        * round(model.vision.patch / model.mask_stride)
-    )
+    patch = model.vision.patch
+    return model.image_size // patch * round(patch / model.mask_stride)
 
 
 def validate(config: Config) -> None:
@@ -372,16 +345,14 @@ def _model_checks(m: ModelConfig) -> list[Check]:
 def _data_checks(config: Config) -> list[Check]:
     d, context = config.data, config.model.text.context
 
-    def share(field: str, value: float) -> Check:
+    def share(field: str) -> Check:
+        value = getattr(d, field)
         return 0 <= value <= 1, f"data.{field}={value} must lie in [0, 1]"
 
     rising = list(d.lengths) == sorted(d.lengths)
     return [
         (d.expressions > 0, "data.expressions must be at least 1"),
-        share("part_share", d.part_share),
-        share("flip", d.flip),
-        share("crop", d.crop),
-        share("crop_keep", d.crop_keep),
+        *map(share, ("part_share", "flip", "crop", "crop_keep")),
         (
             bool(d.lengths) and rising and d.lengths[-1] <= context,
             f"data.lengths={d.lengths} must rise to at most model.text.context="
@@ -391,11 +362,9 @@ def _data_checks(config: Config) -> list[Check]:
 
 
 def _run_checks(config: Config) -> list[Check]:
-    t = config.train
+    t, positive = config.train, ("steps", "batch", "accumulation")
     return [
-        (t.steps > 0, "train.steps must be positive"),
-        (t.batch > 0, "train.batch must be positive"),
-        (t.accumulation > 0, "train.accumulation must be positive"),
+        *((getattr(t, f) > 0, f"train.{f} must be positive") for f in positive),
         (
             t.batch % max(t.accumulation, 1) == 0,
             f"train.accumulation={t.accumulation} must divide train.batch={t.batch}",

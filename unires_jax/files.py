@@ -20,14 +20,11 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     Whoever reads sees the file before or the file after; a writer that is killed or
     fails leaves the one before. Raises OSError where the folder cannot be written.
     """
-    # A surrogate stands for a byte of a file name that is no text.
-    data = (
-        content.encode(errors="backslashreplace")
-        if isinstance(content, str)
-        else content
-    )
+    if isinstance(content, str):
+        # A surrogate stands for a byte of a file name that is no text.
+        content = content.encode(errors="backslashreplace")
     with whole(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -22,10 +22,10 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return x / x.sum(-1, keepdims=True)
 
 
-def test_attention_reads_keys_of_another_width() -> None:
+def test_attention_reads_keys() -> None:
     """And gives the weights of what it reads on request."""
-    module = layers.Attention(8, 2, key_width=6, rngs=nnx.Rngs(0))
-    queries, keys = _random(2, 5, 8), _random(2, 3, 6)
+    module = layers.Attention(8, 2, rngs=nnx.Rngs(0))
+    queries, keys = _random(2, 5, 8), _random(2, 3, 8)
     q, k, v = (
         (x @ getattr(module, name).kernel[...]).reshape(2, -1, 2, 4).swapaxes(1, 2)
         for name, x in [("query", queries), ("key", keys), ("value", keys)]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig
+from unires_jax.models.fusion import grid_positions
 from unires_jax.models.heads import depth_to_space, resize
-from unires_jax.models.positions import grid_positions
 from unires_jax.models.unires import Apply, ImageFeatures
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}

@@ -31,7 +31,7 @@ from unires_jax.checkpoint import load_params, read_meta
 from unires_jax.config import Config, MeshConfig
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import CheckpointError, ConfigError, TrainingError
-from unires_jax.models.backbones.positions import resize_positions
+from unires_jax.models.backbones.weights import resize_positions
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
 from unires_jax.training import start as start_lib

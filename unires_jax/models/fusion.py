@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import ModelConfig
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm
+from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm, run_layer
 
 
 class FusionLayer(nnx.Module):
@@ -21,22 +20,13 @@ class FusionLayer(nnx.Module):
     identity (ours). Keys arrive normalised.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        attend: bool = True,
-        rngs: nnx.Rngs,
-    ):
+    def __init__(self, config: ModelConfig, *, attend: bool = True, rngs: nnx.Rngs):
         """`attend=False` puts feed-forward of equal size in attention's place."""
         d, dtype = config.width, jnp.dtype(config.dtype)
         zeros: dict[str, Any] = {"zero_init_out": True, "dtype": dtype, "rngs": rngs}
         self.ln1 = LayerNorm(d, dtype=dtype, rngs=rngs)
-        self.mix = (
-            Attention(d, config.heads, **zeros)
-            if attend
-            else FeedForward(d, 2 * d, **zeros)
-        )
+        kind, size = (Attention, config.heads) if attend else (FeedForward, 2 * d)
+        self.mix = kind(d, size, **zeros)
         self.ln2 = LayerNorm(d, dtype=dtype, rngs=rngs)
         self.mlp = FeedForward(d, config.mlp_ratio * d, **zeros)
 
@@ -106,10 +96,26 @@ class Stage(nnx.Module):
         mask: Bool[Array, "e 1 k"] | None = None,
     ) -> Float[Array, "e n d"]:
         """Positions join the queries of every layer, or "left" drifts away."""
-        keys = self.ln_keys(keys)
+        options = {"keys": self.ln_keys(keys), "mask": mask, "positions": positions}
         for layer in self.layers:
-            run = lambda x, layer=layer: layer(  # noqa: E731
-                x, keys, mask=mask, positions=positions
-            )[0]
-            x = (jax.checkpoint(run) if self.remat else run)(x)
+            x, _ = run_layer(layer, x, self.remat, **options)
         return x
+
+
+def grid_positions(
+    extent: Int[Array, "b 2"], image_size: int, side: int, width: int
+) -> Float[Array, "b n d"]:
+    """2-D sine-cosine positions of patches, relative to the valid part of the canvas.
+
+    A patch's centre is (row, column) / extent, so a place means the same in every
+    picture whatever its padding. Half a cycle to 16 cycles across the picture (ours).
+    """
+    centres = (jnp.arange(side) + 0.5) * (image_size / side)  # [side] pixels
+    place = centres[None, :, None] / extent[:, None, :]  # [b, side, 2]
+    frequencies = jnp.pi * 2.0 ** jnp.linspace(0, 5, width // 4)
+    angles = place[..., None] * frequencies  # [b, side, 2, d/4]
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    b, half = extent.shape[0], width // 2
+    rows = jnp.broadcast_to(waves[:, :, None, 0], (b, side, side, half))
+    columns = jnp.broadcast_to(waves[:, None, :, 1], (b, side, side, half))
+    return jnp.concatenate([rows, columns], axis=-1).reshape(b, side**2, width)

@@ -1,5 +1,7 @@
 """The image stem, the mask head and the no-target head."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,11 +48,7 @@ class Stem(nnx.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        dtype: jnp.dtype = jnp.float32,
-        rngs: nnx.Rngs,
+        self, channels: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs
     ):
         self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, rngs=rngs)
         self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs)
@@ -61,11 +59,8 @@ class Stem(nnx.Module):
     ) -> Float[Array, "b g g c"]:
         """Features on a mask grid of `grid` cells a side."""
         x = quick_gelu(self.conv1(images))
-        x = quick_gelu(self.conv2(x))
-        x = self.conv3(x)
-        if x.shape[1] != grid:
-            x = resize(x, grid)
-        return constrain_batch(x)
+        x = self.conv3(quick_gelu(self.conv2(x)))
+        return constrain_batch(x if x.shape[1] == grid else resize(x, grid))
 
 
 def resize(x: Float[Array, "b h h c"], grid: int) -> Float[Array, "b g g c"]:
@@ -112,20 +107,13 @@ class MaskHead(nnx.Module):
 
         `gated`: the sentence scales the channels before the mix.
         """
-        self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.expand = Dense(width, ratio**2 * channels, dtype=dtype, rngs=rngs)
-        self.stem = (
-            Dense(stem_channels, channels, dtype=dtype, rngs=rngs)
-            if stem_channels
-            else None
-        )
-        self.gate = (
-            Dense(width, channels, zero_init=True, dtype=dtype, rngs=rngs)
-            if gated
-            else None
-        )
-        self.mix = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
-        self.project = Dense(channels, 1, dtype=dtype, rngs=rngs)
+        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        self.norm = LayerNorm(width, **kw)
+        self.expand = Dense(width, ratio**2 * channels, **kw)
+        self.stem = Dense(stem_channels, channels, **kw) if stem_channels else None
+        self.gate = Dense(width, channels, zero_init=True, **kw) if gated else None
+        self.mix = Conv3x3(channels, channels, **kw)
+        self.project = Dense(channels, 1, **kw)
         self.ratio = ratio
 
     def detail(self, stem: Float[Array, "b g g s"] | None) -> Array | None:
@@ -164,6 +152,6 @@ class NoTargetHead(nnx.Module):
         # A smooth maximum: the hard one's gradient is 0/0 where a recomputed value
         # differs from the maximum in its last bit.
         best = jax.nn.logsumexp(self.norm(x).astype(jnp.float32), axis=1)
-        best = best.astype(eos.dtype)
-        hidden = quick_gelu(self.hidden(jnp.concatenate([best, eos], axis=-1)))
+        pair = jnp.concatenate([best.astype(eos.dtype), eos], axis=-1)
+        hidden = quick_gelu(self.hidden(pair))
         return self.out(hidden)[:, 0].astype(jnp.float32)

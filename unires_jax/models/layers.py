@@ -6,13 +6,17 @@ are float32 always.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
+from unires_jax.config import TextConfig, VisionConfig
+from unires_jax.mesh import constrain_batch
 from unires_jax.models.forms import forms
 from unires_jax.models.plain import attention_weights, gelu, gelu_tanh
 
@@ -85,23 +89,20 @@ class Attention(nnx.Module):
         width: int,
         heads: int,
         *,
-        key_width: int | None = None,
         zero_init_out: bool = False,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """`key_width` is the width of the keys where it differs from the queries'."""
-        key_width = key_width or width
         self.query = Dense(width, width, dtype=dtype, rngs=rngs)
-        self.key = Dense(key_width, width, dtype=dtype, rngs=rngs)
-        self.value = Dense(key_width, width, dtype=dtype, rngs=rngs)
+        self.key = Dense(width, width, dtype=dtype, rngs=rngs)
+        self.value = Dense(width, width, dtype=dtype, rngs=rngs)
         self.out = Dense(width, width, zero_init=zero_init_out, dtype=dtype, rngs=rngs)
         self.heads = heads
 
     def __call__(
         self,
         queries: Float[Array, "b q d"],
-        keys: Float[Array, "b k dk"],
+        keys: Float[Array, "b k d"],
         *,
         mask: Bool[Array, "#b #q #k"] | None = None,
         group_bias: Float[Array, "h"] | None = None,
@@ -149,3 +150,60 @@ class FeedForward(nnx.Module):
 
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         return self.down(self.activation(self.up(x)))
+
+
+class Block(nnx.Module):
+    """Attention and feed-forward, each after a norm and around a residual.
+
+    The pre-norm transformer block of every backbone so far.
+    """
+
+    def __init__(
+        self,
+        config: VisionConfig | TextConfig,
+        *,
+        eps: float,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """`eps` is that of both norms."""
+        width = config.width
+        self.ln1 = LayerNorm(width, eps=eps, dtype=dtype, rngs=rngs)
+        self.attention = Attention(width, config.heads, dtype=dtype, rngs=rngs)
+        self.ln2 = LayerNorm(width, eps=eps, dtype=dtype, rngs=rngs)
+        self.mlp = FeedForward(
+            width, config.mlp, activation=config.activation, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(
+        self,
+        x: Float[Array, "b l d"],
+        *,
+        mask: Array | None = None,
+        group_bias: Float[Array, "h"] | None = None,
+        groups: int = 0,
+        return_weights: bool = False,
+    ) -> tuple[Float[Array, "b l d"], Float[Array, "b h l l"] | None]:
+        """The new stream, and on request the attention; options as in `Attention`."""
+        y = self.ln1(x)
+        mixed, weights = self.attention(
+            y,
+            y,
+            mask=mask,
+            group_bias=group_bias,
+            groups=groups,
+            return_weights=return_weights,
+        )
+        x = x + mixed
+        return constrain_batch(x + self.mlp(self.ln2(x))), weights
+
+
+def run_layer(
+    layer: nnx.Module, x: Float[Array, "b l d"], remat: bool, **options: Any
+) -> tuple[Float[Array, "b l d"], Float[Array, "b h l k"] | None]:
+    """`layer(x, **options)`, recomputed in the backward pass with `remat`."""
+
+    def run(x: Array) -> tuple[Array, Array | None]:
+        return layer(x, **options)
+
+    return jax.checkpoint(run)(x) if remat else run(x)

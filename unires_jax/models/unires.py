@@ -16,13 +16,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from unires_jax.config import ModelConfig, mask_grid, preprocessing, split_layer
 from unires_jax.mesh import constrain_batch
 from unires_jax.models.backbones import towers_of
-from unires_jax.models.backbones.image_tower import VisionOutput
+from unires_jax.models.backbones.image_tower import GroupTokens, VisionOutput
 from unires_jax.models.backbones.text_tower import word_places
-from unires_jax.models.fusion import Filter, FusionLayer, Stage
-from unires_jax.models.groups import GroupTokens
+from unires_jax.models.fusion import Filter, FusionLayer, Stage, grid_positions
 from unires_jax.models.heads import MaskHead, NoTargetHead, Stem
 from unires_jax.models.layers import Dense
-from unires_jax.models.positions import grid_positions
 
 
 class ImageFeatures(NamedTuple):
@@ -92,18 +90,17 @@ class UniRES(nnx.Module):
         return_attention: bool = False,
     ) -> tuple[ImageFeatures, VisionOutput]:
         """The features, and what the image tower gave for them."""
-        pixels = self.pixels(images)
+        config, pixels = self.config, self.pixels(images)
         tower_output = self.vision(
             pixels,
             self.low,
             self.high,
-            split_layer=split_layer(self.config),
+            split_layer=split_layer(config),
             return_attention=return_attention,
         )
-        side = self.config.image_size // self.config.vision.patch
-        positions = grid_positions(
-            extent, self.config.image_size, side, self.config.width
-        ).astype(self.config.dtype)
+        side = config.image_size // config.vision.patch
+        positions = grid_positions(extent, config.image_size, side, config.width)
+        positions = positions.astype(config.dtype)
         patches = self.patch_project(tower_output.patches)
         for mixer in self.mixers:
             patches, _ = mixer(patches, None, positions=positions)
@@ -151,9 +148,7 @@ class UniRES(nnx.Module):
             if image_index is None
             else features.of(image_index)
         )
-        mask = _word_mask(words, lengths)
-        eos = _eos(words, lengths)
-        x = f.patches
+        mask, eos, x = _word_mask(words, lengths), _eos(words, lengths), f.patches
         if self.patch_gate is not None:
             x = x * (1 + self.patch_gate(eos))[:, None]
         x = self.stage1(x, words, f.positions, mask)
@@ -228,34 +223,23 @@ class Apply:
         """The module with these parameters."""
         return nnx.merge(self._graph, params)
 
-    def encode_image(
-        self,
-        params: dict[str, Any],
-        images: UInt8[Array, "b s s 3"],
-        extent: Int[Array, "b 2"],
-    ) -> ImageFeatures:
+    # The methods of `UniRES`, their arguments behind the parameters.
+
+    def encode_image(self, params: dict[str, Any], *pictures: Array) -> ImageFeatures:
         """`UniRES.encode_image`."""
-        return self.bind(params).encode_image(images, extent)
+        return self.bind(params).encode_image(*pictures)
 
     def encode_text(
-        self,
-        params: dict[str, Any],
-        tokens: Int[Array, "e l"],
-        lengths: Int[Array, "e"],
+        self, params: dict[str, Any], *sentences: Array
     ) -> Float[Array, "e l d"]:
         """`UniRES.encode_text`."""
-        return self.bind(params).encode_text(tokens, lengths)
+        return self.bind(params).encode_text(*sentences)
 
     def decode(
-        self,
-        params: dict[str, Any],
-        features: ImageFeatures,
-        words: Float[Array, "e l d"],
-        lengths: Int[Array, "e"],
-        image_index: Int[Array, "e"] | None = None,
+        self, params: dict[str, Any], features: ImageFeatures, *sentences: Any
     ) -> tuple[Float[Array, "e g g"], Float[Array, "e"]]:
         """`UniRES.decode`."""
-        return self.bind(params).decode(features, words, lengths, image_index)
+        return self.bind(params).decode(features, *sentences)
 
 
 def _group_tokens(
@@ -263,11 +247,11 @@ def _group_tokens(
 ) -> tuple[GroupTokens | None, GroupTokens | None]:
     """Low and high tokens; ablations move the absent level's count to the other."""
     split, depth = split_layer(config), config.vision.depth
-    total = config.low_groups + config.high_groups
+    low, high = config.low_groups, config.high_groups
     low, high = {
-        "both": (config.low_groups, config.high_groups),
-        "low": (total, 0),
-        "high": (0, total),
+        "both": (low, high),
+        "low": (low + high, 0),
+        "high": (0, low + high),
         "none": (0, 0),
     }[config.groups]
     bias = None if config.figure_only else config.group_bias

@@ -11,22 +11,21 @@ from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import LossConfig
 
+Grid = Float[Array, "e g g"]  # a number per cell of each expression's mask grid
+
 
 def valid_cells(
     extent: Int[Array, "b 2"], image_size: int, grid: int
 ) -> Float[Array, "b g g"]:
     """The share of each grid cell that lies on the picture, not on the padding."""
     edges = jnp.arange(grid) * (image_size / grid)
-    covered = (extent[:, :, None] - edges) * (grid / image_size)
-    covered = jnp.clip(covered, 0, 1)  # [b, 2, g]
+    covered = (extent[:, :, None] - edges) * (grid / image_size)  # [b, 2, g]
+    covered = jnp.clip(covered, 0, 1)
     return covered[:, 0, :, None] * covered[:, 1, None, :]
 
 
 def mask_bce(
-    logits: Float[Array, "e g g"],
-    target: Float[Array, "e g g"],
-    cells: Float[Array, "e g g"],
-    positive_cap: float,
+    logits: Grid, target: Grid, cells: Grid, positive_cap: float
 ) -> Float[Array, "e"]:
     """Cross-entropy over valid cells, positives weighted up to balance, at most by cap.
 
@@ -42,12 +41,7 @@ def mask_bce(
     return (loss * cells).sum((1, 2)) / jnp.maximum(total, 1e-6)
 
 
-def mask_dice(
-    logits: Float[Array, "e g g"],
-    target: Float[Array, "e g g"],
-    cells: Float[Array, "e g g"],
-    eps: float,
-) -> Float[Array, "e"]:
+def mask_dice(logits: Grid, target: Grid, cells: Grid, eps: float) -> Float[Array, "e"]:
     """1 - Dice of the probabilities over valid cells, `eps` in both halves."""
     probability = jax.nn.sigmoid(logits) * cells
     target = target * cells
@@ -64,10 +58,10 @@ def no_target_bce(
 
 
 def row_losses(
-    logits: Float[Array, "e g g"],
+    logits: Grid,
     no_target_logits: Float[Array, "e"],
-    target: Float[Array, "e g g"],
-    cells: Float[Array, "e g g"],
+    target: Grid,
+    cells: Grid,
     no_target: Bool[Array, "e"],
     config: LossConfig,
 ) -> dict[str, Float[Array, "e"]]:

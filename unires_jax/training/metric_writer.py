@@ -52,8 +52,4 @@ def truncate(file: Path, step: int) -> None:
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     whole = (line for line in lines if line.endswith("\n"))
-    write_whole(file, "".join(line for line in whole if _step(line) <= step))
-
-
-def _step(line: str) -> int:
-    return int(json.loads(line)["step"])
+    write_whole(file, "".join(x for x in whole if json.loads(x)["step"] <= step))

@@ -35,8 +35,7 @@ def group_of(name: str, model: ModelConfig) -> tuple[str, int]:
 
     Raises ConfigError for a parameter in no group, or in several.
     """
-    patterns = [(pattern, "new") for pattern in NEW]
-    rows = [*towers_of(model).roles, *patterns]
+    rows = [*towers_of(model).roles, *((pattern, "new") for pattern in NEW)]
     matches = [(g, m) for pattern, g in rows if (m := re.fullmatch(pattern, name))]
     if not matches:
         raise ConfigError(f"no optimizer group covers the parameter {name}")
@@ -112,8 +111,9 @@ def _direction(optim: OptimConfig, params: Any) -> optax.GradientTransformation:
     adam = optax.scale_by_adam(optim.b1, optim.b2)
     if optim.method == "adamw":
         return adam
+    as_matrices = partial(jax.tree.map, lambda _: MuonDimensionNumbers())
     muon = optax.chain(
-        scale_by_muon(weight_dimension_numbers=_as_matrices),
+        scale_by_muon(weight_dimension_numbers=as_matrices),
         optax.stateless(_to_adam_size),
     )
     return optax.partition({"muon": muon, "adam": adam}, muon_labels(params))
@@ -131,10 +131,6 @@ def muon_labels(params: Any) -> Any:
         return "muon" if is_matrix and name.endswith(".kernel") else "adam"
 
     return map_named(label, params)
-
-
-def _as_matrices(updates: Any) -> Any:
-    return jax.tree.map(lambda _: MuonDimensionNumbers(), updates)
 
 
 def _to_adam_size(updates: Any, _: Any = None) -> Any:

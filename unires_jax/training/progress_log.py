@@ -1,5 +1,6 @@
 """What a run says of itself while it trains: numbers, pictures, a progress bar."""
 
+import contextlib
 import math
 import sys
 import time
@@ -22,7 +23,7 @@ BEST_BY = "pooled/mIoU"
 Pictures = Mapping[str, np.ndarray]  # RGB uint8 [h, w, 3]
 
 
-class ProgressLog:
+class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
     """Looks at each step's numbers while the next one runs: devices never wait for it.
 
     Writes them every `train.log_every` steps and shows the progress. The numbers are
@@ -43,9 +44,6 @@ class ProgressLog:
             dynamic_ncols=True,
         )
         self._restart_clock(step)
-
-    def __enter__(self) -> "ProgressLog":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 
 from unires_jax import mesh as mesh_lib
@@ -53,8 +52,6 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
         )
     apply = Apply(config.model)
     optimizer = make_optimizer(config, apply.abstract)
-    state = abstract_state(config, mesh, apply.abstract, optimizer)
-    shardings = jax.tree.map(lambda x: x.sharding, state)
 
     def init(params: Tree | None = None) -> TrainState:
         if params is None:
@@ -63,35 +60,18 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
         ema = jax.tree.map(jnp.copy, params) if config.optim.ema else {}
         return TrainState(jnp.int32(0), params, ema, optimizer.init(params))
 
+    state = jax.eval_shape(init, apply.abstract)
+    shardings = mesh_lib.shard_like_parameters(state, mesh)
+    state = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        state,
+        shardings,
+    )
     step = jax.jit(
         make_update(config, apply, optimizer),
         in_shardings=(shardings, mesh_lib.batch_sharding(mesh)),
         out_shardings=(shardings, mesh_lib.replicated(mesh)),
         donate_argnums=0,
     )
-    return Recipe(
-        config=config,
-        mesh=mesh,
-        apply=apply,
-        state=state,
-        init=jax.jit(init, out_shardings=shardings),
-        step=step,
-    )
-
-
-def abstract_state(
-    config: Config, mesh: Mesh, params: Tree, optimizer: optax.GradientTransformation
-) -> TrainState:
-    """Shapes, types and shardings of the state; of `params` only shapes are read."""
-    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
-    state = TrainState(
-        step=jax.ShapeDtypeStruct((), jnp.int32),
-        params=params,
-        ema=params if config.optim.ema else {},
-        opt_state=jax.eval_shape(optimizer.init, params),
-    )
-    return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        state,
-        mesh_lib.shard_like_parameters(state, mesh),
-    )
+    jitted_init = jax.jit(init, out_shardings=shardings)
+    return Recipe(config, mesh, apply, state, jitted_init, step)

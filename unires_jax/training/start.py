@@ -17,8 +17,8 @@ from unires_jax.checkpoint import (
 from unires_jax.config import Config, settings
 from unires_jax.errors import ConfigError
 from unires_jax.models.backbones import towers_of
-from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.backbones.published import check_config, load_towers
+from unires_jax.models.backbones.weights import resize_positions
 from unires_jax.parameters import check_shapes
 from unires_jax.training.recipe import Recipe
 from unires_jax.training.train_step import TrainState
@@ -111,17 +111,13 @@ def take_over(recipe: Recipe) -> Tree:
         prefix = towers_of(model).vision.prefix
         table = resize_positions(params["vision"]["positions"], side, prefix)
         params["vision"]["positions"] = table
-        params["text"]["positions"] = _fit_context(recipe, params["text"]["positions"])
+        table, context = params["text"]["positions"], model.text.context
+        if len(table) < context:
+            fresh = _fresh(recipe)["text"]["positions"]
+            table = np.concatenate([table, fresh[len(table) :]])
+        params["text"]["positions"] = table[:context]
     check_shapes(params, recipe.apply.abstract, find_checkpoint(config.init_from))
     return params
-
-
-def _fit_context(recipe: Recipe, table: np.ndarray) -> np.ndarray:
-    context = recipe.config.model.text.context
-    if len(table) >= context:
-        return table[:context]
-    fresh = _fresh(recipe)["text"]["positions"]
-    return np.concatenate([table, fresh[len(table) :]])
 
 
 def with_backbone(recipe: Recipe) -> Tree:

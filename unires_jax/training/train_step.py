@@ -14,6 +14,7 @@ from unires_jax.config import Config, is_pretrained
 from unires_jax.data.batch import Batch
 from unires_jax.models.unires import Apply
 from unires_jax.training import losses, optim
+from unires_jax.training.losses import Grid
 
 Tree = dict[str, Any]
 Metrics = dict[str, Array]
@@ -129,12 +130,9 @@ def batch_loss(
         "dice": jnp.where(targeted, per_row["dice"], 0).sum() / counts.masks,
         "no_target": jnp.where(valid, per_row["no_target"], 0).sum() / counts.rows,
     }
-    weights = config.loss
-    loss = (
-        weights.bce * metrics["bce"]
-        + weights.dice * metrics["dice"]
-        + weights.no_target * metrics["no_target"]
-    )
+    w = config.loss
+    loss = w.bce * metrics["bce"] + w.dice * metrics["dice"]
+    loss = loss + w.no_target * metrics["no_target"]
     iou = grid_iou(logits, target, cells)
     metrics["iou"] = jnp.where(targeted, iou, 0).sum() / counts.masks
     for name, groups in (("low", features.low), ("high", features.high)):
@@ -143,11 +141,7 @@ def batch_loss(
     return loss, {"loss": loss} | metrics
 
 
-def grid_iou(
-    logits: Float[Array, "e g g"],
-    target: Float[Array, "e g g"],
-    cells: Float[Array, "e g g"],
-) -> Float[Array, "e"]:
+def grid_iou(logits: Grid, target: Grid, cells: Grid) -> Float[Array, "e"]:
     """IoU of the thresholded masks on the grid, to watch training by."""
     predicted, true = (logits > 0) & (cells > 0.5), target > 0.5
     intersection = (predicted & true).sum((1, 2))

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,6 @@ from unires_jax.mesh import feed
 from unires_jax.training.progress_log import BEST_BY, Pictures, ProgressLog, say
 from unires_jax.training.recipe import Recipe
 from unires_jax.training.start import Progress, start
-from unires_jax.training.stop_signal import StopSignal
 from unires_jax.training.train_step import TrainState, Tree
 
 # (step, parameters) -> metrics with BEST_BY among them, and pictures to look at.
@@ -50,7 +51,9 @@ def fit(
             say(f"{workdir} is finished: step {step} of {steps}")
             return state
         say(f"{workdir}: from step {step} to {steps} on {mesh.size} devices")
-        _write_config(workdir, config)
+        if hosts.is_main():
+            text = json.dumps(to_dict(config), indent=2) + "\n"
+            write_whole(workdir / "config.json", text)
         batches: Any = train_batches(
             config,
             tokenizer,
@@ -93,7 +96,24 @@ def evaluation_due(config: Config, step: int) -> bool:
     return step == config.train.steps or (every > 0 and step % every == 0)
 
 
-def _write_config(workdir: Path, config: Config) -> None:
-    if hosts.is_main():
-        text = json.dumps(to_dict(config), indent=2) + "\n"
-        write_whole(workdir / "config.json", text)
+class StopSignal:
+    """Notes SIGTERM while it is entered, so that the loop can save and end.
+
+    With several processes jax itself listens and agrees on a step
+    (`Checkpoints.preempted`).
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __enter__(self) -> "StopSignal":
+        if hosts.is_alone():
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hosts.is_alone():
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = True

@@ -13,7 +13,7 @@ from flax import nnx
 
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.models.backbones.clip import TextTower, VisionTower
-from unires_jax.models.groups import GroupTokens
+from unires_jax.models.backbones.image_tower import GroupTokens
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 VISION = VisionConfig(patch=16, width=48, depth=4, heads=4, mlp=96)

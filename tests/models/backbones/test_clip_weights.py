@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.errors import WeightsError
 from unires_jax.models.backbones.clip import TOWERS
-from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.backbones.published import load_towers, read_config
+from unires_jax.models.backbones.weights import resize_positions
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 from unires_jax.config import BACKBONES, ModelConfig, TextConfig, VisionConfig
 from unires_jax.errors import ConfigError, WeightsError
+from unires_jax.models.backbones.image_tower import GroupTokens
 from unires_jax.models.backbones.published import check_config, read_config
 from unires_jax.models.backbones.published import load_towers as load_weights
 from unires_jax.models.backbones.siglip2 import PAD, TOWERS
-from unires_jax.models.groups import GroupTokens
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 EOS, CONTEXT = 1, 64

@@ -8,6 +8,7 @@ joint attention, no position.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -15,9 +16,47 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from unires_jax.config import VisionConfig
-from unires_jax.models.backbones.blocks import run_block
-from unires_jax.models.groups import GroupTokens
-from unires_jax.models.layers import LayerNorm
+from unires_jax.mesh import constrain_batch
+from unires_jax.models.layers import Block, Dense, LayerNorm, run_layer
+
+
+class GroupTokens(nnx.Module):
+    """Learned tokens that ride through `blocks` blocks of an image tower [figure].
+
+    They start N(0, 1), pass a LayerNorm, and enter at the scale of the patch stream at
+    that depth, so that they need no calibration to one set of weights (ours). A learned
+    bias for each block and head on patch -> group logits starts at `bias`: at -10 the
+    patches of a pretrained tower are at first what they are without groups (ours). With
+    `bias=None` there is none, as in the figure.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        blocks: int,
+        config: VisionConfig,
+        *,
+        bias: float | None = -10.0,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.tokens = nnx.Param(jax.random.normal(rngs.params(), (count, config.width)))
+        self.norm = LayerNorm(config.width, dtype=dtype, rngs=rngs)
+        self.bias = (
+            None
+            if bias is None
+            else nnx.Param(jnp.full((blocks, config.heads), bias, jnp.float32))
+        )
+
+    def enter(self, stream: Float[Array, "b l d"]) -> Float[Array, "b g d"]:
+        """The tokens for each image, at the mean standard deviation of its stream."""
+        spread = stream.astype(jnp.float32).std(-1).mean(-1)
+        scale = jax.lax.stop_gradient(spread).astype(stream.dtype)
+        return scale[:, None, None] * self.norm(self.tokens[...])
+
+    def block_bias(self, block: int) -> Float[Array, "h"] | None:
+        """The bias of the `block`-th block these tokens pass."""
+        return None if self.bias is None else self.bias[...][block]
 
 
 class VisionOutput(NamedTuple):
@@ -41,17 +80,12 @@ class VisionOutput(NamedTuple):
 class ImageTower(nnx.Module):
     """An image tower for square images of one size.
 
-    A backbone builds the parts named here, gives `embed`, and sets `prefix`.
+    As it stands: patches with positions, nothing before them.
     """
 
-    prefix = 0  # tokens before the patches, and rows before theirs in `positions`
-
-    positions: nnx.Param  # [prefix + n, d]
-    blocks: nnx.List
-    ln_post: LayerNorm
-    patch: int
-    dtype: DTypeLike
-    remat: bool
+    prefix = 0  # 1: CLS before the patches, and its row before theirs in `positions`
+    patch_bias = True
+    eps = 1e-5  # of its norms
 
     def __init__(
         self,
@@ -63,11 +97,29 @@ class ImageTower(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """`image_size` in pixels, a multiple of the patch; `remat` saves memory."""
-        raise NotImplementedError
+        width, side = config.width, image_size // config.patch
+        self.patch_embed = Dense(
+            3 * config.patch**2, width, use_bias=self.patch_bias, dtype=dtype, rngs=rngs
+        )
+        init = nnx.initializers.normal(width**-0.5)
+        self.cls = nnx.Param(init(rngs.params(), (width,))) if self.prefix else None
+        places = self.prefix + side**2
+        self.positions = nnx.Param(init(rngs.params(), (places, width)))
+        blocks = range(config.depth)
+        self.blocks = nnx.List(
+            [Block(config, eps=self.eps, dtype=dtype, rngs=rngs) for _ in blocks]
+        )
+        self.ln_post = LayerNorm(width, eps=self.eps, dtype=dtype, rngs=rngs)
+        self.patch, self.dtype, self.remat = config.patch, dtype, remat
 
     def embed(self, images: Float[Array, "b s s 3"]) -> Float[Array, "b l d"]:
-        """[prefix, patches] of normalised images with positions, as block 0 reads."""
-        raise NotImplementedError
+        """[CLS, patches] of normalised images with positions, as block 0 reads."""
+        x = self.patch_embed(self.cut(images))
+        if self.cls is not None:
+            cls = self.cls[...].astype(self.dtype)
+            cls = jnp.broadcast_to(cls, (len(x), 1, *cls.shape))
+            x = jnp.concatenate([cls, x], axis=1)
+        return x + self.positions[...].astype(self.dtype)
 
     def __call__(
         self,
@@ -84,7 +136,7 @@ class ImageTower(nnx.Module):
         `split_layer` is the block before which `high` replaces `low`; None = half.
         """
         split = len(self.blocks) // 2 if split_layer is None else split_layer
-        x = self.embed(images)
+        x = constrain_batch(self.embed(images))
         hidden = [x]
         run, depth = self._span, len(self.blocks)
         x, low_out, low_maps = run(x, 0, split, low, hidden, return_attention)
@@ -119,7 +171,7 @@ class ImageTower(nnx.Module):
         if groups is not None:
             x = jnp.concatenate([x, groups.enter(x)], axis=1)
         for i in range(start, stop):
-            x, weights = run_block(
+            x, weights = run_layer(
                 self.blocks[i],
                 x,
                 self.remat,

@@ -6,15 +6,14 @@ every parameter of the towers is filled. Faults are collected and told at once.
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig, to_dict
 from unires_jax.errors import ConfigError, WeightsError
+from unires_jax.models.backbones import Published, Towers
 from unires_jax.models.backbones.files import read_config_json, read_tensors
-from unires_jax.models.backbones.towers import Published, Towers
 from unires_jax.models.backbones.weights import Transform, keep
 from unires_jax.models.layers import ACTIVATIONS
 from unires_jax.parameters import flatten, unflatten
@@ -73,8 +72,7 @@ def _place(
 
 def _rule(published: Published, name: str) -> tuple[str, Transform]:
     for pattern, target, transform in published.rules:
-        match = re.fullmatch(pattern, name)
-        if match:
+        if match := re.fullmatch(pattern, name):
             return match.expand(target), transform
     return "", keep
 
@@ -86,7 +84,7 @@ def read_config(towers: Towers, path: str) -> tuple[VisionConfig, TextConfig]:
     the towers do not have. `eos_token_id` is not read: OpenAI's files carry a wrong one
     (2), and EOS is found by length.
     """
-    published = towers.published
+    published, eps = towers.published, towers.vision.eps
     file, content = read_config_json(path, published.architecture)
     kind = content.get("model_type", published.model_types[0])
     if kind not in published.model_types:
@@ -96,7 +94,14 @@ def read_config(towers: Towers, path: str) -> tuple[VisionConfig, TextConfig]:
         )
     vision, text = content["vision_config"], content["text_config"]
     for tower, usual in ((vision, published.vision), (text, published.text)):
-        _check_arithmetic(file, tower, usual.activation, published.eps)
+        activation = tower.get("hidden_act", usual.activation)
+        stated = tower.get("layer_norm_eps", eps)
+        same_eps = np.isclose(stated, eps, rtol=1e-3, atol=0)
+        if activation not in ACTIVATIONS or not same_eps:
+            raise WeightsError(
+                f"{file}: hidden_act={activation!r}, layer_norm_eps={stated}; this "
+                f"implementation has {sorted(ACTIVATIONS)} and {eps}."
+            )
     patch = vision.get("patch_size", published.vision.patch)
     vocab = text.get("vocab_size", published.text.vocab)
     context = text.get("max_position_embeddings", published.text.context)
@@ -114,18 +119,6 @@ def _sizes(tower: dict[str, Any], usual: VisionConfig | TextConfig) -> dict[str,
         "mlp": tower.get("intermediate_size", usual.mlp),
         "activation": tower.get("hidden_act", usual.activation),
     }
-
-
-def _check_arithmetic(
-    file: Path, tower: dict[str, Any], activation: str, eps: float
-) -> None:
-    activation = tower.get("hidden_act", activation)
-    stated = tower.get("layer_norm_eps", eps)
-    if activation not in ACTIVATIONS or not np.isclose(stated, eps, rtol=1e-3, atol=0):
-        raise WeightsError(
-            f"{file}: hidden_act={activation!r}, layer_norm_eps={stated}; this "
-            f"implementation has {sorted(ACTIVATIONS)} and {eps}."
-        )
 
 
 def check_config(towers: Towers, path: str, model: ModelConfig) -> None:

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import TextConfig
 from unires_jax.mesh import constrain_batch
-from unires_jax.models.backbones.blocks import Block, run_block
-from unires_jax.models.layers import LayerNorm
+from unires_jax.models.layers import Block, LayerNorm, run_layer
 
 
 def word_places(x: Array) -> Int[Array, "e l"]:
@@ -35,20 +34,14 @@ class TextTower(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """`remat` recomputes each block's activations in the backward pass."""
-        init = nnx.initializers.normal
-        self.embedding = nnx.Param(
-            init(0.02)(rngs.params(), (config.vocab, config.width))
-        )
-        self.positions = nnx.Param(
-            init(0.01)(rngs.params(), (config.context, config.width))
-        )
+        init, width = nnx.initializers.normal, config.width
+        self.embedding = nnx.Param(init(0.02)(rngs.params(), (config.vocab, width)))
+        self.positions = nnx.Param(init(0.01)(rngs.params(), (config.context, width)))
+        blocks = range(config.depth)
         self.blocks = nnx.List(
-            [
-                Block(config, eps=self.eps, dtype=dtype, rngs=rngs)
-                for _ in range(config.depth)
-            ]
+            [Block(config, eps=self.eps, dtype=dtype, rngs=rngs) for _ in blocks]
         )
-        self.ln_final = LayerNorm(config.width, eps=self.eps, dtype=dtype, rngs=rngs)
+        self.ln_final = LayerNorm(width, eps=self.eps, dtype=dtype, rngs=rngs)
         self.dtype, self.remat = dtype, remat
 
     def mask(self, tokens: Int[Array, "e l"]) -> Bool[Array, "1 l l"] | None:
@@ -61,7 +54,7 @@ class TextTower(nnx.Module):
         x = self.embedding[...][tokens] + self.positions[...][word_places(tokens)]
         hidden = [constrain_batch(x.astype(self.dtype))]
         for block in self.blocks:
-            x, _ = run_block(block, hidden[-1], self.remat, mask=mask)
+            x, _ = run_layer(block, hidden[-1], self.remat, mask=mask)
             hidden.append(x)
         return hidden
 
