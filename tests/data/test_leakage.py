@@ -1,6 +1,5 @@
 """No image of an evaluation split is trained on where data.exclude names it."""
 
-import dataclasses
 import itertools
 import json
 import os
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import small_data
 from helpers.conversion import SAMPLE, lay_out
+from helpers.tiny import data_config
 
 from unires_jax.config import Config
 from unires_jax.data import leakage, pipeline
@@ -34,8 +34,8 @@ def folders(tmp_path: Path) -> Path:
 
 
 def config_of(folders: Path, **data: object) -> Config:
-    config = small_data.tiny_config(folders / "train/tiny/1.0.0")
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+    changes = {f"data__{name}": value for name, value in data.items()}
+    return data_config(folders / "train/tiny/1.0.0", **changes)
 
 
 def test_images_of_excluded_splits_are_dropped_by_coco_id(folders: Path) -> None:
@@ -113,7 +113,7 @@ def test_real_ids(tmp_path: Path) -> None:
     train = json.loads((SAMPLE / "refcoco/refs(unc).json").read_text())
     trained = {r["image_id"] for r in train if r["split"] == "train"}
     assert trained & held == {460986}
-    config = small_data.tiny_config(tmp_path)
+    config = data_config(tmp_path)
     config.data.dir, config.data.train = str(data), ("refcoco/refcoco_unc:train",)
     config.data.exclude = ("refcoco/refcoco_unc:val", "refcoco/refcocog_umd:val")
     (split,) = pipeline.open_splits(config)

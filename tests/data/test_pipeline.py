@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from absl import flags
 from helpers import small_data
+from helpers.tiny import data_config
 
 from unires_jax.config import Config
 from unires_jax.data import prepared
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(folder: Path) -> Config:
-    return small_data.tiny_config(folder)
+    return data_config(folder)
 
 
 def take(config: Config, count: int, **options: object) -> list[Batch]:

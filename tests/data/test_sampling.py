@@ -1,10 +1,10 @@
 """What is drawn of a record, how it is changed, and what is refused."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import small_data
+from helpers.tiny import data_config
 
 from unires_jax.config import BACKBONES, Config
 from unires_jax.data import records, tokenizer
@@ -27,7 +27,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @pytest.fixture
 def config() -> Config:
-    return small_data.tiny_config(Path("unused"), expressions=8, flip=0.0, crop=0.0)
+    return data_config("unused", data__expressions=8, data__flip=0.0, data__crop=0.0)
 
 
 def one(config: Config, words: Tokenizer, record: Record, seed: int = 0) -> Batch:

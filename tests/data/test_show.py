@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from helpers import small_data
+from helpers.tiny import data_config
 
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.show import overlay, show
@@ -20,7 +21,7 @@ def test_page_holds_the_first_batches(tmp_path: Path) -> None:
     )
     records[0] = small_data.replace(records[0], expressions=(none,))
     folder = small_data.write(tmp_path / "data", train=records)
-    config = small_data.tiny_config(folder)
+    config = data_config(folder)
     config.train.batch = 5
     page = show(config, tmp_path / "out" / "page.html", batches=1)
     html, facts = page.read_text(), json.loads(page.with_suffix(".json").read_text())

@@ -9,17 +9,16 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from helpers.coloured_boxes import ColourSegmenter, write_boxes
 from helpers.paths import ROOT
+from helpers.tiny import change, random_params
 from rich.console import Console
 
 from unires_jax.checkpoint import Checkpoints, describe
-from unires_jax.config import Config, TextConfig, VisionConfig, to_dict
+from unires_jax.config import Config, to_dict
 from unires_jax.data.prepared import PreparedSplit, open_split
 from unires_jax.data.records import Record
 from unires_jax.data.tokenizer import Tokenizer
@@ -30,7 +29,6 @@ from unires_jax.evaluation.predictors import ModelPredict
 from unires_jax.evaluation.report import page, pictures
 from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.inference.model import Compiled
-from unires_jax.models.unires import Apply
 from unires_jax.pixels.masks import RunMask
 
 
@@ -175,28 +173,11 @@ def test_cases_come_from_different_pictures(
 
 
 @pytest.fixture
-def tiny(config: Config, tokenizer: Tokenizer, data: Path) -> Config:
+def tiny(config: Config, data: Path) -> Config:
     """A model small enough to compile in seconds."""
-    config.model.vision = VisionConfig(patch=16, width=32, depth=2, heads=2, mlp=32)
-    vocab = tokenizer.vocab_size
-    config.model.text = TextConfig(vocab, 16, width=32, depth=1, heads=2, mlp=32)
-    config.model.width, config.model.heads = 16, 2
-    config.model.low_groups = config.model.high_groups = 2
-    config.data.dir, config.data.lengths = str(data), (16,)
-    config.eval.splits, config.eval.batch, config.eval.expressions = (
-        ("boxes:val",),
-        2,
-        8,
-    )
-    return config
-
-
-def some_params(config: Config) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32),
-        Apply(config.model).abstract,
-    )
+    values = {"data__dir": str(data), "data__lengths": (16,)}
+    values |= {"eval__splits": ("boxes:val",), "eval__batch": 2, "eval__expressions": 8}
+    return change(config, model__vision__patch=16, **values)
 
 
 def test_training_evaluates_the_first_pictures(
@@ -204,7 +185,7 @@ def test_training_evaluates_the_first_pictures(
 ) -> None:
     tiny.eval.watch_images = 3
     evaluate_parameters = make_evaluate(tiny, tokenizer)
-    params = some_params(tiny)
+    params = random_params(tiny.model, 0.1)
     metrics, pictures = evaluate_parameters(5, params)
     assert 0 <= metrics["pooled/mIoU"] <= 1 and metrics["pooled/count"] == 12
     assert list(pictures) == ["watch/0", "watch/1", "watch/2"]
@@ -215,9 +196,9 @@ def test_training_evaluates_the_first_pictures(
 def test_all_devices_answer_as_one(
     tiny: Config, tokenizer: Tokenizer, splits: dict[str, PreparedSplit]
 ) -> None:
-    params = some_params(tiny)
+    params = random_params(tiny.model, 0.1)
     alone = ModelPredict(Compiled(tiny).bind(params), tokenizer, tiny)
-    eight = dataclasses.replace(tiny, eval=dataclasses.replace(tiny.eval, batch=8))
+    eight = change(tiny, eval__batch=8)
     steps = Compiled(eight)
     assert steps.mesh.size == 8
     together = ModelPredict(steps.bind(params), tokenizer, eight)
@@ -230,7 +211,7 @@ def test_all_devices_answer_as_one(
 @pytest.fixture
 def workdir(tiny: Config, tokenizer: Tokenizer, data: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
-    params = some_params(tiny)
+    params = random_params(tiny.model, 0.1)
     state = {"params": params, "ema": params}
     meta = describe(tiny, tokenizer.to_json(), {})
     meta |= {"batch": 3, "no_target_trained": False}

@@ -1,6 +1,5 @@
 """Exports give what the live model gives, without this package."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from helpers.exporting import TOLERANCE, ask, graph, inputs, live, write_run
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, make_loaded, tiny_config
+from helpers.tiny import WORDS, make_loaded, tiny_config
 from PIL import Image
 
 import unires_jax
@@ -144,11 +143,10 @@ def test_ablations_and_other_types_export_too(
 ) -> None:
     """The computation is float32, whatever the training's was.
 
-    The weights' scale gives logits of a trained model's size, some tens.
+    The weights' spread gives logits of a trained model's size, some tens.
     """
-    config = tiny_config()
-    config.model = dataclasses.replace(config.model, **changes)
-    loaded = make_loaded(tmp_path, config, scale=0.3)
+    config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
+    loaded = make_loaded(tmp_path, config, spread=0.3)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
     pictures, asked = inputs(2, 3, 9)
     config.model.dtype = "float32"

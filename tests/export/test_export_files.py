@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.exporting import STEP, reseal, write_run
-from helpers.tiny_model import make_loaded, tiny_config
+from helpers.tiny import make_loaded, tiny_config
 
 import unires_jax
 from unires_jax import cli
@@ -256,8 +256,7 @@ def test_which_weights_is_said_and_taken(
     assert of(export(raw, "orbax", tmp_path / "again")) == ("params", 2)
     with pytest.raises(ConfigError, match="no raw weights"):
         export(exports / "orbax", "orbax", tmp_path / "no", weights="params")
-    config = tiny_config()
-    config.optim.ema = 0
+    config = tiny_config(optim__ema=0)
     unaveraged = write_run(tmp_path / "unaveraged", make_loaded(tmp_path, config))
     assert of(export(unaveraged, "safetensors", tmp_path / "only")) == ("params", 2)
 

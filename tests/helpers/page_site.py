@@ -3,6 +3,9 @@
 import contextlib
 import json
 import re
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,8 @@ from typing import Any
 import gradio_client
 import httpx
 
-from helpers.tiny_model import WORDS, page_of
+from helpers.tiny import WORDS
+from unires_jax.serving.page import command
 from unires_jax.serving.page.desk import Desk, Limits
 from unires_jax.serving.predictor import Predictor
 
@@ -58,6 +62,25 @@ class Site:
                 if told.get("msg") == "process_completed":
                     return told
         raise AssertionError("the queue fell silent")
+
+
+@contextlib.contextmanager
+def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
+    """The page's address and its folder, while its server runs."""
+    from unires_jax.serving.page.server import make_server
+
+    listener = command.listen("127.0.0.1", 0)
+    with tempfile.TemporaryDirectory() as name, command.writing_to(Path(name)):
+        server = make_server(desk, Path(name))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", Path(name)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextlib.contextmanager

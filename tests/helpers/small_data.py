@@ -9,14 +9,6 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from unires_jax.config import (
-    Config,
-    DataConfig,
-    ModelConfig,
-    TextConfig,
-    TrainConfig,
-    VisionConfig,
-)
 from unires_jax.data import prepared, tokenizer
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.stored import features, to_example
@@ -105,23 +97,6 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
         expressions=tuple(expressions),
         filename=f"{index}.jpg",
         source="tiny",
-    )
-
-
-def tiny_config(folder: Path, **data: Any) -> Config:
-    """A config that reads the train split of `folder` in process, at 32 pixels."""
-    given = {"expressions": 4, "workers": 0, "lengths": (16, 32), **data}
-    return Config(
-        seed=3,
-        model=ModelConfig(
-            image_size=32,
-            vision=VisionConfig(patch=8, width=32, depth=2, heads=2, mlp=64),
-            text=TextConfig(vocab=600, context=32, width=32, depth=1, heads=2, mlp=64),
-            width=32,
-            heads=2,
-        ),
-        data=DataConfig(train=(f"{folder}:train",), **given),
-        train=TrainConfig(batch=4),
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS
+from helpers.tiny import WORDS
 
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError

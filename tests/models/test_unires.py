@@ -1,6 +1,5 @@
 """UniRES on tiny sizes: what must not matter, and what each switch removes."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -8,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.tiny import random_params, tiny_config
 
-from unires_jax.config import ModelConfig, TextConfig, VisionConfig
+from unires_jax.config import ModelConfig
 from unires_jax.models.heads import depth_to_space, resize
 from unires_jax.models.positions import grid_positions
 from unires_jax.models.unires import Apply, ImageFeatures
@@ -19,28 +19,14 @@ LENGTHS = jnp.array([4, 6, 3])
 
 
 def tiny(**changes: Any) -> ModelConfig:
-    config = ModelConfig(
-        image_size=32,
-        vision=VisionConfig(patch=8, width=16, depth=2, heads=2, mlp=32),
-        text=TextConfig(vocab=40, context=16, width=16, depth=1, heads=2, mlp=32),
-        width=16,
-        heads=2,
-        low_groups=5,
-        high_groups=3,
-        group_bias=0.0,
-        stage_layers=1,
-        mask_channels=4,
-        stem_channels=4,
-    )
-    return dataclasses.replace(config, **changes)
+    """With groups that are heard from the start."""
+    values = {"group_bias": 0.0} | changes
+    return tiny_config(**{f"model__{name}": x for name, x in values.items()}).model
 
 
 def perturbed(apply: Apply) -> dict[str, Any]:
-    """Parameters with every tensor moved: zero-initialised branches take part too."""
-    leaves, tree = jax.tree.flatten(apply.init(jax.random.key(0)))
-    rng = np.random.default_rng(1)
-    moved = [x + rng.normal(0, 0.1, x.shape).astype(np.float32) for x in leaves]
-    return jax.tree.unflatten(tree, moved)
+    """Parameters far from their start."""
+    return random_params(apply.config, 0.3)
 
 
 class Inputs:
@@ -158,10 +144,10 @@ def features_of(config: ModelConfig) -> tuple[ImageFeatures, dict[str, Any]]:
 
 def test_ablation_of_groups_keeps_their_number() -> None:
     low, params = features_of(tiny(groups="low"))
-    assert low.low is not None and low.low.shape == (2, 8, 16) and low.high is None
+    assert low.low is not None and low.low.shape == (2, 5, 16) and low.high is None
     assert "high" not in params and "high_filter" not in params
     high, params = features_of(tiny(groups="high"))
-    assert high.high is not None and high.high.shape == (2, 8, 16)
+    assert high.high is not None and high.high.shape == (2, 5, 16)
     assert high.low is None and "low" not in params
 
 
@@ -186,7 +172,7 @@ def test_only_the_filter_reads_language(filters: str) -> None:
     rng = np.random.default_rng(2)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
     features = ImageFeatures(
-        draw(3, 16, 16), draw(3, 5, 16), draw(3, 3, 16), None, draw(3, 16, 16)
+        draw(3, 16, 16), draw(3, 3, 16), draw(3, 2, 16), None, draw(3, 16, 16)
     )
     filtered = jax.jit(
         lambda words: apply.bind(params).filter_groups(
@@ -259,9 +245,7 @@ def test_remat_changes_no_gradient(full: tuple[Apply, dict[str, Any]]) -> None:
 
 
 def test_patch_14_has_a_whole_number_of_cells() -> None:
-    vision = VisionConfig(patch=14, width=16, depth=2, heads=2, mlp=32)
-    config = tiny(image_size=56, vision=vision)
-    apply = Apply(config)
+    apply = Apply(tiny(image_size=56, vision__patch=14))
     images = jax.ShapeDtypeStruct((1, 56, 56, 3), jnp.uint8)
     extent = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     features = jax.eval_shape(apply.encode_image, apply.abstract, images, extent)

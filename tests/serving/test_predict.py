@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax import cli

@@ -9,11 +9,10 @@ import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, make_loaded, tiny_config
+from helpers.tiny import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax import serving
-from unires_jax.config import Config
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.evaluation.predictors import ModelPredict
@@ -172,8 +171,7 @@ def test_load_names_what_is_missing(tmp_path: Path) -> None:
 def test_load_computes_in_float32_on_cpu(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    config: Config = tiny_config()
-    config.model.dtype = "bfloat16"
+    config = tiny_config(model__dtype="bfloat16")
     given = Loaded(tmp_path, config, loaded.tokenizer, loaded.params, loaded.meta)
     monkeypatch.setattr(inference, "load", lambda *_: given)
     assert jax.default_backend() == "cpu"

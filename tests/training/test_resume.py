@@ -15,7 +15,7 @@ from helpers.tiny_run import (
     assert_same,
     config_file,
     lines,
-    tiny_config,
+    run_config,
     untimed,
     write_data,
 )
@@ -30,7 +30,7 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         data = write_data(folder / "data")
-        self.config = tiny_config(data, log_every=1)
+        self.config = run_config(data, train__log_every=1)
         self.file = config_file(folder, self.config)
         self.env = {
             **os.environ,

@@ -64,24 +64,21 @@ def config(
     data = tiny_run.write_data(tmp_path_factory.mktemp("data"))
     captions = [x.sent for i in range(4) for x in small_data.scene(i).expressions]
     tokenizer = write_tokenizer(tmp_path_factory.mktemp("tokenizer"), captions)
-    config = tiny_run.tiny_config(data, steps=2, batch=8, eval_every=0)
     activation, sizes = "gelu_pytorch_tanh", {"width": 16, "heads": 2, "mlp": 32}
-    config.clip, config.data.tokenizer = str(weights[0]), str(tokenizer)
-    config.data.lengths = (16, 24)
-    config.model = dataclasses.replace(
-        config.model,
-        backbone="siglip2",
-        image_size=32,
-        vision=VisionConfig(patch=8, depth=2, activation=activation, **sizes),
-        text=TextConfig(600, 24, depth=2, activation=activation, **sizes),
-        groups="both",
-        low_groups=3,
-        high_groups=2,
-        mask_channels=4,
-        stem_channels=4,
-        figure_only=False,
+    return tiny_run.run_config(
+        data,
+        clip=str(weights[0]),
+        data__tokenizer=str(tokenizer),
+        data__lengths=(16, 24),
+        model__backbone="siglip2",
+        model__image_size=32,
+        model__vision=VisionConfig(patch=8, depth=2, activation=activation, **sizes),
+        model__text=TextConfig(600, 24, depth=2, activation=activation, **sizes),
+        model__groups="both",
+        model__figure_only=False,
+        train__steps=2,
+        train__eval_every=0,
     )
-    return config
 
 
 @pytest.fixture(scope="module")

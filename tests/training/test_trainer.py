@@ -15,15 +15,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from helpers.tiny_run import (
-    STEPS,
-    assert_same,
-    lines,
-    small_data,
-    tiny_config,
-    untimed,
-    write_data,
-)
+from helpers import small_data
+from helpers.tiny import tiny_config
+from helpers.tiny_run import STEPS, assert_same, lines, run_config, untimed, write_data
 from tensorboardX.proto.event_pb2 import Event
 
 from unires_jax import mesh as mesh_lib
@@ -96,7 +90,7 @@ def unbroken(
 ) -> tuple[Path, Any, Hook]:
     """A whole run: its workdir, last state and hook."""
     workdir, hook = tmp_path_factory.mktemp("unbroken") / "new" / "run", Hook(0.7, 0.2)
-    return workdir, run(tiny_config(data, picture_every=8), workdir, hook), hook
+    return workdir, run(run_config(data, train__picture_every=8), workdir, hook), hook
 
 
 def events(workdir: Path) -> Iterator[Event]:
@@ -112,7 +106,7 @@ def test_the_loop_does_what_the_bare_step_does(
     data: Path, unbroken: tuple[Path, Any, Hook]
 ) -> None:
     _, state, hook = unbroken
-    config = tiny_config(data)
+    config = run_config(data)
     recipe = recipe_of(config)
     expected = recipe.init()
     batches = train_batches(config, run_tokenizer(config))
@@ -189,7 +183,7 @@ def test_whether_no_target_was_trained_is_remembered(tmp_path: Path) -> None:
     ]
     mixed = [dataclasses.replace(scenes[0], expressions=tuple(nothing)), *scenes[1:]]
     data = small_data.write(tmp_path / "data", train=mixed)
-    config = tiny_config(data, eval_every=0)
+    config = run_config(data, train__eval_every=0)
     config.eval.splits = ()
     for steps in (1, 2):  # resumed, it still knows
         config.train.steps = steps
@@ -252,7 +246,7 @@ def test_resume_from_any_step(
     tmp_path: Path,
     step: int,
 ) -> None:
-    config = tiny_config(data, picture_every=8)
+    config = run_config(data, train__picture_every=8)
     with pytest.raises(Crash):
         breaking = before_step(recipe_of(config), step, crash)
         run(config, tmp_path, Hook(0.7, 0.2), breaking)
@@ -269,7 +263,7 @@ def test_resume_from_any_step(
 
 
 def test_resume_with_muon(data: Path, tmp_path: Path) -> None:
-    config = tiny_config(data)
+    config = run_config(data)
     config.optim.method = "muon"
     whole = run(config, tmp_path / "unbroken")
     with pytest.raises(Crash):
@@ -287,7 +281,7 @@ def test_a_sigterm_saves_and_returns(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = tiny_config(data, picture_every=8)
+    config = run_config(data, train__picture_every=8)
     handler = signal.getsignal(signal.SIGTERM)
     asked_to_stop = before_step(
         recipe_of(config), 4, lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -306,30 +300,17 @@ def test_a_finished_run_says_so(
 ) -> None:
     hook = Hook()
     before = lines(unbroken[0])
-    again = run(tiny_config(data, picture_every=8), unbroken[0], hook)
+    again = run(run_config(data, train__picture_every=8), unbroken[0], hook)
     assert "is finished: step 8 of 8" in capsys.readouterr().out
     assert_same(again, unbroken[1])
     assert not hook.params and lines(unbroken[0]) == before
 
 
-def change(config: Config, **values: Any) -> Config:
-    """A copy with dotted fields (`model__width=32`) set."""
-    config = copy.deepcopy(config)
-    for name, value in values.items():
-        *path, last = name.split("__")
-        target: Any = config
-        for part in path:
-            target = getattr(target, part)
-        assert hasattr(target, last)
-        setattr(target, last, value)
-    return config
-
-
 def test_another_config_is_refused_by_field(
     data: Path, unbroken: tuple[Path, Any, Hook]
 ) -> None:
-    config = change(
-        tiny_config(data),
+    config = run_config(
+        data,
         seed=4,
         model__width=32,
         optim__rate=1.0,
@@ -355,8 +336,8 @@ def test_another_config_is_refused_by_field(
 
 
 def test_what_may_change_may(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
-    config = change(
-        tiny_config(data),
+    config = run_config(
+        data,
         name="renamed",
         data__workers=3,
         train__log_every=7,
@@ -372,7 +353,7 @@ def test_what_may_change_may(data: Path, unbroken: tuple[Path, Any, Hook]) -> No
 def test_other_data_is_refused(
     data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
 ) -> None:
-    config = tiny_config(data)
+    config = run_config(data)
     meta = read_meta(unbroken[0] / "checkpoints" / "8")
     about = {"data": {f"{data}:train": "0"}, "tokenizer": meta["tokenizer"]}
     with pytest.raises(ConfigError, match=r"data: the run has .*, now .*'0'"):
@@ -384,7 +365,7 @@ def test_other_data_is_refused(
 
 def test_not_a_number_stops_at_its_step(data: Path, tmp_path: Path) -> None:
     """The step is the first bad one of the bare loop; later and it are not saved."""
-    config = tiny_config(data, checkpoint_every=2, keep=99)
+    config = run_config(data, train__checkpoint_every=2, train__keep=99)
     recipe = recipe_of(config)
 
     def breaking(state: Any, batch: Any) -> Any:
@@ -421,7 +402,7 @@ def test_the_broken_group_is_named() -> None:
 def test_init_from_takes_the_best_average_and_a_fresh_optimizer(
     data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
 ) -> None:
-    config = change(tiny_config(data), init_from=str(unbroken[0]), optim__rate=0.0)
+    config = run_config(data, init_from=str(unbroken[0]), optim__rate=0.0)
     recipe = recipe_of(config)
     params = start_lib.take_over(recipe)
     assert_same(params, unbroken[2].params[4])
@@ -438,7 +419,7 @@ def test_init_from_is_where_a_new_run_starts(
     unbroken: tuple[Path, Any, Hook],
     tmp_path: Path,
 ) -> None:
-    config = change(tiny_config(data), init_from=str(unbroken[0]))
+    config = run_config(data, init_from=str(unbroken[0]))
     states = []
 
     def note(state: Any, batch: Any) -> Any:
@@ -457,8 +438,8 @@ def test_init_from_at_another_resolution_and_context(
 ) -> None:
     source = unbroken[2].params[4]
     for size, context in [(32, 12), (24, 20)]:
-        config = change(
-            tiny_config(data),
+        config = run_config(
+            data,
             init_from=str(unbroken[0]),
             model__image_size=size,
             model__text__context=context,
@@ -482,7 +463,7 @@ def test_init_from_at_another_resolution_and_context(
 def test_init_from_another_architecture_lists_shapes(
     data: Path, unbroken: tuple[Path, Any, Hook]
 ) -> None:
-    config = change(tiny_config(data), init_from=str(unbroken[0]), model__width=32)
+    config = run_config(data, init_from=str(unbroken[0]), model__width=32)
     with pytest.raises(CheckpointError) as caught:
         start_lib.take_over(recipe_of(config))
     line = "patch_project.kernel: expected (16, 32), found (16, 16)"
@@ -513,7 +494,7 @@ def test_clip_fills_the_towers_alone(
     data: Path, clip: tuple[Path, dict[str, np.ndarray]]
 ) -> None:
     folder, weights = clip
-    config = change(tiny_config(data), clip=str(folder))
+    config = run_config(data, clip=str(folder))
     params = start_lib.with_backbone(recipe_of(config))
     fresh = jax.jit(Apply(config.model).init)(jax.random.key(config.seed))
     np.testing.assert_array_equal(
@@ -535,8 +516,8 @@ def test_a_clip_of_other_heads_is_refused(
     data: Path, clip: tuple[Path, dict[str, np.ndarray]]
 ) -> None:
     """Heads do not show in shapes: the config.json beside the weights has them."""
-    config = change(
-        tiny_config(data),
+    config = run_config(
+        data,
         clip=str(clip[0]),
         model__vision__heads=4,
         model__vision__activation="gelu",
@@ -550,8 +531,6 @@ def test_a_clip_of_other_heads_is_refused(
 
 def test_no_parameter_is_weakly_typed() -> None:
     """One that is compiles the whole step a second time: updates are never weak."""
-    model = tiny_config(Path()).model
-    model = dataclasses.replace(model, groups="both", figure_only=False)
-    model.vision.depth = 2
+    model = tiny_config().model
     params = jax.eval_shape(Apply(model).init, jax.random.key(0))
     assert [name for name, x in flatten(params).items() if x.weak_type] == []

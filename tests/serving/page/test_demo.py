@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, Counting, Slow
+from helpers.predictors import Counting, Slow
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax import cli

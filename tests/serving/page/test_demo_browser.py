@@ -11,9 +11,10 @@ import httpx
 import numpy as np
 import pytest
 from helpers.browser import Browser, missing
-from helpers.page_site import given, site_of
+from helpers.page_site import given, page_of, site_of
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, Counting, Slow, page_of
+from helpers.predictors import Counting, Slow
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax.inference.loaded import Loaded

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import mutated, noise
-from helpers.tiny_model import Counting
+from helpers.predictors import Counting
 
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import server

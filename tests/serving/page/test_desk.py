@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, Counting
+from helpers.predictors import Counting
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax.errors import DataError
