@@ -67,12 +67,12 @@ class Clone:
 
     def __call__(self, command: str) -> str:
         """Run a command of the page; its output."""
-        program, *rest = shlex.split(command)
+        program, *words = shlex.split(command)
         python = [sys.executable]
         argv = [*python, "-m", "unires_jax.cli"] if program == "unires" else python
-        tiny = TINY if "train.py" in rest else []
+        tiny = TINY if "train.py" in words else []
         done = subprocess.run(
-            [*argv, *rest, *tiny],
+            [*argv, *words, *tiny],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -92,8 +92,8 @@ def run(tmp_path: Path) -> Clone:
 
 def test_from_pictures_to_data(run: Clone) -> None:
     (commands,) = blocks("sh")
-    said = [run(command) for command in commands.splitlines()[:3]]
-    assert "Nothing is wrong." in said[1]
+    outputs = [run(command) for command in commands.splitlines()[:3]]
+    assert "Nothing is wrong." in outputs[1]
     data_dir = run.folder / "data_mine"
     assert len(open_split("mres32m:train", data_dir)) == 40
     assert len(open_split("mres32m:val", data_dir)) == 10
@@ -107,8 +107,8 @@ def test_from_pictures_to_a_model(run: Clone) -> None:
         "--config.train.eval_every=0"
     )
     (commands,) = blocks("sh")
-    said = [run(command) for command in commands.splitlines()]
-    assert "mres32m:val" in said[-1]
+    outputs = [run(command) for command in commands.splitlines()]
+    assert "mres32m:val" in outputs[-1]
     mine = run.folder / "runs/mine"
     metrics = json.loads((mine / "evaluation/metrics.json").read_text())
     assert metrics["mres32m:val"]["pooled"]["mIoU"] is not None

@@ -1,6 +1,5 @@
 """What is drawn of a record, how it is changed, and what is refused."""
 
-
 import numpy as np
 import pytest
 from helpers import small_data
@@ -69,9 +68,9 @@ def box_record(sents: list[str], box: tuple[int, int, int, int]) -> Record:
 # --- drawing
 
 
-def levels(drawn: list[Expression]) -> tuple[int, int]:
-    parts = sum(x.level == PART for x in drawn)
-    return len(drawn) - parts, parts
+def levels(expressions: list[Expression]) -> tuple[int, int]:
+    parts = sum(x.level == PART for x in expressions)
+    return len(expressions) - parts, parts
 
 
 def pool(objects: int, parts: int) -> tuple[Expression, ...]:
@@ -100,8 +99,8 @@ def test_level_balance(
 ) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        drawn = draw_expressions(pool(objects, parts), 8, share, rng)
-        assert levels(drawn) == expected
+        expressions = draw_expressions(pool(objects, parts), 8, share, rng)
+        assert levels(expressions) == expected
 
 
 def test_fractions_are_rounded_at_random() -> None:
@@ -114,22 +113,22 @@ def test_fractions_are_rounded_at_random() -> None:
 
 def test_referents_are_drawn_without_replacement_and_evenly() -> None:
     rng = np.random.default_rng(0)
-    seen = np.zeros(10)
+    counts = np.zeros(10)
     for _ in range(500):
         refs = [x.ref_id for x in draw_expressions(pool(10, 0), 4, 0.5, rng)]
         assert len(set(refs)) == 4
-        seen[refs] += 1
-    assert (np.abs(seen / 500 - 0.4) < 0.11).all()  # 5 sigma
+        counts[refs] += 1
+    assert (np.abs(counts / 500 - 0.4) < 0.11).all()  # 5 sigma
 
 
 def test_one_sentence_of_each_referent() -> None:
-    both = tuple(expression(r, sent=s) for r in range(3) for s in ("a dog", "a cat"))
+    twice = tuple(expression(r, sent=s) for r in range(3) for s in ("a dog", "a cat"))
     rng = np.random.default_rng(0)
     texts = set()
     for _ in range(50):
-        drawn = draw_expressions(both, 8, 0.5, rng)
-        assert sorted(x.ref_id for x in drawn) == [0, 1, 2]
-        texts |= {x.sent for x in drawn}
+        expressions = draw_expressions(twice, 8, 0.5, rng)
+        assert sorted(x.ref_id for x in expressions) == [0, 1, 2]
+        texts |= {x.sent for x in expressions}
     assert texts == {"a dog", "a cat"}
 
 
@@ -259,10 +258,10 @@ def test_crop_keeps_the_share_of_every_target(config: Config, words: Tokenizer) 
         row = one(config, words, record, seed)
         cropped += row.extent.tolist() != [21, 32]
         width = row.extent[1] / 32 * 8  # valid cells across
-        kept = row.masks.sum((1, 2)) / 255
+        covered = row.masks.sum((1, 2)) / 255
         # Cropping magnifies: a full target covers at least its uncropped area.
         uncropped = 160 / (60 / 8) ** 2
-        assert (kept[:2] >= 0.8 * uncropped - 0.02).all() and width <= 8
+        assert (covered[:2] >= 0.8 * uncropped - 0.02).all() and width <= 8
     assert cropped > 5
 
 
@@ -293,11 +292,11 @@ def test_place_words_forbid_the_crop(
 
 def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
     config.data.flip = config.data.crop = 0.5
-    first, again, other = (
+    first, again, third = (
         one(config, words, small_data.scene(3), s) for s in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, third, strict=True))
 
 
 # --- what is refused
@@ -305,7 +304,7 @@ def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
 
 def broken() -> dict[str, tuple[Record, str]]:
     good = small_data.scene(5, pairs=1)
-    other = RunMask.from_pixels(np.ones((40, 61), bool)).counts
+    wider = RunMask.from_pixels(np.ones((40, 61), bool)).counts
     empty = RunMask.from_pixels(np.zeros((40, 60), bool)).counts
     mask = good.masks[0]
 
@@ -321,7 +320,7 @@ def broken() -> dict[str, tuple[Record, str]]:
         "truncated": (change(good, image=half), "image: is truncated"),
         "no image": (change(good, image=b""), "image: holds no bytes"),
         "size": (change(good, height=41), r"image: is 40 x 60 .*expected.* 41 x 60"),
-        "mask size": (with_mask(other), r"masks\[0\] \(ann_id 500\).*covers 2440"),
+        "mask size": (with_mask(wider), r"masks\[0\] \(ann_id 500\).*covers 2440"),
         "rle": (with_mask("!!"), r"masks\[0\] \(ann_id 500\).*invalid character"),
         "lost": (with_mask(empty), r"expression 'dog' .*masks were lost"),
         "no targets": (

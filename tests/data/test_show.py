@@ -42,8 +42,8 @@ def test_page_holds_the_first_batches(tmp_path: Path) -> None:
     sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
     assert len(sources) == len(facts) + len(rows)
     data = np.frombuffer(base64.b64decode(sources[0]), np.uint8)
-    shown = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB).astype(int)
-    assert np.abs(shown - batch.images[0]).mean() < 25  # JPEG of noise
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB).astype(int)
+    assert np.abs(picture - batch.images[0]).mean() < 25  # JPEG of noise
     assert {p.name for p in page.parent.iterdir()} == {"page.html", "page.json"}
 
 
@@ -51,6 +51,6 @@ def test_overlay_tints_the_mask_and_darkens_the_rest() -> None:
     image = np.full((8, 8, 3), 100, np.uint8)
     mask = np.zeros((4, 4), np.uint8)
     mask[:, :2] = 255
-    seen = overlay(image, mask, (250, 0, 0))
-    assert (seen[:, :4] == (175, 50, 50)).all()
-    assert (seen[:, 4:] == 55).all()
+    tinted = overlay(image, mask, (250, 0, 0))
+    assert (tinted[:, :4] == (175, 50, 50)).all()
+    assert (tinted[:, 4:] == 55).all()

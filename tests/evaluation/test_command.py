@@ -74,13 +74,13 @@ def files(
 
 
 def test_metrics_file(files: Path) -> None:
-    found = json.loads((files / "metrics.json").read_text())
-    assert list(found) == ["boxes:val", "boxes:testA"]
-    val = found["boxes:val"]
+    metrics = json.loads((files / "metrics.json").read_text())
+    assert list(metrics) == ["boxes:val", "boxes:testA"]
+    val = metrics["boxes:val"]
     assert val["part"]["mIoU"] > 0.8
     assert val["pooled"]["count"] == val["object"]["count"] + val["part"]["count"]
     assert val["about"]["protocol"] == "native" and val["about"]["step"] == 7
-    assert val["about"]["data"] != found["boxes:testA"]["about"]["data"]
+    assert val["about"]["data"] != metrics["boxes:testA"]["about"]["data"]
     assert val["reading"]["object"]["deranged_mIoU"] < 0.5
 
 
@@ -90,8 +90,8 @@ def test_predictions_reproduce_the_metrics(files: Path) -> None:
     assert len({row["key"] for row in rows}) == len(rows) == 18 + 14
     val = [r for r in rows if r["key"].startswith("boxes/val/")]
     parts = [r["I"] / r["U"] for r in val if r["level"] == "part"]
-    found = json.loads((files / "metrics.json").read_text())
-    assert np.mean(parts) == pytest.approx(found["boxes:val"]["part"]["mIoU"])
+    metrics = json.loads((files / "metrics.json").read_text())
+    assert np.mean(parts) == pytest.approx(metrics["boxes:val"]["part"]["mIoU"])
 
 
 class _Loads(HTMLParser):
@@ -134,9 +134,9 @@ def test_tables_of_known_answers(
     figure: str,
 ) -> None:
     predict = getattr(predictors, answer)
-    found = command.run(config, splits, predict, tmp_path, about={"name": answer})
+    results = command.run(config, splits, predict, tmp_path, about={"name": answer})
     text = io.StringIO()
-    print_tables(found, Console(file=text, width=80))
+    print_tables(results, Console(file=text, width=80))
     rows = [line.split() for line in text.getvalue().splitlines()]
     for level in ("object", "part", "pooled"):
         numbers = [row[1:8] for row in rows if row[:1] == [level]]
@@ -167,9 +167,9 @@ def test_cases_come_from_different_pictures(
     ranked = [
         dataclasses.replace(r, intersection=i, union=99) for i, r in enumerate(rows)
     ]
-    found = page.select(ranked, np.random.default_rng(0))
-    assert len({r.image for r in found["best"][:4]}) == 4
-    assert found["best"][0] is ranked[-1] and found["worst"][0] is ranked[0]
+    cases = page.select(ranked, np.random.default_rng(0))
+    assert len({r.image for r in cases["best"][:4]}) == 4
+    assert cases["best"][0] is ranked[-1] and cases["worst"][0] is ranked[0]
 
 
 @pytest.fixture
@@ -203,8 +203,8 @@ def test_all_devices_answer_as_one(
     assert steps.mesh.size == 8
     together = ModelPredict(steps.bind(params), tokenizer, eight)
     split = splits["boxes:val"]
-    one, other = (evaluate(split, p, tiny) for p in (alone, together))
-    for a, b in zip(one, other, strict=True):
+    one_device, all_devices = (evaluate(split, p, tiny) for p in (alone, together))
+    for a, b in zip(one_device, all_devices, strict=True):
         assert a.score == pytest.approx(b.score, abs=1e-4)
 
 
@@ -235,9 +235,9 @@ def test_evaluate_script(workdir: Path) -> None:
     assert "boxes:testA, protocol native" in done.stdout
     last = done.stdout.splitlines()[-1]
     assert last.startswith(str(workdir / "evaluation" / "report.html"))
-    found = json.loads((workdir / "evaluation" / "metrics.json").read_text())
-    assert found["boxes:val"]["about"]["step"] == 3
-    assert found["boxes:val"]["expressions"] == 18
+    metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    assert metrics["boxes:val"]["about"]["step"] == 3
+    assert metrics["boxes:val"]["expressions"] == 18
 
 
 def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None:
@@ -260,13 +260,13 @@ def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
     lines = file.read_text().splitlines()
     (tmp_path / "some.jsonl").write_text("\n".join(lines[2:]))
 
-    asked = f"--predictions={tmp_path / 'some.jsonl'}"
-    done = start(*common, asked, "--protocol=lisa")
+    predictions = f"--predictions={tmp_path / 'some.jsonl'}"
+    done = start(*common, predictions, "--protocol=lisa")
     assert done.returncode == 0, done.stderr
     assert "boxes:val, protocol lisa, 4 pictures, binary input" in done.stdout
     assert "2 of 18 expressions" in done.stdout and "gIoU" in done.stdout
-    found = json.loads((tmp_path / "some_lisa" / "metrics.json").read_text())
-    block = found["boxes:val"]
+    metrics = json.loads((tmp_path / "some_lisa" / "metrics.json").read_text())
+    block = metrics["boxes:val"]
     assert block["about"]["input"] == "binary input"
     assert block["names"] == {"mIoU": "gIoU", "oIoU": "cIoU"}
     assert block["part"]["mIoU"] == pytest.approx(3 / 4, abs=1e-4)

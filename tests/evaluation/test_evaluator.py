@@ -110,11 +110,11 @@ def test_the_first_images_alone(
 
 
 def test_ground_truth_scores_one(boxes: Boxes, config: Config) -> None:
-    found = summarize(evaluate(boxes, predictors.ground_truth, config))
+    summary = summarize(evaluate(boxes, predictors.ground_truth, config))
     for level in ("object", "part", "pooled"):
-        block = found[level]
+        block = summary[level]
         assert block["mIoU"] == block["oIoU"] == block["P@0.9"] == 1.0
-    assert found["no_target"]["N-acc"] == found["no_target"]["T-acc"] == 1.0
+    assert summary["no_target"]["N-acc"] == summary["no_target"]["T-acc"] == 1.0
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -136,47 +136,47 @@ def test_ground_truth_scores_one_by_every_protocol(
     protocol = PROTOCOLS[name]
     predict = functools.partial(predictors.ground_truth, protocol=protocol)
     rows = evaluate(redrawn, predict, config, protocol=protocol)
-    found = summarize(rows)["pooled"]
-    assert found["mIoU"] == pytest.approx(1, abs=1e-5) and found["oIoU"] == 1.0
+    summary = summarize(rows)["pooled"]
+    assert summary["mIoU"] == pytest.approx(1, abs=1e-5) and summary["oIoU"] == 1.0
     redraws = protocol.grid is not None or protocol.overlap == "background"
     assert any(r.union not in (0, r.target.area) for r in rows) == redraws
 
 
 def test_empty_scores_zero(boxes: Boxes, config: Config) -> None:
-    found = summarize(evaluate(boxes, predictors.empty, config))
+    summary = summarize(evaluate(boxes, predictors.empty, config))
     for level in ("object", "part", "pooled"):
-        block = found[level]
+        block = summary[level]
         assert block["mIoU"] == block["oIoU"] == block["P@0.5"] == 0.0
-    assert found["no_target"] == "not decided"
+    assert summary["no_target"] == "not decided"
 
 
 def test_no_target_expressions_count_apart(rows: list[Result]) -> None:
-    found = summarize(rows)
+    summary = summarize(rows)
     none = sum(not r.targeted for r in rows)
     assert none == 4
-    assert found["pooled"]["count"] == len(rows) - none
-    assert found["no_target"]["no_target"] == none
+    assert summary["pooled"]["count"] == len(rows) - none
+    assert summary["no_target"]["no_target"] == none
     # Its decision neither blanks a mask nor enters the IoU.
     flipped = [dataclasses.replace(r, no_target=1.0) for r in rows]
     again = summarize(flipped)
-    assert again["pooled"] == found["pooled"]
+    assert again["pooled"] == summary["pooled"]
     assert (again["no_target"]["N-acc"], again["no_target"]["T-acc"]) == (1.0, 0.0)
 
 
 def test_breakdowns_cover_every_targeted_expression(rows: list[Result]) -> None:
-    found = summarize(rows)
+    summary = summarize(rows)
     for level in ("object", "part", "pooled"):
-        count = found[level]["count"]
-        assert sum(b["count"] for b in found["by_size"][level].values()) == count
-        assert sum(b["count"] for b in found["by_category"][level].values()) == count
-    assert list(found["by_part"]) == ["wheel"]
-    assert set(found["by_category"]["object"]) == {"bus", "car", "several"}
+        count = summary[level]["count"]
+        assert sum(b["count"] for b in summary["by_size"][level].values()) == count
+        assert sum(b["count"] for b in summary["by_category"][level].values()) == count
+    assert list(summary["by_part"]) == ["wheel"]
+    assert set(summary["by_category"]["object"]) == {"bus", "car", "several"}
 
 
 def test_ceiling_is_the_truth_after_the_grid(rows: list[Result], boxes: Boxes) -> None:
-    found = summarize(rows)
-    assert 0.8 < found["part"]["ceiling_mIoU"] < 1
-    assert found["object"]["ceiling_mIoU"] >= found["object"]["mIoU"]
+    summary = summarize(rows)
+    assert 0.8 < summary["part"]["ceiling_mIoU"] < 1
+    assert summary["object"]["ceiling_mIoU"] >= summary["object"]["mIoU"]
 
 
 def test_whole_object_confusion(boxes: Boxes, config: Config) -> None:
@@ -208,9 +208,9 @@ def test_derangement_swaps_targets_within_level(boxes: Boxes, config: Config) ->
 
 
 def test_a_model_that_reads_fails_the_deranged_sentences(rows: list[Result]) -> None:
-    found = reading_check(rows)["object"]
-    assert found["count"] == 21
-    assert found["deranged_mIoU"] < found["aligned_mIoU"] / 2
+    summary = reading_check(rows)["object"]
+    assert summary["count"] == 21
+    assert summary["deranged_mIoU"] < summary["aligned_mIoU"] / 2
 
 
 def test_predictions_file_is_coco(rows: list[Result]) -> None:
@@ -234,11 +234,11 @@ def test_a_bad_record_is_named(
     cut = boxes[1].image[: len(boxes[1].image) // 2]
     with pytest.raises(DataError, match=r"boxes image 1 .*truncated"):
         evaluate(with_record(image=cut), predict, config)
-    other = dataclasses.replace(boxes[0], image_id=5)
+    smaller = dataclasses.replace(boxes[0], image_id=5)
     with pytest.raises(
         DataError, match=r"boxes:val record 1.*masks\[0\].*another size"
     ):
-        evaluate(with_record(height=other.height - 1), predict, config)
+        evaluate(with_record(height=smaller.height - 1), predict, config)
     masks = tuple(
         dataclasses.replace(m, rle=RunMask.from_pixels(np.ones((50, 60), bool)).counts)
         for m in boxes[1].masks
@@ -310,20 +310,20 @@ def test_a_model_is_scored_by_every_protocol(
 ) -> None:
     protocol = PROTOCOLS[name]
     predict = ModelPredict(segmenter, tokenizer, config, protocol)
-    found = evaluate(boxes, predict, config, protocol=protocol)
-    single = [r for r in found if r.sentence == "blue"]
-    assert len(single) == 7 and {r.protocol for r in found} == {name}
+    scored = evaluate(boxes, predict, config, protocol=protocol)
+    single = [r for r in scored if r.sentence == "blue"]
+    assert len(single) == 7 and {r.protocol for r in scored} == {name}
     # CRIS's low threshold and aligned corners widen boxes of a few cells.
     assert np.mean([r.iou for r in single]) > (0.75 if name == "cris" else 0.85)
     if protocol.grid:
         # The picture's own mask is kept beside the one that counts.
-        assert [r.mask for r in found] == [r.mask for r in rows]
-        assert [r.union for r in found] != [r.union for r in rows]
+        assert [r.mask for r in scored] == [r.mask for r in rows]
+        assert [r.union for r in scored] != [r.union for r in rows]
     if protocol.name == "native":
-        assert found == rows
+        assert scored == rows
     else:
-        assert summarize(found)["object"]["ceiling_mIoU"] is None
-        assert json.loads(to_line(found[0]))["protocol"] == name
+        assert summarize(scored)["object"]["ceiling_mIoU"] is None
+        assert json.loads(to_line(scored[0]))["protocol"] == name
 
 
 def test_no_target_is_scored_by_rela_alone(
@@ -334,12 +334,12 @@ def test_no_target_is_scored_by_rela_alone(
 ) -> None:
     rela = PROTOCOLS["rela"]
     predict = ModelPredict(segmenter, tokenizer, config, rela)
-    found = evaluate(boxes, predict, config, protocol=rela)
-    said = [dataclasses.replace(r, no_target=float(not r.targeted)) for r in found]
-    block = summarize(said)
-    assert block["object"]["count"] == sum(r.level == records.OBJECT for r in said)
+    scored = evaluate(boxes, predict, config, protocol=rela)
+    decided = [dataclasses.replace(r, no_target=float(not r.targeted)) for r in scored]
+    block = summarize(decided)
+    assert block["object"]["count"] == sum(r.level == records.OBJECT for r in decided)
     assert block["no_target"]["N-acc"] == 1.0
-    denied = [dataclasses.replace(r, no_target=1.0) for r in found]
+    denied = [dataclasses.replace(r, no_target=1.0) for r in scored]
     assert summarize(denied)["object"]["oIoU"] == 0
     assert summarize(denied)["part"]["mIoU"] == 0
     untrained = ModelPredict(
@@ -350,11 +350,11 @@ def test_no_target_is_scored_by_rela_alone(
     assert summarize(never)["part"]["mIoU"] == block["part"]["mIoU"] > 0
     assert summarize(never, undecided=UNTRAINED)["no_target"] == "untrained"
     # Without polygons in the data, ReLA's ground truth is the mask resized.
-    assert block["without_polygons"] == sum(r.targeted for r in said)
+    assert block["without_polygons"] == sum(r.targeted for r in decided)
 
 
 def test_breakdown_by_words(rows: list[Result]) -> None:
-    found = summarize(rows)["by_words"]
-    counts = {name: block["count"] for name, block in found["pooled"].items()}
+    summary = summarize(rows)["by_words"]
+    counts = {name: block["count"] for name, block in summary["pooled"].items()}
     assert counts == {"1 to 2 words": 7, "3 to 5 words": 14, "6 to 9 words": 7}
-    assert found["part"]["6 to 9 words"]["count"] == 7
+    assert summary["part"]["6 to 9 words"]["count"] == 7

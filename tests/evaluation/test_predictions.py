@@ -80,13 +80,13 @@ def test_perfect_masks_score_one(
             if records.expression_key("boxes", "val", record, r) == line["key"]
         )
     rows = score(write(tmp_path, lines), boxes, config, name)
-    found = summarize(rows)
+    summary = summarize(rows)
     for level in ("object", "part", "pooled"):
-        assert found[level]["mIoU"] == pytest.approx(1, abs=1e-4), level
-        assert found[level]["oIoU"] == 1
+        assert summary[level]["mIoU"] == pytest.approx(1, abs=1e-4), level
+        assert summary[level]["oIoU"] == 1
     if name == "rela":
-        assert found["pooled"]["count"] == len(rows) == len(lines)
-    assert found["no_target"]["N-acc"] == found["no_target"]["T-acc"] == 1
+        assert summary["pooled"]["count"] == len(rows) == len(lines)
+    assert summary["no_target"]["N-acc"] == summary["no_target"]["T-acc"] == 1
 
 
 def test_every_form_of_a_mask(
@@ -130,8 +130,8 @@ def test_lines_of_other_splits_are_counted(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = {**lines[0], "key": "boxes/testA/0/10/100"}
-    rows = score(write(tmp_path, [other, *lines]), boxes, config)
+    foreign = {**lines[0], "key": "boxes/testA/0/10/100"}
+    rows = score(write(tmp_path, [foreign, *lines]), boxes, config)
     assert len(rows) == len(lines)
     assert "1 lines are of splits that are not scored" in capsys.readouterr().out
 

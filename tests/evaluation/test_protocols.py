@@ -34,12 +34,12 @@ def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     ],
 )
 def test_mean_and_ratio(name: str, mean: float) -> None:
-    found = summarize(*pairs((1, 2), (90, 100), (0, 0)), protocol=name)
+    summary = summarize(*pairs((1, 2), (90, 100), (0, 0)), protocol=name)
     # float32 projects: 1e-3 percent.
     loose = PROTOCOLS[name].single
-    assert found.mIoU == pytest.approx(mean, abs=1e-5 if loose else 1e-12)
-    assert found.oIoU == pytest.approx(91 / 102, abs=1e-9)
-    assert found.count == 3
+    assert summary.mIoU == pytest.approx(mean, abs=1e-5 if loose else 1e-12)
+    assert summary.oIoU == pytest.approx(91 / 102, abs=1e-9)
+    assert summary.count == 3
 
 
 def test_ties_at_a_half() -> None:
@@ -68,9 +68,9 @@ def test_xdecoder_ties_are_float32(tenth: int) -> None:
 
 
 def test_rela_precision() -> None:
-    found = summarize(*pairs((7, 10), (8, 10), (9, 10), (6, 10)), protocol="rela")
-    assert found.precision == (3 / 4, 2 / 4, 1 / 4)
-    assert list(found.named()) == [
+    summary = summarize(*pairs((7, 10), (8, 10), (9, 10), (6, 10)), protocol="rela")
+    assert summary.precision == (3 / 4, 2 / 4, 1 / 4)
+    assert list(summary.named()) == [
         *("gIoU", "cIoU", "Pr@0.7", "Pr@0.8", "Pr@0.9", "N-acc", "T-acc", "count")
     ]
 
@@ -81,16 +81,16 @@ def test_rela_no_target() -> None:
     Found: 8/10. Denied though there: I becomes 0, U stays 20. Nothing, said: IoU 1,
     nothing added (its mask of 30 is not looked at). Nothing, not said: IoU 0, U += 40.
     """
-    found = summarize(
+    summary = summarize(
         *pairs((8, 10), (15, 20), (0, 30), (0, 40)),
         protocol="rela",
         targeted=np.array([True, True, False, False]),
         said_none=np.array([False, True, True, False]),
     )
-    assert found.mIoU == pytest.approx((0.8 + 0 + 1 + 0) / 4)
-    assert found.oIoU == pytest.approx(8 / (10 + 20 + 0 + 40))
-    assert found.precision == (1 / 2, 1 / 2, 0)  # of the two targeted
-    named = found.named()
+    assert summary.mIoU == pytest.approx((0.8 + 0 + 1 + 0) / 4)
+    assert summary.oIoU == pytest.approx(8 / (10 + 20 + 0 + 40))
+    assert summary.precision == (1 / 2, 1 / 2, 0)  # of the two targeted
+    named = summary.named()
     assert (named["N-acc"], named["T-acc"], named["count"]) == (0.5, 0.5, 4)
 
 
@@ -115,17 +115,17 @@ def test_rela_without_no_target_samples_prints_zero() -> None:
 
 @pytest.mark.parametrize("name", [n for n in PROTOCOLS if n != "rela"])
 def test_elsewhere_no_target_is_left_out(name: str) -> None:
-    rows, said = pairs((8, 10), (0, 30)), np.array([True, True])
-    found = summarize(
-        *rows, protocol=name, targeted=np.array([True, False]), said_none=said
+    rows, denials = pairs((8, 10), (0, 30)), np.array([True, True])
+    summary = summarize(
+        *rows, protocol=name, targeted=np.array([True, False]), said_none=denials
     )
-    assert found.count == 1 and found.oIoU == 0.8
-    assert found.mIoU == pytest.approx(0.8, abs=1e-5)
+    assert summary.count == 1 and summary.oIoU == 0.8
+    assert summary.mIoU == pytest.approx(0.8, abs=1e-5)
 
 
 def test_names() -> None:
-    shown = {n: [*p.columns().values()][:2] for n, p in PROTOCOLS.items()}
-    assert shown == {
+    names = {n: [*p.columns().values()][:2] for n, p in PROTOCOLS.items()}
+    assert names == {
         "native": ["mIoU", "oIoU"],
         "cris": ["IoU", "oIoU (ours)"],
         "lavt": ["mIoU", "oIoU"],
@@ -149,9 +149,9 @@ def test_score_takes_arrays_and_rle() -> None:
     truths, answers = np.zeros((2, 6, 8), bool), np.zeros((2, 6, 8), bool)
     truths[:, 1:5, 2:6] = True
     answers[:, 1:5, 3:7] = True
-    found = metrics.score("native", [*answers], [*truths])
+    score = metrics.score("native", [*answers], [*truths])
     again = metrics.score("native", [*map(metrics.as_rle, answers)], [*truths])
-    assert found == again and found.mIoU == 12 / 20
+    assert score == again and score.mIoU == 12 / 20
     assert metrics.score("cris", [*answers], [*truths]).mIoU == 12 / 20.000001
 
 
@@ -163,8 +163,8 @@ def test_every_spelling_of_a_mask_is_the_same() -> None:
     text = packed | {"counts": packed["counts"].decode()}
     plain = {"size": [4, 5], "counts": [9, 2, 9]}
     spellings = [mask, mask * np.uint8(255), mask * 0.1, packed, text, plain]
-    found = metrics.pairs("native", spellings, [mask] * len(spellings))
-    assert [n.tolist() for n in found] == [[2] * 6] * 2
+    counts = metrics.pairs("native", spellings, [mask] * len(spellings))
+    assert [n.tolist() for n in counts] == [[2] * 6] * 2
     assert metrics.as_rle(plain) == metrics.as_rle(text) == packed
     with pytest.raises(DataError, match="runs of 19 pixels do not fill 4 x 5"):
         metrics.area({"size": [4, 5], "counts": [9, 2, 8]})
@@ -200,12 +200,14 @@ def test_a_target_on_the_grid_is_not_drawn_again(name: str) -> None:
 
 def test_lists_and_small_integers_are_counts_too() -> None:
     rows, flags = pairs((8, 10), (15, 20), (0, 30), (0, 40)), [True, True, False, False]
-    said = np.array([False, True, True, False])
-    want = summarize(*rows, protocol="rela", targeted=np.array(flags), said_none=said)
+    denials = np.array([False, True, True, False])
+    want = summarize(
+        *rows, protocol="rela", targeted=np.array(flags), said_none=denials
+    )
     small = [r.astype(np.uint8) for r in rows]
-    assert summarize(*small, "rela", targeted=flags, said_none=said) == want
+    assert summarize(*small, "rela", targeted=flags, said_none=denials) == want
     lists = [r.tolist() for r in rows]
-    assert summarize(*lists, "rela", targeted=flags, said_none=said.tolist()) == want
+    assert summarize(*lists, "rela", targeted=flags, said_none=denials.tolist()) == want
     assert metrics.iou(*rows, "lisa")[0] == 8 / 10.00001
 
 
@@ -262,19 +264,19 @@ def test_pixels_in_two_polygons(name: str, pixels: int) -> None:
 
 
 def test_lavts_overlap_is_background_before_the_squash() -> None:
-    found = drawn("lavt", polygon_mask(SQUARE, BESIDE))
-    mask = found.mask.pixels()
-    assert mask.shape == (480, 480) and not found.substituted
+    truth = drawn("lavt", polygon_mask(SQUARE, BESIDE))
+    mask = truth.mask.pixels()
+    assert mask.shape == (480, 480) and not truth.substituted
     # 24 x 12 pixels each: x 6 to 10 of y 2 to 10 is a hole.
     assert mask[24 * 4, 12 * 4] and mask[24 * 4, 12 * 12]
     assert not mask[24 * 4, 12 * 8]
-    assert found.mask.area == 64 * 24 * 12
+    assert truth.mask.area == 64 * 24 * 12
 
 
 def test_overlaps_between_annotations_are_their_union() -> None:
     """Only pieces of one annotation cancel out, not two targets of an expression."""
-    found = drawn("lisa", polygon_mask(SQUARE), polygon_mask(BESIDE))
-    assert found.mask.area == 96
+    truth = drawn("lisa", polygon_mask(SQUARE), polygon_mask(BESIDE))
+    assert truth.mask.area == 96
 
 
 def test_rela_fills_scaled_polygons() -> None:
@@ -284,27 +286,27 @@ def test_rela_fills_scaled_polygons() -> None:
     mask = Mask(
         5, "dog", flat, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation=json.dumps([slope])
     )
-    found = drawn("rela", mask)
-    assert found.mask.pixels().shape == (480, 480)
+    truth = drawn("rela", mask)
+    assert truth.mask.pixels().shape == (480, 480)
     # 32 x 16 / 2 pixels of 12 x 24 grid pixels, whatever the stored mask says.
-    assert found.mask.area == pytest.approx(256 * 288, rel=0.01)
+    assert truth.mask.area == pytest.approx(256 * 288, rel=0.01)
     # More distinct row ends than the 16 rows of the picture could give.
-    ends = found.mask.pixels()[48:432].sum(1)
+    ends = truth.mask.pixels()[48:432].sum(1)
     assert len(set(ends.tolist())) > 100
 
 
 def test_rela_joins_its_polygons() -> None:
-    found = drawn("rela", polygon_mask(SQUARE, BESIDE))
-    assert found.mask.area == pytest.approx(96 * 288, rel=0.02)
+    truth = drawn("rela", polygon_mask(SQUARE, BESIDE))
+    assert truth.mask.area == pytest.approx(96 * 288, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["rela", "lavt", "lisa"])
 def test_without_polygons_the_mask_stands_in(name: str) -> None:
     bare = polygon_mask(SQUARE, BESIDE, stored=False)
-    found = drawn(name, bare)
-    assert found.substituted
+    truth = drawn(name, bare)
+    assert truth.substituted
     scale = 288 if PROTOCOLS[name].grid else 1
-    assert found.mask.area == 96 * scale
+    assert truth.mask.area == 96 * scale
     assert not drawn("native", bare).substituted
 
 

@@ -36,10 +36,10 @@ def test_logits_equal_the_live_models(kind: str, exports: Path, loaded: Loaded) 
     folder = exports / kind
     encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
     for sizes in ((1, 1, 8), (3, 5, 16), (2, 9, 7)):
-        pictures, asked = inputs(*sizes)
-        expected = live(loaded, loaded.params, pictures, asked)
-        found = segment(*asked, *encode(*pictures))
-        for ours, theirs in zip(expected, found, strict=True):
+        pictures, questions = inputs(*sizes)
+        expected = live(loaded, loaded.params, pictures, questions)
+        answers = segment(*questions, *encode(*pictures))
+        for ours, theirs in zip(expected, answers, strict=True):
             theirs = np.asarray(theirs)
             assert theirs.dtype == np.float32 and theirs.shape == ours.shape
             np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
@@ -79,10 +79,10 @@ def test_bfloat16_rounds_the_parameters_once(
         jax.tree.map(
             np.testing.assert_array_equal, exported.read(folder).params, rounded
         )
-    pictures, asked = inputs(1, 2, 8)
-    expected = live(loaded, rounded, pictures, asked)
-    found = ask(folder, pictures, asked)
-    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+    pictures, questions = inputs(1, 2, 8)
+    expected = live(loaded, rounded, pictures, questions)
+    answers = ask(folder, pictures, questions)
+    np.testing.assert_allclose(answers[0], expected[0], TOLERANCE, TOLERANCE)
 
 
 def transparent() -> Image.Image:
@@ -148,12 +148,12 @@ def test_ablations_and_other_types_export_too(
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
     loaded = make_loaded(tmp_path, config, spread=0.3)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
-    pictures, asked = inputs(2, 3, 9)
+    pictures, questions = inputs(2, 3, 9)
     config.model.dtype = "float32"
-    expected = live(loaded, loaded.params, pictures, asked)
+    expected = live(loaded, loaded.params, pictures, questions)
     assert 0.1 < np.ptp(expected[0]) < 100
-    found = ask(folder, pictures, asked)
-    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+    answers = ask(folder, pictures, questions)
+    np.testing.assert_allclose(answers[0], expected[0], TOLERANCE, TOLERANCE)
 
 
 def test_onnxruntime_fuses_what_it_can(exports: Path, tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_large_onnx_models_keep_parameters_beside(
     folder = export(run, "onnx", tmp_path / "onnx")
     assert (folder / "segment.onnx.data").stat().st_size > 0
     assert "segment.onnx.data" in exported.read_manifest(folder)["sha256"]
-    pictures, asked = inputs(2, 3, 9)
-    expected = live(loaded, loaded.params, pictures, asked)
-    found = ask(folder, pictures, asked)
-    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+    pictures, questions = inputs(2, 3, 9)
+    expected = live(loaded, loaded.params, pictures, questions)
+    answers = ask(folder, pictures, questions)
+    np.testing.assert_allclose(answers[0], expected[0], TOLERANCE, TOLERANCE)
 
 
 @pytest.mark.slow
@@ -195,24 +195,24 @@ def test_masks_of_200_expressions_equal_the_live_models(
     model = unires_jax.load()
     folder = export(BUNDLED, kind, tmp_path / kind)
     encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
-    differ = asked = 0
+    differ = count = 0
     size = model.config.model.image_size
     pad = BACKBONES["clip"].pad_colour
     for i in range(100):
         record = draw_record(11, "val", i)
-        sentences = [x.sent for x in record.expressions][: 200 - asked]
-        seen = model.encode_image(record.image)
+        sentences = [x.sent for x in record.expressions][: 200 - count]
+        encoded = model.encode_image(record.image)
         canvas, placement = prepare_image(record.image, size, pad)
         extent = np.array([[placement.height, placement.width]], np.int32)
         tokens, lengths = model.tokenizer.encode(sentences, 32, (16, 24, 32))
         index = np.zeros(len(sentences), np.int32)
         logits, _ = segment(tokens, lengths, index, *encode(canvas[None], extent))
         for live_one, theirs in zip(
-            model.segment(seen, sentences), np.asarray(logits), strict=True
+            model.segment(encoded, sentences), np.asarray(logits), strict=True
         ):
             np.testing.assert_allclose(theirs, live_one.logits, TOLERANCE, TOLERANCE)
             differ += int((logits_to_mask(theirs, placement) != live_one.mask).sum())
-        asked += len(sentences)
-        if asked == 200:
+        count += len(sentences)
+        if count == 200:
             break
-    assert (asked, differ) == (200, 0)
+    assert (count, differ) == (200, 0)

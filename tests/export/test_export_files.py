@@ -43,7 +43,7 @@ def test_nothing_tells_of_this_machine(kind: str, exports: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "message"),
     [
         ("model.safetensors", b"\0" * 64, "model.safetensors: changed"),
         ("tokenizer.json", None, "tokenizer.json: missing"),
@@ -56,7 +56,7 @@ def test_nothing_tells_of_this_machine(kind: str, exports: Path) -> None:
     ],
 )
 def test_tampered_exports_are_refused(
-    file: str, content: bytes | None, told: str, exports: Path, tmp_path: Path
+    file: str, content: bytes | None, message: str, exports: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "export"
     shutil.copytree(exports / "safetensors", folder)
@@ -64,13 +64,13 @@ def test_tampered_exports_are_refused(
         (folder / file).unlink()
     else:
         (folder / file).write_bytes(content)
-    with pytest.raises(CheckpointError, match=told) as error:
+    with pytest.raises(CheckpointError, match=message) as error:
         exported.read(folder)
     assert str(folder) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "message"),
     [
         ("model.safetensors", b"\x80\x04K\x01.", "model.safetensors: cannot be used"),
         ("model.safetensors", b"\xff" * 100, "model.safetensors: cannot be used"),
@@ -82,19 +82,19 @@ def test_tampered_exports_are_refused(
     ],
 )
 def test_forged_exports_are_refused(
-    file: str, content: bytes, told: str, exports: Path, tmp_path: Path
+    file: str, content: bytes, message: str, exports: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "export"
     shutil.copytree(exports / "safetensors", folder)
     (folder / file).write_bytes(content)
     reseal(folder)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         exported.read(folder)
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "orbax"])
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("width", 32, r"eos_project.bias: expected \(32,\), found \(16,\)"),
         ("width", "16", "width='16' must be of type int"),
@@ -105,7 +105,7 @@ def test_forged_exports_are_refused(
     ],
 )
 def test_forged_configs_are_refused(
-    kind: str, field: str, value: Any, told: str, exports: Path, tmp_path: Path
+    kind: str, field: str, value: Any, message: str, exports: Path, tmp_path: Path
 ) -> None:
     """Before arrays of their sizes are made."""
     folder = tmp_path / "export"
@@ -114,7 +114,7 @@ def test_forged_configs_are_refused(
     config["model"][field] = value
     (folder / "config.json").write_text(json.dumps(config))
     reseal(folder)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         exported.read(folder)
 
 

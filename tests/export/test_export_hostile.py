@@ -25,8 +25,8 @@ def places(tree: Any) -> list[tuple[Any, Any]]:
         if isinstance(tree, list)
         else []
     )
-    found = [(tree, key) for key, _ in items]
-    return found + [place for _, value in items for place in places(value)]
+    keys = [(tree, key) for key, _ in items]
+    return keys + [place for _, value in items for place in places(value)]
 
 
 def forge(r: random.Random, file: Path) -> None:

@@ -44,19 +44,19 @@ def inputs(b: int, e: int, words: int) -> tuple[Any, Any]:
     return (images, extent), (tokens, lengths, index)
 
 
-def live(loaded: Loaded, params: Any, pictures: Any, asked: Any) -> Any:
+def live(loaded: Loaded, params: Any, pictures: Any, questions: Any) -> Any:
     """Logits of the model itself, with these parameters."""
     model = Compiled(loaded.config, jax.local_devices()[:1]).bind(params)
-    tokens, lengths, index = asked
+    tokens, lengths, index = questions
     features = model.encode_image(*pictures)
     words = model.encode_text(tokens, lengths)
     return model.decode(features, words, lengths, index)
 
 
-def ask(folder: Path, pictures: Any, asked: Any) -> Any:
+def ask(folder: Path, pictures: Any, questions: Any) -> Any:
     """The same of an export."""
     features = graph(folder, "encode_image")(*pictures)
-    return graph(folder, "segment")(*asked, *features)
+    return graph(folder, "segment")(*questions, *features)
 
 
 def graph(folder: Path, name: str) -> Any:

@@ -58,9 +58,9 @@ class Site:
         path = f"/gradio_api/queue/data?session_hash={session}"
         with self.http.stream("GET", path) as lines:
             for line in lines.iter_lines():
-                told = json.loads(line[5:]) if line.startswith("data:") else {}
-                if told.get("msg") == "process_completed":
-                    return told
+                event = json.loads(line[5:]) if line.startswith("data:") else {}
+                if event.get("msg") == "process_completed":
+                    return event
         raise AssertionError("the queue fell silent")
 
 
@@ -97,5 +97,5 @@ def given(path: str, **more: Any) -> dict[str, Any]:
 
 def links(answer: str) -> dict[str, str]:
     """The overlay's and the downloads' addresses in the page's HTML."""
-    found = re.findall(r'(?:src|href)="(([\w.]+)\?[^"]*)"', answer)
-    return {name: link.replace("&amp;", "&") for link, name in found}
+    addresses = re.findall(r'(?:src|href)="(([\w.]+)\?[^"]*)"', answer)
+    return {name: link.replace("&amp;", "&") for link, name in addresses}

@@ -61,15 +61,15 @@ def lines(workdir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines without what the clock decides, its presence kept."""
     clock = "train/images_per_second"
-    return [{k: k == clock or v for k, v in line.items()} for line in found]
+    return [{k: k == clock or v for k, v in line.items()} for line in rows]
 
 
-def assert_same(one: Any, other: Any) -> None:
+def assert_same(tree: Any, expected: Any) -> None:
     """Two trees are equal bit by bit."""
-    leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    leaves, others = jax.tree.leaves(tree), jax.tree.leaves(expected)
     assert len(leaves) == len(others) > 0
     for a, b in zip(map(np.asarray, leaves), map(np.asarray, others), strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)

@@ -49,13 +49,13 @@ def test_referred_parts_are_ten_pixels_across_at_128_pixels():
 
 
 def test_train_masks_do_not_show_held_out_parts():
-    found = [
+    parts = [
         (m.category, m.part)
         for i in range(60)
         for m in partworld.draw_record(0, "train", i).masks
     ]
-    assert ("truck", "wheel") in found
-    assert not set(found) & kinds.NOVEL_PARTS
+    assert ("truck", "wheel") in parts
+    assert not set(parts) & kinds.NOVEL_PARTS
 
 
 def test_a_scene_depends_on_seed_split_and_index_alone():

@@ -160,19 +160,19 @@ def test_two_processes_stop_together_and_one_goes_on(
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     moments = ["TERM feed:99", "TERM feed:3"]
-    both = [
+    processes = [
         runs.start(workdir, moment, cluster=f"{port} {i}")
         for i, moment in enumerate(moments)
     ]
-    done = [wait(process) for process in both]
+    done = [wait(process) for process in processes]
     assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
     stopped = int(last_weights(workdir)[1]["batch"])
     assert 3 <= stopped <= 5
     assert f"stopped at step {stopped} of 8; saved" in done[0].stdout
     assert "stopped" not in done[1].stdout  # one process speaks
     assert runs(workdir).returncode == 0
-    for found, expected in zip(lines(workdir), lines(unbroken), strict=True):
-        assert found.keys() == expected.keys()
-        if "train/loss" in found:
+    for line, expected in zip(lines(workdir), lines(unbroken), strict=True):
+        assert line.keys() == expected.keys()
+        if "train/loss" in line:
             # Sums over two devices are rounded otherwise.
-            assert found["train/loss"] == pytest.approx(expected["train/loss"], 1e-3)
+            assert line["train/loss"] == pytest.approx(expected["train/loss"], 1e-3)

@@ -101,8 +101,8 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
     scenes = [small_data.scene(i) for i in range(4)]
     small_data.write(tmp_path, train=scenes[:3], val=scenes[2:])
     report = doctor.examine(tmp_path)
-    found = {f for f in faults(report) if f[1] == "image shared"}
-    assert [f[0] for f in found] == ["warning"]
+    shared = {f for f in faults(report) if f[1] == "image shared"}
+    assert [f[0] for f in shared] == ["warning"]
     assert "1 image_ids are in" in told(report, "image shared")
 
 
@@ -154,8 +154,8 @@ def test_good_raw_forms(tmp_path: Path, form: str) -> None:
         pytest.importorskip("pyarrow")
     getattr(raw_forms, f"write_{form}")(tmp_path)
     report = doctor.examine(tmp_path)
-    (found,) = (h for h in report.holdings if h.name == "refcoco_unc")
-    assert found.splits["train"]["expressions"] == 4
+    (holding,) = (h for h in report.holdings if h.name == "refcoco_unc")
+    assert holding.splits["train"]["expressions"] == 4
     assert not {f for f in faults(report) if f[2].startswith("refcoco_unc")} - {
         ("warning", "image shared", "refcoco_unc/testA", 1),
         ("warning", "image shared", "refcoco_unc/val", 1),
@@ -174,9 +174,9 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     raw_forms.write_cris(tmp_path)
     (tmp_path / "anns/refcoco/testB.json").unlink()
     report = doctor.examine(tmp_path)
-    found = told(report, "split missing")
-    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in found
-    assert "expected 1,810 referents, 5,095 expressions" in found
+    message = told(report, "split missing")
+    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in message
+    assert "expected 1,810 referents, 5,095 expressions" in message
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

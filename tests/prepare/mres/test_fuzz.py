@@ -96,25 +96,25 @@ def mutations(rng: random.Random) -> Iterator[bytes]:
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every container in a value with each of its keys."""
     if isinstance(value, dict):
-        own: list[Any] = list(value)
+        keys: list[Any] = list(value)
     elif isinstance(value, list):
-        own = list(range(len(value)))
+        keys = list(range(len(value)))
     else:
         return []
-    return [(value, k) for k in own] + [p for k in own for p in places(value[k])]
+    return [(value, k) for k in keys] + [p for k in keys for p in places(value[k])]
 
 
 def change(line: Any, rng: random.Random) -> None:
-    found = places(line)
-    if not found:
+    positions = places(line)
+    if not positions:
         return
-    where, key = rng.choice(found)
-    other, from_key = rng.choice(found)
+    where, key = rng.choice(positions)
+    donor, from_key = rng.choice(positions)
     kind = rng.randrange(5)
     if kind == 0:
         del where[key]
     elif kind == 1:
-        where[key] = copy.deepcopy(other[from_key])
+        where[key] = copy.deepcopy(donor[from_key])
     elif kind == 2 and isinstance(where[key], str) and where[key]:
         text = list(where[key])
         text[rng.randrange(len(text))] = chr(rng.choice((0, 48, 79, 111, 126, 0x2603)))
@@ -152,12 +152,12 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, count: int, seed: int) -> dict[str, int]:
     """Parse `count` mutated lines; how many were taken and refused."""
     outcomes = {"taken": 0, "refused": 0}
-    found = mutations(random.Random(seed))
+    lines = mutations(random.Random(seed))
     before = sorted(p.relative_to(folder) for p in folder.rglob("*"))
     watched.clear()
     watching.append(folder.resolve())
     try:
-        for _, text in zip(range(count), found, strict=False):
+        for _, text in zip(range(count), lines, strict=False):
             start = time.monotonic()
             try:
                 record = parse(text, folder)
@@ -190,22 +190,24 @@ def test_many_mutations(folder: Path) -> None:
 def convert_mutated(tmp_path: Path, files: int) -> None:
     """Whole files, several lines each: a data set is complete or is not there."""
     rng = random.Random(5)
-    found = mutations(rng)
+    mutants = mutations(rng)
     built = 0
     for number in range(files):
         raw = tmp_path / f"raw{number}"
         mres_lines.write_files(raw)
         lines = [mres_lines.small_line(i) for i in range(2)]
         texts = [json.dumps(line).encode() for line in lines]
-        texts += [next(found).replace(b"\n", b" ") for _ in range(rng.randrange(1, 3))]
+        texts += [
+            next(mutants).replace(b"\n", b" ") for _ in range(rng.randrange(1, 3))
+        ]
         (raw / "train.jsonl").write_bytes(b"\n".join(texts))
         data = tmp_path / f"data{number}"
         try:
             folder = build.build("mres32m", data, raw=str(raw), workers=0)
         except DataError:
             assert not (data / "mres32m" / "1.0.0").exists()
-            left = [p.name for p in data.rglob("*.tmp-*")]
-            assert left == []
+            remains = [p.name for p in data.rglob("*.tmp-*")]
+            assert remains == []
         else:
             assert not (folder / shards.PROGRESS).exists()
             built += 1

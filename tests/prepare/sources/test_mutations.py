@@ -27,15 +27,15 @@ def outcomes(form: str, count: int, seed: int) -> dict[str, int]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {k: v for k, v in found.items() if k not in ("form", "seconds")}
+    figures = json.loads(done.stdout.splitlines()[-1])
+    return {k: v for k, v in figures.items() if k not in ("form", "seconds")}
 
 
 @pytest.mark.parametrize("form", mutations.WRITERS)
 def test_a_few_mutated_inputs(form: str) -> None:
-    found = outcomes(form, FEW, seed=1)
-    assert sum(found.values()) == FEW
-    assert found.get("some") and len(found) > 1  # not all refused, not all harmless
+    counts = outcomes(form, FEW, seed=1)
+    assert sum(counts.values()) == FEW
+    assert counts.get("some") and len(counts) > 1  # not all refused, not all harmless
 
 
 @pytest.mark.slow

@@ -78,10 +78,10 @@ def test_objects_from_the_object_part_files(tmp_path: Path, capsys) -> None:
         False,
     ]
     assert all(len(x.targets) == 1 for x in record.expressions)
-    told = capsys.readouterr().out
-    assert "1 object and 3 part referents" in told
-    assert "2 named by the lexicon (2 names), 1 with a parent" in told
-    assert "val_part_only.json: not there" in told
+    printed = capsys.readouterr().out
+    assert "1 object and 3 part referents" in printed
+    assert "2 named by the lexicon (2 names), 1 with a parent" in printed
+    assert "val_part_only.json: not there" in printed
 
 
 def test_objects_from_refcoco_unc(tmp_path: Path) -> None:
@@ -143,9 +143,11 @@ def test_moondream_is_kept_apart_by_name(tmp_path: Path) -> None:
     (record,) = stored("refcoco_m:val", tmp_path)
     assert record.source == "refcoco_m"
     assert [x.ref_id for x in record.expressions] == [11, 11, 12, 12]
-    for i, found in enumerate(record.masks):
+    for i, stored_mask in enumerate(record.masks):
         want = raw_forms.pixels(101, 4 * i, 2, 3, 4)
-        pixels = RunMask.from_counts(found.rle, record.height, record.width).pixels()
+        pixels = RunMask.from_counts(
+            stored_mask.rle, record.height, record.width
+        ).pixels()
         assert np.array_equal(pixels, want)
     for name, config in (("refcoco", "refcoco_unc"), ("refcocom", None)):
         options = {"config": config} if config else {}

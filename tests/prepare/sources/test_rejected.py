@@ -95,14 +95,14 @@ def test_a_bad_entry_is_named_and_the_others_stay(tmp_path: Path, name: str) -> 
     change, message = BAD[name]
     root = spoilt(tmp_path / "raw", change)
     rejects = Rejects(tmp_path / REJECTED, share=0.5)
-    found = convert(root, rejects=rejects)
+    converted = convert(root, rejects=rejects)
     (line,) = (tmp_path / REJECTED).read_text().splitlines()
     assert set(json.loads(line)) == {"record", "reason"}
     with pytest.raises(DataError, match=message):
         raise DataError(json.loads(line)["reason"])
     assert (rejects.count, rejects.total) == (1, 5)
-    kept = {x.ref_id for r in found for x in r.expressions}
-    assert kept == {r["ref_id"] for r in raw_forms.refs()[1:]}
+    ref_ids = {x.ref_id for r in converted for x in r.expressions}
+    assert ref_ids == {r["ref_id"] for r in raw_forms.refs()[1:]}
     with pytest.raises(DataError, match=r"1 of 5 entries .* max_bad_share=0\.001"):
         convert(root, rejects=Rejects())
 
@@ -127,13 +127,13 @@ def test_an_image_s_referents_go_with_it(
 ) -> None:
     root = spoilt(tmp_path / "raw", picture(**values))
     rejects = Rejects(tmp_path / REJECTED, share=0.5)
-    found = convert(root, rejects=rejects)
+    converted = convert(root, rejects=rejects)
     reasons = [json.loads(x) for x in (tmp_path / REJECTED).read_text().splitlines()]
     assert len(reasons) == rejects.count == 2
     for entry in reasons:
         with pytest.raises(DataError, match=message):
             raise DataError(entry["reason"])
-    assert {r.image_id for r in found} == {202, 303}
+    assert {r.image_id for r in converted} == {202, 303}
 
 
 def test_an_image_that_is_none(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_a_build_tells_what_it_skipped_and_leaves_nothing_when_it_stops(
     data = tmp_path / "data"
     with pytest.raises(DataError, match="1 of 5 entries"):
         build.build("refcoco", data, config="refcoco_unc", raw=raw)
-    left = [p for p in data.rglob("*") if p.is_file() and p.name != "metadata.json"]
-    assert [p.name for p in left] == [REJECTED]
+    remains = [p for p in data.rglob("*") if p.is_file() and p.name != "metadata.json"]
+    assert [p.name for p in remains] == [REJECTED]
     args = ["refcoco", "--data_dir", str(data), "--config", "refcoco_unc", "--raw", raw]
     assert build.main([*args, "--max_bad_share=0.5"]) == 0
     assert "skipped 1 of 5 entries" in capsys.readouterr().out

@@ -93,8 +93,10 @@ def test_a_person_gets_the_predictors_masks(visit: Visit, tmp_path: Path) -> Non
     with zipfile.ZipFile(files[0]) as archive:
         mask = np.array(Image.open(io.BytesIO(archive.read("mask.0.png"))))
     np.testing.assert_array_equal(mask > 0, lower.mask)
-    told = json.loads(files[1].read_text())["expressions"]
-    assert told[0]["rle"] == lower.rle and told[0]["expression"] == WORDS[2]
+    expressions = json.loads(files[1].read_text())["expressions"]
+    assert (
+        expressions[0]["rle"] == lower.rle and expressions[0]["expression"] == WORDS[2]
+    )
 
 
 def test_examples_and_their_parts(visit: Visit) -> None:
@@ -117,7 +119,7 @@ def test_examples_and_their_parts(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "text", "told"),
+    ("name", "data", "text", "error"),
     [
         ("a.png", b"no picture", "the car", "no known picture format"),
         ("b.png", encode_png(noise(0))[:700], "the car", "cannot be decoded"),
@@ -126,7 +128,7 @@ def test_examples_and_their_parts(visit: Visit) -> None:
     ],
 )
 def test_errors_are_readable(
-    visit: Visit, tmp_path: Path, name: str, data: bytes, text: str, told: str
+    visit: Visit, tmp_path: Path, name: str, data: bytes, text: str, error: str
 ) -> None:
     browser, address, _ = visit
     browser.open(address)
@@ -135,7 +137,7 @@ def test_errors_are_readable(
     browser.type(text)
     browser.one("#find").click()
     message = browser.toast()
-    assert told in message and "Traceback" not in message
+    assert error in message and "Traceback" not in message
 
 
 def test_a_large_file_and_no_file_are_told(visit: Visit, tmp_path: Path) -> None:
