@@ -199,26 +199,14 @@ def test_mirrored_exchanges_side_words(sentence: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "man with letters on his shirt",
-        "the word stop",
-        "number on the jersey",
-        "the one who is number 12",
-        "STOP sign on the left",
-        "shirt with a logo",
-        'bus that says "5th avenue"',
-        "book with writing on it",
-        "bottle with a label",
-        "bus with text",
-        "train 42",
-        "jersey # seven",
+        *("man with letters on his shirt", "the word stop", "number on the jersey"),
+        *("the one who is number 12", "STOP sign on the left", "shirt with a logo"),
+        *('bus that says "5th avenue"', "book with writing on it"),
+        *("bottle with a label", "bus with text", "train 42", "jersey # seven"),
         # Senses of left and right that are no sides, and slips that hide a side.
-        "man right behind the dog",
-        "cup right next to the plate",
-        "food left over",
-        "guy at 3 o'clock",
-        "l dog",
-        "pizza on the rigth",
-        "lft man",
+        *("man right behind the dog", "cup right next to the plate"),
+        *("food left over", "guy at 3 o'clock", "l dog", "pizza on the rigth"),
+        *("lft man",),
     ],
 )
 def test_some_sentences_never_flip(sentence: str) -> None:
@@ -229,14 +217,10 @@ def test_some_sentences_never_flip(sentence: str) -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "dog on the left",
-        "man to the right of the tree",
-        "wheels of the red truck",
-        "second man from the left",
-        "2nd zebra",
+        *("dog on the left", "man to the right of the tree"),
+        *("wheels of the red truck", "second man from the left", "2nd zebra"),
         "woman designing a swordfish",  # hold "sign" and "word" inside
-        "leftmost lefty",
-        "two people",
+        *("leftmost lefty", "two people"),
     ],
 )
 def test_others_may_flip(sentence: str) -> None:
@@ -246,19 +230,9 @@ def test_others_may_flip(sentence: str) -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "left dog",
-        "rightmost",
-        "topleft plate",
-        "the second man",
-        "3rd car",
-        "dog in the middle",
-        "man in back",
-        "closest to camera",
-        "bottom corner",
-        "last one",
-        "tree behind the house",
-        "man cut off",
-        "car near the edge",
+        *("left dog", "rightmost", "topleft plate", "the second man", "3rd car"),
+        *("dog in the middle", "man in back", "closest to camera", "bottom corner"),
+        *("last one", "tree behind the house", "man cut off", "car near the edge"),
     ],
 )
 def test_place_and_order_forbid_a_crop(sentence: str) -> None:

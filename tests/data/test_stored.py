@@ -9,7 +9,7 @@ from helpers import small_data
 
 from unires_jax.data import prepared
 from unires_jax.data.records import Record
-from unires_jax.data.stored import parse, to_example
+from unires_jax.data.stored import parse
 from unires_jax.errors import DataError
 
 
@@ -76,11 +76,3 @@ def test_another_schema_is_told() -> None:
     example.features.feature["image"].bytes_list.value.append(b"x")
     with pytest.raises(DataError, match="another version wrote it"):
         parse(example.SerializeToString())
-
-
-def test_records_module_still_writes_every_field() -> None:
-    example = to_example(odd_records()[2])
-    assert example["targets"] == [
-        {"expression": 0, "mask": 3},
-        {"expression": 0, "mask": 1},
-    ]

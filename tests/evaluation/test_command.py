@@ -3,17 +3,17 @@
 import dataclasses
 import io
 import json
-import os
 import re
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.coloured_boxes import ColourSegmenter, write_boxes
+from helpers import small_data
+from helpers.coloured_boxes import ColourSegmenter, make_record
 from helpers.paths import ROOT
+from helpers.programs import run
 from helpers.tiny import change, random_params
 from rich.console import Console
 
@@ -35,7 +35,8 @@ from unires_jax.pixels.masks import RunMask
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_boxes(folder)
+    records = [make_record(i) for i in range(7)]
+    small_data.write(folder, "boxes", val=records[:4], testA=records[4:])
     return folder
 
 
@@ -222,11 +223,7 @@ def workdir(tiny: Config, tokenizer: Tokenizer, data: Path, tmp_path: Path) -> P
 
 
 def start(*args: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(ROOT / "evaluate.py"), *args]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False
-    )
+    return run(ROOT / "evaluate.py", *args, cwd=ROOT, XLA_FLAGS="", JAX_PLATFORMS="cpu")
 
 
 def test_evaluate_script(workdir: Path) -> None:

@@ -3,23 +3,20 @@
 import dataclasses
 import functools
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from helpers.coloured_boxes import Boxes, ColourSegmenter
-from helpers.paths import ROOT
+from helpers.programs import check_in_two_processes
 from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config
 from unires_jax.data import records
 from unires_jax.data.records import runs_of
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.errors import CheckpointError, DataError
+from unires_jax.errors import DataError
 from unires_jax.evaluation import predictors, results
 from unires_jax.evaluation.breakdown import (
     UNTRAINED,
@@ -34,12 +31,18 @@ from unires_jax.evaluation.protocols import PROTOCOLS, Question
 from unires_jax.evaluation.results import Prediction, Result
 from unires_jax.pixels.masks import RunMask
 
+Model = Callable[..., ModelPredict]
+
 
 @pytest.fixture
-def predict(
-    segmenter: ColourSegmenter, tokenizer: Tokenizer, config: Config
-) -> ModelPredict:
-    return ModelPredict(segmenter, tokenizer, config)
+def model(segmenter: ColourSegmenter, tokenizer: Tokenizer, config: Config) -> Model:
+    """The model that finds colours, by a protocol."""
+    return functools.partial(ModelPredict, segmenter, tokenizer, config)
+
+
+@pytest.fixture
+def predict(model: Model) -> ModelPredict:
+    return model()
 
 
 @pytest.fixture
@@ -82,14 +85,13 @@ def test_intersection_and_union_are_those_of_the_masks(
 def test_batching_and_padding_change_nothing(
     boxes: Boxes,
     rows: list[Result],
-    segmenter: ColourSegmenter,
-    tokenizer: Tokenizer,
+    model: Model,
     config: Config,
     images: int,
     expressions: int,
 ) -> None:
     config.eval.batch, config.eval.expressions = images, expressions
-    assert evaluate(boxes, ModelPredict(segmenter, tokenizer, config), config) == rows
+    assert evaluate(boxes, model(), config) == rows
 
 
 def test_shards_join_to_the_whole(
@@ -247,25 +249,9 @@ def test_a_bad_record_is_named(
         evaluate(with_record(height=50, width=60, masks=masks), predict, config)
 
 
-def test_broken_weights_are_not_scored(
-    boxes: Boxes, segmenter: ColourSegmenter, tokenizer: Tokenizer, config: Config
-) -> None:
-    class Broken(ColourSegmenter):
-        def _decode(self, *args: object) -> tuple:
-            logits, none = super()._decode(*args)
-            return logits * np.nan, none
-
-    with pytest.raises(CheckpointError, match="not finite"):
-        evaluate(boxes, ModelPredict(Broken(tokenizer), tokenizer, config), config)
-
-
-_WORKER = """
-import sys, jax
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize("localhost:" + sys.argv[2], 2, int(sys.argv[1]))
+TOGETHER = """
 from helpers.answers import pixels, row
 from unires_jax.evaluation.results import gather
-me = jax.process_index()
 rows = [
     row(i, i, 4, sentence="é" * (i + 1), mask=pixels(i, 2, 7), target=pixels(3, i),
         ceiling=(i, 4))
@@ -276,41 +262,19 @@ assert [r.image for r in found] == [0, 1, 3], found
 assert found[2] == rows[1] if me else found[0] == rows[0]
 assert found[2].ceiling == (3, 4) and found[1].sentence == "éé"
 assert found[1].mask == pixels(1, 2, 7) and found[2].target == pixels(3)
-print("ok")
 """
 
 
-def test_rows_of_two_processes(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(_WORKER)
-    port = str(20_000 + int(np.random.default_rng().integers(20_000)))
-    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(i), port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "PATH": ""},
-        )
-        for i in range(2)
-    ]
-    outputs = [w.communicate(timeout=120)[0] for w in workers]
-    assert all("ok" in output for output in outputs), outputs
+def test_rows_of_two_processes() -> None:
+    check_in_two_processes(TOGETHER)
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_a_model_is_scored_by_every_protocol(
-    name: str,
-    boxes: Boxes,
-    segmenter: ColourSegmenter,
-    tokenizer: Tokenizer,
-    config: Config,
-    rows: list[Result],
+    name: str, boxes: Boxes, model: Model, config: Config, rows: list[Result]
 ) -> None:
     protocol = PROTOCOLS[name]
-    predict = ModelPredict(segmenter, tokenizer, config, protocol)
-    scored = evaluate(boxes, predict, config, protocol=protocol)
+    scored = evaluate(boxes, model(protocol), config, protocol=protocol)
     single = [r for r in scored if r.sentence == "blue"]
     assert len(single) == 7 and {r.protocol for r in scored} == {name}
     # CRIS's low threshold and aligned corners widen boxes of a few cells.
@@ -327,14 +291,10 @@ def test_a_model_is_scored_by_every_protocol(
 
 
 def test_no_target_is_scored_by_rela_alone(
-    boxes: Boxes,
-    segmenter: ColourSegmenter,
-    tokenizer: Tokenizer,
-    config: Config,
+    boxes: Boxes, model: Model, config: Config
 ) -> None:
     rela = PROTOCOLS["rela"]
-    predict = ModelPredict(segmenter, tokenizer, config, rela)
-    scored = evaluate(boxes, predict, config, protocol=rela)
+    scored = evaluate(boxes, model(rela), config, protocol=rela)
     decided = [dataclasses.replace(r, no_target=float(not r.targeted)) for r in scored]
     block = summarize(decided)
     assert block["object"]["count"] == sum(r.level == records.OBJECT for r in decided)
@@ -342,9 +302,7 @@ def test_no_target_is_scored_by_rela_alone(
     denied = [dataclasses.replace(r, no_target=1.0) for r in scored]
     assert summarize(denied)["object"]["oIoU"] == 0
     assert summarize(denied)["part"]["mIoU"] == 0
-    untrained = ModelPredict(
-        segmenter, tokenizer, config, rela, no_target_trained=False
-    )
+    untrained = model(rela, no_target_trained=False)
     never = evaluate(boxes, untrained, config, protocol=rela)
     assert all(r.no_target is None for r in never)
     assert summarize(never)["part"]["mIoU"] == block["part"]["mIoU"] > 0

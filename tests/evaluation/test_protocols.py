@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.answers import pairs
 
 from unires_jax.data.records import Expression, Mask, Record, runs_of
 from unires_jax.errors import ConfigError, DataError
@@ -13,11 +14,6 @@ from unires_jax.evaluation.ground_truth import Truth, truth_of
 from unires_jax.evaluation.metrics import summarize
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.pixels.masks import RunMask
-
-
-def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    table = np.array(rows, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
 
 
 # Two ordinary expressions (1/2, 90/100) and one with an empty union.
@@ -369,9 +365,3 @@ def test_the_text_that_is_read(name: str, text: str) -> None:
     assert question.sentences[-1] == "sentence 4 0"
     assert question.record is record
     assert question.expressions == [record.expressions[i] for i in question.indices]
-
-
-def test_masks_agree_on_the_size() -> None:
-    wide = metrics.as_rle(np.ones((2, 3), bool))
-    with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
-        metrics.intersection_union(wide, np.ones((3, 2), bool))

@@ -1,10 +1,8 @@
 """Exports give what the live model gives, without this package."""
 
+import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,15 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.exporting import TOLERANCE, ask, graph, inputs, live, write_run
+from helpers.exporting import (
+    TOLERANCE,
+    assert_equal_answers,
+    graph,
+    inputs,
+    live,
+    run_elsewhere,
+    write_run,
+)
 from helpers.pictures import noise
 from helpers.tiny import WORDS, make_loaded, tiny_config
 from PIL import Image
@@ -33,16 +39,7 @@ from unires_jax.serving.predictor import BUNDLED, Predictor
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_equal_the_live_models(kind: str, exports: Path, loaded: Loaded) -> None:
     """For numbers of pictures, expressions and tokens that were never traced."""
-    folder = exports / kind
-    encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
-    for sizes in ((1, 1, 8), (3, 5, 16), (2, 9, 7)):
-        pictures, questions = inputs(*sizes)
-        expected = live(loaded, loaded.params, pictures, questions)
-        answers = segment(*questions, *encode(*pictures))
-        for ours, theirs in zip(expected, answers, strict=True):
-            theirs = np.asarray(theirs)
-            assert theirs.dtype == np.float32 and theirs.shape == ours.shape
-            np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
+    assert_equal_answers(exports / kind, loaded, (1, 1, 8), (3, 5, 16), (2, 9, 7))
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "orbax", "stablehlo"])
@@ -79,10 +76,7 @@ def test_bfloat16_rounds_the_parameters_once(
         jax.tree.map(
             np.testing.assert_array_equal, exported.read(folder).params, rounded
         )
-    pictures, questions = inputs(1, 2, 8)
-    expected = live(loaded, rounded, pictures, questions)
-    answers = ask(folder, pictures, questions)
-    np.testing.assert_allclose(answers[0], expected[0], TOLERANCE, TOLERANCE)
+    assert_equal_answers(folder, dataclasses.replace(loaded, params=rounded), (1, 2, 8))
 
 
 def transparent() -> Image.Image:
@@ -100,27 +94,15 @@ def test_run_py_works_where_the_package_is_not(
     """Its masks are the Predictor's; pictures of all forms, a sentence to be cut."""
     folder = tmp_path / "elsewhere"
     shutil.copytree(exports / kind, folder)
-    (tmp_path / "unires_jax.py").write_text("raise ImportError('not installed')")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "XLA_FLAGS": ""}
     sentences = ["The red CAR on the left ", WORDS[1] + " and a dog" * 20]
     pictures = [Image.fromarray(noise(3, *size)) for size in ((25, 40), (50, 21))]
     for picture in (*pictures, transparent()):
-        picture.save(tmp_path / "photo.png", exif=picture.getexif())
-        done = subprocess.run(
-            [sys.executable, folder / "run.py", "photo.png", *sentences],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("that nothing is meant") == 2
-        assert "onnxruntime" not in done.stderr  # its warnings
-        for i, segment in enumerate(
-            predictor.segment(tmp_path / "photo.png", sentences)
-        ):
-            written = np.array(Image.open(tmp_path / f"mask_{i}.png")) > 0
-            np.testing.assert_array_equal(written, segment.mask)
+        masks, output, warnings = run_elsewhere(folder, picture, sentences, tmp_path)
+        assert output.count("that nothing is meant") == 2
+        assert "onnxruntime" not in warnings
+        segments = predictor.segment(tmp_path / "photo.png", sentences)
+        for mask, segment in zip(masks, segments, strict=True):
+            np.testing.assert_array_equal(mask, segment.mask)
             assert 0 < segment.mask.mean() < 1
     exported.check_files(folder, exported.read_manifest(folder))  # nothing was left
 
@@ -148,12 +130,9 @@ def test_ablations_and_other_types_export_too(
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
     loaded = make_loaded(tmp_path, config, spread=0.3)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
-    pictures, questions = inputs(2, 3, 9)
     config.model.dtype = "float32"
-    expected = live(loaded, loaded.params, pictures, questions)
-    assert 0.1 < np.ptp(expected[0]) < 100
-    answers = ask(folder, pictures, questions)
-    np.testing.assert_allclose(answers[0], expected[0], TOLERANCE, TOLERANCE)
+    assert 0.1 < np.ptp(live(loaded, loaded.params, *inputs(2, 3, 9))[0]) < 100
+    assert_equal_answers(folder, loaded, (2, 3, 9))
 
 
 def test_onnxruntime_fuses_what_it_can(exports: Path, tmp_path: Path) -> None:
@@ -180,10 +159,7 @@ def test_large_onnx_models_keep_parameters_beside(
     folder = export(run, "onnx", tmp_path / "onnx")
     assert (folder / "segment.onnx.data").stat().st_size > 0
     assert "segment.onnx.data" in exported.read_manifest(folder)["sha256"]
-    pictures, questions = inputs(2, 3, 9)
-    expected = live(loaded, loaded.params, pictures, questions)
-    answers = ask(folder, pictures, questions)
-    np.testing.assert_allclose(answers[0], expected[0], TOLERANCE, TOLERANCE)
+    assert_equal_answers(folder, loaded, (2, 3, 9))
 
 
 @pytest.mark.slow

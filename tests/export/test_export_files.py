@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from unires_jax.export.command import KINDS, export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.predictor import BUNDLED
+
+
+@pytest.fixture
+def copy_of(exports: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of an export of the kind, free to be spoiled."""
+    return lambda kind: Path(shutil.copytree(exports / kind, tmp_path / "export"))
 
 
 @pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
@@ -56,10 +63,9 @@ def test_nothing_tells_of_this_machine(kind: str, exports: Path) -> None:
     ],
 )
 def test_tampered_exports_are_refused(
-    file: str, content: bytes | None, message: str, exports: Path, tmp_path: Path
+    file: str, content: bytes | None, message: str, copy_of: Callable[[str], Path]
 ) -> None:
-    folder = tmp_path / "export"
-    shutil.copytree(exports / "safetensors", folder)
+    folder = copy_of("safetensors")
     if content is None:
         (folder / file).unlink()
     else:
@@ -82,10 +88,9 @@ def test_tampered_exports_are_refused(
     ],
 )
 def test_forged_exports_are_refused(
-    file: str, content: bytes, message: str, exports: Path, tmp_path: Path
+    file: str, content: bytes, message: str, copy_of: Callable[[str], Path]
 ) -> None:
-    folder = tmp_path / "export"
-    shutil.copytree(exports / "safetensors", folder)
+    folder = copy_of("safetensors")
     (folder / file).write_bytes(content)
     reseal(folder)
     with pytest.raises(CheckpointError, match=message):
@@ -105,11 +110,10 @@ def test_forged_exports_are_refused(
     ],
 )
 def test_forged_configs_are_refused(
-    kind: str, field: str, value: Any, message: str, exports: Path, tmp_path: Path
+    kind: str, field: str, value: Any, message: str, copy_of: Callable[[str], Path]
 ) -> None:
     """Before arrays of their sizes are made."""
-    folder = tmp_path / "export"
-    shutil.copytree(exports / kind, folder)
+    folder = copy_of(kind)
     config = json.loads((folder / "config.json").read_text())
     config["model"][field] = value
     (folder / "config.json").write_text(json.dumps(config))
@@ -119,10 +123,9 @@ def test_forged_configs_are_refused(
 
 
 def test_a_tokenizer_of_more_words_than_the_model_is_refused(
-    exports: Path, tmp_path: Path
+    copy_of: Callable[[str], Path],
 ) -> None:
-    folder = tmp_path / "export"
-    shutil.copytree(exports / "safetensors", folder)
+    folder = copy_of("safetensors")
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     more = {f"more{i}": 10_000 + i for i in range(700)}
     tokenizer["model"]["vocab"] |= more
@@ -132,10 +135,9 @@ def test_a_tokenizer_of_more_words_than_the_model_is_refused(
         exported.read(folder)
 
 
-def test_arrays_that_do_not_fit_are_not_read(exports: Path, tmp_path: Path) -> None:
+def test_arrays_that_do_not_fit_are_not_read(copy_of: Callable[[str], Path]) -> None:
     """An orbax folder of a few bytes can claim arrays of any size."""
-    folder = tmp_path / "export"
-    shutil.copytree(exports / "orbax", folder)
+    folder = copy_of("orbax")
     shutil.rmtree(folder / "model")
     save_arrays(folder / "model", {"head.mix.bias": np.zeros(5, np.float32)})
     reseal(folder)

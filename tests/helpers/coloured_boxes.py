@@ -1,17 +1,11 @@
 """A small data set of coloured boxes and a model that finds their colours."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorflow_datasets as tfds
 
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
-from unires_jax.data.stored import features, to_example
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.pixels.masks import RunMask
 
@@ -24,36 +18,6 @@ class Boxes(list):
     """Records under the name of a split."""
 
     dataset, split = "boxes", "val"
-
-
-class _Builder(tfds.core.GeneratorBasedBuilder):
-    """Boxes as a prepared data set with the splits val and testA."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    name = "boxes"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(file_format="array_record", **kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=features())
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {
-            "val": self._generate_examples(range(4)),
-            "testA": self._generate_examples(range(4, 7)),
-        }
-
-    def _generate_examples(self, indices: range) -> Iterator[Any]:
-        for i in indices:
-            yield i, to_example(make_record(i))
-
-
-def write_boxes(folder: Path) -> Path:
-    """Write the data set under `folder`; returns its own folder."""
-    builder = _Builder(data_dir=str(folder))
-    builder.download_and_prepare()
-    return Path(builder.data_path)
 
 
 class ColourSegmenter:

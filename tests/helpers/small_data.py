@@ -17,14 +17,17 @@ from unires_jax.pixels.masks import RunMask
 NAMES = ("red", "old", "small", "bright", "dark", "plain", "round", "big")
 
 
+Splits = Mapping[str, Sequence[Record]]
+
+
 class Tiny(tfds.core.GeneratorBasedBuilder):
     """Records handed over in memory."""
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, splits: Mapping[str, Sequence[Record]], **kwargs: Any) -> None:
-        self._splits = splits
-        super().__init__(file_format="array_record", **kwargs)
+    def __init__(self, folder: Path, name: str, splits: Splits) -> None:
+        self.name, self._splits = name, splits
+        super().__init__(file_format="array_record", data_dir=str(folder))
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(builder=self, features=features())
@@ -37,9 +40,9 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
             yield i, to_example(record)
 
 
-def write(folder: Path, **splits: Sequence[Record]) -> Path:
+def write(folder: Path, name: str = "tiny", **splits: Sequence[Record]) -> Path:
     """Write the splits under `folder`, with a tokenizer; the data set's folder."""
-    builder = Tiny(splits, data_dir=str(folder))
+    builder = Tiny(folder, name, splits)
     builder.download_and_prepare()
     out = Path(builder.data_path)
     captions = [x.sent for s in splits.values() for r in s for x in r.expressions]

@@ -1,5 +1,6 @@
 """The sharded conversion: any number of workers, deaths, bad lines; Beam."""
 
+import importlib.util
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 from helpers import mres_lines
 from helpers.paths import HELPERS, ROOT
+from helpers.programs import is_running
 
 from unires_jax.data import prepared
 from unires_jax.data.records import Record
@@ -25,6 +27,11 @@ from unires_jax.prepare.mres.plan import plan
 
 LINES, SHARDS = 23, 5
 KILLED = HELPERS / "killed_build.py"
+BEAM = "--runner=FnApiRunner"
+needs_beam = pytest.mark.skipif(
+    not importlib.util.find_spec("apache_beam"),
+    reason="needs pip install 'unires_jax[beam]'",
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +189,6 @@ def children(pid: int) -> list[int]:
     return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def test_a_changed_file_is_converted_again(raw: Path, tmp_path: Path) -> None:
     source = tmp_path / "raw"
     lines = [mres_lines.small_line(i) for i in range(4)]
@@ -284,26 +283,23 @@ def test_overwrite_replaces_what_was_built(raw: Path, tmp_path: Path) -> None:
     assert len(list(folder.glob("*val.array_record-*"))) == 1
 
 
+@needs_beam
 def test_beam_is_asked_for_by_a_runner(raw: Path, tmp_path: Path) -> None:
-    pytest.importorskip("apache_beam", reason="needs pip install 'unires_jax[beam]'")
     with pytest.raises(DataError, match="names no runner"):
         build(raw, tmp_path, beam="--project=x")
 
 
+@needs_beam
 def test_beam_writes_the_same_shards(raw: Path, unbroken: Path, tmp_path: Path) -> None:
-    pytest.importorskip("apache_beam", reason="needs pip install 'unires_jax[beam]'")
     folder = build(raw, tmp_path, beam=BEAM)
     assert shards_of(folder) == shards_of(unbroken)
 
 
+@needs_beam
 def test_beam_tells_of_bad_lines(tmp_path: Path) -> None:
-    pytest.importorskip("apache_beam", reason="needs pip install 'unires_jax[beam]'")
     path = mres_lines.write_lines(tmp_path / "raw" / "train.jsonl", [{}])
     with pytest.raises(DataError, match=re.escape(f"{path}:1: height")):
         build(path.parent, tmp_path, beam=BEAM)
-
-
-BEAM = "--runner=FnApiRunner"
 
 
 def test_without_beam_it_is_named(

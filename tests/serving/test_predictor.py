@@ -1,7 +1,6 @@
 """What the Predictor answers; sharing a picture or a batch changes nothing."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,15 @@ import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
+from helpers.programs import at_once
 from helpers.tiny import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax import serving
-from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
-from unires_jax.evaluation.predictors import ModelPredict
-from unires_jax.evaluation.protocols import NATIVE, ask
 from unires_jax.inference import model as inference
 from unires_jax.inference.loaded import Loaded
-from unires_jax.inference.model import Compiled
 from unires_jax.inference.segment import Segment
-from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
 
 # Logits of some tens, from equal arithmetic in batches of another size.
@@ -78,20 +73,6 @@ def test_a_batch_answers_as_its_pictures_do(predictor: Predictor) -> None:
         np.testing.assert_allclose(logits(segments), logits(alone), **TOLERANCE)
 
 
-def test_it_answers_as_the_evaluator(predictor: Predictor, loaded: Loaded) -> None:
-    """What evaluate.py scores is what a user gets."""
-    picture = noise(3)
-    expressions = tuple(Expression(1, i, w, w, 0, ()) for i, w in enumerate(WORDS))
-    record = Record(encode_png(picture), 1, *picture.shape[:2], (), expressions)
-    steps = Compiled(loaded.config).bind(loaded.params)
-    predict = ModelPredict(steps, loaded.tokenizer, loaded.config)
-    (scored,) = predict([ask(NATIVE, record)])
-    for ours, theirs in zip(predictor.segment(picture, WORDS), scored, strict=True):
-        assert (ours.mask != theirs.mask.pixels()).mean() < 1e-3  # ties of rounding
-        assert theirs.no_target == pytest.approx(ours.no_target_probability, abs=1e-5)
-        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
-
-
 def test_new_counts_compile_nothing_after_warmup(loaded: Loaded) -> None:
     predictor = Predictor(loaded)
     predictor.warmup(8)
@@ -107,17 +88,13 @@ def test_threads_get_their_own_answers(predictor: Predictor) -> None:
     alone = [logits(predictor.segment(p, WORDS)) for p in pictures]
     start = threading.Barrier(4)
 
-    def ask(i: int) -> bool:
+    def ask(i: int) -> None:
         start.wait()
-        return all(
-            np.allclose(
-                logits(predictor.segment(pictures[i], WORDS)), alone[i], **TOLERANCE
-            )
-            for _ in range(10)
-        )
+        for _ in range(10):
+            answers = logits(predictor.segment(pictures[i], WORDS))
+            np.testing.assert_allclose(answers, alone[i], **TOLERANCE)
 
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(ask, range(4)))
+    at_once(ask, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """Real processes of train.py, killed and asked to stop, against one left alone."""
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.paths import HELPERS, ROOT
+from helpers.programs import compiling_once, free_port
 from helpers.tiny_run import (
     assert_same,
     config_file,
@@ -32,14 +31,7 @@ class Runs:
         data = write_data(folder / "data")
         self.config = run_config(data, train__log_every=1)
         self.file = config_file(folder, self.config)
-        self.env = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+        self.env = compiling_once(folder / "cache")
 
     def __call__(
         self, workdir: Path, moment: str = "", *flags: str
@@ -156,9 +148,7 @@ def test_two_processes_stop_together_and_one_goes_on(
 ) -> None:
     """A notice to one stops both; the numbers are one process' but for rounding."""
     workdir = tmp_path / "run"
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     moments = ["TERM feed:99", "TERM feed:3"]
     processes = [
         runs.start(workdir, moment, cluster=f"{port} {i}")

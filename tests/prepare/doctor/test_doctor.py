@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import mres_lines, raw_forms, small_data
+from helpers.spoilt_forms import spoilt
 
 from unires_jax import cli
 from unires_jax.data.catalogue import BENCHMARKS, Counts
@@ -218,27 +219,21 @@ def test_names_in_another_case(tmp_path: Path) -> None:
 
 
 def test_faults_of_raw_entries(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs, instances = raw_forms.refs(), raw_forms.instances()
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    refs[0]["sentences"][0]["sent"] = ""
-    refs[1]["sentences"][0]["sent_id"] = refs[1]["sentences"][1]["sent_id"]
-    instances["annotations"][2]["segmentation"]["size"] = [9, 9]
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = doctor.examine(tmp_path)
+    def change(refs: Any, instances: Any) -> None:
+        refs[0]["sentences"][0]["sent"] = ""
+        refs[1]["sentences"][0]["sent_id"] = refs[1]["sentences"][1]["sent_id"]
+        instances["annotations"][2]["segmentation"]["size"] = [9, 9]
+
+    report = doctor.examine(spoilt(tmp_path, change))
     kinds = {f[1] for f in faults(report) if f[0] == "error"}
     assert {"sentence empty", "id twice", "size differs"} <= kinds
     assert ":  " not in told(report, "sentence empty")
 
 
 def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    instances = raw_forms.instances()
-    twin = {**instances["annotations"][0], "image_id": 303}
-    instances["annotations"].append(twin)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = doctor.examine(tmp_path)
+    twin = {**raw_forms.annotations()[0], "image_id": 303}
+    change = lambda refs, instances: instances["annotations"].append(twin)  # noqa: E731
+    report = doctor.examine(spoilt(tmp_path, change))
     assert ("error", "id twice", "refcoco_unc", 1) in faults(report)
     assert f"id {twin['id']} occurs twice" in told(report, "id twice")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import raw_forms
 from helpers.conversion import convert
+from helpers.spoilt_forms import spoilt
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
@@ -103,12 +104,8 @@ def test_refs_as_json_and_folder_itself(tmp_path: Path) -> None:
 
 
 def test_one_referent_of_a_shared_mask_stores_it_once(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs = raw_forms.refs()
-    refs.append(refs[0] | {"ref_id": 1})
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    train = convert(tmp_path)[0]
+    twin = raw_forms.refs()[0] | {"ref_id": 1}
+    train = convert(spoilt(tmp_path, lambda refs, _: refs.append(twin)))[0]
     assert len(train.masks) == 2 and len(train.expressions) == 6
     assert {x.targets for x in train.expressions if x.ref_id in (1, 700)} == {(0,)}
 

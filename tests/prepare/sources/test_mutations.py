@@ -4,12 +4,11 @@ Parquet is read by a C++ library, so its inputs go through a process of their ow
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 from helpers import mutations
 from helpers.paths import HELPERS
+from helpers.programs import run
 
 # 11 forms x 9,000, and 10,300 of MRES JSONL (test_mres_fuzz.py): above 100,000.
 FEW, MANY = 60, 9000
@@ -19,13 +18,7 @@ def outcomes(form: str, count: int, seed: int) -> dict[str, int]:
     """How the mutated inputs of a form ended."""
     if form not in mutations.PARQUET:
         return mutations.run(form, count, seed)
-    done = subprocess.run(
-        [sys.executable, "-m", "helpers.mutations", form, str(count), str(seed)],
-        cwd=HELPERS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("-m", "helpers.mutations", form, count, seed, cwd=HELPERS.parent)
     assert done.returncode == 0, done.stderr[-2000:]
     figures = json.loads(done.stdout.splitlines()[-1])
     return {k: v for k, v in figures.items() if k not in ("form", "seconds")}

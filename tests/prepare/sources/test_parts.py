@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import raw_forms
 from helpers.raw_forms import stored
+from helpers.spoilt_forms import spoilt
 
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import OBJECT, PART, Mask
@@ -86,12 +88,12 @@ def test_objects_from_the_object_part_files(tmp_path: Path, capsys) -> None:
 
 def test_objects_from_refcoco_unc(tmp_path: Path) -> None:
     raw_forms.write_refcocom(tmp_path / "raw", object_part=False)
-    raw_forms.write_refer(tmp_path / "unc")
-    refs = raw_forms.refs()
-    for ref in refs:
-        ref["split"] = "testA" if ref["image_id"] == 101 else ref["split"]
-    (tmp_path / "unc/refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(tmp_path / "unc/refcoco/refs(unc).json", refs)
+
+    def move(refs: Any, instances: Any) -> None:
+        for ref in refs:
+            ref["split"] = "testA" if ref["image_id"] == 101 else ref["split"]
+
+    spoilt(tmp_path / "unc", move)
     build.build(
         "refcocom", tmp_path, raw=str(tmp_path / "raw"), objects=str(tmp_path / "unc")
     )

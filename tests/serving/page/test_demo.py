@@ -22,6 +22,7 @@ import pytest
 from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import noise
 from helpers.predictors import Counting, Slow
+from helpers.programs import at_once
 from helpers.tiny import WORDS
 from PIL import Image
 
@@ -95,8 +96,6 @@ def test_sentences_and_threshold_do_not_encode_again(
 
 
 def test_visitors_do_not_mix(site: Site, tmp_path: Path) -> None:
-    failures = []
-
     def visit(number: int) -> None:
         file = tmp_path / f"{number}.png"
         file.write_bytes(encode_png(noise(number, 30 + number, 50)))
@@ -105,15 +104,9 @@ def test_visitors_do_not_mix(site: Site, tmp_path: Path) -> None:
         for _ in range(4):
             addresses = links(ask(client, file, TEXT))
             answer_json = site.http.get(addresses["masks.json"]).json()["expressions"]
-            if [x["rle"] for x in answer_json] != expected:
-                failures.append(number)
+            assert [x["rle"] for x in answer_json] == expected
 
-    threads = [threading.Thread(target=visit, args=(i,)) for i in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    at_once(visit, 3)
 
 
 def test_another_session_cannot_reach_what_is_kept(site: Site, picture: Path) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import threading
 import zipfile
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.pictures import noise
 from helpers.predictors import Counting
+from helpers.programs import at_once
 from helpers.tiny import WORDS
 from PIL import Image
 
@@ -114,7 +114,7 @@ def test_other_sizes_are_shown_scaled(
 
 
 def test_sessions_do_not_mix(predictor: Predictor) -> None:
-    desk, failures = Desk(predictor), []
+    desk = Desk(predictor)
 
     def visit(number: int) -> None:
         picture = encode_png(noise(number, 30 + number, 50))
@@ -126,15 +126,10 @@ def test_sessions_do_not_mix(predictor: Predictor) -> None:
             expressions = desk.masks_json(desk.last_visit(str(number)), 0.5)[
                 "expressions"
             ]
-            if [x["rle"] for x in expressions] != expected[turn % 4]:
-                failures.append(number)
+            assert [x["rle"] for x in expressions] == expected[turn % 4]
 
-    threads = [threading.Thread(target=visit, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures and len(desk.visits) == 6
+    at_once(visit, 6)
+    assert len(desk.visits) == 6
 
 
 def test_a_key_opens_the_last_answers_of_its_session_alone(
