@@ -53,8 +53,7 @@ def test_same_size_is_untouched(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "method"),
-    [((30, 20), cv2.INTER_CUBIC), ((200, 150), cv2.INTER_AREA)],
+    ("shape", "method"), [((30, 20), cv2.INTER_CUBIC), ((200, 150), cv2.INTER_AREA)]
 )
 def test_enlarges_cubic_and_shrinks_area(shape: tuple[int, int], method: int) -> None:
     image = noise(*shape)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,9 @@ def folders(tmp_path: Path) -> Path:
     train = [small_data.scene(i) for i in range(8)]
     ids = [0, 1, 2, 3, 4, 5, -1, -1]
     train = [
-        small_data.replace(r, coco_id=i, image_id=100 + i)
-        for r, i in zip(train, ids, strict=True)
+        replace(r, coco_id=i, image_id=100 + i) for r, i in zip(train, ids, strict=True)
     ]
-    evaluated = [small_data.replace(train[0], coco_id=i) for i in (1, 3, 9, -1)]
+    evaluated = [replace(train[0], coco_id=i) for i in (1, 3, 9, -1)]
     small_data.write(tmp_path / "train", train=train)
     small_data.write(tmp_path / "eval", val=evaluated[:2], test=evaluated[2:])
     return tmp_path

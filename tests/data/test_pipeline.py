@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,7 @@ def parsed_flags() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = [small_data.scene(i) for i in range(RECORDS)]
     half = good[0].image[:300]
-    bad = [
-        small_data.replace(good[i], image=half) if i == 4 else good[i] for i in range(8)
-    ]
+    bad = [replace(good[i], image=half) if i == 4 else good[i] for i in range(8)]
     out = tmp_path_factory.mktemp("data")
     return small_data.write(out, train=good, bad=bad, other=good[:2])
 

@@ -3,20 +3,16 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
+from helpers.small_data import mask_of, rectangle
 
 from unires_jax.data import records
-from unires_jax.data.records import Expression, Mask, Record
+from unires_jax.data.records import Expression, Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 
 
 def a_record(**changes: Any) -> Record:
-    whole = np.zeros((6, 8), bool)
-    whole[1:5, 2:7] = True
-    rle = RunMask.from_pixels(whole).counts
-    car = Mask(1, "car", rle, (2.0, 1.0, 5.0, 4.0), 20.0)
+    car = mask_of(rectangle((6, 8), 2, 1, 5, 4), 1, category="car")
     wheel = dataclasses.replace(car, ann_id=2, part="wheel", level=1, parent=0)
     expressions = (
         Expression(7, 1, "The car!", "the car", 0, (0,)),

@@ -1,14 +1,17 @@
 """What is drawn of a record, how it is changed, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import small_data
+from helpers.small_data import mask_of, rectangle
 from helpers.tiny import data_config
 
 from unires_jax.config import BACKBONES, Config
 from unires_jax.data import records, tokenizer
 from unires_jax.data.batch import Batch
-from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
+from unires_jax.data.records import OBJECT, PART, Expression, Record
 from unires_jax.data.sampling import Sampler, draw_expressions
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.pixels.canvas import prepare_image
@@ -47,20 +50,13 @@ def expression(ref: int, level: int = OBJECT, sent: str = "dog", **more: object)
 
 def box_record(sents: list[str], box: tuple[int, int, int, int]) -> Record:
     """A grey picture, 40 x 60, with one bright mask (x, y, w, h) and the sentences."""
-    mask = np.zeros((40, 60), bool)
-    x, y, w, h = box
-    mask[y : y + h, x : x + w] = True
+    mask = rectangle((40, 60), *box)
     image = np.full((40, 60, 3), 40, np.uint8)
     image[mask] = 220
-    base = small_data.scene(0)
-    return small_data.replace(
-        base,
+    return replace(
+        small_data.scene(0),
         image=small_data.jpeg(image),
-        masks=(
-            small_data.replace(
-                base.masks[0], rle=RunMask.from_pixels(mask).counts, area=float(w * h)
-            ),
-        ),
+        masks=(mask_of(mask),),
         expressions=tuple(expression(i, sent=s) for i, s in enumerate(sents)),
     )
 
@@ -144,7 +140,7 @@ def test_missing_rows_are_not_valid(config: Config, words: Tokenizer) -> None:
 def test_record_without_expressions_is_no_fault(
     config: Config, words: Tokenizer
 ) -> None:
-    record = small_data.replace(small_data.scene(1), expressions=())
+    record = replace(small_data.scene(1), expressions=())
     assert not one(config, words, record).valid.any()
 
 
@@ -169,7 +165,7 @@ def test_row_holds_the_drawn_expressions(config: Config, words: Tokenizer) -> No
 
 
 def test_no_target_rows_are_empty_and_valid(config: Config, words: Tokenizer) -> None:
-    record = small_data.replace(
+    record = replace(
         small_data.scene(1),
         expressions=(expression(0, sent="no dog", targets=(), no_target=True),),
     )
@@ -179,15 +175,10 @@ def test_no_target_rows_are_empty_and_valid(config: Config, words: Tokenizer) ->
 
 
 def test_several_targets_are_one_mask(config: Config, words: Tokenizer) -> None:
-    full = np.zeros((40, 60), bool)
-    full[:, :40] = True
-    masks = tuple(
-        Mask(i, "dog", RunMask.from_pixels(m).counts, (0.0, 0.0, 1.0, 1.0), 1.0)
-        for i, m in enumerate([full, full[:, ::-1]])
-    )
-    record = small_data.replace(
+    full = rectangle((40, 60), 0, 0, 40, 40)
+    record = replace(
         small_data.scene(1),
-        masks=masks,
+        masks=(mask_of(full, 0), mask_of(full[:, ::-1], 1)),
         expressions=(expression(0, sent="both dogs", targets=(0, 1)),),
     )
     row = one(config, words, record)
@@ -245,12 +236,9 @@ def test_crop_keeps_the_share_of_every_target(config: Config, words: Tokenizer) 
     config.data.crop, config.data.crop_keep = 1.0, 0.8
     masks, expressions = [], []
     for i, x in enumerate((2, 50)):  # at both sides, so that most crops would cut
-        mask = np.zeros((40, 60), bool)
-        mask[10:30, x : x + 8] = True
-        rle = RunMask.from_pixels(mask).counts
-        masks.append(Mask(i, "dog", rle, (0.0, 0.0, 1.0, 1.0), 160.0))
+        masks.append(mask_of(rectangle((40, 60), x, 10, 8, 20), i))
         expressions.append(expression(i, sent="red dog", targets=(i,)))
-    record = small_data.replace(
+    record = replace(
         small_data.scene(0), masks=tuple(masks), expressions=tuple(expressions)
     )
     cropped = 0
@@ -305,30 +293,32 @@ def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
 def broken() -> dict[str, tuple[Record, str]]:
     good = small_data.scene(5, pairs=1)
     wider = RunMask.from_pixels(np.ones((40, 61), bool)).counts
-    empty = RunMask.from_pixels(np.zeros((40, 60), bool)).counts
+    empty = RunMask.empty(40, 60).counts
     mask = good.masks[0]
 
     def with_mask(rle: str) -> Record:
-        changed = small_data.replace(mask, rle=rle)
-        return small_data.replace(
+        changed = replace(mask, rle=rle)
+        return replace(
             good, masks=(changed, *good.masks[1:]), expressions=(expression(1),)
         )
 
-    change = small_data.replace
     half = good.image[: len(good.image) // 2]
     return {
-        "truncated": (change(good, image=half), "image: is truncated"),
-        "no image": (change(good, image=b""), "image: holds no bytes"),
-        "size": (change(good, height=41), r"image: is 40 x 60 .*expected.* 41 x 60"),
+        "truncated": (replace(good, image=half), "image: is truncated"),
+        "no image": (replace(good, image=b""), "image: holds no bytes"),
+        "size": (replace(good, height=41), r"image: is 40 x 60 .*expected.* 41 x 60"),
         "mask size": (with_mask(wider), r"masks\[0\] \(ann_id 500\).*covers 2440"),
         "rle": (with_mask("!!"), r"masks\[0\] \(ann_id 500\).*invalid character"),
         "lost": (with_mask(empty), r"expression 'dog' .*masks were lost"),
         "no targets": (
-            change(good, expressions=(expression(1, targets=()),)),
+            replace(good, expressions=(expression(1, targets=()),)),
             "masks were lost",
         ),
-        "target": (change(good, expressions=(expression(1, targets=(9,)),)), "9 of 2"),
-        "sentence": (change(good, expressions=(expression(1, sent="  "),)), "is empty"),
+        "target": (replace(good, expressions=(expression(1, targets=(9,)),)), "9 of 2"),
+        "sentence": (
+            replace(good, expressions=(expression(1, sent="  "),)),
+            "is empty",
+        ),
     }
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,10 @@ from unires_jax.data.show import overlay, show
 
 def test_page_holds_the_first_batches(tmp_path: Path) -> None:
     records = [small_data.scene(i) for i in range(5)]
-    none = small_data.replace(
+    none = replace(
         records[0].expressions[0], targets=(), no_target=True, sent="no <b>dog</b>"
     )
-    records[0] = small_data.replace(records[0], expressions=(none,))
+    records[0] = replace(records[0], expressions=(none,))
     folder = small_data.write(tmp_path / "data", train=records)
     config = data_config(folder)
     config.train.batch = 5

@@ -1,5 +1,6 @@
 """Records come back from disk as they were written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,19 @@ from unires_jax.errors import DataError
 
 def odd_records() -> list[Record]:
     plain = small_data.scene(0)
-    bare = small_data.replace(small_data.scene(1), masks=(), expressions=())
+    bare = replace(small_data.scene(1), masks=(), expressions=())
     first = plain.expressions[0]
-    rich = small_data.replace(
+    rich = replace(
         small_data.scene(2),
         coco_id=7,
         filename="ünï.jpg",
         masks=(
-            small_data.replace(plain.masks[0], iscrowd=True, segmentation="[[1, 2]]"),
+            replace(plain.masks[0], iscrowd=True, segmentation="[[1, 2]]"),
             *plain.masks[1:],
         ),
         expressions=(
-            small_data.replace(first, targets=(3, 1), raw="Grey", sent="gray é"),
-            small_data.replace(first, targets=(), no_target=True, sent_id=2**40),
+            replace(first, targets=(3, 1), raw="Grey", sent="gray é"),
+            replace(first, targets=(), no_target=True, sent_id=2**40),
         ),
     )
     return [plain, bare, rich]

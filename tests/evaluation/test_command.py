@@ -125,7 +125,8 @@ def test_nothing_half_written_is_left(files: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "figure"), [("ground_truth", "100.0"), ("empty", "0.0")]
+    ("answer", "figure", "share"),
+    [("ground_truth", "100.0", 1), ("empty", "0.0", None)],
 )
 def test_tables_of_known_answers(
     splits: dict[str, PreparedSplit],
@@ -133,9 +134,14 @@ def test_tables_of_known_answers(
     tmp_path: Path,
     answer: str,
     figure: str,
+    share: int | None,
 ) -> None:
     predict = getattr(predictors, answer)
     results = command.run(config, splits, predict, tmp_path, about={"name": answer})
+    for block in results.values():  # empty masks decide about no sentence
+        decided = {"N-acc": share, "T-acc": share} if share else "not decided"
+        expected = block["no_target"] | decided if share else decided
+        assert block["no_target"] == expected
     text = io.StringIO()
     print_tables(results, Console(file=text, width=80))
     rows = [line.split() for line in text.getvalue().splitlines()]

@@ -12,13 +12,7 @@ from helpers.coloured_boxes import Boxes
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
-from unires_jax.evaluation import (
-    breakdown,
-    compare,
-    metrics,
-    predictions,
-    predictors,
-)
+from unires_jax.evaluation import breakdown, compare, metrics, predictions, predictors
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.evaluation.report import comparison_page

@@ -156,10 +156,7 @@ SMALL = {"size": [2, 2], "counts": "04"}
             'line 2: rle: invalid character "\'"; expected the counts of pycocotools',
         ),
         ({"key": "k", "rle": {**SMALL, "counts": "05"}}, "line 2: rle: covers 5 pix"),
-        (
-            {"key": "k", "rle": {**SMALL, "counts": [1, 2]}},
-            "line 2: rle: runs of 3 p",
-        ),
+        ({"key": "k", "rle": {**SMALL, "counts": [1, 2]}}, "line 2: rle: runs of 3 p"),
         ({"key": "k", "rle": {**SMALL, "counts": "é4"}}, "line 2: rle: invalid char"),
         ({"key": "k", "png": "@"}, "line 2: png: '@' is no base64 and no path"),
         ({"key": "k", "png": "bm9wZQ=="}, "line 2: png: is not a readable picture"),

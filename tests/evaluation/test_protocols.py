@@ -2,10 +2,12 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.answers import pairs
+from helpers.small_data import mask_of, rectangle
 
 from unires_jax.data.records import Expression, Mask, Record, runs_of
 from unires_jax.errors import ConfigError, DataError
@@ -225,17 +227,9 @@ BESIDE = [6.0, 2.0, 14.0, 2.0, 14.0, 10.0, 6.0, 10.0]  # overlaps it in x 6 to 1
 
 
 def polygon_mask(*polygons: list[float], stored: bool = True) -> Mask:
-    union = np.zeros((20, 40), bool)
-    for x, y in ((int(p[0]), int(p[1])) for p in polygons):
-        union[y : y + 8, x : x + 8] = True
-    return Mask(
-        ann_id=5,
-        category="dog",
-        rle=RunMask.from_pixels(union).counts,
-        bbox=(0.0, 0.0, 1.0, 1.0),
-        area=float(union.sum()),
-        segmentation=json.dumps(polygons) if stored else "",
-    )
+    boxes = [rectangle((20, 40), int(p[0]), int(p[1]), 8, 8) for p in polygons]
+    segmentation = json.dumps(polygons) if stored else ""
+    return mask_of(np.any(boxes, axis=0), 5, segmentation=segmentation)
 
 
 def record_of(*masks: Mask, expressions: tuple[Expression, ...] = ()) -> Record:
@@ -278,10 +272,7 @@ def test_overlaps_between_annotations_are_their_union() -> None:
 def test_rela_fills_scaled_polygons() -> None:
     """A slope drawn at 480 is finer than the picture's own pixels enlarged."""
     slope = [2.0, 2.0, 34.0, 2.0, 2.0, 18.0]
-    flat = RunMask.from_pixels(np.ones((20, 40), bool)).counts
-    mask = Mask(
-        5, "dog", flat, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation=json.dumps([slope])
-    )
+    mask = mask_of(np.ones((20, 40), bool), segmentation=json.dumps([slope]))
     truth = drawn("rela", mask)
     assert truth.mask.pixels().shape == (480, 480)
     # 32 x 16 / 2 pixels of 12 x 24 grid pixels, whatever the stored mask says.
@@ -307,9 +298,7 @@ def test_without_polygons_the_mask_stands_in(name: str) -> None:
 
 
 def test_unreadable_polygons_are_named() -> None:
-    bad = Mask(
-        9, "dog", polygon_mask(SQUARE).rle, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation="[["
-    )
+    bad = replace(polygon_mask(SQUARE), ann_id=9, segmentation="[[")
     with pytest.raises(DataError, match=r"ann_id 9: segmentation.*build the data"):
         drawn("rela", bad)
 
@@ -320,7 +309,7 @@ def test_unreadable_polygons_are_named() -> None:
 def crowd() -> Record:
     """Annotation 5 under referents 1 and 3, annotation 6 under 2; 4 has no target."""
     masks = (polygon_mask(SQUARE), polygon_mask(BESIDE))
-    masks = (masks[0], Mask(**{**vars(masks[1]), "ann_id": 6}))
+    masks = (masks[0], replace(masks[1], ann_id=6))
     return record_of(
         *masks,
         expressions=(

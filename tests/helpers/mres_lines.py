@@ -16,9 +16,7 @@ HEIGHT, WIDTH = 40, 60
 
 def boxed(x: int, y: int, w: int, h: int) -> np.ndarray:
     """A mask of the test pictures' size with one box in it."""
-    pixels = np.zeros((HEIGHT, WIDTH), bool)
-    pixels[y : y + h, x : x + w] = True
-    return pixels
+    return small_data.rectangle((HEIGHT, WIDTH), x, y, w, h)
 
 
 def picture(index: int = 0) -> bytes:

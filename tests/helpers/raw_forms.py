@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from helpers.small_data import rectangle
 from unires_jax.data.prepared import open_split
 from unires_jax.data.records import Record
 
@@ -29,9 +30,7 @@ def box(x: float, y: float, w: float, h: float) -> list[float]:
 
 def pixels(image_id: int, x: int, y: int, w: int, h: int) -> np.ndarray:
     """A rectangle as a mask of the image."""
-    mask = np.zeros(SIZES[image_id], np.uint8, order="F")
-    mask[y : y + h, x : x + w] = 1
-    return mask
+    return np.asfortranarray(rectangle(SIZES[image_id], x, y, w, h), np.uint8)
 
 
 def runs(mask: np.ndarray) -> dict[str, Any]:

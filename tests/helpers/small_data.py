@@ -1,6 +1,5 @@
 """Small prepared data sets, written by TFDS as the builders write theirs."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,21 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels[:, :, ::-1])[1].tobytes()
 
 
+def rectangle(size: tuple[int, int], x: int, y: int, w: int, h: int) -> np.ndarray:
+    """A mask of a picture of this height and width, true in one box."""
+    pixels = np.zeros(size, bool)
+    pixels[y : y + h, x : x + w] = True
+    return pixels
+
+
+def mask_of(pixels: np.ndarray, ann_id: int = 0, **values: Any) -> Mask:
+    """The mask of these pixels, with its true box and area."""
+    runs = RunMask.from_pixels(pixels)
+    box = tuple(map(float, runs.box))
+    fields = {"category": "dog", "bbox": box, "area": float(runs.area)} | values
+    return Mask(ann_id=ann_id, rle=runs.counts, **fields)
+
+
 def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Record:
     """A picture of `pairs` objects, each with one part; two sentences per referent."""
     rng = np.random.default_rng(index)
@@ -62,21 +76,10 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
     expressions: list[Expression] = []
     for i in range(2 * pairs):
         level = PART if i % 2 else OBJECT
-        pixels = np.zeros((height, width), bool)
         x, y = int(rng.integers(0, width - 8)), int(rng.integers(0, height - 8))
-        pixels[y : y + 8, x : x + 8] = True
-        masks.append(
-            Mask(
-                ann_id=100 * index + i,
-                category="dog",
-                rle=RunMask.from_pixels(pixels).counts,
-                bbox=(float(x), float(y), 8.0, 8.0),
-                area=64.0,
-                part="head" if level == PART else "",
-                level=level,
-                parent=i - 1 if level == PART else -1,
-            )
-        )
+        pixels = rectangle((height, width), x, y, 8, 8)
+        names = {"part": "head", "parent": i - 1} if level == PART else {}
+        masks.append(mask_of(pixels, 100 * index + i, level=level, **names))
         for j, sent in enumerate((f"{NAMES[i]} dog on the left", "red animal")):
             text = f"head of {sent}" if level == PART else sent
             expressions.append(
@@ -101,8 +104,3 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
         filename=f"{index}.jpg",
         source="tiny",
     )
-
-
-def replace(record: Record, **values: Any) -> Record:
-    """The record with other field values."""
-    return dataclasses.replace(record, **values)

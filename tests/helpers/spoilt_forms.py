@@ -85,5 +85,6 @@ KIND_OF = {
     "twice": Kind.ID_TWICE,
     "far": Kind.SIZE_DIFFERS,
     "not filling": Kind.SIZE_DIFFERS,
+    "negative": Kind.SIZE_DIFFERS,
     "other size": Kind.SIZE_DIFFERS,
 }

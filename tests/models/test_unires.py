@@ -39,8 +39,11 @@ class Inputs:
     index = np.array([1, 0, 1], np.int32)
 
 
+Model = tuple[Apply, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def full() -> tuple[Apply, dict[str, Any]]:
+def full() -> Model:
     apply = Apply(tiny())
     return apply, perturbed(apply)
 
@@ -75,20 +78,20 @@ def _forward(
     return apply.decode(params, features, words, lengths, index)
 
 
-def test_shapes(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_shapes(full: Model) -> None:
     logits, no_target = run(*full)
     assert logits.shape == (3, 8, 8) and no_target.shape == (3,)
     assert len({*no_target.tolist()}) == 3  # the sentence decides
 
 
-def test_pad_tokens_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_pad_tokens_change_nothing(full: Model) -> None:
     longer = np.pad(Inputs.tokens, ((0, 0), (0, 4)), constant_values=7)
     longer[0, 4:] = 9  # behind the end of the first sentence
     for short, padded in zip(run(*full), run(*full, tokens=longer), strict=True):
         np.testing.assert_allclose(short, padded, **TOLERANCE)
 
 
-def test_words_change_the_mask(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_words_change_the_mask(full: Model) -> None:
     changed = Inputs.tokens.copy()
     changed[0, 1] += 1
     before, after = run(*full)[0], run(*full, tokens=changed)[0]
@@ -96,7 +99,7 @@ def test_words_change_the_mask(full: tuple[Apply, dict[str, Any]]) -> None:
     np.testing.assert_allclose(before[1:], after[1:], **TOLERANCE)
 
 
-def test_order_and_company_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_order_and_company_change_nothing(full: Model) -> None:
     logits, no_target = run(*full)
     swap = [1, 0]
     again = run(
@@ -111,7 +114,7 @@ def test_order_and_company_change_nothing(full: tuple[Apply, dict[str, Any]]) ->
     np.testing.assert_allclose(again[1], no_target[[2, 0]], **TOLERANCE)
 
 
-def test_no_index_means_image_after_image(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_no_index_means_image_after_image(full: Model) -> None:
     rows = np.array([0, 1, 2, 0])
     kw = {"tokens": Inputs.tokens[rows], "lengths": LENGTHS[rows]}
     plain = run(*full, **kw, index=None)[0]
@@ -199,9 +202,7 @@ def test_figure_only_drops_what_is_ours() -> None:
     assert "bias" not in params["low"] and not {"stem", "gate"} & set(params["head"])
 
 
-def test_eos_sharing_lets_a_word_know_what_follows(
-    full: tuple[Apply, dict[str, Any]],
-) -> None:
+def test_eos_sharing_lets_a_word_know_what_follows(full: Model) -> None:
     changed = Inputs.tokens.copy()
     changed[0, 3] += 1  # the last of the first sentence
     for share in (True, False):
@@ -214,9 +215,7 @@ def test_eos_sharing_lets_a_word_know_what_follows(
         assert (np.abs(before[0, 1] - after[0, 1]).max() > 1e-4) == share
 
 
-def test_no_stem_means_no_pixels_at_the_grid(
-    full: tuple[Apply, dict[str, Any]],
-) -> None:
+def test_no_stem_means_no_pixels_at_the_grid(full: Model) -> None:
     features, params = features_of(tiny(stem_channels=0))
     assert features.detail is None and "stem" not in params
 
@@ -228,7 +227,7 @@ def test_the_stem_is_resized_as_jax_does(grid: int) -> None:
     np.testing.assert_allclose(resize(x, grid), expected, **TOLERANCE)
 
 
-def test_bfloat16_computes_near_float32(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_bfloat16_computes_near_float32(full: Model) -> None:
     low = Apply(tiny(dtype="bfloat16"))
     logits = run(low, full[1])[0]
     assert logits.dtype == np.float32
@@ -236,7 +235,7 @@ def test_bfloat16_computes_near_float32(full: tuple[Apply, dict[str, Any]]) -> N
     np.testing.assert_allclose(logits, run(*full)[0], atol=0.1 * scale)
 
 
-def test_remat_changes_no_gradient(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_remat_changes_no_gradient(full: Model) -> None:
     apply, params = full
     grads = [gradient(a, params) for a in (apply, Apply(tiny(remat=True)))]
     jax.tree.map(

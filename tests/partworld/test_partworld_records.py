@@ -8,7 +8,6 @@ from unires_jax import partworld
 from unires_jax.data import records
 from unires_jax.partworld import kinds, sheet
 from unires_jax.partworld.render import MIN_ACROSS
-from unires_jax.pixels.masks import RunMask
 
 
 def test_records_are_valid_and_parts_lie_inside_their_object():
@@ -18,10 +17,7 @@ def test_records_are_valid_and_parts_lie_inside_their_object():
         shape = cv2.imdecode(np.frombuffer(record.image, np.uint8), 1).shape
         assert shape == (record.height, record.width, 3)
         assert max(shape) == 160
-        masks = [
-            RunMask.from_counts(m.rle, record.height, record.width).pixels()
-            for m in record.masks
-        ]
+        masks = [records.runs_of(record, m).pixels() for m in record.masks]
         objects = [
             m for m, row in zip(masks, record.masks, strict=True) if not row.part
         ]

@@ -74,11 +74,7 @@ def test_what_is_read_back_is_what_the_lines_say(raw: Path, unbroken: Path) -> N
     names = {p.name for p in unbroken.iterdir()}
     shards = {n for n in names if "array_record" in n}
     assert len({n for n in shards if "train" in n}) >= SHARDS
-    assert names - shards == {
-        "dataset_info.json",
-        "features.json",
-        builds.OPTIONS_FILE,
-    }
+    assert names - shards == {"dataset_info.json", "features.json", builds.OPTIONS_FILE}
 
 
 def test_tfds_reads_it_as_its_own(unbroken: Path) -> None:

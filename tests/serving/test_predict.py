@@ -51,9 +51,7 @@ def test_one_picture(
         written = np.array(Image.open(out / entry["mask"]))
         assert written.shape == (40, 50) and set(np.unique(written)) <= {0, 255}
         np.testing.assert_array_equal(written > 0, answer.mask)
-        rle = RunMask.from_counts(
-            entry["rle"]["counts"], *entry["rle"]["size"]
-        ).pixels()
+        rle = RunMask.of(entry["rle"]).pixels()
         np.testing.assert_array_equal(rle, answer.mask)
     printed = capsys.readouterr().out
     assert WORDS[0] in printed and "a.png.overlay.png" in printed.replace("\n", "")

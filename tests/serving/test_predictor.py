@@ -51,19 +51,6 @@ def test_an_encoded_picture_answers_as_the_picture(predictor: Predictor) -> None
     assert encoded.nbytes > encoded.pixels.nbytes
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 70])
-def test_other_expressions_and_counts_change_nothing(
-    predictor: Predictor, count: int
-) -> None:
-    """70 is more than are decoded at once."""
-    sentences = [WORDS[i % len(WORDS)] for i in range(count)]
-    alone = {w: predictor.segment(noise(2), w)[0].logits for w in WORDS}
-    for text, segment in zip(
-        sentences, predictor.segment(noise(2), sentences), strict=True
-    ):
-        np.testing.assert_allclose(segment.logits, alone[text], **TOLERANCE)
-
-
 def test_a_batch_answers_as_its_pictures_do(predictor: Predictor) -> None:
     pictures = [noise(i, 30 + i, 60 - i) for i in range(5)]
     batched = list(predictor.segment_batch(iter(pictures), WORDS, batch=3))

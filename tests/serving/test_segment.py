@@ -17,9 +17,7 @@ def test_mask_box_area_and_rle() -> None:
     np.testing.assert_array_equal(segment.mask, expected)
     assert (segment.box, segment.area) == ((1, 2, 2, 3), 6)
     assert segment.rle["size"] == [8, 4]
-    np.testing.assert_array_equal(
-        RunMask.from_counts(segment.rle["counts"], 8, 4).pixels(), expected
-    )
+    np.testing.assert_array_equal(RunMask.of(segment.rle).pixels(), expected)
 
 
 def test_probability_and_score() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def told(report: Report, kind: str) -> str:
 def changed(record: Record, part: str, index: int, **values: Any) -> Record:
     """The record with other values in one of its masks or expressions."""
     rows = list(getattr(record, part))
-    rows[index] = small_data.replace(rows[index], **values)
-    return small_data.replace(record, **{part: tuple(rows)})
+    rows[index] = replace(rows[index], **values)
+    return replace(record, **{part: tuple(rows)})
 
 
 def test_good_prepared_data(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_good_prepared_data(tmp_path: Path) -> None:
 
 
 SCENE = small_data.scene(0)
-NOTHING = RunMask.from_pixels(np.zeros((SCENE.height, SCENE.width), bool)).counts
+NOTHING = RunMask.empty(SCENE.height, SCENE.width).counts
 OTHER_SIZE = RunMask.from_pixels(np.ones((3, 5), bool)).counts
 FAULTS = [
     (changed(SCENE, "masks", 0, rle=OTHER_SIZE), "error", "size differs", "ann_id 0"),
@@ -68,19 +69,14 @@ FAULTS = [
     (changed(SCENE, "expressions", 3, targets=()), "error", "mask empty", "lost"),
     (changed(SCENE, "expressions", 0, sent_id=1), "error", "id twice", "(0, 1)"),
     (changed(SCENE, "masks", 1, ann_id=0), "error", "id twice", "ann_id occurs"),
+    (replace(SCENE, image=SCENE.image[:300]), "error", "image unreadable", "truncated"),
     (
-        small_data.replace(SCENE, image=SCENE.image[:300]),
-        "error",
-        "image unreadable",
-        "truncated",
-    ),
-    (
-        small_data.replace(SCENE, image=small_data.scene(9, height=20).image),
+        replace(SCENE, image=small_data.scene(9, height=20).image),
         "error",
         "size differs",
         "20 x 60",
     ),
-    (small_data.replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
+    (replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
 ]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers import mres_lines
+from helpers.places import places
 
 from unires_jax.data import records
 from unires_jax.data.records import Record
@@ -69,17 +70,6 @@ def mutations(rng: random.Random) -> Iterator[bytes]:
                 change(line, rng)
         text = json.dumps(line).encode()
         yield text if kind < 0.6 else damaged(bytearray(text), rng)
-
-
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every container in a value with each of its keys."""
-    if isinstance(value, dict):
-        keys: list[Any] = list(value)
-    elif isinstance(value, list):
-        keys = list(range(len(value)))
-    else:
-        return []
-    return [(value, k) for k in keys] + [p for k in keys for p in places(value[k])]
 
 
 def change(line: Any, rng: random.Random) -> None:
@@ -154,18 +144,15 @@ def run(folder: Path, count: int, seed: int) -> dict[str, int]:
     return outcomes
 
 
-def test_some_mutations(folder: Path) -> None:
-    outcomes = run(folder, 300, seed=1)
-    assert min(outcomes.values()) > 3
+@pytest.mark.parametrize(
+    ("count", "least"), [(300, 3), pytest.param(10_000, 100, marks=pytest.mark.slow)]
+)
+def test_mutations(folder: Path, count: int, least: int) -> None:
+    assert min(run(folder, count, seed=count).values()) > least
 
 
-@pytest.mark.slow
-def test_many_mutations(folder: Path) -> None:
-    outcomes = run(folder, 10_000, seed=2)
-    assert min(outcomes.values()) > 100
-
-
-def convert_mutated(tmp_path: Path, files: int) -> None:
+@pytest.mark.parametrize("files", [20, pytest.param(300, marks=pytest.mark.slow)])
+def test_no_partial_output(tmp_path: Path, files: int) -> None:
     """Whole files, several lines each: a data set is complete or is not there."""
     rng = random.Random(5)
     mutants = mutations(rng)
@@ -190,12 +177,3 @@ def convert_mutated(tmp_path: Path, files: int) -> None:
             assert not (folder / shards.PROGRESS).exists()
             built += 1
     assert 0 < built < files
-
-
-def test_no_partial_output(tmp_path: Path) -> None:
-    convert_mutated(tmp_path, 20)
-
-
-@pytest.mark.slow
-def test_no_partial_output_of_many(tmp_path: Path) -> None:
-    convert_mutated(tmp_path, 300)

@@ -16,7 +16,6 @@ from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.sources import recognise
 
 UNC = BENCHMARKS["refcoco_unc"]
@@ -41,10 +40,7 @@ def said(converted: list[Record], field: str = "sent") -> list[tuple[str, int, s
 def drawn(converted: list[Record]) -> list[tuple[int, int]]:
     """(image, area of the decoded union) of all expressions."""
     return sorted(
-        (
-            r.image_id,
-            int(records.target_mask(r, x).pixels().sum()),
-        )
+        (r.image_id, int(records.target_mask(r, x).pixels().sum()))
         for r in converted
         for x in r.expressions
     )
@@ -202,7 +198,7 @@ def test_the_union_of_pieces_is_pycocotools_own(tmp_path: Path) -> None:
             want = coco_mask.decode(
                 raw_forms.rle_of(source["segmentation"], record.image_id)
             )
-            pixels = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
+            pixels = records.runs_of(record, mask).pixels()
             assert np.array_equal(pixels, want)
             assert mask.area == want.sum()
             assert mask.bbox == pytest.approx(source["bbox"])

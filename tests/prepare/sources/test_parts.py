@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from helpers import raw_forms
 from helpers.raw_forms import stored
+from helpers.small_data import mask_of
 from helpers.spoilt_forms import spoilt
 
 from unires_jax.data.catalogue import BENCHMARKS
-from unires_jax.data.records import OBJECT, PART, Mask
+from unires_jax.data.records import OBJECT, PART, Mask, runs_of
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import build
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import refcocom
@@ -45,8 +45,7 @@ def test_part_names(sentence: str, part: str) -> None:
 
 
 def mask(ann_id: int, x: int, y: int, w: int, h: int) -> Mask:
-    rle = RunMask.from_pixels(raw_forms.pixels(101, x, y, w, h).astype(bool)).counts
-    return Mask(ann_id, "dog", rle, (0.0, 0.0, 0.0, 0.0), 0.0)
+    return mask_of(raw_forms.pixels(101, x, y, w, h).astype(bool), ann_id)
 
 
 def test_the_parent_holds_most_of_the_part_and_at_least_half() -> None:
@@ -147,9 +146,7 @@ def test_moondream_is_kept_apart_by_name(tmp_path: Path) -> None:
     assert [x.ref_id for x in record.expressions] == [11, 11, 12, 12]
     for i, stored_mask in enumerate(record.masks):
         want = raw_forms.pixels(101, 4 * i, 2, 3, 4)
-        pixels = RunMask.from_counts(
-            stored_mask.rle, record.height, record.width
-        ).pixels()
+        pixels = runs_of(record, stored_mask).pixels()
         assert np.array_equal(pixels, want)
     for name, config in (("refcoco", "refcoco_unc"), ("refcocom", None)):
         options = {"config": config} if config else {}

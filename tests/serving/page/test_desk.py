@@ -72,9 +72,7 @@ def test_downloads_are_the_predictors_masks(
         for entry, answer in zip(listing["expressions"], expected, strict=True):
             mask = np.array(Image.open(io.BytesIO(archive.read(entry.pop("mask")))))
             np.testing.assert_array_equal(mask, answer.mask * np.uint8(255))
-            rle = RunMask.from_counts(
-                entry["rle"]["counts"], *entry["rle"]["size"]
-            ).pixels()
+            rle = RunMask.of(entry["rle"]).pixels()
             np.testing.assert_array_equal(rle, answer.mask)
         assert len(archive.namelist()) == len(WORDS) + 1
     assert listing == desk.masks_json(visit, threshold)
