@@ -50,9 +50,7 @@ def test_images_of_excluded_splits_are_dropped_by_coco_id(folders: Path) -> None
     assert split.fingerprint() != all_of_them.fingerprint()
 
 
-def test_training_draws_no_excluded_image_and_tells_how_many(
-    folders: Path, capsys
-) -> None:
+def test_training_draws_no_excluded_image_and_says_so(folders: Path, capsys) -> None:
     unseen = folders / "eval/tiny/1.0.0"
     config = config_of(folders, exclude=(f"{unseen}:val",), workers=0)
     tokenizer = pipeline.run_tokenizer(config)
@@ -62,9 +60,7 @@ def test_training_draws_no_excluded_image_and_tells_how_many(
     line = "train: dropped 2 of 8 images that 1 evaluation splits hold (by COCO id; 2 "
     assert line in capsys.readouterr().out
     # 24 draws of 6 images: four whole epochs, in which no other image can come.
-    plain = config_of(
-        folders, flip=0.0, crop=0.0, exclude=(f"{unseen}:val",), workers=0
-    )
+    plain = config_of(folders, flip=0.0, crop=0.0, exclude=(f"{unseen}:val",))
     stream = pipeline.train_batches(plain, tokenizer)
     images = [i.tobytes() for b in itertools.islice(stream, 6) for i in b.images]
     stream.close()

@@ -71,9 +71,7 @@ def test_shapes_and_types(config: Config) -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_processes_share_the_same_global_batches(
-    config: Config, processes: int
-) -> None:
+def test_processes_share_the_global_batches(config: Config, processes: int) -> None:
     """Process p holds rows p, p + n, ... of what one process would hold."""
     whole = take(config, 6)
     for p in range(processes):
@@ -134,9 +132,7 @@ def test_several_sources_are_mixed(folder: Path, config: Config) -> None:
     assert sorted(images.count(i) for i in set(images)) == [1] * 9 + [2] * 2
 
 
-def test_length_is_the_bucket_of_the_longest_sentence(
-    folder: Path, config: Config
-) -> None:
+def test_length_is_the_longest_sentences_bucket(folder: Path, config: Config) -> None:
     tokenizer = run_tokenizer(config)
     split = prepared.open_split(f"{folder}:train")
     texts = [

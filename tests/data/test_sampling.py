@@ -137,9 +137,7 @@ def test_missing_rows_are_not_valid(config: Config, words: Tokenizer) -> None:
     assert (row.tokens[4:, 1:] == words.eos).all()
 
 
-def test_record_without_expressions_is_no_fault(
-    config: Config, words: Tokenizer
-) -> None:
+def test_record_without_expressions_is_good(config: Config, words: Tokenizer) -> None:
     record = replace(small_data.scene(1), expressions=())
     assert not one(config, words, record).valid.any()
 
@@ -323,9 +321,7 @@ def broken() -> dict[str, tuple[Record, str]]:
 
 
 @pytest.mark.parametrize("case", sorted(broken()))
-def test_bad_record_leaves_a_blank_row(
-    config: Config, words: Tokenizer, case: str
-) -> None:
+def test_bad_record_is_a_blank_row(config: Config, words: Tokenizer, case: str) -> None:
     record, message = broken()[case]
     good = small_data.scene(6)
     sampler = Sampler(config, words, LENGTH)

@@ -187,9 +187,7 @@ def tiny(config: Config, data: Path) -> Config:
     return change(config, model__vision__patch=16, **values)
 
 
-def test_training_evaluates_the_first_pictures(
-    tiny: Config, tokenizer: Tokenizer
-) -> None:
+def test_training_evaluates_first_pictures(tiny: Config, tokenizer: Tokenizer) -> None:
     tiny.eval.watch_images = 3
     evaluate_parameters = make_evaluate(tiny, tokenizer)
     params = random_params(tiny.model, 0.1)

@@ -214,9 +214,8 @@ def test_a_bad_record_is_named(
     with pytest.raises(DataError, match=r"boxes image 1 .*truncated"):
         evaluate(with_record(image=cut), predict, config)
     smaller = dataclasses.replace(boxes[0], image_id=5)
-    with pytest.raises(
-        DataError, match=r"boxes:val record 1.*masks\[0\].*another size"
-    ):
+    message = r"boxes:val record 1.*masks\[0\].*another size"
+    with pytest.raises(DataError, match=message):
         evaluate(with_record(height=smaller.height - 1), predict, config)
     masks = tuple(
         dataclasses.replace(m, rle=RunMask.from_pixels(np.ones((50, 60), bool)).counts)

@@ -199,9 +199,7 @@ def test_a_target_on_the_grid_is_not_drawn_again(name: str) -> None:
 def test_lists_and_small_integers_are_counts_too() -> None:
     rows, flags = pairs((8, 10), (15, 20), (0, 30), (0, 40)), [True, True, False, False]
     denials = np.array([False, True, True, False])
-    want = summarize(
-        *rows, protocol="rela", targeted=np.array(flags), said_none=denials
-    )
+    want = summarize(*rows, "rela", targeted=np.array(flags), said_none=denials)
     small = [r.astype(np.uint8) for r in rows]
     assert summarize(*small, "rela", targeted=flags, said_none=denials) == want
     lists = [r.tolist() for r in rows]

@@ -97,10 +97,8 @@ def run_elsewhere(
     """The masks that run.py writes where the package is not, and what it prints."""
     (cwd / "unires_jax.py").write_text("raise ImportError('not installed')")
     photo.save(cwd / "photo.png", exif=photo.getexif())
-    program = folder / "run.py"
-    done = run(
-        program, "photo.png", *sentences, cwd=cwd, PYTHONPATH=str(cwd), XLA_FLAGS=""
-    )
+    argv = [folder / "run.py", "photo.png", *sentences]
+    done = run(*argv, cwd=cwd, PYTHONPATH=str(cwd), XLA_FLAGS="")
     assert done.returncode == 0, done.stderr
     files = [cwd / f"mask_{i}.png" for i in range(len(sentences))]
     return [np.array(Image.open(f)) > 0 for f in files], done.stdout, done.stderr

@@ -125,9 +125,9 @@ def _narrow(
     for side in sides:
         inside = {i for i in among if lean[side][i] < 0.5}
         extreme = len(sides) == 1 and not plural and len(among) > 1
-        chosen &= (
-            inside & {min(among, key=lean[side].__getitem__)} if extreme else inside
-        )
+        chosen &= inside
+        if extreme:
+            chosen &= {min(among, key=lean[side].__getitem__)}
     return chosen
 
 

@@ -77,9 +77,8 @@ def test_grey_palette_alpha_cmyk_and_sixteen_bits() -> None:
 def test_transparent_pixels_show_white(way: str) -> None:
     rgba = np.concatenate([corners(), np.full((24, 40, 1), 255, np.uint8)], axis=2)
     rgba[:, :5, 3] = 0
-    picture = read_photo(
-        rgba if way == "array" else encoded(Image.fromarray(rgba), "PNG")
-    )
+    file = encoded(Image.fromarray(rgba), "PNG")
+    picture = read_photo(rgba if way == "array" else file)
     assert (picture.pixels[:, :5] == 255).all()
     np.testing.assert_array_equal(picture.pixels[:, 5:], corners()[:, 5:])
 
@@ -144,9 +143,8 @@ def test_refused_objects(image: Any, message: str) -> None:
 def test_mutated_files_are_read_or_refused(kind: str, data: st.DataObject) -> None:
     pixels = bytearray(encoded(Image.fromarray(corners()), kind))
     for _ in range(data.draw(st.integers(1, 8))):
-        pixels[data.draw(st.integers(0, len(pixels) - 1))] = data.draw(
-            st.integers(0, 255)
-        )
+        place = data.draw(st.integers(0, len(pixels) - 1))
+        pixels[place] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(pixels)))
     for mutated in (bytes(pixels), bytes(pixels[:cut])):
         try:

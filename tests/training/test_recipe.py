@@ -48,7 +48,7 @@ def test_it_is_made_and_lowered_without_an_array(config: Config) -> None:
     assert lowered.in_avals[0][0].params["text"]["embedding"].shape == kernel.shape
 
 
-def test_the_model_is_traced_once(
+def test_a_model_is_traced_once(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models, trace = [], Apply.__init__

@@ -148,6 +148,5 @@ def test_cosine_shows_collapse() -> None:
     np.testing.assert_allclose(train_step.mean_cosine(same), 1, atol=1e-4)
     unit = spread / jnp.linalg.norm(spread, axis=-1, keepdims=True)
     pairs = [unit[0, i] @ unit[0, j] for i in range(4) for j in range(4) if i != j]
-    np.testing.assert_allclose(
-        train_step.mean_cosine(spread)[0], np.mean(pairs), atol=1e-5
-    )
+    cosine = train_step.mean_cosine(spread)[0]
+    np.testing.assert_allclose(cosine, np.mean(pairs), atol=1e-5)

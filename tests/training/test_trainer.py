@@ -424,9 +424,7 @@ def test_init_from_is_where_a_new_run_starts(
     assert int(states[0].step) == 0
 
 
-def test_init_from_at_another_resolution_and_context(
-    data: Path, unbroken: Whole
-) -> None:
+def test_init_from_at_another_size_and_context(data: Path, unbroken: Whole) -> None:
     source = unbroken.hook.params[4]
     for size, context in [(32, 12), (24, 20)]:
         config = run_config(
@@ -442,18 +440,15 @@ def test_init_from_at_another_resolution_and_context(
         )
         assert len(vision) == (size // 8) ** 2 + 1 and len(text) == context
         shared = min(context, 16)
-        np.testing.assert_array_equal(
-            text[:shared], source["text"]["positions"][:shared]
-        )
+        before = source["text"]["positions"]
+        np.testing.assert_array_equal(text[:shared], before[:shared])
         assert np.abs(text[shared:]).sum(1).all()  # fresh rows are drawn, not zero
         others = copy.deepcopy(source)
         others["vision"].pop("positions"), others["text"].pop("positions")
         assert_same(params, others)
 
 
-def test_init_from_another_architecture_lists_shapes(
-    data: Path, unbroken: Whole
-) -> None:
+def test_init_from_another_model_lists_shapes(data: Path, unbroken: Whole) -> None:
     config = run_config(data, init_from=str(unbroken.workdir), model__width=32)
     with pytest.raises(CheckpointError) as caught:
         start_lib.take_over(recipe_of(config))

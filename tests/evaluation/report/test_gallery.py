@@ -46,9 +46,7 @@ def test_what_was_missed_is_seen(boxes: Boxes, config: Config) -> None:
 
 
 def test_the_seed_draws(boxes: Boxes, rows: list[Result]) -> None:
-    first, same, third = (
-        gallery.gallery(boxes, rows, columns=2, seed=s) for s in (0, 0, 1)
-    )
+    first, same, third = (gallery.gallery(boxes, rows, 2, seed=s) for s in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, third)
 

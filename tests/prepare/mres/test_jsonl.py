@@ -343,7 +343,7 @@ def test_damaged_pictures(folder: Path) -> None:
     assert "image_bytes: image: 7 bytes that are no" in refused(line, folder)
 
 
-def test_lines_go_on_after_a_fault(
+def test_lines_go_on_after_faults(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jsonl, "MAX_LINE", 8000)
@@ -360,9 +360,7 @@ def test_lines_go_on_after_a_fault(
         assert str(items[1][1]).startswith(f"{path}:2: expected a line of at most 8000")
 
 
-def test_a_line_of_exactly_the_limit(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_of_the_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = json.dumps(mres_lines.good_line()).encode()
     for extra, accepted in ((1, True), (0, True), (-1, False)):
         monkeypatch.setattr(jsonl, "MAX_LINE", len(good) + extra)

@@ -109,10 +109,8 @@ def test_one_referent_of_a_shared_mask_stores_it_once(tmp_path: Path) -> None:
 def test_lmms_rows_of_two_benchmarks_are_left_out(tmp_path: Path, capsys) -> None:
     raw_forms.write_lmms(tmp_path)
     converted = convert(tmp_path)
-    assert [(r.source, len(r.expressions)) for r in converted] == [
-        ("testA", 2),
-        ("testB", 2),
-    ]
+    counts = [(r.source, len(r.expressions)) for r in converted]
+    assert counts == [("testA", 2), ("testB", 2)]
     assert converted[0].image == raw_forms.jpeg(202)
     assert converted[0].filename == raw_forms.name(202)
     assert "val-00000-of-00001.parquet: left out" in capsys.readouterr().out
@@ -167,9 +165,8 @@ def test_cris_without_masks_and_mdetr_without_instances(tmp_path: Path) -> None:
         convert(tmp_path / "c")
     raw_forms.write_mdetr(tmp_path / "m")
     (tmp_path / "m/annotations/instances_train2014.json").unlink()
-    with pytest.raises(
-        DataError, match=r"mdetr .* lacks: .*/m/instances_train2014.json"
-    ):
+    message = r"mdetr .* lacks: .*/m/instances_train2014.json"
+    with pytest.raises(DataError, match=message):
         convert(tmp_path / "m")
 
 

@@ -103,9 +103,7 @@ def test_the_share_is_of_all_files_together(tmp_path: Path) -> None:
     assert (rejects.count, rejects.total) == (1, 5)
 
 
-def test_images_are_found_in_any_case_and_under_coco_2017_s_names(
-    tmp_path: Path,
-) -> None:
+def test_images_are_found_in_any_case_and_by_coco_2017_s_names(tmp_path: Path) -> None:
     (tmp_path / "Sub").mkdir()
     (tmp_path / "Sub/A.JPG").write_bytes(b"a")
     (tmp_path / "000000000101.jpg").write_bytes(b"b")

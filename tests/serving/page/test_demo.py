@@ -78,9 +78,7 @@ def test_answers_and_downloads(site: Site, picture: Path) -> None:
     np.testing.assert_array_equal(mask > 0, expected[1].mask)
 
 
-def test_sentences_and_threshold_do_not_encode_again(
-    loaded: Loaded, picture: Path
-) -> None:
+def test_sentences_and_threshold_encode_nothing(loaded: Loaded, picture: Path) -> None:
     model = Counting(loaded)
     with site_of(model) as site:
         client = site.client()
@@ -145,9 +143,8 @@ def test_nothing_is_written_for_answers(loaded: Loaded, picture: Path) -> None:
 
 def test_the_page_names_no_other_host(site: Site) -> None:
     page = site.http.get("/").text
-    sources = re.findall(
-        r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"([^\"]+)", page
-    )
+    tags = r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"([^\"]+)"
+    sources = re.findall(tags, page)
     theme = site.http.get("/theme.css").text
     assert sources and not [x for x in sources if re.match(r"(https?:)?//", x)]
     assert not re.findall(r"@import|https?://(?!www\.w3\.org/2000/svg)", theme)

@@ -93,10 +93,8 @@ def test_a_person_gets_the_predictors_masks(visit: Visit, tmp_path: Path) -> Non
     with zipfile.ZipFile(files[0]) as archive:
         mask = np.array(Image.open(io.BytesIO(archive.read("mask.0.png"))))
     np.testing.assert_array_equal(mask > 0, lower.mask)
-    expressions = json.loads(files[1].read_text())["expressions"]
-    assert (
-        expressions[0]["rle"] == lower.rle and expressions[0]["expression"] == WORDS[2]
-    )
+    first = json.loads(files[1].read_text())["expressions"][0]
+    assert first["rle"] == lower.rle and first["expression"] == WORDS[2]
 
 
 def test_examples_and_their_parts(visit: Visit) -> None:

@@ -94,9 +94,7 @@ def test_other_files_and_addresses_are_not_read(site: Site, path: str) -> None:
     assert set(site.folder.rglob("*")) == before
 
 
-def test_a_picture_that_was_not_uploaded_is_not_read(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_picture_not_uploaded_is_not_read(site: Site, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(encode_png(noise(9)))
     (site.folder / "link.png").symlink_to(tmp_path / "secret.png")
     before = set(site.folder.rglob("*"))

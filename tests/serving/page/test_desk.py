@@ -61,9 +61,7 @@ def test_the_threshold_runs_no_model(counting: Counting) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
-def test_downloads_are_the_predictors_masks(
-    predictor: Predictor, threshold: float
-) -> None:
+def test_downloads_are_predicted_masks(predictor: Predictor, threshold: float) -> None:
     desk = Desk(predictor)
     visit = desk.ask("a", PICTURE, TEXT)
     expected = [a.at(threshold) for a in predictor.segment(PICTURE, WORDS)]
@@ -130,9 +128,7 @@ def test_sessions_do_not_mix(predictor: Predictor) -> None:
     assert len(desk.visits) == 6
 
 
-def test_a_key_opens_the_last_answers_of_its_session_alone(
-    predictor: Predictor,
-) -> None:
+def test_a_key_opens_its_sessions_last_answers_alone(predictor: Predictor) -> None:
     desk = Desk(predictor)
     first, foreign = desk.ask("a", PICTURE, TEXT), desk.ask("b", PICTURE, TEXT)
     assert first.key != foreign.key and desk.visits.by_key(first.key) is first
