@@ -19,8 +19,9 @@ Tree = Any
 
 @pytest.fixture
 def tiny(config: Config) -> Config:
-    """Four blocks, so that each level's groups pass two."""
-    values = {"model__vision__depth": 4, "model__vision__patch": 16}
+    """Four blocks, so that each level's groups pass two; wide enough to lean."""
+    tower = {"depth": 4, "patch": 16, "width": 32, "mlp": 32}
+    values = {f"model__vision__{name}": value for name, value in tower.items()}
     return change(config, data__lengths=(16,), **values)
 
 
