@@ -55,10 +55,8 @@ def test_equal_to_tfds_decoding(tmp_path: Path) -> None:
         example, record = theirs[i], ours[i]
         assert example["image"] == record.image
         assert example["image/id"] == record.image_id
-        for group, rows in (
-            ("masks", record.masks),
-            ("expressions", record.expressions),
-        ):
+        groups = {"masks": record.masks, "expressions": record.expressions}
+        for group, rows in groups.items():
             for name, column in example[group].items():
                 values = [getattr(row, name) for row in rows]
                 values = [v.encode() if isinstance(v, str) else v for v in values]

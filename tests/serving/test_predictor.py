@@ -101,14 +101,8 @@ def test_bad_expressions(predictor: Predictor, expressions: Any, message: str) -
 
 
 def test_long_and_foreign_sentences_are_answered(predictor: Predictor) -> None:
-    odd = [
-        "wheel " * 500,
-        "das rote Auto",
-        "红色的汽车",
-        "🚗",
-        "x" * 9_999,
-        "\x00 \x1b",
-    ]
+    odd = ["wheel " * 500, "x" * 9_999, "\x00 \x1b"]
+    odd += ["das rote Auto", "红色的汽车", "🚗"]
     segments = predictor.segment(noise(0), odd)
     assert all(np.isfinite(s.logits).all() for s in segments)
 
