@@ -34,12 +34,11 @@ def build(
 def one_line(*, first=1, second=2): ...  # of nobody
 
 
+WHEEL = {"spokes": "of steel", "rim": '"narrow" or "wide"', "size": ""}
+
+
 def test_fields_of_a_class() -> None:
-    assert comments(Wheel) == {
-        "spokes": "of steel",
-        "rim": '"narrow" or "wide"',
-        "size": "",
-    }
+    assert comments(Wheel) == WHEEL
 
 
 def test_keyword_arguments_of_a_function() -> None:
@@ -52,9 +51,5 @@ def test_keyword_arguments_of_a_function() -> None:
 
 
 def test_nested_settings_go_by_dotted_names() -> None:
-    assert meanings(Bicycle) == {
-        "gears": "at the hub",
-        "wheel.spokes": "of steel",
-        "wheel.rim": '"narrow" or "wide"',
-        "wheel.size": "",
-    }
+    of_wheel = {f"wheel.{name}": meaning for name, meaning in WHEEL.items()}
+    assert meanings(Bicycle) == {"gears": "at the hub"} | of_wheel

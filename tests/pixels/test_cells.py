@@ -38,12 +38,8 @@ def masks_and_placements(draw: st.DrawFn) -> tuple[list[np.ndarray], Placement, 
         for _ in range(draw(st.integers(0, 3)))
     ]
     left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
-    box = (
-        left,
-        top,
-        draw(st.integers(1, width - left)),
-        draw(st.integers(1, height - top)),
-    )
+    across, down = st.integers(1, width - left), st.integers(1, height - top)
+    box = left, top, draw(across), draw(down)
     size = draw(st.integers(4, 120))
     crop = draw(st.sampled_from([None, box]))
     placement = place(height, width, size, crop, draw(st.booleans()))

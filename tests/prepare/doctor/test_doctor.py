@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import mres_lines, raw_forms, small_data
+from helpers.spoilt_forms import spoilt
 
 from unires_jax import cli
 from unires_jax.data.catalogue import BENCHMARKS, Counts
@@ -29,8 +31,8 @@ def examples(report: Report, kind: str) -> str:
 def changed(record: Record, part: str, index: int, **values: Any) -> Record:
     """The record with other values in one of its masks or expressions."""
     rows = list(getattr(record, part))
-    rows[index] = small_data.replace(rows[index], **values)
-    return small_data.replace(record, **{part: tuple(rows)})
+    rows[index] = replace(rows[index], **values)
+    return replace(record, **{part: tuple(rows)})
 
 
 def test_good_prepared_data(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_good_prepared_data(tmp_path: Path) -> None:
 
 
 SCENE = small_data.scene(0)
-NOTHING = RunMask.from_pixels(np.zeros((SCENE.height, SCENE.width), bool)).counts
+NOTHING = RunMask.empty(SCENE.height, SCENE.width).counts
 OTHER_SIZE = RunMask.from_pixels(np.ones((3, 5), bool)).counts
 FAULTS = [
     (changed(SCENE, "masks", 0, rle=OTHER_SIZE), "error", "size differs", "ann_id 0"),
@@ -67,19 +69,14 @@ FAULTS = [
     (changed(SCENE, "expressions", 3, targets=()), "error", "mask empty", "lost"),
     (changed(SCENE, "expressions", 0, sent_id=1), "error", "id twice", "(0, 1)"),
     (changed(SCENE, "masks", 1, ann_id=0), "error", "id twice", "ann_id occurs"),
+    (replace(SCENE, image=SCENE.image[:300]), "error", "image unreadable", "truncated"),
     (
-        small_data.replace(SCENE, image=SCENE.image[:300]),
-        "error",
-        "image unreadable",
-        "truncated",
-    ),
-    (
-        small_data.replace(SCENE, image=small_data.scene(9, height=20).image),
+        replace(SCENE, image=small_data.scene(9, height=20).image),
         "error",
         "size differs",
         "20 x 60",
     ),
-    (small_data.replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
+    (replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
 ]
 
 
@@ -218,27 +215,21 @@ def test_names_in_another_case(tmp_path: Path) -> None:
 
 
 def test_faults_of_raw_entries(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs, instances = raw_forms.refs(), raw_forms.instances()
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    refs[0]["sentences"][0]["sent"] = ""
-    refs[1]["sentences"][0]["sent_id"] = refs[1]["sentences"][1]["sent_id"]
-    instances["annotations"][2]["segmentation"]["size"] = [9, 9]
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = examine(tmp_path)
+    def change(refs: Any, instances: Any) -> None:
+        refs[0]["sentences"][0]["sent"] = ""
+        refs[1]["sentences"][0]["sent_id"] = refs[1]["sentences"][1]["sent_id"]
+        instances["annotations"][2]["segmentation"]["size"] = [9, 9]
+
+    report = examine(spoilt(tmp_path, change))
     kinds = {f[1] for f in faults(report) if f[0] == "error"}
     assert {"sentence empty", "id twice", "size differs"} <= kinds
     assert ":  " not in examples(report, "sentence empty")
 
 
 def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    instances = raw_forms.instances()
-    twin = {**instances["annotations"][0], "image_id": 303}
-    instances["annotations"].append(twin)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = examine(tmp_path)
+    twin = {**raw_forms.annotations()[0], "image_id": 303}
+    change = lambda refs, instances: instances["annotations"].append(twin)  # noqa: E731
+    report = examine(spoilt(tmp_path, change))
     assert ("error", "id twice", "refcoco_unc", 1) in faults(report)
     assert f"id {twin['id']} occurs twice" in examples(report, "id twice")
 

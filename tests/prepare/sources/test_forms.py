@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from helpers import raw_forms
 from helpers.conversion import convert
+from helpers.spoilt_forms import spoilt
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.sources import recognise
 
 UNC = BENCHMARKS["refcoco_unc"]
@@ -85,8 +85,8 @@ def test_forms_that_keep_raw_polygons_and_ids_give_equal_records(
     assert [x.ref_id for x in first.expressions] == [699, 699, 700, 700]
     assert [x.sent_index for x in first.expressions] == [0, 1, 0, 1]
     assert first.expressions[0].raw == "2nd Dog"
-    two = next(m for m in first.masks if m.ann_id == 12)
-    assert json.loads(two.segmentation) == raw_forms.annotations()[1]["segmentation"]
+    pair = next(m for m in first.masks if m.ann_id == 12)
+    assert json.loads(pair.segmentation) == raw_forms.annotations()[1]["segmentation"]
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
@@ -107,12 +107,8 @@ def test_refs_as_json_and_folder_itself(tmp_path: Path) -> None:
 
 
 def test_one_referent_of_a_shared_mask_stores_it_once(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs = raw_forms.refs()
-    refs.append(refs[0] | {"ref_id": 1})
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    train = convert(tmp_path)[0]
+    twin = raw_forms.refs()[0] | {"ref_id": 1}
+    train = convert(spoilt(tmp_path, lambda refs, _: refs.append(twin)))[0]
     assert len(train.masks) == 2 and len(train.expressions) == 6
     assert {x.targets for x in train.expressions if x.ref_id in (1, 700)} == {(0,)}
 
@@ -178,9 +174,8 @@ def test_cris_without_masks_and_mdetr_without_instances(tmp_path: Path) -> None:
         convert(tmp_path / "c")
     raw_forms.write_mdetr(tmp_path / "m")
     (tmp_path / "m/annotations/instances_train2014.json").unlink()
-    with pytest.raises(
-        DataError, match=r"mdetr .* lacks: .*/m/instances_train2014.json"
-    ):
+    message = r"mdetr .* lacks: .*/m/instances_train2014.json"
+    with pytest.raises(DataError, match=message):
         convert(tmp_path / "m")
 
 
@@ -209,7 +204,7 @@ def test_the_union_of_pieces_is_pycocotools_own(tmp_path: Path) -> None:
             want = coco_mask.decode(
                 raw_forms.rle_of(source["segmentation"], record.image_id)
             )
-            runs = RunMask.from_counts(mask.rle, record.height, record.width)
+            runs = records.runs_of(record, mask)
             assert np.array_equal(runs.pixels(), want)
             assert mask.area == want.sum()
             assert mask.bbox == pytest.approx(source["bbox"])

@@ -18,7 +18,6 @@ from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 
 PHOTOS = REAL / "coco"
@@ -36,15 +35,15 @@ needs_photos = pytest.mark.skipif(not PHOTOS.exists(), reason="no photographs he
 def areas(instances: dict[str, Any]) -> dict[int, int]:
     """Pixels of every annotation, decoded by pycocotools alone."""
     sizes = {i["id"]: (i["height"], i["width"]) for i in instances["images"]}
-    converted = {}
+    pixels = {}
     for entry in instances["annotations"]:
         rle: Any = entry["segmentation"]
         if isinstance(rle, list):
             rle = coco_mask.merge(coco_mask.frPyObjects(rle, *sizes[entry["image_id"]]))
         elif isinstance(rle["counts"], list):
             rle = coco_mask.frPyObjects(rle, *sizes[entry["image_id"]])
-        converted[entry["id"]] = int(coco_mask.decode(rle).sum())
-    return converted
+        pixels[entry["id"]] = int(coco_mask.decode(rle).sum())
+    return pixels
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def test_real_referents_convert_with_nothing_lost(sample: Path, name: str) -> No
         records.validate(record)
         for x in record.expressions:
             (mask,) = (record.masks[t] for t in x.targets)
-            pixels = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
+            pixels = records.runs_of(record, mask).pixels()
             assert mask.ann_id == by_ref[x.ref_id]
             assert mask.area == pixels.sum() == decoded[mask.ann_id]
 
@@ -115,7 +114,7 @@ def test_real_photographs_and_annotations_convert(tmp_path: Path) -> None:
     assert sum(m.iscrowd for _, m in masks.values()) == 5
     for entry in instances["annotations"]:
         record, mask = masks[entry["id"]]
-        pixels = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
+        pixels = records.runs_of(record, mask).pixels()
         assert mask.area == pixels.sum() == decoded[entry["id"]]
         assert mask.category == names[entry["category_id"]]
         assert mask.bbox == pytest.approx(entry["bbox"])
