@@ -67,11 +67,15 @@ def _pair(
     rules: Protocol, prediction: RunMask, target: RunMask, outline: Polygons | None
 ) -> tuple[int, int]:
     square = (rules.grid, rules.grid)
-    sizes = [(m.height, m.width) for m in (prediction, target)]
-    if len({*sizes} - {square}) > 1:
-        prediction.intersection_union(target)  # raises, with both sizes
-    if sizes[1] == square and sizes[0] != square:
-        outline = None  # drawn on the grid already; the picture has another size
+    size, of_target = (
+        (prediction.height, prediction.width),
+        (target.height, target.width),
+    )
+    if size != of_target:
+        if square not in (size, of_target):
+            prediction.intersection_union(target)  # raises, with both sizes
+        if of_target == square:
+            outline = None  # drawn on the grid already; the picture has another size
     drawn_target = draw(rules, target, outline)
     return squash(rules, prediction).intersection_union(drawn_target)
 

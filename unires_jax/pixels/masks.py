@@ -78,7 +78,8 @@ class RunMask:
             if pixels.ndim != 2:
                 raise ValueError(f"a mask is [height, width], found {pixels.shape}")
             return cls.from_pixels(pixels)
-        (height, width), counts = (int(n) for n in mask["size"]), mask["counts"]
+        height, width = mask["size"]
+        height, width, counts = int(height), int(width), mask["counts"]
         if isinstance(counts, (str, bytes)):
             return cls.from_counts(counts, height, width)
         return cls.from_runs([int(n) for n in counts], height, width)
@@ -123,7 +124,7 @@ class RunMask:
     @functools.cached_property
     def area(self) -> int:
         """How many pixels."""
-        return int((self.spans[:, 1] - self.spans[:, 0]).sum())
+        return int(_area(self.spans))
 
     @functools.cached_property
     def counts(self) -> str:
@@ -168,8 +169,8 @@ class RunMask:
                 f"{(other.height, other.width)} (height, width); both must have the "
                 "original picture's size"
             )
-        shared = int(_shared(self.spans, other.spans))
-        return shared, self.area + other.area - shared
+        shared, covered = _overlap(self.spans, other.spans)
+        return int(shared), int(covered)
 
     def squash(self, grid: int) -> "RunMask":
         """The mask resized to grid x grid as PIL's NEAREST does, pixel for pixel."""
@@ -280,17 +281,27 @@ def _mark(spans, flat):
 
 @compiled
 @no_type_check
-def _shared(a, b):
-    """Pixels in both of two sorted lists of spans."""
-    total = i = j = 0
+def _area(spans):
+    """Pixels in spans."""
+    total = 0
+    for i in range(spans.shape[0]):
+        total += spans[i, 1] - spans[i, 0]
+    return total
+
+
+@compiled
+@no_type_check
+def _overlap(a, b):
+    """Pixels in both of two sorted lists of spans, and in either."""
+    shared = i = j = 0
     while i < a.shape[0] and j < b.shape[0]:
         end = min(a[i, 1], b[j, 1])
-        total += max(0, end - max(a[i, 0], b[j, 0]))
+        shared += max(0, end - max(a[i, 0], b[j, 0]))
         if a[i, 1] == end:
             i += 1
         else:
             j += 1
-    return total
+    return shared, _area(a) + _area(b) - shared
 
 
 @functools.lru_cache(maxsize=2048)
