@@ -100,11 +100,7 @@ def finish(
     attend: Attend | None = None,
 ) -> dict[str, Any]:
     """Summarize scored rows, write the files, print the tables."""
-    about = {
-        **about,
-        "unires_jax": unires_jax.__version__,
-        "jax": jax.__version__,
-    }
+    about = {**about, "unires_jax": unires_jax.__version__, "jax": jax.__version__}
     untrained = about.get("no_target_trained") is False
     undecided = UNTRAINED if untrained else UNDECIDED
     names = protocols.get(about["protocol"]).columns()

@@ -7,12 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unires_jax.config import Config
-from unires_jax.data.records import (
-    Expression,
-    Record,
-    decode_record_image,
-    target_mask,
-)
+from unires_jax.data.records import Expression, Record, decode_record_image, target_mask
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
 from unires_jax.evaluation.ground_truth import truth_of

@@ -10,12 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from unires_jax import hosts
-from unires_jax.checkpoint import (
-    find_checkpoint,
-    load_params,
-    read_meta,
-    saved_config,
-)
+from unires_jax.checkpoint import find_checkpoint, load_params, read_meta, saved_config
 from unires_jax.config import Config, MeshConfig, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import ConfigError

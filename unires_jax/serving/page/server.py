@@ -79,10 +79,7 @@ def make_server(desk: Desk, folder: Path) -> Server:
     mounted.add_exception_handler(TypeError, _wrong_upload)
     guard = Guard(app, folder, desk.limits)
     config = uvicorn.Config(
-        guard,
-        log_level="error",
-        access_log=False,
-        timeout_graceful_shutdown=CLOSING,
+        guard, log_level="error", access_log=False, timeout_graceful_shutdown=CLOSING
     )
     return Server(config, guard, mounted.stop_event)
 
