@@ -38,7 +38,7 @@ COLD = """
 import sys, time
 start = time.perf_counter()
 import unires_jax
-from unires_jax.serving.cache import keep_compiled
+from unires_jax.serving.command_line import keep_compiled
 keep_compiled(sys.argv[2])
 import numpy as np
 model = unires_jax.load(sys.argv[1])

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser import Browser
+from helpers.browser import Browser
 
 OUT = Path(__file__).parent / "page.png"
 

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from unires_jax.config import Config
 from unires_jax.errors import DataError
 from unires_jax.evaluation import breakdown, protocols
 from unires_jax.evaluation.evaluator import Split
-from unires_jax.evaluation.file_predict import score_file
 from unires_jax.evaluation.metrics import Columns, ratios
 from unires_jax.evaluation.predictions import Predictions
+from unires_jax.evaluation.predictors import score_file
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result, ious
 from unires_jax.pixels.masks import RunMask
@@ -49,12 +48,11 @@ def protocol_of(files: Sequence[Predictions], name: str | None) -> Protocol:
 def load(
     file: Predictions,
     splits: Mapping[str, Split],
-    config: Config,
     protocol: Protocol,
     images: int | None = None,
 ) -> dict[str, list[Result]]:
     """Rows of a file by split, with the file's own (I, U) where the protocol is its."""
-    scored = score_file(file, splits, config, protocol, images)
+    scored = score_file(file, splits, protocol, images)
     return {
         name: [_stored_pair(r, file) for r in rows] for name, rows in scored.items()
     }

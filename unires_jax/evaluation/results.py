@@ -89,13 +89,9 @@ def _pack(results: Sequence[Result]) -> bytes:
 
 
 def _unpack(data: bytes) -> list[Result]:
-    return [_result(**row) for row in json.loads(data)]
+    def result(row: dict[str, Any]) -> Result:
+        masks = {name: RunMask.of(row[name]) for name in ("mask", "target")}
+        ceiling = row["ceiling"] and tuple(row["ceiling"])
+        return Result(**row | masks | {"ceiling": ceiling})
 
-
-def _result(*, mask: Any, target: Any, ceiling: Any, **fields: Any) -> Result:
-    return Result(
-        mask=RunMask.of(mask),
-        target=RunMask.of(target),
-        ceiling=ceiling and tuple(ceiling),
-        **fields,
-    )
+    return [result(row) for row in json.loads(data)]

@@ -20,7 +20,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.export
@@ -42,7 +42,7 @@ from unires_jax.inference.model import load
 from unires_jax.parameters import flatten
 
 Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
-KINDS = ("orbax", "safetensors", "stablehlo", "onnx")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 TEMPLATES = Path(__file__).parent / "templates"
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
@@ -232,7 +232,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--checkpoint", required=True, help="a workdir, the folder of a step, an export"
     )
-    parser.add_argument("--to", required=True, choices=KINDS, help="what is written")
+    parser.add_argument(
+        "--to", required=True, choices=KINDS, dest="kind", help="what is written"
+    )
     parser.add_argument("--out", required=True, help="the folder, not there yet")
     parser.add_argument(
         "--weights",
@@ -241,23 +243,12 @@ def main(argv: Sequence[str]) -> int:
         help="averaged weights (where the run has them) or the raw ones",
     )
     parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=tuple(DTYPES),
-        help="of the stored weights",
+        "--dtype", default="float32", choices=DTYPES, help="of the stored weights"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an export")
     args = parser.parse_args(argv)
-    out = export(
-        args.checkpoint,
-        args.to,
-        args.out,
-        weights=args.weights,
-        dtype=args.dtype,
-        overwrite=args.overwrite,
-    )
+    out = export(**vars(args))
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    print(
-        f"{out}: {args.to}, {size / 1e6:.1f} MB; try: python {out}/run.py PICTURE ..."
-    )
+    about = f"{out}: {args.kind}, {size / 1e6:.1f} MB"
+    print(f"{about}; try: python {out}/run.py PICTURE ...")
     return 0

@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
 
 
 def make_server(desk: Desk, folder: Path) -> Server:
-    """The page's server. Call and run it inside `demo.writing_to(folder)`."""
+    """The page's server. Call and run it inside `command.writing_to(folder)`."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _add_downloads(app, desk)
     gr.mount_gradio_app(
