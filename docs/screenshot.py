@@ -1,23 +1,19 @@
 """Write docs/page.png: `unires demo` after a click on an example, in Chromium.
 
     unires demo --port 7861 &             # or with --checkpoint
-    python docs/screenshot.py http://127.0.0.1:7861
+    PYTHONPATH=tests python docs/screenshot.py http://127.0.0.1:7861
 
 Needs chromium and its driver (Debian: apt-get install chromium chromium-driver).
 """
 
 import argparse
 import io
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
 from helpers.browser import Browser
+from PIL import Image
 
 OUT = Path(__file__).parent / "page.png"
 

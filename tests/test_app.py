@@ -1,11 +1,11 @@
 """The command line: typed overrides, and errors that name the field or the file."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
+from helpers.programs import run
 
 from unires_jax import app
 from unires_jax.config import Config, fields
@@ -166,13 +166,7 @@ def test_help_tells_every_setting_with_its_value_and_meaning(good: Path) -> None
 
 
 def script(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *flags],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-    )
+    return run(ROOT / "train.py", *flags, cwd=ROOT)
 
 
 def test_the_script_helps_and_explains(good: Path) -> None:

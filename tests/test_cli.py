@@ -21,8 +21,10 @@ def test_help_names_the_commands(
 ) -> None:
     assert cli.main(argv) == code
     out, error = capsys.readouterr()
-    told, other = (error, out) if code else (out, error)  # what was asked for is output
-    assert all(command in told for command in cli.COMMANDS) and not other
+    written, silent = (
+        (error, out) if code else (out, error)
+    )  # what was asked for is output
+    assert all(command in written for command in cli.COMMANDS) and not silent
     named = "no command 'bild', did you mean 'build'"
     assert (named in error) == (argv == ["bild"])
 

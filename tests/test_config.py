@@ -1,6 +1,5 @@
 """Settings: what is refused, and the way to a file and back."""
 
-import dataclasses
 import json
 
 import pytest
@@ -78,6 +77,4 @@ def test_mask_grid(patch: int, size: int, stride: int, grid: int) -> None:
 
 def test_half_of_the_blocks_unless_told() -> None:
     assert config_lib.split_layer(ModelConfig()) == 6
-    assert (
-        config_lib.split_layer(dataclasses.replace(ModelConfig(), split_layer=2)) == 2
-    )
+    assert config_lib.split_layer(ModelConfig(split_layer=2)) == 2

@@ -1,12 +1,12 @@
 """Arrows point one way: read off our own import statements."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
+from helpers.programs import run
 
 PACKAGE = ROOT / "unires_jax"
 
@@ -139,7 +139,4 @@ def test_a_planted_name_is_a_fault(word: str) -> None:
 def test_importing_the_package_imports_little() -> None:
     heavy = ("jax", "flax", "numpy", "tensorflow_datasets", "grain", "orbax")
     code = f"import sys, unires_jax; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert run("-c", code).stdout.strip() == "[]"

@@ -32,9 +32,7 @@ def test_fsdp_must_divide_the_devices() -> None:
         ((8, 8), P()),  # too small to be worth it
     ],
 )
-def test_the_largest_axis_that_divides_is_split(
-    shape: tuple[int, ...], spec: P
-) -> None:
+def test_the_largest_dividing_axis_is_split(shape: tuple[int, ...], spec: P) -> None:
     mesh = mesh_lib.make_mesh(MeshConfig(fsdp=8))
     assert mesh_lib.shard_largest_axis(shape, mesh) == spec
 

@@ -4,9 +4,9 @@ import ctypes
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from helpers.programs import is_running, run
 
 PROGRAM = """
 import resource, sys, threading
@@ -28,13 +28,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def _faults(mode: str) -> int:
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(run.stdout)
+    return int(run("-c", PROGRAM, mode).stdout)
 
 
 @pytest.mark.skipif(
@@ -77,12 +71,3 @@ def test_a_worker_ends_with_a_parent_that_is_killed() -> None:
     while is_running(worker):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def is_running(process: int) -> bool:
-    """Whether a process exists and has not ended (an orphan may wait to be reaped)."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"

@@ -44,12 +44,12 @@ def test_it_holds_the_package_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"unires_jax"}
-    wanted = {
+    required = {
         "unires_jax/py.typed",
         "unires_jax/serving/quickstart/model.safetensors",
         "unires_jax/serving/quickstart/tokenizer.json",
     }
-    assert wanted <= set(names)
+    assert required <= set(names)
     sizes = {i.filename: i.file_size for i in zipfile.ZipFile(wheel).infolist()}
     assert sizes["unires_jax/serving/quickstart/model.safetensors"] <= 8_000_000
 

@@ -1,15 +1,13 @@
 """The worked example of docs/mres_jsonl.md: its commands, on a tiny model."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
+from helpers.programs import compiling_once, run
 
 from unires_jax.data.prepared import open_split
 from unires_jax.prepare.mres.line import parse
@@ -56,60 +54,45 @@ class Clone:
         self.folder = folder
         for name in ("configs", "datasets", "train.py", "evaluate.py"):
             (folder / name).symlink_to(ROOT / name)
-        self.env = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+        self.env = compiling_once(folder / "cache")
 
     def __call__(self, command: str) -> str:
         """Run a command of the page; its output."""
-        program, *rest = shlex.split(command)
-        python = [sys.executable]
-        argv = [*python, "-m", "unires_jax.cli"] if program == "unires" else python
-        tiny = TINY if "train.py" in rest else []
-        done = subprocess.run(
-            [*argv, *rest, *tiny],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        program, *words = shlex.split(command)
+        module = ["-m", "unires_jax.cli"] if program == "unires" else []
+        tiny = TINY if "train.py" in words else []
+        done = run(*module, *words, *tiny, cwd=self.folder, **self.env)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Clone:
+def clone(tmp_path: Path) -> Clone:
     (script,) = blocks("python")
     (tmp_path / "make_lines.py").write_text(script)
     return Clone(tmp_path)
 
 
-def test_from_pictures_to_data(run: Clone) -> None:
+def test_from_pictures_to_data(clone: Clone) -> None:
     (commands,) = blocks("sh")
-    said = [run(command) for command in commands.splitlines()[:3]]
-    assert "Nothing is wrong." in said[1]
-    data_dir = run.folder / "data_mine"
+    outputs = [clone(command) for command in commands.splitlines()[:3]]
+    assert "Nothing is wrong." in outputs[1]
+    data_dir = clone.folder / "data_mine"
     assert len(open_split("mres32m:train", data_dir)) == 40
     assert len(open_split("mres32m:val", data_dir)) == 10
 
 
 @pytest.mark.slow
-def test_from_pictures_to_a_model(run: Clone) -> None:
-    run("unires build partworld --scenes 8 --eval_scenes 2")
-    run(
+def test_from_pictures_to_a_model(clone: Clone) -> None:
+    clone("unires build partworld --scenes 8 --eval_scenes 2")
+    clone(
         "python train.py --config=configs/quickstart.py --workdir=runs/quickstart "
         "--config.train.eval_every=0"
     )
     (commands,) = blocks("sh")
-    said = [run(command) for command in commands.splitlines()]
-    assert "mres32m:val" in said[-1]
-    mine = run.folder / "runs/mine"
+    outputs = [clone(command) for command in commands.splitlines()]
+    assert "mres32m:val" in outputs[-1]
+    mine = clone.folder / "runs/mine"
     metrics = json.loads((mine / "evaluation/metrics.json").read_text())
     assert metrics["mres32m:val"]["pooled"]["mIoU"] is not None
     assert (mine / "evaluation/report.html").exists()

@@ -3,12 +3,14 @@
 import dataclasses
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from absl import flags
 from helpers import small_data
+from helpers.tiny import data_config
 
 from unires_jax.config import Config
 from unires_jax.data import prepared
@@ -29,16 +31,14 @@ def parsed_flags() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = [small_data.scene(i) for i in range(RECORDS)]
     half = good[0].image[:300]
-    bad = [
-        small_data.replace(good[i], image=half) if i == 4 else good[i] for i in range(8)
-    ]
+    bad = [replace(good[i], image=half) if i == 4 else good[i] for i in range(8)]
     out = tmp_path_factory.mktemp("data")
     return small_data.write(out, train=good, bad=bad, other=good[:2])
 
 
 @pytest.fixture
 def config(folder: Path) -> Config:
-    return small_data.tiny_config(folder)
+    return data_config(folder)
 
 
 def take(config: Config, count: int, **options: object) -> list[Batch]:
@@ -71,9 +71,7 @@ def test_shapes_and_types(config: Config) -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_processes_share_the_same_global_batches(
-    config: Config, processes: int
-) -> None:
+def test_processes_share_the_global_batches(config: Config, processes: int) -> None:
     """Process p holds rows p, p + n, ... of what one process would hold."""
     whole = take(config, 6)
     for p in range(processes):
@@ -134,9 +132,7 @@ def test_several_sources_are_mixed(folder: Path, config: Config) -> None:
     assert sorted(images.count(i) for i in set(images)) == [1] * 9 + [2] * 2
 
 
-def test_length_is_the_bucket_of_the_longest_sentence(
-    folder: Path, config: Config
-) -> None:
+def test_length_is_the_longest_sentences_bucket(folder: Path, config: Config) -> None:
     tokenizer = run_tokenizer(config)
     split = prepared.open_split(f"{folder}:train")
     texts = [

@@ -3,27 +3,23 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
+from helpers.small_data import mask_of, rectangle
 
 from unires_jax.data import records
-from unires_jax.data.records import Expression, Mask, Record
+from unires_jax.data.records import Expression, Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 
 
 def a_record(**changes: Any) -> Record:
-    whole = np.zeros((6, 8), bool)
-    whole[1:5, 2:7] = True
-    rle = RunMask.from_pixels(whole).counts
-    car = Mask(1, "car", rle, (2.0, 1.0, 5.0, 4.0), 20.0)
+    car = mask_of(rectangle((6, 8), 2, 1, 5, 4), 1, category="car")
     wheel = dataclasses.replace(car, ann_id=2, part="wheel", level=1, parent=0)
-    said = (
+    expressions = (
         Expression(7, 1, "The car!", "the car", 0, (0,)),
         Expression(7, 2, "wheel", "wheel", 1, (1,)),
         Expression(8, 3, "no dog", "no dog", 0, (), no_target=True),
     )
-    record = Record(b"bytes", 5, 6, 8, (car, wheel), said, filename="a.jpg")
+    record = Record(b"bytes", 5, 6, 8, (car, wheel), expressions, filename="a.jpg")
     return dataclasses.replace(record, **changes)
 
 
@@ -44,7 +40,7 @@ def test_a_good_record_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "message"),
     [
         (a_record(image=b""), "image holds no bytes"),
         (a_record(width=0), "must be positive"),
@@ -61,8 +57,8 @@ def test_a_good_record_passes() -> None:
         (with_expression(sent_id=2), "occur twice"),
     ],
 )
-def test_a_bad_record_is_named(record: Record, told: str) -> None:
-    with pytest.raises(DataError, match=told) as error:
+def test_a_bad_record_is_named(record: Record, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
         records.validate(record, "here")
     assert "here image 5 (a.jpg)" in str(error.value)
 

@@ -1,15 +1,17 @@
 """What is drawn of a record, how it is changed, and what is refused."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers import small_data
+from helpers.small_data import mask_of, rectangle
+from helpers.tiny import data_config
 
 from unires_jax.config import BACKBONES, Config
 from unires_jax.data import records, tokenizer
 from unires_jax.data.batch import Batch
-from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
+from unires_jax.data.records import OBJECT, PART, Expression, Record
 from unires_jax.data.sampling import Sampler, draw_expressions
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.pixels.canvas import prepare_image
@@ -27,7 +29,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @pytest.fixture
 def config() -> Config:
-    return small_data.tiny_config(Path("unused"), expressions=8, flip=0.0, crop=0.0)
+    return data_config("unused", data__expressions=8, data__flip=0.0, data__crop=0.0)
 
 
 def one(config: Config, words: Tokenizer, record: Record, seed: int = 0) -> Batch:
@@ -48,20 +50,13 @@ def expression(ref: int, level: int = OBJECT, sent: str = "dog", **more: object)
 
 def box_record(sents: list[str], box: tuple[int, int, int, int]) -> Record:
     """A grey picture, 40 x 60, with one bright mask (x, y, w, h) and the sentences."""
-    mask = np.zeros((40, 60), bool)
-    x, y, w, h = box
-    mask[y : y + h, x : x + w] = True
+    mask = rectangle((40, 60), *box)
     image = np.full((40, 60, 3), 40, np.uint8)
     image[mask] = 220
-    base = small_data.scene(0)
-    return small_data.replace(
-        base,
+    return replace(
+        small_data.scene(0),
         image=small_data.jpeg(image),
-        masks=(
-            small_data.replace(
-                base.masks[0], rle=RunMask.from_pixels(mask).counts, area=float(w * h)
-            ),
-        ),
+        masks=(mask_of(mask),),
         expressions=tuple(expression(i, sent=s) for i, s in enumerate(sents)),
     )
 
@@ -69,9 +64,9 @@ def box_record(sents: list[str], box: tuple[int, int, int, int]) -> Record:
 # --- drawing
 
 
-def levels(drawn: list[Expression]) -> tuple[int, int]:
-    parts = sum(x.level == PART for x in drawn)
-    return len(drawn) - parts, parts
+def levels(expressions: list[Expression]) -> tuple[int, int]:
+    parts = sum(x.level == PART for x in expressions)
+    return len(expressions) - parts, parts
 
 
 def pool(objects: int, parts: int) -> tuple[Expression, ...]:
@@ -100,8 +95,8 @@ def test_level_balance(
 ) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        drawn = draw_expressions(pool(objects, parts), 8, share, rng)
-        assert levels(drawn) == expected
+        expressions = draw_expressions(pool(objects, parts), 8, share, rng)
+        assert levels(expressions) == expected
 
 
 def test_fractions_are_rounded_at_random() -> None:
@@ -114,22 +109,22 @@ def test_fractions_are_rounded_at_random() -> None:
 
 def test_referents_are_drawn_without_replacement_and_evenly() -> None:
     rng = np.random.default_rng(0)
-    seen = np.zeros(10)
+    counts = np.zeros(10)
     for _ in range(500):
         refs = [x.ref_id for x in draw_expressions(pool(10, 0), 4, 0.5, rng)]
         assert len(set(refs)) == 4
-        seen[refs] += 1
-    assert (np.abs(seen / 500 - 0.4) < 0.11).all()  # 5 sigma
+        counts[refs] += 1
+    assert (np.abs(counts / 500 - 0.4) < 0.11).all()  # 5 sigma
 
 
 def test_one_sentence_of_each_referent() -> None:
-    both = tuple(expression(r, sent=s) for r in range(3) for s in ("a dog", "a cat"))
+    twice = tuple(expression(r, sent=s) for r in range(3) for s in ("a dog", "a cat"))
     rng = np.random.default_rng(0)
     texts = set()
     for _ in range(50):
-        drawn = draw_expressions(both, 8, 0.5, rng)
-        assert sorted(x.ref_id for x in drawn) == [0, 1, 2]
-        texts |= {x.sent for x in drawn}
+        expressions = draw_expressions(twice, 8, 0.5, rng)
+        assert sorted(x.ref_id for x in expressions) == [0, 1, 2]
+        texts |= {x.sent for x in expressions}
     assert texts == {"a dog", "a cat"}
 
 
@@ -142,10 +137,8 @@ def test_missing_rows_are_not_valid(config: Config, words: Tokenizer) -> None:
     assert (row.tokens[4:, 1:] == words.eos).all()
 
 
-def test_record_without_expressions_is_no_fault(
-    config: Config, words: Tokenizer
-) -> None:
-    record = small_data.replace(small_data.scene(1), expressions=())
+def test_record_without_expressions_is_good(config: Config, words: Tokenizer) -> None:
+    record = replace(small_data.scene(1), expressions=())
     assert not one(config, words, record).valid.any()
 
 
@@ -170,7 +163,7 @@ def test_row_holds_the_drawn_expressions(config: Config, words: Tokenizer) -> No
 
 
 def test_no_target_rows_are_empty_and_valid(config: Config, words: Tokenizer) -> None:
-    record = small_data.replace(
+    record = replace(
         small_data.scene(1),
         expressions=(expression(0, sent="no dog", targets=(), no_target=True),),
     )
@@ -180,15 +173,10 @@ def test_no_target_rows_are_empty_and_valid(config: Config, words: Tokenizer) ->
 
 
 def test_several_targets_are_one_mask(config: Config, words: Tokenizer) -> None:
-    full = np.zeros((40, 60), bool)
-    full[:, :40] = True
-    masks = tuple(
-        Mask(i, "dog", RunMask.from_pixels(m).counts, (0.0, 0.0, 1.0, 1.0), 1.0)
-        for i, m in enumerate([full, full[:, ::-1]])
-    )
-    record = small_data.replace(
+    full = rectangle((40, 60), 0, 0, 40, 40)
+    record = replace(
         small_data.scene(1),
-        masks=masks,
+        masks=(mask_of(full, 0), mask_of(full[:, ::-1], 1)),
         expressions=(expression(0, sent="both dogs", targets=(0, 1)),),
     )
     row = one(config, words, record)
@@ -246,12 +234,9 @@ def test_crop_keeps_the_share_of_every_target(config: Config, words: Tokenizer) 
     config.data.crop, config.data.crop_keep = 1.0, 0.8
     masks, expressions = [], []
     for i, x in enumerate((2, 50)):  # at both sides, so that most crops would cut
-        mask = np.zeros((40, 60), bool)
-        mask[10:30, x : x + 8] = True
-        rle = RunMask.from_pixels(mask).counts
-        masks.append(Mask(i, "dog", rle, (0.0, 0.0, 1.0, 1.0), 160.0))
+        masks.append(mask_of(rectangle((40, 60), x, 10, 8, 20), i))
         expressions.append(expression(i, sent="red dog", targets=(i,)))
-    record = small_data.replace(
+    record = replace(
         small_data.scene(0), masks=tuple(masks), expressions=tuple(expressions)
     )
     cropped = 0
@@ -259,10 +244,10 @@ def test_crop_keeps_the_share_of_every_target(config: Config, words: Tokenizer) 
         row = one(config, words, record, seed)
         cropped += row.extent.tolist() != [21, 32]
         width = row.extent[1] / 32 * 8  # valid cells across
-        kept = row.masks.sum((1, 2)) / 255
+        covered = row.masks.sum((1, 2)) / 255
         # Cropping magnifies: a full target covers at least its uncropped area.
         uncropped = 160 / (60 / 8) ** 2
-        assert (kept[:2] >= 0.8 * uncropped - 0.02).all() and width <= 8
+        assert (covered[:2] >= 0.8 * uncropped - 0.02).all() and width <= 8
     assert cropped > 5
 
 
@@ -293,11 +278,11 @@ def test_place_words_forbid_the_crop(
 
 def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
     config.data.flip = config.data.crop = 0.5
-    first, again, other = (
+    first, again, third = (
         one(config, words, small_data.scene(3), s) for s in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, third, strict=True))
 
 
 # --- what is refused
@@ -305,38 +290,38 @@ def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
 
 def broken() -> dict[str, tuple[Record, str]]:
     good = small_data.scene(5, pairs=1)
-    other = RunMask.from_pixels(np.ones((40, 61), bool)).counts
-    empty = RunMask.from_pixels(np.zeros((40, 60), bool)).counts
+    wider = RunMask.from_pixels(np.ones((40, 61), bool)).counts
+    empty = RunMask.empty(40, 60).counts
     mask = good.masks[0]
 
     def with_mask(rle: str) -> Record:
-        changed = small_data.replace(mask, rle=rle)
-        return small_data.replace(
+        changed = replace(mask, rle=rle)
+        return replace(
             good, masks=(changed, *good.masks[1:]), expressions=(expression(1),)
         )
 
-    change = small_data.replace
     half = good.image[: len(good.image) // 2]
     return {
-        "truncated": (change(good, image=half), "image: is truncated"),
-        "no image": (change(good, image=b""), "image: holds no bytes"),
-        "size": (change(good, height=41), r"image: is 40 x 60 .*expected.* 41 x 60"),
-        "mask size": (with_mask(other), r"masks\[0\] \(ann_id 500\).*covers 2440"),
+        "truncated": (replace(good, image=half), "image: is truncated"),
+        "no image": (replace(good, image=b""), "image: holds no bytes"),
+        "size": (replace(good, height=41), r"image: is 40 x 60 .*expected.* 41 x 60"),
+        "mask size": (with_mask(wider), r"masks\[0\] \(ann_id 500\).*covers 2440"),
         "rle": (with_mask("!!"), r"masks\[0\] \(ann_id 500\).*invalid character"),
         "lost": (with_mask(empty), r"expression 'dog' .*masks were lost"),
         "no targets": (
-            change(good, expressions=(expression(1, targets=()),)),
+            replace(good, expressions=(expression(1, targets=()),)),
             "masks were lost",
         ),
-        "target": (change(good, expressions=(expression(1, targets=(9,)),)), "9 of 2"),
-        "sentence": (change(good, expressions=(expression(1, sent="  "),)), "is empty"),
+        "target": (replace(good, expressions=(expression(1, targets=(9,)),)), "9 of 2"),
+        "sentence": (
+            replace(good, expressions=(expression(1, sent="  "),)),
+            "is empty",
+        ),
     }
 
 
 @pytest.mark.parametrize("case", sorted(broken()))
-def test_bad_record_leaves_a_blank_row(
-    config: Config, words: Tokenizer, case: str
-) -> None:
+def test_bad_record_is_a_blank_row(config: Config, words: Tokenizer, case: str) -> None:
     record, message = broken()[case]
     good = small_data.scene(6)
     sampler = Sampler(config, words, LENGTH)

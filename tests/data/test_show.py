@@ -3,11 +3,13 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from helpers import small_data
+from helpers.tiny import data_config
 
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.show import overlay, show
@@ -15,12 +17,12 @@ from unires_jax.data.show import overlay, show
 
 def test_page_holds_the_first_batches(tmp_path: Path) -> None:
     records = [small_data.scene(i) for i in range(5)]
-    none = small_data.replace(
+    none = replace(
         records[0].expressions[0], targets=(), no_target=True, sent="no <b>dog</b>"
     )
-    records[0] = small_data.replace(records[0], expressions=(none,))
+    records[0] = replace(records[0], expressions=(none,))
     folder = small_data.write(tmp_path / "data", train=records)
-    config = small_data.tiny_config(folder)
+    config = data_config(folder)
     config.train.batch = 5
     page = show(config, tmp_path / "out" / "page.html", batches=1)
     html, facts = page.read_text(), json.loads(page.with_suffix(".json").read_text())
@@ -41,8 +43,8 @@ def test_page_holds_the_first_batches(tmp_path: Path) -> None:
     sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
     assert len(sources) == len(facts) + len(rows)
     data = np.frombuffer(base64.b64decode(sources[0]), np.uint8)
-    shown = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB).astype(int)
-    assert np.abs(shown - batch.images[0]).mean() < 25  # JPEG of noise
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB).astype(int)
+    assert np.abs(picture - batch.images[0]).mean() < 25  # JPEG of noise
     assert {p.name for p in page.parent.iterdir()} == {"page.html", "page.json"}
 
 
@@ -50,6 +52,6 @@ def test_overlay_tints_the_mask_and_darkens_the_rest() -> None:
     image = np.full((8, 8, 3), 100, np.uint8)
     mask = np.zeros((4, 4), np.uint8)
     mask[:, :2] = 255
-    seen = overlay(image, mask, (250, 0, 0))
-    assert (seen[:, :4] == (175, 50, 50)).all()
-    assert (seen[:, 4:] == 55).all()
+    tinted = overlay(image, mask, (250, 0, 0))
+    assert (tinted[:, :4] == (175, 50, 50)).all()
+    assert (tinted[:, 4:] == 55).all()

@@ -47,9 +47,7 @@ def test_sentence_stands_between_sos_and_eos(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize(("words", "bucket"), [(6, 8), (7, 16), (14, 16), (15, 24)])
-def test_smallest_bucket_that_fits(
-    tokenizer: Tokenizer, words: int, bucket: int
-) -> None:
+def test_smallest_fitting_bucket(tokenizer: Tokenizer, words: int, bucket: int) -> None:
     tokens, lengths = tokenizer.encode(["dog", "dog " * words], 24, LENGTHS)
     assert tokens.shape == (2, bucket) and lengths.tolist() == [3, words + 2]
 

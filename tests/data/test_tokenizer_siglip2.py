@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import small_data
 from helpers.gemma_like import SPACE, write_tokenizer
+from helpers.tiny import data_config
 
 from unires_jax.config import BACKBONES
 from unires_jax.data.sampling import Sampler
@@ -85,7 +86,7 @@ def test_another_backbones_file_is_refused(file: Path, tmp_path: Path) -> None:
 
 
 def test_blank_rows_hold_eos_alone(tokenizer: Tokenizer) -> None:
-    config = small_data.tiny_config(Path("unused"), expressions=8, flip=0.0, crop=0.0)
+    config = data_config("unused", data__expressions=8, data__flip=0.0, data__crop=0.0)
     config.model.backbone = "siglip2"
     record = small_data.scene(0, pairs=2)  # four referents
     batch, _ = Sampler(config, tokenizer, 32)([(record, 0)])

@@ -8,8 +8,9 @@ from helpers.coloured_boxes import (
     ColourSegmenter,
     make_record,
 )
+from helpers.tiny import tiny_config
 
-from unires_jax import config as configs
+from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer, train_bpe
 
 
@@ -26,12 +27,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 @pytest.fixture
-def config() -> configs.Config:
-    made = configs.Config()
-    made.model.image_size, made.model.mask_stride = IMAGE_SIZE, 4
-    made.data.lengths = (4, 8)
-    made.eval.batch, made.eval.expressions = 3, 5
-    return made
+def config() -> Config:
+    evaluation = {"eval__batch": 3, "eval__expressions": 5}
+    return tiny_config(model__image_size=IMAGE_SIZE, data__lengths=(4, 8), **evaluation)
 
 
 @pytest.fixture(scope="session")

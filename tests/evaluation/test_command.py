@@ -3,23 +3,22 @@
 import dataclasses
 import io
 import json
-import os
 import re
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import pytest
-from helpers.coloured_boxes import ColourSegmenter, write_boxes
+from helpers import small_data
+from helpers.coloured_boxes import ColourSegmenter, make_record
 from helpers.paths import ROOT
+from helpers.programs import run
+from helpers.tiny import change, random_params
 from rich.console import Console
 
 from unires_jax.checkpoint import Checkpoints, describe
-from unires_jax.config import Config, TextConfig, VisionConfig, to_dict
+from unires_jax.config import Config, to_dict
 from unires_jax.data.prepared import PreparedSplit, open_split
 from unires_jax.data.records import Record
 from unires_jax.data.tokenizer import Tokenizer
@@ -30,14 +29,14 @@ from unires_jax.evaluation.predictors import ModelPredict
 from unires_jax.evaluation.report import page, pictures
 from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.inference.model import Compiled
-from unires_jax.models.unires import Apply
 from unires_jax.pixels.masks import RunMask
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_boxes(folder)
+    records = [make_record(i) for i in range(7)]
+    small_data.write(folder, "boxes", val=records[:4], testA=records[4:])
     return folder
 
 
@@ -63,26 +62,21 @@ def files(
     config: Config,
     tmp_path: Path,
 ) -> Path:
-    command.run(
-        config,
-        splits,
-        ModelPredict(segmenter, tokenizer, config),
-        tmp_path / "out",
-        about={"name": "<b>colours</b>", "step": 7},
-        derange=True,
-        attend=attend,
-    )
+    predict = ModelPredict(segmenter, tokenizer, config)
+    about = {"name": "<b>colours</b>", "step": 7}
+    subject = command.Subject(config, predict, attend, about)
+    command.run(subject, splits, tmp_path / "out", derange=True)
     return tmp_path / "out"
 
 
 def test_metrics_file(files: Path) -> None:
-    found = json.loads((files / "metrics.json").read_text())
-    assert list(found) == ["boxes:val", "boxes:testA"]
-    val = found["boxes:val"]
+    metrics = json.loads((files / "metrics.json").read_text())
+    assert list(metrics) == ["boxes:val", "boxes:testA"]
+    val = metrics["boxes:val"]
     assert val["part"]["mIoU"] > 0.8
     assert val["pooled"]["count"] == val["object"]["count"] + val["part"]["count"]
     assert val["about"]["protocol"] == "native" and val["about"]["step"] == 7
-    assert val["about"]["data"] != found["boxes:testA"]["about"]["data"]
+    assert val["about"]["data"] != metrics["boxes:testA"]["about"]["data"]
     assert val["reading"]["object"]["deranged_mIoU"] < 0.5
 
 
@@ -92,8 +86,8 @@ def test_predictions_reproduce_the_metrics(files: Path) -> None:
     assert len({row["key"] for row in rows}) == len(rows) == 18 + 14
     val = [r for r in rows if r["key"].startswith("boxes/val/")]
     parts = [r["I"] / r["U"] for r in val if r["level"] == "part"]
-    found = json.loads((files / "metrics.json").read_text())
-    assert np.mean(parts) == pytest.approx(found["boxes:val"]["part"]["mIoU"])
+    metrics = json.loads((files / "metrics.json").read_text())
+    assert np.mean(parts) == pytest.approx(metrics["boxes:val"]["part"]["mIoU"])
 
 
 class _Loads(HTMLParser):
@@ -126,7 +120,8 @@ def test_nothing_half_written_is_left(files: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "figure"), [("ground_truth", "100.0"), ("empty", "0.0")]
+    ("answer", "figure", "share"),
+    [("ground_truth", "100.0", 1), ("empty", "0.0", None)],
 )
 def test_tables_of_known_answers(
     splits: dict[str, PreparedSplit],
@@ -134,11 +129,17 @@ def test_tables_of_known_answers(
     tmp_path: Path,
     answer: str,
     figure: str,
+    share: int | None,
 ) -> None:
     predict = getattr(predictors, answer)
-    found = command.run(config, splits, predict, tmp_path, about={"name": answer})
+    subject = command.Subject(config, predict, None, {"name": answer})
+    results = command.run(subject, splits, tmp_path)
+    for block in results.values():  # empty masks decide about no sentence
+        decided = {"N-acc": share, "T-acc": share} if share else "not decided"
+        expected = block["no_target"] | decided if share else decided
+        assert block["no_target"] == expected
     text = io.StringIO()
-    print_tables(found, Console(file=text, width=80))
+    print_tables(results, Console(file=text, width=80))
     rows = [line.split() for line in text.getvalue().splitlines()]
     for level in ("object", "part", "pooled"):
         numbers = [row[1:8] for row in rows if row[:1] == [level]]
@@ -169,42 +170,23 @@ def test_cases_come_from_different_pictures(
     ranked = [
         dataclasses.replace(r, intersection=i, union=99) for i, r in enumerate(rows)
     ]
-    found = page.select(ranked, np.random.default_rng(0))
-    assert len({r.image for r in found["best"][:4]}) == 4
-    assert found["best"][0] is ranked[-1] and found["worst"][0] is ranked[0]
+    cases = page.select(ranked, np.random.default_rng(0))
+    assert len({r.image for r in cases["best"][:4]}) == 4
+    assert cases["best"][0] is ranked[-1] and cases["worst"][0] is ranked[0]
 
 
 @pytest.fixture
-def tiny(config: Config, tokenizer: Tokenizer, data: Path) -> Config:
+def tiny(config: Config, data: Path) -> Config:
     """A model small enough to compile in seconds."""
-    config.model.vision = VisionConfig(patch=16, width=32, depth=2, heads=2, mlp=32)
-    vocab = tokenizer.vocab_size
-    config.model.text = TextConfig(vocab, 16, width=32, depth=1, heads=2, mlp=32)
-    config.model.width, config.model.heads = 16, 2
-    config.model.low_groups = config.model.high_groups = 2
-    config.data.dir, config.data.lengths = str(data), (16,)
-    config.eval.splits, config.eval.batch, config.eval.expressions = (
-        ("boxes:val",),
-        2,
-        8,
-    )
-    return config
+    values = {"data__dir": str(data), "data__lengths": (16,)}
+    values |= {"eval__splits": ("boxes:val",), "eval__batch": 2, "eval__expressions": 8}
+    return change(config, model__vision__patch=16, **values)
 
 
-def some_params(config: Config) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32),
-        Apply(config.model).abstract,
-    )
-
-
-def test_training_evaluates_the_first_pictures(
-    tiny: Config, tokenizer: Tokenizer
-) -> None:
+def test_training_evaluates_first_pictures(tiny: Config, tokenizer: Tokenizer) -> None:
     tiny.eval.watch_images = 3
     evaluate_parameters = make_evaluate(tiny, tokenizer)
-    params = some_params(tiny)
+    params = random_params(tiny.model, 0.1)
     metrics, pictures = evaluate_parameters(5, params)
     assert 0 <= metrics["pooled/mIoU"] <= 1 and metrics["pooled/count"] == 12
     assert list(pictures) == ["watch/0", "watch/1", "watch/2"]
@@ -215,22 +197,22 @@ def test_training_evaluates_the_first_pictures(
 def test_all_devices_answer_as_one(
     tiny: Config, tokenizer: Tokenizer, splits: dict[str, PreparedSplit]
 ) -> None:
-    params = some_params(tiny)
+    params = random_params(tiny.model, 0.1)
     alone = ModelPredict(Compiled(tiny).bind(params), tokenizer, tiny)
-    eight = dataclasses.replace(tiny, eval=dataclasses.replace(tiny.eval, batch=8))
+    eight = change(tiny, eval__batch=8)
     steps = Compiled(eight)
     assert steps.mesh.size == 8
     together = ModelPredict(steps.bind(params), tokenizer, eight)
     split = splits["boxes:val"]
-    one, other = (evaluate(split, p, tiny) for p in (alone, together))
-    for a, b in zip(one, other, strict=True):
+    one_device, all_devices = (evaluate(split, p, tiny) for p in (alone, together))
+    for a, b in zip(one_device, all_devices, strict=True):
         assert a.score == pytest.approx(b.score, abs=1e-4)
 
 
 @pytest.fixture
 def workdir(tiny: Config, tokenizer: Tokenizer, data: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
-    params = some_params(tiny)
+    params = random_params(tiny.model, 0.1)
     state = {"params": params, "ema": params}
     meta = describe(tiny, tokenizer.to_json(), {})
     meta |= {"batch": 3, "no_target_trained": False}
@@ -241,11 +223,7 @@ def workdir(tiny: Config, tokenizer: Tokenizer, data: Path, tmp_path: Path) -> P
 
 
 def start(*args: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(ROOT / "evaluate.py"), *args]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False
-    )
+    return run(ROOT / "evaluate.py", *args, cwd=ROOT, XLA_FLAGS="", JAX_PLATFORMS="cpu")
 
 
 def test_evaluate_script(workdir: Path) -> None:
@@ -254,9 +232,9 @@ def test_evaluate_script(workdir: Path) -> None:
     assert "boxes:testA, protocol native" in done.stdout
     last = done.stdout.splitlines()[-1]
     assert last.startswith(str(workdir / "evaluation" / "report.html"))
-    found = json.loads((workdir / "evaluation" / "metrics.json").read_text())
-    assert found["boxes:val"]["about"]["step"] == 3
-    assert found["boxes:val"]["expressions"] == 18
+    metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    assert metrics["boxes:val"]["about"]["step"] == 3
+    assert metrics["boxes:val"]["expressions"] == 18
 
 
 def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None:
@@ -279,13 +257,13 @@ def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
     lines = file.read_text().splitlines()
     (tmp_path / "some.jsonl").write_text("\n".join(lines[2:]))
 
-    asked = f"--predictions={tmp_path / 'some.jsonl'}"
-    done = start(*common, asked, "--protocol=lisa")
+    predictions = f"--predictions={tmp_path / 'some.jsonl'}"
+    done = start(*common, predictions, "--protocol=lisa")
     assert done.returncode == 0, done.stderr
     assert "boxes:val, protocol lisa, 4 pictures, binary input" in done.stdout
     assert "2 of 18 expressions" in done.stdout and "gIoU" in done.stdout
-    found = json.loads((tmp_path / "some_lisa" / "metrics.json").read_text())
-    block = found["boxes:val"]
+    metrics = json.loads((tmp_path / "some_lisa" / "metrics.json").read_text())
+    block = metrics["boxes:val"]
     assert block["about"]["input"] == "binary input"
     assert block["names"] == {"mIoU": "gIoU", "oIoU": "cIoU"}
     assert block["part"]["mIoU"] == pytest.approx(3 / 4, abs=1e-4)

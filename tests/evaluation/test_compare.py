@@ -12,13 +12,7 @@ from helpers.coloured_boxes import Boxes
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
-from unires_jax.evaluation import (
-    breakdown,
-    compare,
-    metrics,
-    predictions,
-    predictors,
-)
+from unires_jax.evaluation import breakdown, compare, metrics, predictions, predictors
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.evaluation.report import comparison_page
@@ -27,24 +21,24 @@ from unires_jax.evaluation.report import comparison_page
 def test_difference_by_hand() -> None:
     a = [row(0, 1, 2), row(0, 2, 4), row(1, 9, 10)]
     b = [row(0, 2, 2), row(0, 2, 4), row(1, 8, 10)]
-    found = compare.differences(a, b)
-    assert found["mIoU"]["a"] == pytest.approx((0.5 + 0.5 + 0.9) / 3)
-    assert found["mIoU"]["difference"] == pytest.approx((0.5 + 0 - 0.1) / 3)
-    assert found["oIoU"]["difference"] == pytest.approx(12 / 16 - 12 / 16)
-    assert found["P@0.9"]["difference"] == pytest.approx(1 / 3 - 1 / 3)
+    figures = compare.differences(a, b)
+    assert figures["mIoU"]["a"] == pytest.approx((0.5 + 0.5 + 0.9) / 3)
+    assert figures["mIoU"]["difference"] == pytest.approx((0.5 + 0 - 0.1) / 3)
+    assert figures["oIoU"]["difference"] == pytest.approx(12 / 16 - 12 / 16)
+    assert figures["P@0.9"]["difference"] == pytest.approx(1 / 3 - 1 / 3)
     # Pictures are drawn whole: (0, 0), (0, 1) and (1, 1) give .25, .4/3 and -.1.
-    low, high = found["mIoU"]["interval"]
+    low, high = figures["mIoU"]["interval"]
     assert (low, high) == pytest.approx((-0.1, 0.25))
 
 
 def test_interval_is_that_of_the_mean_difference() -> None:
     """One expression per picture: close to the normal interval of paired samples."""
     rng = np.random.default_rng(1)
-    left = rng.integers(0, 800, 900)
-    right = left + rng.integers(-100, 200, 900).clip(-left)
-    a = [row(i, int(n), 1000) for i, n in enumerate(left)]
+    before = rng.integers(0, 800, 900)
+    right = before + rng.integers(-100, 200, 900).clip(-before)
+    a = [row(i, int(n), 1000) for i, n in enumerate(before)]
     b = [row(i, int(n), 1000) for i, n in enumerate(right)]
-    change = (right - left) / 1000
+    change = (right - before) / 1000
     low, high = compare.differences(a, b)["mIoU"]["interval"]
     spread = 1.96 * change.std() / np.sqrt(900)
     assert low == pytest.approx(change.mean() - spread, abs=spread / 8)
@@ -55,8 +49,8 @@ def test_interval_is_that_of_the_mean_difference() -> None:
 
 def test_pairing_and_equal_sides() -> None:
     a = [row(i, i, 10) for i in range(10)]
-    for found in compare.differences(a, a).values():
-        assert found["difference"] == 0 and found["interval"] == (0, 0)
+    for block in compare.differences(a, a).values():
+        assert block["difference"] == 0 and block["interval"] == (0, 0)
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
@@ -68,7 +62,7 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
         row(2, 0, 4, targeted=False, protocol=name),
         row(3, 5, 6, **values),
     ]
-    found = compare.differences(rows, rows)
+    blocks = compare.differences(rows, rows)
     expected = metrics.summarize(
         np.array([9, 3, 0, 0, 5]),
         np.array([10, 5, 7, 4, 6]),
@@ -76,13 +70,13 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
         targeted=np.array([True, True, False, False, True]),
         said_none=np.array([False, False, True, False, True]),
     ).as_dict()
-    for metric, block in found.items():
+    for metric, block in blocks.items():
         assert block["a"] == pytest.approx(expected[metric], rel=1e-6), metric
     # What the bootstrap draws from, pictures, adds up to the same numbers.
     columns = breakdown.columns(rows)
     sums = [x.sum(0) for x in columns.by_picture(np.array([0, 1, 1, 2, 3]))]
     again = metrics.ratios(*sums, columns.protocol)
-    assert again == pytest.approx([block["a"] for block in found.values()], rel=1e-12)
+    assert again == pytest.approx([block["a"] for block in blocks.values()], rel=1e-12)
 
 
 def test_pictures_without_a_target_are_drawn_too() -> None:
@@ -94,8 +88,8 @@ def test_pictures_without_a_target_are_drawn_too() -> None:
 
 
 def test_nothing_on_one_level() -> None:
-    found = compare.differences([], [])
-    assert found["mIoU"] == {
+    figures = compare.differences([], [])
+    assert figures["mIoU"] == {
         **{"name": "mIoU", "a": None, "b": None},
         **{"difference": None, "interval": None},
     }
@@ -104,8 +98,8 @@ def test_nothing_on_one_level() -> None:
 def test_cases_are_those_that_differ_most() -> None:
     a = [row(i // 2, 5, 10, target=pixels(i // 2 % 8)) for i in range(40)]
     b = [dataclasses.replace(r, intersection=i // 4) for i, r in enumerate(a)]
-    found = compare.largest(a, b)
-    better, worse = found["better"], found["worse"]
+    cases = compare.largest(a, b)
+    better, worse = cases["better"], cases["worse"]
     assert [y.intersection - x.intersection for x, y in better] == [
         *(4, 4, 3, 3, 2, 2, 1, 1)
     ]
@@ -116,31 +110,30 @@ def test_cases_are_those_that_differ_most() -> None:
 @pytest.fixture
 def sides(boxes: Boxes, config: Config, tmp_path: Path) -> list[Path]:
     """The ground truth and empty masks, as two evaluations left them."""
-    found = []
+    folders = []
     for name in ("empty", "ground_truth"):
         rows = evaluate(boxes, getattr(predictors, name), config)
         folder = tmp_path / name
         folder.mkdir()
         text = "".join(predictions.to_line(r) + "\n" for r in rows)
         (folder / "predictions.jsonl").write_text(text)
-        found.append(folder)
-    return found
+        folders.append(folder)
+    return folders
 
 
 def test_a_whole_comparison(
     sides: list[Path],
     boxes: Boxes,
-    config: Config,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     files = [predictions.read(p) for p in sides]
     protocol = compare.protocol_of(files, None)
     assert protocol.name == "native" and not compare.binary_input(files[0], protocol)
-    a, b = (compare.load(f, {"v": boxes}, config, protocol)["v"] for f in files)
-    found = {"v": compare.compare(boxes, a, b)}
+    a, b = (compare.load(f, {"v": boxes}, protocol)["v"] for f in files)
+    comparison = {"v": compare.compare(boxes, a, b)}
     about = {"protocol": "protocol native"}
-    comparison_page.write(found, ("one", "<two>"), tmp_path / "out", about)
+    comparison_page.write(comparison, ("one", "<two>"), tmp_path / "out", about)
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
     part = numbers["splits"]["v"]["levels"]["part"]["mIoU"]
     assert (part["a"], part["b"], part["interval"]) == (0, 1, [1, 1])
@@ -153,7 +146,7 @@ def test_a_whole_comparison(
 
 
 def test_stored_pairs_are_taken_and_binary_ones_computed(
-    sides: list[Path], boxes: Boxes, config: Config
+    sides: list[Path], boxes: Boxes
 ) -> None:
     path = sides[1] / "predictions.jsonl"
     lines = [json.loads(x) for x in path.read_text().splitlines()]
@@ -161,9 +154,9 @@ def test_stored_pairs_are_taken_and_binary_ones_computed(
         line["protocol"], line["I"], line["U"] = "lavt", 3, 4
     path.write_text("\n".join(map(json.dumps, lines)))
     file = predictions.read(path)
-    stored = compare.load(file, {"v": boxes}, config, PROTOCOLS["lavt"])["v"]
+    stored = compare.load(file, {"v": boxes}, PROTOCOLS["lavt"])["v"]
     assert {(r.intersection, r.union) for r in stored} == {(3, 4)}
-    binary = compare.load(file, {"v": boxes}, config, PROTOCOLS["native"])["v"]
+    binary = compare.load(file, {"v": boxes}, PROTOCOLS["native"])["v"]
     assert all(r.intersection == r.target.area for r in binary)
     assert compare.binary_input(file, PROTOCOLS["native"])
 

@@ -3,30 +3,22 @@
 import dataclasses
 import functools
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from helpers.coloured_boxes import Boxes, ColourSegmenter
-from helpers.paths import ROOT
+from helpers.programs import check_in_two_processes
 from pycocotools import mask as coco_mask
 
 from unires_jax.config import Config
 from unires_jax.data import records
 from unires_jax.data.records import runs_of
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.errors import CheckpointError, DataError
+from unires_jax.errors import DataError
 from unires_jax.evaluation import predictors, results
-from unires_jax.evaluation.breakdown import (
-    UNTRAINED,
-    derange,
-    reading_check,
-    summarize,
-)
+from unires_jax.evaluation.breakdown import UNTRAINED, derange, reading_check, summarize
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.predictions import to_line
 from unires_jax.evaluation.predictors import ModelPredict
@@ -34,12 +26,18 @@ from unires_jax.evaluation.protocols import PROTOCOLS, Question
 from unires_jax.evaluation.results import Prediction, Result
 from unires_jax.pixels.masks import RunMask
 
+Model = Callable[..., ModelPredict]
+
 
 @pytest.fixture
-def predict(
-    segmenter: ColourSegmenter, tokenizer: Tokenizer, config: Config
-) -> ModelPredict:
-    return ModelPredict(segmenter, tokenizer, config)
+def model(segmenter: ColourSegmenter, tokenizer: Tokenizer, config: Config) -> Model:
+    """The model that finds colours, by a protocol."""
+    return functools.partial(ModelPredict, segmenter, tokenizer, config)
+
+
+@pytest.fixture
+def predict(model: Model) -> ModelPredict:
+    return model()
 
 
 @pytest.fixture
@@ -67,10 +65,8 @@ def test_intersection_and_union_are_those_of_the_masks(
         record = boxes[r.image]
         size = (record.height, record.width)
         predicted = r.mask.pixels()
-        masks = [
-            RunMask.from_counts(record.masks[i].rle, *size).pixels()
-            for i in record.expressions[r.expression].targets
-        ]
+        targets = record.expressions[r.expression].targets
+        masks = [runs_of(record, record.masks[i]).pixels() for i in targets]
         truth = np.any([np.zeros(size, bool), *masks], axis=0)
         assert r.intersection == (predicted & truth).sum()
         assert r.union == (predicted | truth).sum()
@@ -82,14 +78,13 @@ def test_intersection_and_union_are_those_of_the_masks(
 def test_batching_and_padding_change_nothing(
     boxes: Boxes,
     rows: list[Result],
-    segmenter: ColourSegmenter,
-    tokenizer: Tokenizer,
+    model: Model,
     config: Config,
     images: int,
     expressions: int,
 ) -> None:
     config.eval.batch, config.eval.expressions = images, expressions
-    assert evaluate(boxes, ModelPredict(segmenter, tokenizer, config), config) == rows
+    assert evaluate(boxes, model(), config) == rows
 
 
 def test_shards_join_to_the_whole(
@@ -107,14 +102,6 @@ def test_the_first_images_alone(
     assert evaluate(boxes, predict, config, images=2) == [
         r for r in rows if r.image < 2
     ]
-
-
-def test_ground_truth_scores_one(boxes: Boxes, config: Config) -> None:
-    found = summarize(evaluate(boxes, predictors.ground_truth, config))
-    for level in ("object", "part", "pooled"):
-        block = found[level]
-        assert block["mIoU"] == block["oIoU"] == block["P@0.9"] == 1.0
-    assert found["no_target"]["N-acc"] == found["no_target"]["T-acc"] == 1.0
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -136,47 +123,39 @@ def test_ground_truth_scores_one_by_every_protocol(
     protocol = PROTOCOLS[name]
     predict = functools.partial(predictors.ground_truth, protocol=protocol)
     rows = evaluate(redrawn, predict, config, protocol=protocol)
-    found = summarize(rows)["pooled"]
-    assert found["mIoU"] == pytest.approx(1, abs=1e-5) and found["oIoU"] == 1.0
+    summary = summarize(rows)["pooled"]
+    assert summary["mIoU"] == pytest.approx(1, abs=1e-5) and summary["oIoU"] == 1.0
     redraws = protocol.grid is not None or protocol.overlap == "background"
     assert any(r.union not in (0, r.target.area) for r in rows) == redraws
 
 
-def test_empty_scores_zero(boxes: Boxes, config: Config) -> None:
-    found = summarize(evaluate(boxes, predictors.empty, config))
-    for level in ("object", "part", "pooled"):
-        block = found[level]
-        assert block["mIoU"] == block["oIoU"] == block["P@0.5"] == 0.0
-    assert found["no_target"] == "not decided"
-
-
 def test_no_target_expressions_count_apart(rows: list[Result]) -> None:
-    found = summarize(rows)
+    summary = summarize(rows)
     none = sum(not r.targeted for r in rows)
     assert none == 4
-    assert found["pooled"]["count"] == len(rows) - none
-    assert found["no_target"]["no_target"] == none
+    assert summary["pooled"]["count"] == len(rows) - none
+    assert summary["no_target"]["no_target"] == none
     # Its decision neither blanks a mask nor enters the IoU.
     flipped = [dataclasses.replace(r, no_target=1.0) for r in rows]
     again = summarize(flipped)
-    assert again["pooled"] == found["pooled"]
+    assert again["pooled"] == summary["pooled"]
     assert (again["no_target"]["N-acc"], again["no_target"]["T-acc"]) == (1.0, 0.0)
 
 
 def test_breakdowns_cover_every_targeted_expression(rows: list[Result]) -> None:
-    found = summarize(rows)
+    summary = summarize(rows)
     for level in ("object", "part", "pooled"):
-        count = found[level]["count"]
-        assert sum(b["count"] for b in found["by_size"][level].values()) == count
-        assert sum(b["count"] for b in found["by_category"][level].values()) == count
-    assert list(found["by_part"]) == ["wheel"]
-    assert set(found["by_category"]["object"]) == {"bus", "car", "several"}
+        count = summary[level]["count"]
+        assert sum(b["count"] for b in summary["by_size"][level].values()) == count
+        assert sum(b["count"] for b in summary["by_category"][level].values()) == count
+    assert list(summary["by_part"]) == ["wheel"]
+    assert set(summary["by_category"]["object"]) == {"bus", "car", "several"}
 
 
 def test_ceiling_is_the_truth_after_the_grid(rows: list[Result], boxes: Boxes) -> None:
-    found = summarize(rows)
-    assert 0.8 < found["part"]["ceiling_mIoU"] < 1
-    assert found["object"]["ceiling_mIoU"] >= found["object"]["mIoU"]
+    summary = summarize(rows)
+    assert 0.8 < summary["part"]["ceiling_mIoU"] < 1
+    assert summary["object"]["ceiling_mIoU"] >= summary["object"]["mIoU"]
 
 
 def test_whole_object_confusion(boxes: Boxes, config: Config) -> None:
@@ -208,9 +187,9 @@ def test_derangement_swaps_targets_within_level(boxes: Boxes, config: Config) ->
 
 
 def test_a_model_that_reads_fails_the_deranged_sentences(rows: list[Result]) -> None:
-    found = reading_check(rows)["object"]
-    assert found["count"] == 21
-    assert found["deranged_mIoU"] < found["aligned_mIoU"] / 2
+    summary = reading_check(rows)["object"]
+    assert summary["count"] == 21
+    assert summary["deranged_mIoU"] < summary["aligned_mIoU"] / 2
 
 
 def test_predictions_file_is_coco(rows: list[Result]) -> None:
@@ -234,11 +213,10 @@ def test_a_bad_record_is_named(
     cut = boxes[1].image[: len(boxes[1].image) // 2]
     with pytest.raises(DataError, match=r"boxes image 1 .*truncated"):
         evaluate(with_record(image=cut), predict, config)
-    other = dataclasses.replace(boxes[0], image_id=5)
-    with pytest.raises(
-        DataError, match=r"boxes:val record 1.*masks\[0\].*another size"
-    ):
-        evaluate(with_record(height=other.height - 1), predict, config)
+    smaller = dataclasses.replace(boxes[0], image_id=5)
+    message = r"boxes:val record 1.*masks\[0\].*another size"
+    with pytest.raises(DataError, match=message):
+        evaluate(with_record(height=smaller.height - 1), predict, config)
     masks = tuple(
         dataclasses.replace(m, rle=RunMask.from_pixels(np.ones((50, 60), bool)).counts)
         for m in boxes[1].masks
@@ -247,25 +225,9 @@ def test_a_bad_record_is_named(
         evaluate(with_record(height=50, width=60, masks=masks), predict, config)
 
 
-def test_broken_weights_are_not_scored(
-    boxes: Boxes, segmenter: ColourSegmenter, tokenizer: Tokenizer, config: Config
-) -> None:
-    class Broken(ColourSegmenter):
-        def _decode(self, *args: object) -> tuple:
-            logits, none = super()._decode(*args)
-            return logits * np.nan, none
-
-    with pytest.raises(CheckpointError, match="not finite"):
-        evaluate(boxes, ModelPredict(Broken(tokenizer), tokenizer, config), config)
-
-
-_WORKER = """
-import sys, jax
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize("localhost:" + sys.argv[2], 2, int(sys.argv[1]))
+TOGETHER = """
 from helpers.answers import pixels, row
 from unires_jax.evaluation.results import gather
-me = jax.process_index()
 rows = [
     row(i, i, 4, sentence="é" * (i + 1), mask=pixels(i, 2, 7), target=pixels(3, i),
         ceiling=(i, 4))
@@ -276,85 +238,57 @@ assert [r.image for r in found] == [0, 1, 3], found
 assert found[2] == rows[1] if me else found[0] == rows[0]
 assert found[2].ceiling == (3, 4) and found[1].sentence == "éé"
 assert found[1].mask == pixels(1, 2, 7) and found[2].target == pixels(3)
-print("ok")
 """
 
 
-def test_rows_of_two_processes(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(_WORKER)
-    port = str(20_000 + int(np.random.default_rng().integers(20_000)))
-    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(i), port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "PATH": ""},
-        )
-        for i in range(2)
-    ]
-    outputs = [w.communicate(timeout=120)[0] for w in workers]
-    assert all("ok" in output for output in outputs), outputs
+def test_rows_of_two_processes() -> None:
+    check_in_two_processes(TOGETHER)
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_a_model_is_scored_by_every_protocol(
-    name: str,
-    boxes: Boxes,
-    segmenter: ColourSegmenter,
-    tokenizer: Tokenizer,
-    config: Config,
-    rows: list[Result],
+    name: str, boxes: Boxes, model: Model, config: Config, rows: list[Result]
 ) -> None:
     protocol = PROTOCOLS[name]
-    predict = ModelPredict(segmenter, tokenizer, config, protocol)
-    found = evaluate(boxes, predict, config, protocol=protocol)
-    single = [r for r in found if r.sentence == "blue"]
-    assert len(single) == 7 and {r.protocol for r in found} == {name}
+    scored = evaluate(boxes, model(protocol), config, protocol=protocol)
+    single = [r for r in scored if r.sentence == "blue"]
+    assert len(single) == 7 and {r.protocol for r in scored} == {name}
     # CRIS's low threshold and aligned corners widen boxes of a few cells.
     assert np.mean([r.iou for r in single]) > (0.75 if name == "cris" else 0.85)
     if protocol.grid:
         # The picture's own mask is kept beside the one that counts.
-        assert [r.mask for r in found] == [r.mask for r in rows]
-        assert [r.union for r in found] != [r.union for r in rows]
+        assert [r.mask for r in scored] == [r.mask for r in rows]
+        assert [r.union for r in scored] != [r.union for r in rows]
     if protocol.name == "native":
-        assert found == rows
+        assert scored == rows
     else:
-        assert summarize(found)["object"]["ceiling_mIoU"] is None
-        assert json.loads(to_line(found[0]))["protocol"] == name
+        assert summarize(scored)["object"]["ceiling_mIoU"] is None
+        assert json.loads(to_line(scored[0]))["protocol"] == name
 
 
 def test_no_target_is_scored_by_rela_alone(
-    boxes: Boxes,
-    segmenter: ColourSegmenter,
-    tokenizer: Tokenizer,
-    config: Config,
+    boxes: Boxes, model: Model, config: Config
 ) -> None:
     rela = PROTOCOLS["rela"]
-    predict = ModelPredict(segmenter, tokenizer, config, rela)
-    found = evaluate(boxes, predict, config, protocol=rela)
-    said = [dataclasses.replace(r, no_target=float(not r.targeted)) for r in found]
-    block = summarize(said)
-    assert block["object"]["count"] == sum(r.level == records.OBJECT for r in said)
+    scored = evaluate(boxes, model(rela), config, protocol=rela)
+    decided = [dataclasses.replace(r, no_target=float(not r.targeted)) for r in scored]
+    block = summarize(decided)
+    assert block["object"]["count"] == sum(r.level == records.OBJECT for r in decided)
     assert block["no_target"]["N-acc"] == 1.0
-    denied = [dataclasses.replace(r, no_target=1.0) for r in found]
+    denied = [dataclasses.replace(r, no_target=1.0) for r in scored]
     assert summarize(denied)["object"]["oIoU"] == 0
     assert summarize(denied)["part"]["mIoU"] == 0
-    untrained = ModelPredict(
-        segmenter, tokenizer, config, rela, no_target_trained=False
-    )
+    untrained = model(rela, no_target_trained=False)
     never = evaluate(boxes, untrained, config, protocol=rela)
     assert all(r.no_target is None for r in never)
     assert summarize(never)["part"]["mIoU"] == block["part"]["mIoU"] > 0
     assert summarize(never, undecided=UNTRAINED)["no_target"] == "untrained"
     # Without polygons in the data, ReLA's ground truth is the mask resized.
-    assert block["without_polygons"] == sum(r.targeted for r in said)
+    assert block["without_polygons"] == sum(r.targeted for r in decided)
 
 
 def test_breakdown_by_words(rows: list[Result]) -> None:
-    found = summarize(rows)["by_words"]
-    counts = {name: block["count"] for name, block in found["pooled"].items()}
+    summary = summarize(rows)["by_words"]
+    counts = {name: block["count"] for name, block in summary["pooled"].items()}
     assert counts == {"1 to 2 words": 7, "3 to 5 words": 14, "6 to 9 words": 7}
-    assert found["part"]["6 to 9 words"]["count"] == 7
+    assert summary["part"]["6 to 9 words"]["count"] == 7

@@ -5,11 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from helpers.answers import pairs
 from helpers.paths import ROOT
 
 from unires_jax import evaluation
 from unires_jax.evaluation import metrics
-from unires_jax.evaluation.buckets import SIZE_NAMES, size_bucket
+from unires_jax.evaluation.breakdown import SIZE_NAMES, size_bucket
+from unires_jax.pixels.masks import RunMask
 
 
 def test_the_room_offers_the_documented_functions() -> None:
@@ -18,11 +20,6 @@ def test_the_room_offers_the_documented_functions() -> None:
     assert documented - {"cris_mask"} == set(evaluation.__all__) - {"Summary"}
     for name in evaluation.__all__:
         assert getattr(evaluation, name) is getattr(metrics, name)
-
-
-def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    table = np.array(rows, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
 
 
 def grid(*rows: str) -> np.ndarray:
@@ -42,26 +39,15 @@ def test_intersection_and_union_of_arrays_and_rle() -> None:
 
 def test_masks_of_different_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
-        metrics.intersection_union(np.zeros((2, 3), bool), np.zeros((3, 2), bool))
-
-
-def test_mean_and_overall_differ() -> None:
-    # IoU 1/2 and 90/100: the mean is .7, the sums give 91/102.
-    found = metrics.summarize(*pairs((1, 2), (90, 100)))
-    assert found.mIoU == pytest.approx(0.7)
-    assert found.oIoU == pytest.approx(91 / 102)
-    assert found.count == 2
-
-
-def test_an_empty_union_scores_nothing() -> None:
-    found = metrics.summarize(*pairs((0, 0), (5, 5)))
-    assert (found.mIoU, found.oIoU) == (0.5, 1.0)
+        metrics.intersection_union(
+            metrics.as_rle(np.ones((2, 3), bool)), np.ones((3, 2), bool)
+        )
 
 
 def test_thresholds_are_met_by_equality() -> None:
     rows = [(5, 10), (6, 10), (7, 10), (8, 10), (9, 10), (3, 6), (14, 20), (27, 30)]
-    found = metrics.summarize(*pairs(*rows))
-    assert found.precision == tuple(n / 8 for n in (8, 6, 5, 3, 2))
+    summary = metrics.summarize(*pairs(*rows))
+    assert summary.precision == tuple(n / 8 for n in (8, 6, 5, 3, 2))
     below = metrics.summarize(*pairs((4_999_999, 10_000_000)))
     assert below.precision[0] == 0
 
@@ -72,9 +58,9 @@ def test_sums_do_not_overflow() -> None:
 
 
 def test_nothing_scored_is_not_zero() -> None:
-    found = metrics.summarize(*pairs())
-    assert math.isnan(found.mIoU)
-    assert found.as_dict() == {
+    summary = metrics.summarize(*pairs())
+    assert math.isnan(summary.mIoU)
+    assert summary.as_dict() == {
         **dict.fromkeys(["mIoU", "oIoU", *(f"P@0.{n}" for n in range(5, 10))]),
         "count": 0,
     }
@@ -85,16 +71,17 @@ def test_nothing_scored_is_not_zero() -> None:
     [(0, 0), (49, 0), (50, 1), (199, 1), (200, 2), (999, 2), (1000, 3), (10_000, 3)],
 )
 def test_size_buckets(pixels: int, bucket: int) -> None:
-    assert size_bucket(pixels, 100, 100) == SIZE_NAMES[bucket]
+    target = RunMask.from_pixels(np.arange(10_000).reshape(100, 100) < pixels)
+    assert size_bucket(target) == SIZE_NAMES[bucket]
 
 
 def test_no_target_accuracy() -> None:
-    said = np.array([True, False, False, True, False, False, False])
+    denials = np.array([True, False, False, True, False, False, False])
     none = np.array([True, True, True, False, False, False, False])
-    found = metrics.no_target_accuracy(said, none)
-    assert found == {"N-acc": 1 / 3, "T-acc": 3 / 4, "no_target": 3, "targeted": 4}
+    accuracy = metrics.no_target_accuracy(denials, none)
+    assert accuracy == {"N-acc": 1 / 3, "T-acc": 3 / 4, "no_target": 3, "targeted": 4}
 
 
 def test_no_target_accuracy_of_what_was_not_asked() -> None:
-    found = metrics.no_target_accuracy(np.array([True]), np.array([False]))
-    assert (found["N-acc"], found["T-acc"]) == (None, 0.0)
+    accuracy = metrics.no_target_accuracy(np.array([True]), np.array([False]))
+    assert (accuracy["N-acc"], accuracy["T-acc"]) == (None, 0.0)

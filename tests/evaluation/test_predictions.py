@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from unires_jax.errors import DataError
 from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.breakdown import summarize
 from unires_jax.evaluation.evaluator import evaluate
-from unires_jax.evaluation.file_predict import score_file
-from unires_jax.evaluation.predictors import ground_truth
+from unires_jax.evaluation.predictors import ground_truth, score_file
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
 from unires_jax.pixels.masks import RunMask
 
+Lines = list[dict[str, Any]]
+Score = Callable[..., list[results.Result]]
+
 
 @pytest.fixture
-def lines(boxes: Boxes) -> list[dict[str, Any]]:
+def lines(boxes: Boxes) -> Lines:
     """The ground truth of every expression."""
     return [
         {
@@ -49,11 +52,15 @@ def png(mask: np.ndarray, value: int = 255) -> bytes:
     return cv2.imencode(".png", mask.astype(np.uint8) * value)[1].tobytes()
 
 
-def score(
-    path: Path, boxes: Boxes, config: Config, name: str = "native"
-) -> list[results.Result]:
-    file = predictions.read(path)
-    return score_file(file, {"v": boxes}, config, PROTOCOLS[name])["v"]
+@pytest.fixture
+def score(boxes: Boxes, tmp_path: Path) -> Score:
+    """(lines, protocol) -> the scored rows of a file of these lines."""
+
+    def score(lines: list[Any], name: str = "native") -> list[results.Result]:
+        file = predictions.read(write(tmp_path, lines))
+        return score_file(file, {"v": boxes}, PROTOCOLS[name])["v"]
+
+    return score
 
 
 def test_the_key_on_the_page_is_one_of_refcoco() -> None:
@@ -66,31 +73,23 @@ def test_the_key_on_the_page_is_one_of_refcoco() -> None:
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_perfect_masks_score_one(
-    name: str,
-    lines: list[dict[str, Any]],
-    boxes: Boxes,
-    config: Config,
-    tmp_path: Path,
+    name: str, lines: Lines, boxes: Boxes, score: Score
 ) -> None:
-    for line in lines:
-        line["no_target"] = not any(
-            r.targets
-            for record in boxes
-            for r in record.expressions
-            if records.expression_key("boxes", "val", record, r) == line["key"]
-        )
-    rows = score(write(tmp_path, lines), boxes, config, name)
-    found = summarize(rows)
+    targets = [x.targets for record in boxes for x in record.expressions]
+    for line, masks in zip(lines, targets, strict=True):
+        line["no_target"] = not masks
+    rows = score(lines, name)
+    summary = summarize(rows)
     for level in ("object", "part", "pooled"):
-        assert found[level]["mIoU"] == pytest.approx(1, abs=1e-4), level
-        assert found[level]["oIoU"] == 1
+        assert summary[level]["mIoU"] == pytest.approx(1, abs=1e-4), level
+        assert summary[level]["oIoU"] == 1
     if name == "rela":
-        assert found["pooled"]["count"] == len(rows) == len(lines)
-    assert found["no_target"]["N-acc"] == found["no_target"]["T-acc"] == 1
+        assert summary["pooled"]["count"] == len(rows) == len(lines)
+    assert summary["no_target"]["N-acc"] == summary["no_target"]["T-acc"] == 1
 
 
 def test_every_form_of_a_mask(
-    lines: list[dict[str, Any]], boxes: Boxes, config: Config, tmp_path: Path
+    lines: Lines, boxes: Boxes, score: Score, tmp_path: Path
 ) -> None:
     size = boxes[0].height, boxes[0].width
     masks = [RunMask.from_counts(x["rle"]["counts"], *size).pixels() for x in lines[:4]]
@@ -105,18 +104,14 @@ def test_every_form_of_a_mask(
     lines[3].pop("rle")
     colour = np.repeat(masks[3][..., None], 3, axis=2)
     lines[3]["png"] = "data:image/png;base64," + base64.b64encode(png(colour)).decode()
-    rows = score(write(tmp_path, lines), boxes, config)
+    rows = score(lines)
     assert all(r.iou == 1 for r in rows if r.targeted)
 
 
 def test_missing_expressions_count_as_empty(
-    lines: list[dict[str, Any]],
-    boxes: Boxes,
-    config: Config,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    lines: Lines, score: Score, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = score(write(tmp_path, lines[3:]), boxes, config)
+    rows = score(lines[3:])
     assert len(rows) == len(lines)
     assert [r.iou for r in rows[:4]] == [0, 0, 0, 1]
     assert rows[0].union == rows[0].target.area
@@ -124,24 +119,19 @@ def test_missing_expressions_count_as_empty(
 
 
 def test_lines_of_other_splits_are_counted(
-    lines: list[dict[str, Any]],
-    boxes: Boxes,
-    config: Config,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    lines: Lines, score: Score, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = {**lines[0], "key": "boxes/testA/0/10/100"}
-    rows = score(write(tmp_path, [other, *lines]), boxes, config)
+    foreign = {**lines[0], "key": "boxes/testA/0/10/100"}
+    rows = score([foreign, *lines])
     assert len(rows) == len(lines)
     assert "1 lines are of splits that are not scored" in capsys.readouterr().out
 
 
 def test_a_file_reproduces_the_evaluation_that_wrote_it(
-    boxes: Boxes, config: Config, tmp_path: Path
+    boxes: Boxes, config: Config, score: Score
 ) -> None:
     rows = evaluate(boxes, ground_truth, config)
-    path = write(tmp_path, [predictions.to_line(r) for r in rows])
-    again = score(path, boxes, config)
+    again = score([predictions.to_line(r) for r in rows])
     for r, s in zip(rows, again, strict=True):
         assert (r.key, r.intersection, r.union, r.no_target, r.mask) == (
             *(s.key, s.intersection, s.union, s.no_target, s.mask),
@@ -165,10 +155,7 @@ SMALL = {"size": [2, 2], "counts": "04"}
             'line 2: rle: invalid character "\'"; expected the counts of pycocotools',
         ),
         ({"key": "k", "rle": {**SMALL, "counts": "05"}}, "line 2: rle: covers 5 pix"),
-        (
-            {"key": "k", "rle": {**SMALL, "counts": [1, 2]}},
-            "line 2: rle: runs of 3 p",
-        ),
+        ({"key": "k", "rle": {**SMALL, "counts": [1, 2]}}, "line 2: rle: runs of 3 p"),
         ({"key": "k", "rle": {**SMALL, "counts": "é4"}}, "line 2: rle: invalid char"),
         ({"key": "k", "png": "@"}, "line 2: png: '@' is no base64 and no path"),
         ({"key": "k", "png": "bm9wZQ=="}, "line 2: png: is not a readable picture"),
@@ -190,9 +177,7 @@ def test_a_bad_line_is_named(line: Any, message: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("absolute", [True, False])
-def test_a_picture_outside_the_folder_is_refused(
-    absolute: bool, tmp_path: Path
-) -> None:
+def test_a_picture_elsewhere_is_refused(absolute: bool, tmp_path: Path) -> None:
     outside, folder = tmp_path / "secret.png", tmp_path / "own"
     folder.mkdir()
     outside.write_bytes(png(np.ones((2, 2), bool)))
@@ -214,33 +199,24 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         predictions.read(tmp_path / "empty")
 
 
-def test_foreign_lines_are_refused(
-    lines: list[dict[str, Any]], boxes: Boxes, config: Config, tmp_path: Path
-) -> None:
+def test_foreign_lines_are_refused(lines: Lines, score: Score) -> None:
     foreign = {**lines[0], "key": "boxes/val/0/99/100"}
-    path = write(tmp_path, [*lines, foreign])
     with pytest.raises(DataError, match=r"line 33: key .*0/99/100' is no expression"):
-        score(path, boxes, config)
-    path = write(tmp_path, [{**lines[0], "key": "refcoco/val/1/2/3"}])
+        score([*lines, foreign])
     with pytest.raises(DataError, match=r"no key begins with 'boxes/val/'.*--splits"):
-        score(path, boxes, config)
+        score([{**lines[0], "key": "refcoco/val/1/2/3"}])
 
 
 @pytest.mark.parametrize("as_png", [True, False])
 def test_a_mask_of_another_size_is_named(
-    as_png: bool,
-    lines: list[dict[str, Any]],
-    boxes: Boxes,
-    config: Config,
-    tmp_path: Path,
+    as_png: bool, lines: Lines, boxes: Boxes, score: Score
 ) -> None:
     data = base64.b64encode(png(np.zeros((2, 2), bool))).decode()
     mask = {"png": data} if as_png else {"rle": SMALL}
     lines[4] = {"key": lines[4]["key"], **mask}
     size = f"{boxes[0].height} x {boxes[0].width}"
-    path = write(tmp_path, lines)
     with pytest.raises(DataError, match=f"is 2 x 2, its picture {size} .*resize"):
-        score(path, boxes, config)
+        score(lines)
 
 
 def test_native_is_the_default_of_rows(boxes: Boxes, config: Config) -> None:

@@ -2,9 +2,12 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.answers import pairs
+from helpers.small_data import mask_of, rectangle
 
 from unires_jax.data.records import Expression, Mask, Record, runs_of
 from unires_jax.errors import ConfigError, DataError
@@ -13,11 +16,6 @@ from unires_jax.evaluation.ground_truth import Truth, truth_of
 from unires_jax.evaluation.metrics import summarize
 from unires_jax.evaluation.protocols import PROTOCOLS
 from unires_jax.pixels.masks import RunMask
-
-
-def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    table = np.array(rows, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
 
 
 # Two ordinary expressions (1/2, 90/100) and one with an empty union.
@@ -34,12 +32,12 @@ def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     ],
 )
 def test_mean_and_ratio(name: str, mean: float) -> None:
-    found = summarize(*pairs((1, 2), (90, 100), (0, 0)), protocol=name)
+    summary = summarize(*pairs((1, 2), (90, 100), (0, 0)), protocol=name)
     # float32 projects: 1e-3 percent.
     loose = PROTOCOLS[name].single
-    assert found.mIoU == pytest.approx(mean, abs=1e-5 if loose else 1e-12)
-    assert found.oIoU == pytest.approx(91 / 102, abs=1e-9)
-    assert found.count == 3
+    assert summary.mIoU == pytest.approx(mean, abs=1e-5 if loose else 1e-12)
+    assert summary.oIoU == pytest.approx(91 / 102, abs=1e-9)
+    assert summary.count == 3
 
 
 def test_ties_at_a_half() -> None:
@@ -68,9 +66,9 @@ def test_xdecoder_ties_are_float32(tenth: int) -> None:
 
 
 def test_rela_precision() -> None:
-    found = summarize(*pairs((7, 10), (8, 10), (9, 10), (6, 10)), protocol="rela")
-    assert found.precision == (3 / 4, 2 / 4, 1 / 4)
-    assert list(found.named()) == [
+    summary = summarize(*pairs((7, 10), (8, 10), (9, 10), (6, 10)), protocol="rela")
+    assert summary.precision == (3 / 4, 2 / 4, 1 / 4)
+    assert list(summary.named()) == [
         *("gIoU", "cIoU", "Pr@0.7", "Pr@0.8", "Pr@0.9", "N-acc", "T-acc", "count")
     ]
 
@@ -81,16 +79,16 @@ def test_rela_no_target() -> None:
     Found: 8/10. Denied though there: I becomes 0, U stays 20. Nothing, said: IoU 1,
     nothing added (its mask of 30 is not looked at). Nothing, not said: IoU 0, U += 40.
     """
-    found = summarize(
+    summary = summarize(
         *pairs((8, 10), (15, 20), (0, 30), (0, 40)),
         protocol="rela",
         targeted=np.array([True, True, False, False]),
         said_none=np.array([False, True, True, False]),
     )
-    assert found.mIoU == pytest.approx((0.8 + 0 + 1 + 0) / 4)
-    assert found.oIoU == pytest.approx(8 / (10 + 20 + 0 + 40))
-    assert found.precision == (1 / 2, 1 / 2, 0)  # of the two targeted
-    named = found.named()
+    assert summary.mIoU == pytest.approx((0.8 + 0 + 1 + 0) / 4)
+    assert summary.oIoU == pytest.approx(8 / (10 + 20 + 0 + 40))
+    assert summary.precision == (1 / 2, 1 / 2, 0)  # of the two targeted
+    named = summary.named()
     assert (named["N-acc"], named["T-acc"], named["count"]) == (0.5, 0.5, 4)
 
 
@@ -115,17 +113,17 @@ def test_rela_without_no_target_samples_prints_zero() -> None:
 
 @pytest.mark.parametrize("name", [n for n in PROTOCOLS if n != "rela"])
 def test_elsewhere_no_target_is_left_out(name: str) -> None:
-    rows, said = pairs((8, 10), (0, 30)), np.array([True, True])
-    found = summarize(
-        *rows, protocol=name, targeted=np.array([True, False]), said_none=said
+    rows, denials = pairs((8, 10), (0, 30)), np.array([True, True])
+    summary = summarize(
+        *rows, protocol=name, targeted=np.array([True, False]), said_none=denials
     )
-    assert found.count == 1 and found.oIoU == 0.8
-    assert found.mIoU == pytest.approx(0.8, abs=1e-5)
+    assert summary.count == 1 and summary.oIoU == 0.8
+    assert summary.mIoU == pytest.approx(0.8, abs=1e-5)
 
 
 def test_names() -> None:
-    shown = {n: [*p.columns().values()][:2] for n, p in PROTOCOLS.items()}
-    assert shown == {
+    names = {n: [*p.columns().values()][:2] for n, p in PROTOCOLS.items()}
+    assert names == {
         "native": ["mIoU", "oIoU"],
         "cris": ["IoU", "oIoU (ours)"],
         "lavt": ["mIoU", "oIoU"],
@@ -149,9 +147,9 @@ def test_score_takes_arrays_and_rle() -> None:
     truths, answers = np.zeros((2, 6, 8), bool), np.zeros((2, 6, 8), bool)
     truths[:, 1:5, 2:6] = True
     answers[:, 1:5, 3:7] = True
-    found = metrics.score("native", [*answers], [*truths])
+    score = metrics.score("native", [*answers], [*truths])
     again = metrics.score("native", [*map(metrics.as_rle, answers)], [*truths])
-    assert found == again and found.mIoU == 12 / 20
+    assert score == again and score.mIoU == 12 / 20
     assert metrics.score("cris", [*answers], [*truths]).mIoU == 12 / 20.000001
 
 
@@ -163,8 +161,8 @@ def test_every_spelling_of_a_mask_is_the_same() -> None:
     text = packed | {"counts": packed["counts"].decode()}
     plain = {"size": [4, 5], "counts": [9, 2, 9]}
     spellings = [mask, mask * np.uint8(255), mask * 0.1, packed, text, plain]
-    found = metrics.pairs("native", spellings, [mask] * len(spellings))
-    assert [n.tolist() for n in found] == [[2] * 6] * 2
+    counts = metrics.pairs("native", spellings, [mask] * len(spellings))
+    assert [n.tolist() for n in counts] == [[2] * 6] * 2
     assert metrics.as_rle(plain) == metrics.as_rle(text) == packed
     with pytest.raises(DataError, match="runs of 19 pixels do not fill 4 x 5"):
         metrics.area({"size": [4, 5], "counts": [9, 2, 8]})
@@ -200,12 +198,12 @@ def test_a_target_on_the_grid_is_not_drawn_again(name: str) -> None:
 
 def test_lists_and_small_integers_are_counts_too() -> None:
     rows, flags = pairs((8, 10), (15, 20), (0, 30), (0, 40)), [True, True, False, False]
-    said = np.array([False, True, True, False])
-    want = summarize(*rows, protocol="rela", targeted=np.array(flags), said_none=said)
+    denials = np.array([False, True, True, False])
+    want = summarize(*rows, "rela", targeted=np.array(flags), said_none=denials)
     small = [r.astype(np.uint8) for r in rows]
-    assert summarize(*small, "rela", targeted=flags, said_none=said) == want
+    assert summarize(*small, "rela", targeted=flags, said_none=denials) == want
     lists = [r.tolist() for r in rows]
-    assert summarize(*lists, "rela", targeted=flags, said_none=said.tolist()) == want
+    assert summarize(*lists, "rela", targeted=flags, said_none=denials.tolist()) == want
     assert metrics.iou(*rows, "lisa")[0] == 8 / 10.00001
 
 
@@ -227,17 +225,9 @@ BESIDE = [6.0, 2.0, 14.0, 2.0, 14.0, 10.0, 6.0, 10.0]  # overlaps it in x 6 to 1
 
 
 def polygon_mask(*polygons: list[float], stored: bool = True) -> Mask:
-    union = np.zeros((20, 40), bool)
-    for x, y in ((int(p[0]), int(p[1])) for p in polygons):
-        union[y : y + 8, x : x + 8] = True
-    return Mask(
-        ann_id=5,
-        category="dog",
-        rle=RunMask.from_pixels(union).counts,
-        bbox=(0.0, 0.0, 1.0, 1.0),
-        area=float(union.sum()),
-        segmentation=json.dumps(polygons) if stored else "",
-    )
+    boxes = [rectangle((20, 40), int(p[0]), int(p[1]), 8, 8) for p in polygons]
+    segmentation = json.dumps(polygons) if stored else ""
+    return mask_of(np.any(boxes, axis=0), 5, segmentation=segmentation)
 
 
 def record_of(*masks: Mask, expressions: tuple[Expression, ...] = ()) -> Record:
@@ -262,56 +252,51 @@ def test_pixels_in_two_polygons(name: str, pixels: int) -> None:
 
 
 def test_lavts_overlap_is_background_before_the_squash() -> None:
-    found = drawn("lavt", polygon_mask(SQUARE, BESIDE))
-    mask = found.mask.pixels()
-    assert mask.shape == (480, 480) and not found.substituted
+    truth = drawn("lavt", polygon_mask(SQUARE, BESIDE))
+    mask = truth.mask.pixels()
+    assert mask.shape == (480, 480) and not truth.substituted
     # 24 x 12 pixels each: x 6 to 10 of y 2 to 10 is a hole.
     assert mask[24 * 4, 12 * 4] and mask[24 * 4, 12 * 12]
     assert not mask[24 * 4, 12 * 8]
-    assert found.mask.area == 64 * 24 * 12
+    assert truth.mask.area == 64 * 24 * 12
 
 
 def test_overlaps_between_annotations_are_their_union() -> None:
     """Only pieces of one annotation cancel out, not two targets of an expression."""
-    found = drawn("lisa", polygon_mask(SQUARE), polygon_mask(BESIDE))
-    assert found.mask.area == 96
+    truth = drawn("lisa", polygon_mask(SQUARE), polygon_mask(BESIDE))
+    assert truth.mask.area == 96
 
 
 def test_rela_fills_scaled_polygons() -> None:
     """A slope drawn at 480 is finer than the picture's own pixels enlarged."""
     slope = [2.0, 2.0, 34.0, 2.0, 2.0, 18.0]
-    flat = RunMask.from_pixels(np.ones((20, 40), bool)).counts
-    mask = Mask(
-        5, "dog", flat, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation=json.dumps([slope])
-    )
-    found = drawn("rela", mask)
-    assert found.mask.pixels().shape == (480, 480)
+    mask = mask_of(np.ones((20, 40), bool), segmentation=json.dumps([slope]))
+    truth = drawn("rela", mask)
+    assert truth.mask.pixels().shape == (480, 480)
     # 32 x 16 / 2 pixels of 12 x 24 grid pixels, whatever the stored mask says.
-    assert found.mask.area == pytest.approx(256 * 288, rel=0.01)
+    assert truth.mask.area == pytest.approx(256 * 288, rel=0.01)
     # More distinct row ends than the 16 rows of the picture could give.
-    ends = found.mask.pixels()[48:432].sum(1)
+    ends = truth.mask.pixels()[48:432].sum(1)
     assert len(set(ends.tolist())) > 100
 
 
 def test_rela_joins_its_polygons() -> None:
-    found = drawn("rela", polygon_mask(SQUARE, BESIDE))
-    assert found.mask.area == pytest.approx(96 * 288, rel=0.02)
+    truth = drawn("rela", polygon_mask(SQUARE, BESIDE))
+    assert truth.mask.area == pytest.approx(96 * 288, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["rela", "lavt", "lisa"])
 def test_without_polygons_the_mask_stands_in(name: str) -> None:
     bare = polygon_mask(SQUARE, BESIDE, stored=False)
-    found = drawn(name, bare)
-    assert found.substituted
+    truth = drawn(name, bare)
+    assert truth.substituted
     scale = 288 if PROTOCOLS[name].grid else 1
-    assert found.mask.area == 96 * scale
+    assert truth.mask.area == 96 * scale
     assert not drawn("native", bare).substituted
 
 
 def test_unreadable_polygons_are_named() -> None:
-    bad = Mask(
-        9, "dog", polygon_mask(SQUARE).rle, (0.0, 0.0, 1.0, 1.0), 1.0, segmentation="[["
-    )
+    bad = replace(polygon_mask(SQUARE), ann_id=9, segmentation="[[")
     with pytest.raises(DataError, match=r"ann_id 9: segmentation.*build the data"):
         drawn("rela", bad)
 
@@ -322,7 +307,7 @@ def test_unreadable_polygons_are_named() -> None:
 def crowd() -> Record:
     """Annotation 5 under referents 1 and 3, annotation 6 under 2; 4 has no target."""
     masks = (polygon_mask(SQUARE), polygon_mask(BESIDE))
-    masks = (masks[0], Mask(**{**vars(masks[1]), "ann_id": 6}))
+    masks = (masks[0], replace(masks[1], ann_id=6))
     return record_of(
         *masks,
         expressions=(
@@ -367,9 +352,3 @@ def test_the_text_that_is_read(name: str, text: str) -> None:
     assert question.sentences[-1] == "sentence 4 0"
     assert question.record is record
     assert question.expressions == [record.expressions[i] for i in question.indices]
-
-
-def test_masks_agree_on_the_size() -> None:
-    wide = metrics.as_rle(np.ones((2, 3), bool))
-    with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
-        metrics.intersection_union(wide, np.ones((3, 2), bool))

@@ -22,17 +22,17 @@ def cases() -> list[tuple[np.ndarray, list[list[float]]]]:
     """A blurred answer and the polygons of 250 annotations, most with several first."""
     data = json.loads(COCO.read_text())
     sizes = {i["id"]: (i["height"], i["width"]) for i in data["images"]}
-    found = [a for a in data["annotations"] if isinstance(a["segmentation"], list)]
-    found.sort(key=lambda a: -len(a["segmentation"]))
-    made = []
-    for a in found[:250]:
-        drawn = coco_mask.decode(
+    entries = [a for a in data["annotations"] if isinstance(a["segmentation"], list)]
+    entries.sort(key=lambda a: -len(a["segmentation"]))
+    answers = []
+    for a in entries[:250]:
+        layers = coco_mask.decode(
             coco_mask.frPyObjects(a["segmentation"], *sizes[a["image_id"]])
         )
-        share = cv2.GaussianBlur(drawn.max(2).astype(np.float32), (0, 0), 9)
-        made.append((share > 0.4, a["segmentation"]))
-    assert any(len(p) > 4 for _, p in made)
-    return made
+        share = cv2.GaussianBlur(layers.max(2).astype(np.float32), (0, 0), 9)
+        answers.append((share > 0.4, a["segmentation"]))
+    assert any(len(p) > 4 for _, p in answers)
+    return answers
 
 
 def whole_arrays(
@@ -53,8 +53,8 @@ def whole_arrays(
         points[:, 0] *= 480 / width
         points[:, 1] *= 480 / height
         scaled.append(points.ravel().tolist())
-    drawn = coco_mask.decode(coco_mask.frPyObjects(scaled, 480, 480))
-    return answer[index], drawn.any(2)
+    layers_at_480 = coco_mask.decode(coco_mask.frPyObjects(scaled, 480, 480))
+    return answer[index], layers_at_480.any(2)
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
@@ -68,8 +68,8 @@ def test_counts_and_means(
     inside, around = np.array(counted, np.int64).T
     answers, outlines = zip(*cases, strict=True)
     truths = [coco_mask.merge(coco_mask.frPyObjects(p, *a.shape)) for a, p in cases]
-    found = metrics.pairs(name, answers, truths, outlines)
-    np.testing.assert_array_equal(found, (inside, around))
+    counts = metrics.pairs(name, answers, truths, outlines)
+    np.testing.assert_array_equal(counts, (inside, around))
     i, u = torch.tensor(inside), torch.tensor(around)
     mean = {  # in the projects' own types; float32 means hold 1e-3 percent
         "native": (inside / around).mean(),

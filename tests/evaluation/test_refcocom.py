@@ -12,11 +12,11 @@ from unires_jax.evaluation.results import Result
 
 
 def rows(dataset: str, count: int, inside: int, part: bool) -> list[Result]:
-    made = row(0, inside, 10)
+    template = row(0, inside, 10)
     first = 0 if part else 10**6
     return [
         dataclasses.replace(
-            made,
+            template,
             key=f"{dataset}/val/{i}/0/{first + i}",
             image=i,
             level=PART if part else 0,
@@ -27,12 +27,12 @@ def rows(dataset: str, count: int, inside: int, part: bool) -> list[Result]:
 
 
 def test_parts_and_objects_are_pooled_by_expression() -> None:
-    own = [*rows("refcocom", 753, 2, True), *rows("refcocom", 247, 8, False)]
-    found = refcocom.block({"refcocom:val": own})["refcocom:val"]
-    assert found["Part"] == pytest.approx(0.2)
-    assert found["Obj & Part"] == pytest.approx((753 * 0.2 + 247 * 0.8) / 1000)
-    assert (found["parts"], found["objects"], found["w"]) == (753, 247, 0.753)
-    assert found["agrees"] and len(refcocom.lines(found, percent)) == 2
+    results = [*rows("refcocom", 753, 2, True), *rows("refcocom", 247, 8, False)]
+    block = refcocom.block({"refcocom:val": results})["refcocom:val"]
+    assert block["Part"] == pytest.approx(0.2)
+    assert block["Obj & Part"] == pytest.approx((753 * 0.2 + 247 * 0.8) / 1000)
+    assert (block["parts"], block["objects"], block["w"]) == (753, 247, 0.753)
+    assert block["agrees"] and len(refcocom.lines(block, percent)) == 2
 
 
 @pytest.mark.parametrize(
@@ -40,21 +40,21 @@ def test_parts_and_objects_are_pooled_by_expression() -> None:
 )
 def test_the_interval_has_its_tolerance(parts: int, agrees: bool) -> None:
     """Published .7517 to .7543, two thousandths on each side."""
-    own = [*rows("refcocom", parts, 2, True)]
-    own += rows("refcocom", 10_000 - parts, 8, False)
-    found = refcocom.block({"m": own})["m"]
-    assert found["agrees"] == agrees
-    warned = any("outside" in x for x in refcocom.lines(found, percent))
+    results = [*rows("refcocom", parts, 2, True)]
+    results += rows("refcocom", 10_000 - parts, 8, False)
+    block = refcocom.block({"m": results})["m"]
+    assert block["agrees"] == agrees
+    warned = any("outside" in x for x in refcocom.lines(block, percent))
     assert warned != agrees
 
 
 def test_objects_may_come_from_refcoco() -> None:
     parts = rows("refcocom", 3, 2, True)
     beside = rows("refcoco_refcoco_unc", 1, 8, False)
-    found = refcocom.block({"m": parts, "r": beside})
-    assert list(found) == ["m"]
-    assert found["m"]["objects"] == 1
-    assert found["m"]["Obj & Part"] == pytest.approx((3 * 0.2 + 0.8) / 4)
+    block = refcocom.block({"m": parts, "r": beside})
+    assert list(block) == ["m"]
+    assert block["m"]["objects"] == 1
+    assert block["m"]["Obj & Part"] == pytest.approx((3 * 0.2 + 0.8) / 4)
     alone = refcocom.block({"m": parts})["m"]
     assert (alone["objects"], alone["w"], alone["agrees"]) == (0, 1.0, False)
 

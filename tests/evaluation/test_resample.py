@@ -30,10 +30,10 @@ def test_matrices_are_pytorchs(source: int, size: int) -> None:
         ),
         (resample.bicubic_corners, {"mode": "bicubic", "align_corners": True}),
     ):
-        found = matrix(size, source) @ x @ matrix(size, source).T
+        resized = matrix(size, source) @ x @ matrix(size, source).T
         expected = interpolate(x, (size, size), **how)
         # PyTorch takes positions in float32.
-        np.testing.assert_allclose(found, expected, atol=2e-4)
+        np.testing.assert_allclose(resized, expected, atol=2e-4)
 
 
 def blob(grid: int, seed: int) -> np.ndarray:
@@ -58,12 +58,12 @@ def test_cris_letterbox_is_undone(size: tuple[int, int]) -> None:
     canvas = interpolate(probability, (416, 416), "bicubic", align_corners=True)
     inverse = cv2.invertAffineTransform(forward)
     warped = cv2.warpAffine(canvas, inverse, (width, height), flags=cv2.INTER_CUBIC)
-    found = resample.cris_mask(logits, height, width)
-    assert found.shape == size and 0.05 < found.mean() < 0.9
-    assert 1 - iou(found, warped > 0.35) < 5e-4
+    mask = resample.cris_mask(logits, height, width)
+    assert mask.shape == size and 0.05 < mask.mean() < 0.9
+    assert 1 - iou(mask, warped > 0.35) < 5e-4
     # Neither another threshold nor a letterbox in the corner would pass.
-    assert 1 - iou(found, warped > 0.5) > 5e-3
-    assert 1 - iou(found, np.roll(warped > 0.35, 2, axis=0)) > 5e-3
+    assert 1 - iou(mask, warped > 0.5) > 5e-3
+    assert 1 - iou(mask, np.roll(warped > 0.35, 2, axis=0)) > 5e-3
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
@@ -76,13 +76,13 @@ def test_a_region_comes_out_where_it_is(name: str, size: tuple[int, int]) -> Non
     logits[: int(half)] = 9.0
     logits[:, int(np.ceil(placement.width / 4)) :] = 50.0  # padding means nothing
     logits[int(np.ceil(placement.height / 4)) :] = 50.0
-    found = resample.mask(protocol, logits, placement)
+    mask = resample.mask(protocol, logits, placement)
     height, width = (protocol.grid,) * 2 if protocol.grid else size
-    assert found.shape == (height, width)
+    assert mask.shape == (height, width)
     cell = height / (placement.height / 4)  # pixels of a cell
     edge = int(half) * cell
     above, below = int(edge - 1.1 * cell), int(np.ceil(edge + 1.1 * cell))
-    assert found[2:above, 2:-2].all() and not found[below:].any()
+    assert mask[2:above, 2:-2].all() and not mask[below:].any()
 
 
 def test_two_steps_are_two_steps() -> None:
@@ -95,5 +95,5 @@ def test_two_steps_are_two_steps() -> None:
         ("mmdet", smooth),
     ):
         expected = interpolate(t, (96, 80), **how) > 0
-        found = resample.mask(PROTOCOLS[name], logits, placement)
-        assert 1 - iou(found, expected) < 2e-3  # the padding's cells are replaced
+        mask = resample.mask(PROTOCOLS[name], logits, placement)
+        assert 1 - iou(mask, expected) < 2e-3  # the padding's cells are replaced

@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,17 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.exporting import TOLERANCE, ask, graph, inputs, live, write_run
+from helpers.exporting import (
+    TOLERANCE,
+    assert_equal_answers,
+    graph,
+    inputs,
+    live,
+    run_elsewhere,
+    write_run,
+)
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, make_loaded, tiny_config
+from helpers.tiny import WORDS, make_loaded, tiny_config
 from PIL import Image
 
 import unires_jax
@@ -34,16 +39,7 @@ from unires_jax.serving.predictor import BUNDLED, Predictor
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_equal_the_live_models(kind: str, exports: Path, loaded: Loaded) -> None:
     """For numbers of pictures, expressions and tokens that were never traced."""
-    folder = exports / kind
-    encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
-    for sizes in ((1, 1, 8), (3, 5, 16), (2, 9, 7)):
-        pictures, asked = inputs(*sizes)
-        expected = live(loaded, loaded.params, pictures, asked)
-        found = segment(*asked, *encode(*pictures))
-        for ours, theirs in zip(expected, found, strict=True):
-            theirs = np.asarray(theirs)
-            assert theirs.dtype == np.float32 and theirs.shape == ours.shape
-            np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
+    assert_equal_answers(exports / kind, loaded, (1, 1, 8), (3, 5, 16), (2, 9, 7))
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "orbax", "stablehlo"])
@@ -77,13 +73,9 @@ def test_bfloat16_rounds_the_parameters_once(
         lambda x: x.astype(jnp.bfloat16).astype(np.float32), loaded.params
     )
     if kind != "stablehlo":
-        jax.tree.map(
-            np.testing.assert_array_equal, exported.read(folder).params, rounded
-        )
-    pictures, asked = inputs(1, 2, 8)
-    expected = live(loaded, rounded, pictures, asked)
-    found = ask(folder, pictures, asked)
-    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+        back = exported.read(folder).params
+        jax.tree.map(np.testing.assert_array_equal, back, rounded)
+    assert_equal_answers(folder, dataclasses.replace(loaded, params=rounded), (1, 2, 8))
 
 
 def transparent() -> Image.Image:
@@ -101,27 +93,15 @@ def test_run_py_works_where_the_package_is_not(
     """Its masks are the Predictor's; pictures of all forms, a sentence to be cut."""
     folder = tmp_path / "elsewhere"
     shutil.copytree(exports / kind, folder)
-    (tmp_path / "unires_jax.py").write_text("raise ImportError('not installed')")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "XLA_FLAGS": ""}
     sentences = ["The red CAR on the left ", WORDS[1] + " and a dog" * 20]
     pictures = [Image.fromarray(noise(3, *size)) for size in ((25, 40), (50, 21))]
     for picture in (*pictures, transparent()):
-        picture.save(tmp_path / "photo.png", exif=picture.getexif())
-        done = subprocess.run(
-            [sys.executable, folder / "run.py", "photo.png", *sentences],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("that nothing is meant") == 2
-        assert "onnxruntime" not in done.stderr  # its warnings
-        for i, segment in enumerate(
-            predictor.segment(tmp_path / "photo.png", sentences)
-        ):
-            written = np.array(Image.open(tmp_path / f"mask_{i}.png")) > 0
-            np.testing.assert_array_equal(written, segment.mask)
+        masks, output, warnings = run_elsewhere(folder, picture, sentences, tmp_path)
+        assert output.count("that nothing is meant") == 2
+        assert "onnxruntime" not in warnings
+        segments = predictor.segment(tmp_path / "photo.png", sentences)
+        for mask, segment in zip(masks, segments, strict=True):
+            np.testing.assert_array_equal(mask, segment.mask)
             assert 0 < segment.mask.mean() < 1
     exported.check_files(folder, exported.read_manifest(folder))  # nothing was left
 
@@ -144,18 +124,14 @@ def test_ablations_and_other_types_export_too(
 ) -> None:
     """The computation is float32, whatever the training's was.
 
-    The weights' scale gives logits of a trained model's size, some tens.
+    The weights' spread gives logits of a trained model's size, some tens.
     """
-    config = tiny_config()
-    config.model = dataclasses.replace(config.model, **changes)
-    loaded = make_loaded(tmp_path, config, scale=0.3)
+    config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
+    loaded = make_loaded(tmp_path, config, spread=0.3)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
-    pictures, asked = inputs(2, 3, 9)
     config.model.dtype = "float32"
-    expected = live(loaded, loaded.params, pictures, asked)
-    assert 0.1 < np.ptp(expected[0]) < 100
-    found = ask(folder, pictures, asked)
-    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+    assert 0.1 < np.ptp(live(loaded, loaded.params, *inputs(2, 3, 9))[0]) < 100
+    assert_equal_answers(folder, loaded, (2, 3, 9))
 
 
 def test_onnxruntime_fuses_what_it_can(exports: Path, tmp_path: Path) -> None:
@@ -182,39 +158,34 @@ def test_large_onnx_models_keep_parameters_beside(
     folder = export(run, "onnx", tmp_path / "onnx")
     assert (folder / "segment.onnx.data").stat().st_size > 0
     assert "segment.onnx.data" in exported.read_manifest(folder)["sha256"]
-    pictures, asked = inputs(2, 3, 9)
-    expected = live(loaded, loaded.params, pictures, asked)
-    found = ask(folder, pictures, asked)
-    np.testing.assert_allclose(found[0], expected[0], TOLERANCE, TOLERANCE)
+    assert_equal_answers(folder, loaded, (2, 3, 9))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
-def test_masks_of_200_expressions_equal_the_live_models(
-    kind: Any, tmp_path: Path
-) -> None:
+def test_200_masks_equal_the_live_models(kind: Any, tmp_path: Path) -> None:
     """The model that comes with the package, on PartWorld."""
     model = unires_jax.load()
     folder = export(BUNDLED, kind, tmp_path / kind)
     encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
-    differ = asked = 0
+    differ = count = 0
     size = model.config.model.image_size
     pad = BACKBONES["clip"].pad_colour
     for i in range(100):
         record = draw_record(11, "val", i)
-        sentences = [x.sent for x in record.expressions][: 200 - asked]
-        seen = model.encode_image(record.image)
+        sentences = [x.sent for x in record.expressions][: 200 - count]
+        encoded = model.encode_image(record.image)
         canvas, placement = prepare_image(record.image, size, pad)
         extent = np.array([[placement.height, placement.width]], np.int32)
         tokens, lengths = model.tokenizer.encode(sentences, 32, (16, 24, 32))
         index = np.zeros(len(sentences), np.int32)
         logits, _ = segment(tokens, lengths, index, *encode(canvas[None], extent))
         for live_one, theirs in zip(
-            model.segment(seen, sentences), np.asarray(logits), strict=True
+            model.segment(encoded, sentences), np.asarray(logits), strict=True
         ):
             np.testing.assert_allclose(theirs, live_one.logits, TOLERANCE, TOLERANCE)
             differ += int((logits_to_mask(theirs, placement) != live_one.mask).sum())
-        asked += len(sentences)
-        if asked == 200:
+        count += len(sentences)
+        if count == 200:
             break
-    assert (asked, differ) == (200, 0)
+    assert (count, differ) == (200, 0)

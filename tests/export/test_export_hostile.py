@@ -4,29 +4,16 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers.exporting import reseal
 from helpers.pictures import mutated
+from helpers.places import places
 
 from unires_jax.errors import CheckpointError
 from unires_jax.inference import exported
 
 VALUES = [None, True, 0, 1, -1, 3, 10**9, 10**30, 0.5, float("nan"), "", "x", [], {}]
-
-
-def places(tree: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) of a JSON value."""
-    items = (
-        list(tree.items())
-        if isinstance(tree, dict)
-        else list(enumerate(tree))
-        if isinstance(tree, list)
-        else []
-    )
-    found = [(tree, key) for key, _ in items]
-    return found + [place for _, value in items for place in places(value)]
 
 
 def forge(r: random.Random, file: Path) -> None:

@@ -16,6 +16,12 @@ def pixels(*indices: int) -> RunMask:
     return RunMask.from_pixels(mask)
 
 
+def pairs(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Intersections and unions of expressions, as columns."""
+    table = np.array(rows, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
 def row(image: int, inside: int, around: int, **values: object) -> Result:
     """A scored row of an object; the masks' own pixels do not matter."""
     fields: dict[str, object] = {

@@ -81,8 +81,8 @@ class Browser:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
-                if found := happens():
-                    return found
+                if result := happens():
+                    return result
             except StaleElementReferenceException:
                 pass
             time.sleep(0.05)
@@ -102,8 +102,8 @@ class Browser:
 
     def key(self) -> str:
         """Which answers show, with which threshold; "" for none."""
-        shown = self.all("#answers img.overlay")
-        return str(shown[0].get_attribute("src")) if shown else ""
+        overlays = self.all("#answers img.overlay")
+        return str(overlays[0].get_attribute("src")) if overlays else ""
 
     def answered(self, before: str) -> str:
         """Wait for answers other than those before, and for their picture."""
@@ -120,18 +120,18 @@ class Browser:
 
     def toast(self) -> str:
         """The message that the page shows, waited for."""
-        found = self.until(
+        messages = self.until(
             lambda: [t for x in self.all(".toast-body") if (t := x.text)], "a message"
         )
-        return str(found[-1])
+        return str(messages[-1])
 
     def foreign(self, address: str) -> set[str]:
         """Hosts besides the page's own that were asked for anything."""
-        home, found = urlsplit(address).netloc, set()
+        home, hosts = urlsplit(address).netloc, set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = urlsplit(message["params"]["request"]["url"])
                 if url.scheme in ("http", "https", "ws", "wss") and url.netloc != home:
-                    found.add(url.netloc)
-        return found
+                    hosts.add(url.netloc)
+        return hosts

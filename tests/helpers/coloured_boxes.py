@@ -1,19 +1,13 @@
 """A small data set of coloured boxes and a model that finds their colours."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorflow_datasets as tfds
 
-from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
-from unires_jax.data.stored import features, to_example
+from helpers.small_data import mask_of, rectangle
+from unires_jax.data.records import OBJECT, PART, Expression, Record
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.pixels.masks import RunMask
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230)}
 GROUND = (128, 128, 128)
@@ -24,36 +18,6 @@ class Boxes(list):
     """Records under the name of a split."""
 
     dataset, split = "boxes", "val"
-
-
-class _Builder(tfds.core.GeneratorBasedBuilder):
-    """Boxes as a prepared data set with the splits val and testA."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    name = "boxes"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(file_format="array_record", **kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=features())
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {
-            "val": self._generate_examples(range(4)),
-            "testA": self._generate_examples(range(4, 7)),
-        }
-
-    def _generate_examples(self, indices: range) -> Iterator[Any]:
-        for i in indices:
-            yield i, to_example(make_record(i))
-
-
-def write_boxes(folder: Path) -> Path:
-    """Write the data set under `folder`; returns its own folder."""
-    builder = _Builder(data_dir=str(folder))
-    builder.download_and_prepare()
-    return Path(builder.data_path)
 
 
 class ColourSegmenter:
@@ -96,15 +60,15 @@ def make_record(index: int) -> Record:
     height, width = int(rng.integers(60, 130)), int(rng.integers(60, 130))
     image = np.full((height, width, 3), GROUND, np.uint8)
     h, w = height // 2, width // 3
-    red = _box(image, (4, 4, h, w))
-    green = _box(image, (4 + h // 2, 4, h // 2, w))
-    blue = _box(image, (8, w + 12, h, w))
+    size = height, width
+    red, blue = rectangle(size, 4, 4, w, h), rectangle(size, w + 12, 8, w, h)
+    green = rectangle(size, 4, 4 + h // 2, w, h // 2)
     for name, box in (("red", red), ("green", green), ("blue", blue)):
         image[box] = COLOURS[name]
     masks = (
-        _mask(1, "car", "", red, -1),
-        _mask(2, "car", "wheel", green, 0),
-        _mask(3, "bus", "", blue, -1),
+        mask_of(red, 1, category="car"),
+        mask_of(green, 2, category="car", part="wheel", level=PART, parent=0),
+        mask_of(blue, 3, category="bus"),
     )
     sentences = [
         ("the red car", (0,), OBJECT),
@@ -119,23 +83,3 @@ def make_record(index: int) -> Record:
     )
     encoded = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
     return Record(encoded, index, height, width, masks, expressions, source="boxes")
-
-
-def _box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    mask = np.zeros(image.shape[:2], bool)
-    y, x, h, w = box
-    mask[y : y + h, x : x + w] = True
-    return mask
-
-
-def _mask(ann_id: int, category: str, part: str, mask: np.ndarray, parent: int) -> Mask:
-    return Mask(
-        ann_id=ann_id,
-        category=category,
-        part=part,
-        level=PART if part else OBJECT,
-        parent=parent,
-        rle=RunMask.from_pixels(mask).counts,
-        bbox=(0.0, 0.0, 1.0, 1.0),
-        area=float(mask.sum()),
-    )

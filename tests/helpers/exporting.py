@@ -3,13 +3,17 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
+from helpers.programs import run
 from unires_jax.checkpoint import Checkpoints, describe
 from unires_jax.config import TrainConfig
 from unires_jax.inference import exported
@@ -44,38 +48,60 @@ def inputs(b: int, e: int, words: int) -> tuple[Any, Any]:
     return (images, extent), (tokens, lengths, index)
 
 
-def live(loaded: Loaded, params: Any, pictures: Any, asked: Any) -> Any:
+def live(loaded: Loaded, params: Any, pictures: Any, questions: Any) -> Any:
     """Logits of the model itself, with these parameters."""
     model = Compiled(loaded.config, jax.local_devices()[:1]).bind(params)
-    tokens, lengths, index = asked
+    tokens, lengths, index = questions
     features = model.encode_image(*pictures)
     words = model.encode_text(tokens, lengths)
     return model.decode(features, words, lengths, index)
 
 
-def ask(folder: Path, pictures: Any, asked: Any) -> Any:
-    """The same of an export."""
-    features = graph(folder, "encode_image")(*pictures)
-    return graph(folder, "segment")(*asked, *features)
-
-
 def graph(folder: Path, name: str) -> Any:
     """An exported graph with its parameters, as the folder's run.py opens it."""
-    spec = importlib.util.spec_from_file_location("run", folder / "run.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(folder))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(folder))
-        sys.modules.pop("steps")
+    with patch.dict(sys.modules, steps=_module(folder, "steps")):
+        module = _module(folder, "run")
     if hasattr(module, "load_file"):
         return module.load(name, module.load_file(folder / "model.safetensors"))
     if hasattr(module, "ocp"):
         weights = module.ocp.PyTreeCheckpointer().restore(folder / "model")
         return module.load(name, weights)
     return module.load(name)
+
+
+def _module(folder: Path, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def assert_equal_answers(
+    folder: Path, loaded: Loaded, *sizes: tuple[int, int, int]
+) -> None:
+    """The export's answers are the live model's, and of the same types."""
+    encode, segment = graph(folder, "encode_image"), graph(folder, "segment")
+    for size in sizes:
+        pictures, questions = inputs(*size)
+        expected = live(loaded, loaded.params, pictures, questions)
+        answers = segment(*questions, *encode(*pictures))
+        for ours, theirs in zip(expected, map(np.asarray, answers), strict=True):
+            assert theirs.dtype == np.float32 and theirs.shape == ours.shape
+            np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
+
+
+def run_elsewhere(
+    folder: Path, photo: Image.Image, sentences: Sequence[str], cwd: Path
+) -> tuple[list[np.ndarray], str, str]:
+    """The masks that run.py writes where the package is not, and what it prints."""
+    (cwd / "unires_jax.py").write_text("raise ImportError('not installed')")
+    photo.save(cwd / "photo.png", exif=photo.getexif())
+    argv = [folder / "run.py", "photo.png", *sentences]
+    done = run(*argv, cwd=cwd, PYTHONPATH=str(cwd), XLA_FLAGS="")
+    assert done.returncode == 0, done.stderr
+    files = [cwd / f"mask_{i}.png" for i in range(len(sentences))]
+    return [np.array(Image.open(f)) > 0 for f in files], done.stdout, done.stderr
 
 
 def reseal(folder: Path) -> None:

@@ -19,8 +19,8 @@ SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM}
 
 def main() -> None:
     name, moment = sys.argv[1:3]
-    kind, _, left = moment.partition(":")
-    count = [int(left)]
+    kind, _, number = moment.partition(":")
+    count = [int(number)]
 
     def tick() -> None:
         count[0] -= 1

@@ -36,16 +36,16 @@ RELATION = re.compile(
 
 
 def _nouns() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    one = {k: {v} for k, v in PEOPLE.items()}
-    many = {k: {v} for k, v in PEOPLE_PLURAL.items()}
+    singular = {k: {v} for k, v in PEOPLE.items()}
+    plural = {k: {v} for k, v in PEOPLE_PLURAL.items()}
     for kind in (*ANIMALS, *VEHICLES, *OTHERS):
-        one[kind] = {kind}
-        many["buses" if kind == "bus" else kind + "s"] = {kind}
-    one |= {"bike": {"bicycle"}, "person": {"man", "woman"}}
-    one |= {"animal": set(ANIMALS), "vehicle": set(VEHICLES)}
-    many |= {"bikes": {"bicycle"}, "people": {"man", "woman"}}
-    many |= {"animals": set(ANIMALS), "vehicles": set(VEHICLES)}
-    return one, many
+        singular[kind] = {kind}
+        plural["buses" if kind == "bus" else kind + "s"] = {kind}
+    singular |= {"bike": {"bicycle"}, "person": {"man", "woman"}}
+    singular |= {"animal": set(ANIMALS), "vehicle": set(VEHICLES)}
+    plural |= {"bikes": {"bicycle"}, "people": {"man", "woman"}}
+    plural |= {"animals": set(ANIMALS), "vehicles": set(VEHICLES)}
+    return singular, plural
 
 
 ONE, MANY = _nouns()
@@ -66,16 +66,19 @@ def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Targ
     holds: Callable[[int], bool] | None = None
     if match := RELATION.fullmatch(text):
         text, link, anchor = match.groups()
-        ((other, _),) = listen(anchor, objects, size)
-        holds = _relation(link, other, [o.whole.mask for o in objects])
+        ((base, _),) = listen(anchor, objects, size)
+        holds = _relation(link, base, [o.whole.mask for o in objects])
     text = re.sub(r"in (?:the )?(\w+) (?:shirt|dress)\b", r"\1", text.replace("'s", ""))
     words = set(text.split())
-    many, one = [MANY[w] for w in words & set(MANY)], [ONE[w] for w in words & set(ONE)]
-    assert len(many) + len(one) <= 1, f"two nouns in {text!r}"
+    plural, singular = (
+        [MANY[w] for w in words & set(MANY)],
+        [ONE[w] for w in words & set(ONE)],
+    )
+    assert len(plural) + len(singular) <= 1, f"two nouns in {text!r}"
     parts = {PART_WORDS[w] for w in words & set(PART_WORDS)}
     assert len(parts) <= 1, f"two parts in {text!r}"
     part = next(iter(parts), "")
-    kinds = (many + one)[0] if many or one else None
+    kinds = (plural + singular)[0] if plural or singular else None
     colours = words & set(COLOURS)
     among = [
         i
@@ -83,10 +86,10 @@ def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Targ
         if (o.kind in kinds if kinds else part in o.parts)
         and (not colours or o.colour in colours)
     ]
-    chosen = _narrow(words, among, objects, size, bool(many))
+    chosen = _narrow(words, among, objects, size, bool(plural))
     if holds:
-        chosen = {i for i in among if i != other and holds(i)}
-    if many:
+        chosen = {i for i in among if i != base and holds(i)}
+    if plural:
         assert len(chosen) > 1, f"plural for {len(chosen)} in {text!r}"
     else:
         assert len(chosen) < 2, f"singular for {len(chosen)} in {text!r}"
@@ -98,57 +101,59 @@ def _narrow(
     among: list[int],
     objects: Sequence[Any],
     size: tuple[int, int],
-    many: bool,
+    plural: bool,
 ) -> set[int]:
     """Those of `among` that size, ordinal and place words leave."""
     boxes = {i: box(objects[i].whole.mask) for i in among}
     x = {i: (b[0] + b[2]) / 2 / size[1] for i, b in boxes.items()}
     y = {i: (b[1] + b[3]) / 2 / size[0] for i, b in boxes.items()}
     area = {i: (b[2] - b[0]) * (b[3] - b[1]) for i, b in boxes.items()}
-    kept = set(among)
+    chosen = set(among)
     if words & BIG:
-        kept &= {max(among, key=area.__getitem__)}
+        chosen &= {max(among, key=area.__getitem__)}
     if words & SMALL:
-        kept &= {min(among, key=area.__getitem__)}
+        chosen &= {min(among, key=area.__getitem__)}
     if nth := words & set(ORDINALS):
         order = sorted(among, key=x.__getitem__, reverse="right" in words)
-        return kept & {order[ORDINALS[nth.pop()]]}
+        return chosen & {order[ORDINALS[nth.pop()]]}
     if words & {"middle", "center"}:
-        kept &= {i for i in among if abs(x[i] - 0.5) < 0.15}
+        chosen &= {i for i in among if abs(x[i] - 0.5) < 0.15}
     lean = {"left": x, "top": y}
     lean["right"] = {i: 1 - v for i, v in x.items()}
     lean["bottom"] = {i: 1 - v for i, v in y.items()}
     sides = words & set(lean)
     for side in sides:
         inside = {i for i in among if lean[side][i] < 0.5}
-        extreme = len(sides) == 1 and not many and len(among) > 1
-        kept &= inside & {min(among, key=lean[side].__getitem__)} if extreme else inside
-    return kept
+        extreme = len(sides) == 1 and not plural and len(among) > 1
+        chosen &= inside
+        if extreme:
+            chosen &= {min(among, key=lean[side].__getitem__)}
+    return chosen
 
 
-def _relation(link: str, other: int, masks: Sequence[Any]) -> Callable[[int], bool]:
+def _relation(link: str, base: int, masks: Sequence[Any]) -> Callable[[int], bool]:
     boxes = [box(m) for m in masks]
 
     def centre(i: int) -> tuple[float, float]:
         return (boxes[i][0] + boxes[i][2]) / 2, (boxes[i][1] + boxes[i][3]) / 2
 
     def gap(i: int) -> float:
-        a, b = boxes[i], boxes[other]
+        a, b = boxes[i], boxes[base]
         return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
 
     def touches(i: int) -> bool:
-        grown = cv2.dilate(masks[other].astype(np.uint8), np.ones((3, 3), np.uint8))
+        grown = cv2.dilate(masks[base].astype(np.uint8), np.ones((3, 3), np.uint8))
         return bool((grown & masks[i]).any())
 
     by_link: dict[str, Callable[[int], bool]] = {
-        "left of": lambda i: centre(other)[0] - centre(i)[0] > 12,
-        "right of": lambda i: centre(i)[0] - centre(other)[0] > 12,
-        "above": lambda i: centre(other)[1] - centre(i)[1] > 12,
-        "below": lambda i: centre(i)[1] - centre(other)[1] > 12,
+        "left of": lambda i: centre(base)[0] - centre(i)[0] > 12,
+        "right of": lambda i: centre(i)[0] - centre(base)[0] > 12,
+        "above": lambda i: centre(base)[1] - centre(i)[1] > 12,
+        "below": lambda i: centre(i)[1] - centre(base)[1] > 12,
         "next to": lambda i: gap(i) < 14,
         # Objects are listed far to near.
-        "in front of": lambda i: i > other and touches(i),
-        "behind": lambda i: i < other and touches(i),
+        "in front of": lambda i: i > base and touches(i),
+        "behind": lambda i: i < base and touches(i),
     }
     same = {"over": "above", "under": "below", "beside": "next to"}
     for prefix in ("to the ", "on the "):

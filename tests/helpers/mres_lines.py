@@ -16,9 +16,7 @@ HEIGHT, WIDTH = 40, 60
 
 def boxed(x: int, y: int, w: int, h: int) -> np.ndarray:
     """A mask of the test pictures' size with one box in it."""
-    pixels = np.zeros((HEIGHT, WIDTH), bool)
-    pixels[y : y + h, x : x + w] = True
-    return pixels
+    return small_data.rectangle((HEIGHT, WIDTH), x, y, w, h)
 
 
 def picture(index: int = 0) -> bytes:
@@ -40,8 +38,15 @@ def rle(pixels: np.ndarray) -> dict[str, Any]:
     return {"size": list(pixels.shape), "counts": RunMask.from_pixels(pixels).counts}
 
 
+def _mask(identity: str, category: str, **form: Any) -> dict[str, Any]:
+    level = "part" if "part" in form else "object"
+    return {"id": identity, "level": level, "category": category, **form}
+
+
 def good_line() -> dict[str, Any]:
     """Two objects, two parts, every form of mask; several and no targets."""
+    polygons = [[2, 2, 12, 2, 12, 14, 2, 14], [20, 30, 24, 30, 24, 38]]
+    runs = {"size": [HEIGHT, WIDTH], "counts": [82, 6, 2312]}
     return {
         "image": "images/a.jpg",
         "image_id": 7,
@@ -49,35 +54,10 @@ def good_line() -> dict[str, Any]:
         "height": HEIGHT,
         "width": WIDTH,
         "masks": [
-            {
-                "id": "car",
-                "level": "object",
-                "category": "car",
-                "rle": rle(boxed(25, 2, 20, 20)),
-                "bbox": [25, 2, 20, 20],
-            },
-            {
-                "id": "dog",
-                "level": "object",
-                "category": "dog",
-                "polygons": [[2, 2, 12, 2, 12, 14, 2, 14], [20, 30, 24, 30, 24, 38]],
-            },
-            {
-                "id": "wheel",
-                "level": "part",
-                "category": "car",
-                "part": "wheel",
-                "parent": "car",
-                "png": "images/a_wheel.png",
-            },
-            {
-                "id": "head",
-                "level": "part",
-                "category": "dog",
-                "part": "head",
-                "parent": "dog",
-                "rle": {"size": [HEIGHT, WIDTH], "counts": [82, 6, 2312]},
-            },
+            _mask("car", "car", rle=rle(boxed(25, 2, 20, 20)), bbox=[25, 2, 20, 20]),
+            _mask("dog", "dog", polygons=polygons),
+            _mask("wheel", "car", part="wheel", parent="car", png="images/a_wheel.png"),
+            _mask("head", "dog", part="head", parent="dog", rle=runs),
         ],
         "expressions": [
             {"text": "The Red  car", "level": "object", "targets": ["car"]},
@@ -98,14 +78,7 @@ def small_line(index: int) -> dict[str, Any]:
         "image_id": index,
         "height": HEIGHT,
         "width": WIDTH,
-        "masks": [
-            {
-                "id": "0",
-                "level": "object",
-                "category": "box",
-                "rle": rle(boxed(x, 3, 9, 11)),
-            }
-        ],
+        "masks": [_mask("0", "box", rle=rle(boxed(x, 3, 9, 11)))],
         "expressions": [
             {"text": f"box number {index}", "level": "object", "targets": ["0"]}
         ],

@@ -3,6 +3,9 @@
 import contextlib
 import json
 import re
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,8 @@ from typing import Any
 import gradio_client
 import httpx
 
-from helpers.tiny_model import WORDS, page_of
+from helpers.tiny import WORDS
+from unires_jax.serving.page import command
 from unires_jax.serving.page.desk import Desk, Limits
 from unires_jax.serving.predictor import Predictor
 
@@ -54,10 +58,29 @@ class Site:
         path = f"/gradio_api/queue/data?session_hash={session}"
         with self.http.stream("GET", path) as lines:
             for line in lines.iter_lines():
-                told = json.loads(line[5:]) if line.startswith("data:") else {}
-                if told.get("msg") == "process_completed":
-                    return told
+                event = json.loads(line[5:]) if line.startswith("data:") else {}
+                if event.get("msg") == "process_completed":
+                    return event
         raise AssertionError("the queue fell silent")
+
+
+@contextlib.contextmanager
+def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
+    """The page's address and its folder, while its server runs."""
+    from unires_jax.serving.page.server import make_server
+
+    listener = command.listen("127.0.0.1", 0)
+    with tempfile.TemporaryDirectory() as name, command.writing_to(Path(name)):
+        server = make_server(desk, Path(name))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", Path(name)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextlib.contextmanager
@@ -74,5 +97,5 @@ def given(path: str, **more: Any) -> dict[str, Any]:
 
 def links(answer: str) -> dict[str, str]:
     """The overlay's and the downloads' addresses in the page's HTML."""
-    found = re.findall(r'(?:src|href)="(([\w.]+)\?[^"]*)"', answer)
-    return {name: link.replace("&amp;", "&") for link, name in found}
+    addresses = re.findall(r'(?:src|href)="(([\w.]+)\?[^"]*)"', answer)
+    return {name: link.replace("&amp;", "&") for link, name in addresses}

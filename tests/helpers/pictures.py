@@ -41,7 +41,7 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
-def mutated(r: random.Random, whole: bytes, other: bytes) -> bytes:
+def mutated(r: random.Random, whole: bytes, donor: bytes) -> bytes:
     """Bits flipped, bytes set, cut, doubled, or joined with another picture."""
     data = bytearray(whole)
     for _ in range(r.randint(1, 6)):
@@ -56,7 +56,7 @@ def mutated(r: random.Random, whole: bytes, other: bytes) -> bytes:
         elif action == 3:
             data[at:at] = data[at : at + r.randint(1, 64)]
         elif action == 4:
-            data[at:] = other[r.randrange(len(other)) :]
+            data[at:] = donor[r.randrange(len(donor)) :]
         else:
             data[at : at + 4] = r.randbytes(4)
     return bytes(data)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from helpers.small_data import rectangle
 from unires_jax.data.prepared import open_split
 from unires_jax.data.records import Record
 
@@ -29,9 +30,7 @@ def box(x: float, y: float, w: float, h: float) -> list[float]:
 
 def pixels(image_id: int, x: int, y: int, w: int, h: int) -> np.ndarray:
     """A rectangle as a mask of the image."""
-    mask = np.zeros(SIZES[image_id], np.uint8, order="F")
-    mask[y : y + h, x : x + w] = 1
-    return mask
+    return np.asfortranarray(rectangle(SIZES[image_id], x, y, w, h), np.uint8)
 
 
 def runs(mask: np.ndarray) -> dict[str, Any]:
@@ -123,6 +122,12 @@ def refs() -> list[dict[str, Any]]:
     return entries
 
 
+def of_split(split: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The referents of a split, each with its annotation."""
+    by_id = {a["id"]: a for a in annotations()}
+    return [(r, by_id[r["ann_id"]]) for r in refs() if r["split"] == split]
+
+
 def jpeg(image_id: int) -> bytes:
     """The picture of an image."""
     noise = np.random.default_rng(image_id).integers(0, 256, (*SIZES[image_id], 3))
@@ -154,13 +159,9 @@ def write_cris(root: Path) -> None:
     """CRIS's layout; where pieces overlap its masks hold 254."""
     write_images(root)
     (root / "masks/refcoco").mkdir(parents=True)
-    by_id = {a["id"]: a for a in annotations()}
     for split in SPLITS:
         entries = []
-        for ref in refs():
-            ann = by_id[ref["ann_id"]]
-            if ref["split"] != split:
-                continue
+        for ref, ann in of_split(split):
             mask = coco_mask.decode(rle_of(ann["segmentation"], ann["image_id"])) * 255
             mask[mask > 0][:3] = 254
             path = root / f"masks/refcoco/{ref['ref_id']}.png"
@@ -186,12 +187,11 @@ def write_mdetr(root: Path) -> None:
     """MDETR's files beside COCO's annotations."""
     write_images(root)
     write_json(root / "annotations/instances_train2014.json", instances())
-    by_id, number = {a["id"]: a for a in annotations()}, 0
+    number = 0
     for split in SPLITS:
         images, boxes = [], []
-        for ref in refs():
-            for sentence in ref["sentences"] if ref["split"] == split else ():
-                ann = by_id[ref["ann_id"]]
+        for ref, ann in of_split(split):
+            for sentence in ref["sentences"]:
                 height, width = SIZES[ann["image_id"]]
                 images.append(
                     {
@@ -243,7 +243,6 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 def write_jxu124(root: Path) -> None:
     """jxu124/refcoco: split testA is called test in the files' names."""
     write_images(root, "train2014")
-    by_id = {a["id"]: a for a in annotations()}
     images = {i["id"]: i for i in instances()["images"]}
     for split, file in zip(
         SPLITS, ("train", "validation", "test", "testB"), strict=True
@@ -251,22 +250,20 @@ def write_jxu124(root: Path) -> None:
         rows = [
             r
             | {
-                "raw_anns": json.dumps(by_id[r["ann_id"]]),
+                "raw_anns": json.dumps(ann),
                 "raw_image_info": json.dumps(images[r["image_id"]]),
                 "raw_sentences": json.dumps(r["sentences"]),
                 "image_path": f"coco/train2014/{name(r['image_id'])}",
-                "bbox": by_id[r["ann_id"]]["bbox"],
+                "bbox": ann["bbox"],
                 "split": file if split == "testA" else split,
             }
-            for r in refs()
-            if r["split"] == split
+            for r, ann in of_split(split)
         ]
         write_rows(root / f"data/{file}-00000-of-00001.parquet", rows)
 
 
 def write_lmms(root: Path) -> None:
     """lmms-lab/RefCOCO: testA and testB; its val holds two benchmarks' rows."""
-    by_id = {a["id"]: a for a in annotations()}
     for split in ("val", "testA", "testB"):
         rows = [
             {
@@ -275,12 +272,11 @@ def write_lmms(root: Path) -> None:
                 "question": "Please describe it",
                 "answer": [s["sent"] for s in r["sentences"]],
                 "segmentation": box(2.5, 3.5, 20, 20),
-                "bbox": by_id[r["ann_id"]]["bbox"],
+                "bbox": ann["bbox"],
                 "iscrowd": 0,
                 "file_name": r["file_name"],
             }
-            for r in refs()
-            if r["split"] == split
+            for r, ann in of_split(split)
         ]
         write_rows(root / f"data/{split}-00000-of-00001.parquet", rows)
 

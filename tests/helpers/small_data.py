@@ -1,6 +1,5 @@
 """Small prepared data sets, written by TFDS as the builders write theirs."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,6 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from unires_jax.config import (
-    Config,
-    DataConfig,
-    ModelConfig,
-    TextConfig,
-    TrainConfig,
-    VisionConfig,
-)
 from unires_jax.data import prepared, tokenizer
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.data.stored import features, to_example
@@ -25,14 +16,17 @@ from unires_jax.pixels.masks import RunMask
 NAMES = ("red", "old", "small", "bright", "dark", "plain", "round", "big")
 
 
+Splits = Mapping[str, Sequence[Record]]
+
+
 class Tiny(tfds.core.GeneratorBasedBuilder):
     """Records handed over in memory."""
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, splits: Mapping[str, Sequence[Record]], **kwargs: Any) -> None:
-        self._splits = splits
-        super().__init__(file_format="array_record", **kwargs)
+    def __init__(self, folder: Path, name: str, splits: Splits) -> None:
+        self.name, self._splits = name, splits
+        super().__init__(file_format="array_record", data_dir=str(folder))
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(builder=self, features=features())
@@ -45,9 +39,9 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
             yield i, to_example(record)
 
 
-def write(folder: Path, **splits: Sequence[Record]) -> Path:
+def write(folder: Path, name: str = "tiny", **splits: Sequence[Record]) -> Path:
     """Write the splits under `folder`, with a tokenizer; the data set's folder."""
-    builder = Tiny(splits, data_dir=str(folder))
+    builder = Tiny(folder, name, splits)
     builder.download_and_prepare()
     out = Path(builder.data_path)
     captions = [x.sent for s in splits.values() for r in s for x in r.expressions]
@@ -60,6 +54,21 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels[:, :, ::-1])[1].tobytes()
 
 
+def rectangle(size: tuple[int, int], x: int, y: int, w: int, h: int) -> np.ndarray:
+    """A mask of a picture of this height and width, true in one box."""
+    pixels = np.zeros(size, bool)
+    pixels[y : y + h, x : x + w] = True
+    return pixels
+
+
+def mask_of(pixels: np.ndarray, ann_id: int = 0, **values: Any) -> Mask:
+    """The mask of these pixels, with its true box and area."""
+    runs = RunMask.from_pixels(pixels)
+    box = tuple(map(float, runs.box))
+    fields = {"category": "dog", "bbox": box, "area": float(runs.area)} | values
+    return Mask(ann_id=ann_id, rle=runs.counts, **fields)
+
+
 def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Record:
     """A picture of `pairs` objects, each with one part; two sentences per referent."""
     rng = np.random.default_rng(index)
@@ -67,21 +76,10 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
     expressions: list[Expression] = []
     for i in range(2 * pairs):
         level = PART if i % 2 else OBJECT
-        pixels = np.zeros((height, width), bool)
         x, y = int(rng.integers(0, width - 8)), int(rng.integers(0, height - 8))
-        pixels[y : y + 8, x : x + 8] = True
-        masks.append(
-            Mask(
-                ann_id=100 * index + i,
-                category="dog",
-                rle=RunMask.from_pixels(pixels).counts,
-                bbox=(float(x), float(y), 8.0, 8.0),
-                area=64.0,
-                part="head" if level == PART else "",
-                level=level,
-                parent=i - 1 if level == PART else -1,
-            )
-        )
+        pixels = rectangle((height, width), x, y, 8, 8)
+        names = {"part": "head", "parent": i - 1} if level == PART else {}
+        masks.append(mask_of(pixels, 100 * index + i, level=level, **names))
         for j, sent in enumerate((f"{NAMES[i]} dog on the left", "red animal")):
             text = f"head of {sent}" if level == PART else sent
             expressions.append(
@@ -106,25 +104,3 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
         filename=f"{index}.jpg",
         source="tiny",
     )
-
-
-def tiny_config(folder: Path, **data: Any) -> Config:
-    """A config that reads the train split of `folder` in process, at 32 pixels."""
-    given = {"expressions": 4, "workers": 0, "lengths": (16, 32), **data}
-    return Config(
-        seed=3,
-        model=ModelConfig(
-            image_size=32,
-            vision=VisionConfig(patch=8, width=32, depth=2, heads=2, mlp=64),
-            text=TextConfig(vocab=600, context=32, width=32, depth=1, heads=2, mlp=64),
-            width=32,
-            heads=2,
-        ),
-        data=DataConfig(train=(f"{folder}:train",), **given),
-        train=TrainConfig(batch=4),
-    )
-
-
-def replace(record: Record, **values: Any) -> Record:
-    """The record with other field values."""
-    return dataclasses.replace(record, **values)

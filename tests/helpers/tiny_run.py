@@ -8,16 +8,8 @@ import jax
 import numpy as np
 
 from helpers import small_data
-from unires_jax.config import (
-    Config,
-    DataConfig,
-    EvalConfig,
-    ModelConfig,
-    OptimConfig,
-    TextConfig,
-    TrainConfig,
-    VisionConfig,
-)
+from helpers.tiny import tiny_config
+from unires_jax.config import Config
 
 STEPS = 8
 
@@ -28,30 +20,30 @@ def write_data(folder: Path) -> Path:
     return small_data.write(folder, train=scenes[:16], val=scenes[16:])
 
 
-def tiny_config(data: Path, **train: Any) -> Config:
+def run_config(data: Path, **changes: Any) -> Config:
     """Eight images a batch, so that eight devices can share it."""
-    given = {"steps": STEPS, "batch": 8, "log_every": 2, "checkpoint_every": 3}
-    return Config(
-        name="tiny",
-        seed=3,
-        model=ModelConfig(
-            image_size=16,
-            vision=VisionConfig(patch=8, width=16, depth=1, heads=2, mlp=16),
-            text=TextConfig(vocab=600, context=16, width=16, depth=1, heads=2, mlp=16),
-            width=16,
-            heads=2,
-            mlp_ratio=1,
-            stage_layers=1,
-            groups="none",
-            figure_only=True,
-        ),
-        data=DataConfig(
-            train=(f"{data}:train",), expressions=2, workers=0, lengths=(16,)
-        ),
-        optim=OptimConfig(warmup=2, scratch_rate=1e-2, ema=0.9),
-        train=TrainConfig(**{**given, "eval_every": 4, **train}),
-        eval=EvalConfig(splits=(f"{data}:val",), watch_images=2, batch=2),
-    )
+    values: dict[str, Any] = {
+        "model__image_size": 16,
+        "model__vision__depth": 1,
+        "model__mlp_ratio": 1,
+        "model__groups": "none",
+        "model__figure_only": True,
+        "data__train": (f"{data}:train",),
+        "data__expressions": 2,
+        "data__lengths": (16,),
+        "optim__warmup": 2,
+        "optim__scratch_rate": 1e-2,
+        "optim__ema": 0.9,
+        "train__steps": STEPS,
+        "train__batch": 8,
+        "train__log_every": 2,
+        "train__eval_every": 4,
+        "train__checkpoint_every": 3,
+        "eval__splits": (f"{data}:val",),
+        "eval__watch_images": 2,
+        "eval__batch": 2,
+    }
+    return tiny_config(**values | changes)
 
 
 def config_file(folder: Path, config: Config) -> Path:
@@ -69,15 +61,15 @@ def lines(workdir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines without what the clock decides, its presence kept."""
     clock = "train/images_per_second"
-    return [{k: k == clock or v for k, v in line.items()} for line in found]
+    return [{k: k == clock or v for k, v in line.items()} for line in rows]
 
 
-def assert_same(one: Any, other: Any) -> None:
+def assert_same(tree: Any, expected: Any) -> None:
     """Two trees are equal bit by bit."""
-    leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    leaves, others = jax.tree.leaves(tree), jax.tree.leaves(expected)
     assert len(leaves) == len(others) > 0
     for a, b in zip(map(np.asarray, leaves), map(np.asarray, others), strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from helpers.exporting import write_run
-from helpers.tiny_model import Counting, make_loaded, tiny_config
+from helpers.predictors import Counting
+from helpers.tiny import make_loaded, tiny_config
 from unires_jax.export.command import KINDS, export
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.predictor import Predictor

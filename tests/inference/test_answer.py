@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS
+from helpers.tiny import WORDS, change
 
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
@@ -188,13 +188,9 @@ def test_evaluation_and_predictor_give_the_identical_mask(
     loaded: Loaded, predictor: Predictor
 ) -> None:
     """To the pixel and the last digit, where both compute in the same sizes."""
-    config = dataclasses.replace(
-        loaded.config, eval=dataclasses.replace(loaded.config.eval)
-    )
-    config.eval.batch, config.eval.expressions = 1, len(WORDS)
-    predict = ModelPredict(
-        Compiled(config).bind(loaded.params), loaded.tokenizer, config
-    )
+    config = change(loaded.config, eval__batch=1, eval__expressions=len(WORDS))
+    steps = Compiled(config).bind(loaded.params)
+    predict = ModelPredict(steps, loaded.tokenizer, config)
     for picture in PICTURES:
         expressions = tuple(Expression(1, i, w, w, 0, ()) for i, w in enumerate(WORDS))
         size = picture.shape[:2]

@@ -1,6 +1,5 @@
 """UniRES on tiny sizes: what must not matter, and what each switch removes."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -8,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.tiny import random_params, tiny_config
 
-from unires_jax.config import ModelConfig, TextConfig, VisionConfig
+from unires_jax.config import ModelConfig
 from unires_jax.models.heads import depth_to_space, resize
 from unires_jax.models.positions import grid_positions
 from unires_jax.models.unires import Apply, ImageFeatures
@@ -19,28 +19,14 @@ LENGTHS = jnp.array([4, 6, 3])
 
 
 def tiny(**changes: Any) -> ModelConfig:
-    config = ModelConfig(
-        image_size=32,
-        vision=VisionConfig(patch=8, width=16, depth=2, heads=2, mlp=32),
-        text=TextConfig(vocab=40, context=16, width=16, depth=1, heads=2, mlp=32),
-        width=16,
-        heads=2,
-        low_groups=5,
-        high_groups=3,
-        group_bias=0.0,
-        stage_layers=1,
-        mask_channels=4,
-        stem_channels=4,
-    )
-    return dataclasses.replace(config, **changes)
+    """With groups that are heard from the start."""
+    values = {"group_bias": 0.0} | changes
+    return tiny_config(**{f"model__{name}": x for name, x in values.items()}).model
 
 
 def perturbed(apply: Apply) -> dict[str, Any]:
-    """Parameters with every tensor moved: zero-initialised branches take part too."""
-    leaves, tree = jax.tree.flatten(apply.init(jax.random.key(0)))
-    rng = np.random.default_rng(1)
-    moved = [x + rng.normal(0, 0.1, x.shape).astype(np.float32) for x in leaves]
-    return jax.tree.unflatten(tree, moved)
+    """Parameters far from their start."""
+    return random_params(apply.config, 0.3)
 
 
 class Inputs:
@@ -53,8 +39,11 @@ class Inputs:
     index = np.array([1, 0, 1], np.int32)
 
 
+Model = tuple[Apply, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def full() -> tuple[Apply, dict[str, Any]]:
+def full() -> Model:
     apply = Apply(tiny())
     return apply, perturbed(apply)
 
@@ -89,20 +78,20 @@ def _forward(
     return apply.decode(params, features, words, lengths, index)
 
 
-def test_shapes(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_shapes(full: Model) -> None:
     logits, no_target = run(*full)
     assert logits.shape == (3, 8, 8) and no_target.shape == (3,)
     assert len({*no_target.tolist()}) == 3  # the sentence decides
 
 
-def test_pad_tokens_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_pad_tokens_change_nothing(full: Model) -> None:
     longer = np.pad(Inputs.tokens, ((0, 0), (0, 4)), constant_values=7)
     longer[0, 4:] = 9  # behind the end of the first sentence
     for short, padded in zip(run(*full), run(*full, tokens=longer), strict=True):
         np.testing.assert_allclose(short, padded, **TOLERANCE)
 
 
-def test_words_change_the_mask(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_words_change_the_mask(full: Model) -> None:
     changed = Inputs.tokens.copy()
     changed[0, 1] += 1
     before, after = run(*full)[0], run(*full, tokens=changed)[0]
@@ -110,7 +99,7 @@ def test_words_change_the_mask(full: tuple[Apply, dict[str, Any]]) -> None:
     np.testing.assert_allclose(before[1:], after[1:], **TOLERANCE)
 
 
-def test_order_and_company_change_nothing(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_order_and_company_change_nothing(full: Model) -> None:
     logits, no_target = run(*full)
     swap = [1, 0]
     again = run(
@@ -125,7 +114,7 @@ def test_order_and_company_change_nothing(full: tuple[Apply, dict[str, Any]]) ->
     np.testing.assert_allclose(again[1], no_target[[2, 0]], **TOLERANCE)
 
 
-def test_no_index_means_image_after_image(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_no_index_means_image_after_image(full: Model) -> None:
     rows = np.array([0, 1, 2, 0])
     kw = {"tokens": Inputs.tokens[rows], "lengths": LENGTHS[rows]}
     plain = run(*full, **kw, index=None)[0]
@@ -158,10 +147,10 @@ def features_of(config: ModelConfig) -> tuple[ImageFeatures, dict[str, Any]]:
 
 def test_ablation_of_groups_keeps_their_number() -> None:
     low, params = features_of(tiny(groups="low"))
-    assert low.low is not None and low.low.shape == (2, 8, 16) and low.high is None
+    assert low.low is not None and low.low.shape == (2, 5, 16) and low.high is None
     assert "high" not in params and "high_filter" not in params
     high, params = features_of(tiny(groups="high"))
-    assert high.high is not None and high.high.shape == (2, 8, 16)
+    assert high.high is not None and high.high.shape == (2, 5, 16)
     assert high.low is None and "low" not in params
 
 
@@ -186,7 +175,7 @@ def test_only_the_filter_reads_language(filters: str) -> None:
     rng = np.random.default_rng(2)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
     features = ImageFeatures(
-        draw(3, 16, 16), draw(3, 5, 16), draw(3, 3, 16), None, draw(3, 16, 16)
+        draw(3, 16, 16), draw(3, 3, 16), draw(3, 2, 16), None, draw(3, 16, 16)
     )
     filtered = jax.jit(
         lambda words: apply.bind(params).filter_groups(
@@ -213,9 +202,7 @@ def test_figure_only_drops_what_is_ours() -> None:
     assert "bias" not in params["low"] and not {"stem", "gate"} & set(params["head"])
 
 
-def test_eos_sharing_lets_a_word_know_what_follows(
-    full: tuple[Apply, dict[str, Any]],
-) -> None:
+def test_eos_sharing_lets_a_word_know_what_follows(full: Model) -> None:
     changed = Inputs.tokens.copy()
     changed[0, 3] += 1  # the last of the first sentence
     for share in (True, False):
@@ -228,9 +215,7 @@ def test_eos_sharing_lets_a_word_know_what_follows(
         assert (np.abs(before[0, 1] - after[0, 1]).max() > 1e-4) == share
 
 
-def test_no_stem_means_no_pixels_at_the_grid(
-    full: tuple[Apply, dict[str, Any]],
-) -> None:
+def test_no_stem_means_no_pixels_at_the_grid(full: Model) -> None:
     features, params = features_of(tiny(stem_channels=0))
     assert features.detail is None and "stem" not in params
 
@@ -242,7 +227,7 @@ def test_the_stem_is_resized_as_jax_does(grid: int) -> None:
     np.testing.assert_allclose(resize(x, grid), expected, **TOLERANCE)
 
 
-def test_bfloat16_computes_near_float32(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_bfloat16_computes_near_float32(full: Model) -> None:
     low = Apply(tiny(dtype="bfloat16"))
     logits = run(low, full[1])[0]
     assert logits.dtype == np.float32
@@ -250,7 +235,7 @@ def test_bfloat16_computes_near_float32(full: tuple[Apply, dict[str, Any]]) -> N
     np.testing.assert_allclose(logits, run(*full)[0], atol=0.1 * scale)
 
 
-def test_remat_changes_no_gradient(full: tuple[Apply, dict[str, Any]]) -> None:
+def test_remat_changes_no_gradient(full: Model) -> None:
     apply, params = full
     grads = [gradient(a, params) for a in (apply, Apply(tiny(remat=True)))]
     jax.tree.map(
@@ -259,9 +244,7 @@ def test_remat_changes_no_gradient(full: tuple[Apply, dict[str, Any]]) -> None:
 
 
 def test_patch_14_has_a_whole_number_of_cells() -> None:
-    vision = VisionConfig(patch=14, width=16, depth=2, heads=2, mlp=32)
-    config = tiny(image_size=56, vision=vision)
-    apply = Apply(config)
+    apply = Apply(tiny(image_size=56, vision__patch=14))
     images = jax.ShapeDtypeStruct((1, 56, 56, 3), jnp.uint8)
     extent = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     features = jax.eval_shape(apply.encode_image, apply.abstract, images, extent)

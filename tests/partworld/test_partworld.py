@@ -228,12 +228,12 @@ def test_held_out_pairs_are_in_val_novel_alone(world):
             thing = scene.view.objects[i]
             pair, named = (thing.colour, thing.kind), (thing.kind, part)
             assert pair in kinds.NOVEL_COLOURS or named in kinds.NOVEL_PARTS
-    shown = {
+    pairs = {
         (s.view.objects[i].kind, part)
         for s, u in said(world, "val_novel")
         for i, part in u.targets
     }
-    assert shown >= kinds.NOVEL_PARTS
+    assert pairs >= kinds.NOVEL_PARTS
     coloured = {(o.colour, o.kind) for s in world["val_novel"] for o in s.view.objects}
     assert coloured >= kinds.NOVEL_COLOURS
 
@@ -275,10 +275,10 @@ def test_both_halves_of_a_held_out_pair_are_trained(world):
     for kind, part in kinds.NOVEL_PARTS:
         assert len({p for k, p in spoken if k == kind}) >= 3, kind
         assert len({k for k, p in spoken if p == part}) >= 3, part
-    shown = {(o.colour, o.kind) for s in world["train"] for o in s.view.objects}
+    pairs = {(o.colour, o.kind) for s in world["train"] for o in s.view.objects}
     for colour, kind in kinds.NOVEL_COLOURS:
-        assert len({c for c, k in shown if k == kind}) >= 3, kind
-        assert len({k for c, k in shown if c == colour}) >= 3, colour
+        assert len({c for c, k in pairs if k == kind}) >= 3, kind
+        assert len({k for c, k in pairs if c == colour}) >= 3, colour
 
 
 def test_the_world_is_as_wide_as_promised(world):
@@ -286,8 +286,8 @@ def test_the_world_is_as_wide_as_promised(world):
     assert len(kinds.PARTS) >= 30
     for kind in kinds.KINDS.values():
         drawings = [kinds.variant(kind.name, i) for i in range(kinds.VARIANTS)]
-        drawn = {s.part for drawing in drawings for s in drawing.shapes}
-        assert drawn - {""} == set(kind.parts), kind.name
+        parts_of_kind = {s.part for drawing in drawings for s in drawing.shapes}
+        assert parts_of_kind - {""} == set(kind.parts), kind.name
     owners = collections.defaultdict(set)
     for scene, u in said(world, "train", "testA", "testB", "val_novel"):
         for i, part in u.targets:

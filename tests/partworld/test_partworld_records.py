@@ -8,7 +8,6 @@ from unires_jax import partworld
 from unires_jax.data import records
 from unires_jax.partworld import kinds, sheet
 from unires_jax.partworld.render import MIN_ACROSS
-from unires_jax.pixels.masks import RunMask
 
 
 def test_records_are_valid_and_parts_lie_inside_their_object():
@@ -18,10 +17,7 @@ def test_records_are_valid_and_parts_lie_inside_their_object():
         shape = cv2.imdecode(np.frombuffer(record.image, np.uint8), 1).shape
         assert shape == (record.height, record.width, 3)
         assert max(shape) == 160
-        masks = [
-            RunMask.from_counts(m.rle, record.height, record.width).pixels()
-            for m in record.masks
-        ]
+        masks = [records.runs_of(record, m).pixels() for m in record.masks]
         objects = [
             m for m, row in zip(masks, record.masks, strict=True) if not row.part
         ]
@@ -49,13 +45,13 @@ def test_referred_parts_are_ten_pixels_across_at_128_pixels():
 
 
 def test_train_masks_do_not_show_held_out_parts():
-    found = [
+    parts = [
         (m.category, m.part)
         for i in range(60)
         for m in partworld.draw_record(0, "train", i).masks
     ]
-    assert ("truck", "wheel") in found
-    assert not set(found) & kinds.NOVEL_PARTS
+    assert ("truck", "wheel") in parts
+    assert not set(parts) & kinds.NOVEL_PARTS
 
 
 def test_a_scene_depends_on_seed_split_and_index_alone():

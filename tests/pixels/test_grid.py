@@ -17,8 +17,8 @@ def test_taps_by_hand() -> None:
     # 4 pixels over 2 cells: centres at .25 and .75 of a cell, clamped at both ends.
     cells, weight = grids.taps(4, 8, 8, 2)
     values = np.array([0.0, 1.0])[cells]
-    found = values[:, 0] * (1 - weight) + values[:, 1] * weight
-    np.testing.assert_allclose(found, [0, 0.25, 0.75, 1], atol=1e-7)
+    values_there = values[:, 0] * (1 - weight) + values[:, 1] * weight
+    np.testing.assert_allclose(values_there, [0, 0.25, 0.75, 1], atol=1e-7)
 
 
 def test_padding_is_never_read() -> None:
@@ -40,7 +40,7 @@ def test_equals_interpolation_of_the_full_canvas(
     placement = place(*size, canvas)
     cells = np.arange(grid, dtype=np.float64) + 0.5
     plane = cells[:, None] * 3 - cells[None] * 2 + 1
-    found = grids.logits_to_original(plane.astype(np.float32), placement)
+    logits = grids.logits_to_original(plane.astype(np.float32), placement)
     y, x = (
         np.clip(
             (np.arange(n) + 0.5) * extent / n * grid / canvas,
@@ -49,14 +49,14 @@ def test_equals_interpolation_of_the_full_canvas(
         )
         for n, extent in zip(size, (placement.height, placement.width), strict=True)
     )
-    np.testing.assert_allclose(found, y[:, None] * 3 - x[None] * 2 + 1, atol=1e-3)
+    np.testing.assert_allclose(logits, y[:, None] * 3 - x[None] * 2 + 1, atol=1e-3)
 
 
 def test_agrees_with_opencv_on_a_whole_canvas() -> None:
     logits = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32)
-    found = grids.logits_to_original(logits, place(100, 100, 48))
+    resized = grids.logits_to_original(logits, place(100, 100, 48))
     expected = cv2.resize(logits, (100, 100), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,8 +72,8 @@ def test_a_mask_through_the_grid_comes_back_in_place(
     mask = np.zeros(size, bool)
     mask[top:bottom, left:right] = True
     placement = place(*size, 96)
-    found = grids.through_grid(RunMask.from_pixels(mask), placement, 48)
-    rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+    through = grids.through_grid(RunMask.from_pixels(mask), placement, 48)
+    rows, columns = np.flatnonzero(through.any(1)), np.flatnonzero(through.any(0))
     cell = 96 / 48 / placement.scale_x
     edges = rows[0] - top, rows[-1] + 1 - bottom, columns[0] - left
     assert np.abs([*edges, columns[-1] + 1 - right]).max() <= max(1, cell)
@@ -83,8 +83,8 @@ def test_full_and_empty_masks_survive_the_grid() -> None:
     placement = place(70, 130, 64)
     for value in (True, False):
         mask = np.full((70, 130), value)
-        found = grids.through_grid(RunMask.from_pixels(mask), placement, 16)
-        assert (found == value).mean() > 0.98
+        through = grids.through_grid(RunMask.from_pixels(mask), placement, 16)
+        assert (through == value).mean() > 0.98
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,6 @@ def test_ceiling_of_small_disks(
         scores = []
         for centre in rng.uniform(50, 430, (12, 2)):
             mask = np.hypot(y - centre[0], x - centre[1]) <= diameter / 2
-            found = grids.through_grid(RunMask.from_pixels(mask), placement, grid)
-            scores.append((mask & found).sum() / (mask | found).sum())
+            through = grids.through_grid(RunMask.from_pixels(mask), placement, grid)
+            scores.append((mask & through).sum() / (mask | through).sum())
         assert np.mean(scores) == pytest.approx(ceiling, abs=0.11)

@@ -169,17 +169,17 @@ def test_real_masks() -> None:
     size = {i["id"]: (i["height"], i["width"]) for i in data["images"]}
     masks: dict[int, list[dict]] = {}
     for a in data["annotations"]:
-        found = coco_mask.frPyObjects(a["segmentation"], *size[a["image_id"]])
-        rle = coco_mask.merge(found) if isinstance(found, list) else found
+        pieces = coco_mask.frPyObjects(a["segmentation"], *size[a["image_id"]])
+        rle = coco_mask.merge(pieces) if isinstance(pieces, list) else pieces
         masks.setdefault(a["image_id"], []).append(rle)
     assert sum(map(len, masks.values())) == 565
-    for image, found in masks.items():
-        first = coco_mask.decode(found[0]).astype(bool)
-        squashed = RunMask.of(found[0]).squash(480).pixels()
+    for image, of_image in masks.items():
+        first = coco_mask.decode(of_image[0]).astype(bool)
+        squashed = RunMask.of(of_image[0]).squash(480).pixels()
         rows, columns = (nearest(n, 480) for n in size[image])
         assert (squashed == first[np.ix_(rows, columns)]).all()
-        for other in found:
-            pixels = coco_mask.decode(other).astype(bool)
+        for rle in of_image:
+            pixels = coco_mask.decode(rle).astype(bool)
             expected = ((first & pixels).sum(), (first | pixels).sum())
-            pair = RunMask.of(found[0]).intersection_union(RunMask.of(other))
+            pair = RunMask.of(of_image[0]).intersection_union(RunMask.of(rle))
             assert pair == expected

@@ -53,11 +53,8 @@ def test_every_runner_writes_the_same(
     assert contents(tmp_path / "other") == written
     assert len(written) == 4 * len(WORK)
     assert written["00002.halves"] == b"10\n11\n12\n13\n14\n"
-    assert json.loads(written["00002.done"]) == {
-        "range": [20, 30],
-        "rejected": 5,
-        "sum": 120,
-    }
+    marker = json.loads(written["00002.done"])
+    assert marker == {"range": [20, 30], "rejected": 5, "sum": 120}
     refused = ledgers[0].refused()
     assert [int(entry["record"]) for entry in refused] == list(range(1, 50, 2))
     assert refused[0]["reason"] == "1: is odd"

@@ -1,5 +1,6 @@
 """The sharded conversion: any number of workers, deaths, bad lines; Beam."""
 
+import importlib.util
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 from helpers import mres_lines
 from helpers.paths import HELPERS, ROOT
+from helpers.programs import is_running
 
 from unires_jax.data import prepared
 from unires_jax.data.records import Record
@@ -25,6 +27,11 @@ from unires_jax.prepare.mres.plan import plan
 
 LINES, SHARDS = 23, 5
 KILLED = HELPERS / "killed_build.py"
+BEAM = "--runner=FnApiRunner"
+needs_beam = pytest.mark.skipif(
+    not importlib.util.find_spec("apache_beam"),
+    reason="needs pip install 'unires_jax[beam]'",
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +74,7 @@ def test_what_is_read_back_is_what_the_lines_say(raw: Path, unbroken: Path) -> N
     names = {p.name for p in unbroken.iterdir()}
     shards = {n for n in names if "array_record" in n}
     assert len({n for n in shards if "train" in n}) >= SHARDS
-    assert names - shards == {
-        "dataset_info.json",
-        "features.json",
-        builds.OPTIONS_FILE,
-    }
+    assert names - shards == {"dataset_info.json", "features.json", builds.OPTIONS_FILE}
 
 
 def test_tfds_reads_it_as_its_own(unbroken: Path) -> None:
@@ -182,25 +185,17 @@ def children(pid: int) -> list[int]:
     return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def test_a_changed_file_is_converted_again(raw: Path, tmp_path: Path) -> None:
-    own = tmp_path / "raw"
+    source = tmp_path / "raw"
     lines = [mres_lines.small_line(i) for i in range(4)]
-    mres_lines.write_lines(own / "train-a.jsonl", lines[:2])
-    path = mres_lines.write_lines(own / "train-b.jsonl", [{}, lines[3]])
+    mres_lines.write_lines(source / "train-a.jsonl", lines[:2])
+    path = mres_lines.write_lines(source / "train-b.jsonl", [{}, lines[3]])
     with pytest.raises(DataError, match="1 of 4 lines are unusable"):
-        build(own, tmp_path, shards=0)
+        build(source, tmp_path, shards=0)
     before = finished(tmp_path)
     assert list(before) == [0]
     mres_lines.write_lines(path, lines[2:])
-    folder = build(own, tmp_path, shards=0)
+    folder = build(source, tmp_path, shards=0)
     train = prepared.open_split("mres32m:train", tmp_path)
     assert [train[i].image_id for i in range(4)] == [0, 1, 2, 3]
     times = {p.stat().st_mtime_ns for p in folder.glob("*.array_record-*")}
@@ -211,61 +206,61 @@ def test_a_changed_file_is_converted_again(raw: Path, tmp_path: Path) -> None:
 def test_bad_lines_up_to_a_share(
     tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = tmp_path / "raw"
+    source = tmp_path / "raw"
     lines = [mres_lines.small_line(i) for i in range(10)]
     lines[3]["height"] = 7
     lines[8] = {}
-    path = mres_lines.write_lines(own / "train.jsonl", lines)
+    path = mres_lines.write_lines(source / "train.jsonl", lines)
     options = {"shards": 3, "workers": workers}
     with pytest.raises(DataError) as error:
-        build(own, tmp_path, max_bad_share=0.1, **options)
-    told = str(error.value)
-    assert re.search(r"2 of 10 lines .*allows 1", told)
-    assert f"{path}:4: image_bytes: expected the stated" in told
-    assert f"{path}:9: height" in told
+        build(source, tmp_path, max_bad_share=0.1, **options)
+    message = str(error.value)
+    assert re.search(r"2 of 10 lines .*allows 1", message)
+    assert f"{path}:4: image_bytes: expected the stated" in message
+    assert f"{path}:9: height" in message
     listed = tmp_path / "mres32m" / "1.0.0.partial" / "rejected.jsonl"
-    found = [json.loads(x) for x in listed.read_text().splitlines()]
-    assert [x["record"] for x in found] == [f"{path}:4", f"{path}:9"]
+    entries = [json.loads(x) for x in listed.read_text().splitlines()]
+    assert [x["record"] for x in entries] == [f"{path}:4", f"{path}:9"]
     assert not (tmp_path / "mres32m" / "1.0.0").exists()
 
-    folder = build(own, tmp_path, max_bad_share=0.2, **options)
+    folder = build(source, tmp_path, max_bad_share=0.2, **options)
     printed = capsys.readouterr().out
     assert "mres32m train: 8 images\n" in printed
     assert f"skipped 2 lines; reasons: {folder / 'rejected.jsonl'}\n" in printed
     again = [
         json.loads(x) for x in (folder / "rejected.jsonl").read_text().split("\n")[:2]
     ]
-    assert again == found
+    assert again == entries
     train = prepared.open_split("mres32m:train", tmp_path)
     ids = [train[i].image_id for i in range(len(train))]
     assert ids == [i for i in range(10) if i not in (3, 8)]
 
 
 def test_a_shard_without_a_good_line_is_left_out(tmp_path: Path) -> None:
-    own = tmp_path / "raw"
-    mres_lines.write_lines(own / "train-0.jsonl", [{}])
-    mres_lines.write_lines(own / "train-1.jsonl", [mres_lines.small_line(1)])
-    folder = build(own, tmp_path, max_bad_share=0.5, shards=0)
+    source = tmp_path / "raw"
+    mres_lines.write_lines(source / "train-0.jsonl", [{}])
+    mres_lines.write_lines(source / "train-1.jsonl", [mres_lines.small_line(1)])
+    folder = build(source, tmp_path, max_bad_share=0.5, shards=0)
     assert [p.name for p in folder.glob("*.array_record-*")] == [
         "mres32m-train.array_record-00000-of-00001"
     ]
     assert len(prepared.open_split("mres32m:train", tmp_path)) == 1
     with pytest.raises(DataError, match="split train: no line"):
-        mres_lines.write_lines(own / "train-1.jsonl", [{}])
-        build(own, tmp_path / "none", max_bad_share=1, shards=0)
+        mres_lines.write_lines(source / "train-1.jsonl", [{}])
+        build(source, tmp_path / "none", max_bad_share=1, shards=0)
 
 
 def test_an_image_id_in_two_shards(tmp_path: Path) -> None:
-    own = tmp_path / "raw"
+    source = tmp_path / "raw"
     lines = [mres_lines.small_line(i) for i in (5, 1, 9)]
-    first = mres_lines.write_lines(own / "train-0.jsonl", lines)
-    second = mres_lines.write_lines(own / "train-1.jsonl", lines[2:])
-    told = re.escape(f"image_id 9 is in {first}:3 and again in {second}:1")
-    with pytest.raises(DataError, match=told):
-        build(own, tmp_path, shards=0)
-    mres_lines.write_lines(own / "train-1.jsonl", [mres_lines.small_line(2)])
-    mres_lines.write_lines(own / "val.jsonl", lines)  # another split may have them
-    build(own, tmp_path, shards=0)
+    first = mres_lines.write_lines(source / "train-0.jsonl", lines)
+    second = mres_lines.write_lines(source / "train-1.jsonl", lines[2:])
+    message = re.escape(f"image_id 9 is in {first}:3 and again in {second}:1")
+    with pytest.raises(DataError, match=message):
+        build(source, tmp_path, shards=0)
+    mres_lines.write_lines(source / "train-1.jsonl", [mres_lines.small_line(2)])
+    mres_lines.write_lines(source / "val.jsonl", lines)  # another split may have them
+    build(source, tmp_path, shards=0)
 
 
 def test_one_conversion_at_a_time(raw: Path, tmp_path: Path) -> None:
@@ -284,26 +279,23 @@ def test_overwrite_replaces_what_was_built(raw: Path, tmp_path: Path) -> None:
     assert len(list(folder.glob("*val.array_record-*"))) == 1
 
 
+@needs_beam
 def test_beam_is_asked_for_by_a_runner(raw: Path, tmp_path: Path) -> None:
-    pytest.importorskip("apache_beam", reason="needs pip install 'unires_jax[beam]'")
     with pytest.raises(DataError, match="names no runner"):
         build(raw, tmp_path, beam="--project=x")
 
 
+@needs_beam
 def test_beam_writes_the_same_shards(raw: Path, unbroken: Path, tmp_path: Path) -> None:
-    pytest.importorskip("apache_beam", reason="needs pip install 'unires_jax[beam]'")
     folder = build(raw, tmp_path, beam=BEAM)
     assert shards_of(folder) == shards_of(unbroken)
 
 
+@needs_beam
 def test_beam_tells_of_bad_lines(tmp_path: Path) -> None:
-    pytest.importorskip("apache_beam", reason="needs pip install 'unires_jax[beam]'")
     path = mres_lines.write_lines(tmp_path / "raw" / "train.jsonl", [{}])
     with pytest.raises(DataError, match=re.escape(f"{path}:1: height")):
         build(path.parent, tmp_path, beam=BEAM)
-
-
-BEAM = "--runner=FnApiRunner"
 
 
 def test_without_beam_it_is_named(

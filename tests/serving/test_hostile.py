@@ -23,10 +23,19 @@ def seeds() -> list[bytes]:
     upright, grey = Image.fromarray(corners()), Image.fromarray(corners()[:, :, 0])
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = [encoded(x, kind) for x in (upright, grey) for kind in KINDS]
-    found += [encoded(upright, k, exif=exif.tobytes()) for k in ("JPEG", "PNG", "WEBP")]
-    found += [bomb(4000), bomb(60_000), b"GIF89a", b"%PDF-1.7", b"<svg/>", bytes(100)]
-    return found
+    pictures = [encoded(x, kind) for x in (upright, grey) for kind in KINDS]
+    pictures += [
+        encoded(upright, k, exif=exif.tobytes()) for k in ("JPEG", "PNG", "WEBP")
+    ]
+    pictures += [
+        bomb(4000),
+        bomb(60_000),
+        b"GIF89a",
+        b"%PDF-1.7",
+        b"<svg/>",
+        bytes(100),
+    ]
+    return pictures
 
 
 @pytest.mark.slow
@@ -70,20 +79,20 @@ def test_mutated_requests(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    r, seen, answered = random.Random(1), predictor.encode_image(noise(0)), 0
+    r, encoded, answered = random.Random(1), predictor.encode_image(noise(0)), 0
     for _ in range(REQUESTS):
-        asked = requests(r)
+        sentences = requests(r)
         try:
-            found = predictor.segment(seen, asked)
+            segments = predictor.segment(encoded, sentences)
         except DataError as error:
             assert 0 < len(str(error)) < 300
             continue
         answered += 1
-        assert len(found) == len(asked)
-        assert all(np.isfinite(s.logits).all() for s in found)
+        assert len(segments) == len(sentences)
+        assert all(np.isfinite(s.logits).all() for s in segments)
     assert 300 < answered < REQUESTS - 300
     with pytest.raises(DataError, match="10000000 characters"):
-        predictor.segment(seen, "x" * 10_000_000)
+        predictor.segment(encoded, "x" * 10_000_000)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,14 +18,14 @@ def test_smaller_masks_lie_on_top_in_any_order() -> None:
     ground = np.full((64, 64, 3), 100, np.uint8)
     object_, part = square("object", 8, 40), square("part", 20, 8)
     for segments in ([object_, part], [part, object_]):
-        drawn = draw(ground, segments).astype(int)
-        inside = drawn[23, 23] - drawn[40, 40]
-        own = np.array(colour(segments.index(part)))
+        picture = draw(ground, segments).astype(int)
+        inside = picture[23, 23] - picture[40, 40]
+        part_colour = np.array(colour(segments.index(part)))
         beneath = np.array(colour(segments.index(object_)))
-        assert np.abs(drawn[40, 40] - (100 + beneath) / 2).max() <= 1
-        expected = ((100 + beneath) / 2 + own) / 2
-        assert np.abs(drawn[23, 23] - expected).max() <= 1 and inside.any()
-        assert (drawn[60, 60] == 100).all()
+        assert np.abs(picture[40, 40] - (100 + beneath) / 2).max() <= 1
+        expected = ((100 + beneath) / 2 + part_colour) / 2
+        assert np.abs(picture[23, 23] - expected).max() <= 1 and inside.any()
+        assert (picture[60, 60] == 100).all()
     assert (ground == 100).all()  # the picture itself is left alone
 
 

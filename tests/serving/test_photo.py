@@ -28,9 +28,9 @@ def test_lossless_kinds_and_all_ways_of_giving_them(kind: str, tmp_path: Path) -
     file.write_bytes(data)
     ways = [data, file, str(file), Image.open(io.BytesIO(data)), corners()]
     for way in ways:
-        found = read_photo(way)
-        assert found.note == ""
-        np.testing.assert_array_equal(found.pixels, corners())
+        picture = read_photo(way)
+        assert picture.note == ""
+        np.testing.assert_array_equal(picture.pixels, corners())
 
 
 # EXIF orientation -> how upright pixels are stored.
@@ -51,8 +51,8 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](corners())))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = read_photo(encoded(stored, "PNG", exif=exif.tobytes()))
-    np.testing.assert_array_equal(found.pixels, corners())
+    picture = read_photo(encoded(stored, "PNG", exif=exif.tobytes()))
+    np.testing.assert_array_equal(picture.pixels, corners())
 
 
 def test_grey_palette_alpha_cmyk_and_sixteen_bits() -> None:
@@ -66,32 +66,31 @@ def test_grey_palette_alpha_cmyk_and_sixteen_bits() -> None:
     np.testing.assert_array_equal(read_photo(deep).pixels, three)
     np.testing.assert_array_equal(read_photo(grey / 255).pixels, three)
     palette = Image.fromarray(corners()).quantize(4)
-    found = read_photo(encoded(palette, "GIF")).pixels
-    np.testing.assert_array_equal(found, np.array(palette.convert("RGB")))
+    pixels = read_photo(encoded(palette, "GIF")).pixels
+    np.testing.assert_array_equal(pixels, np.array(palette.convert("RGB")))
     cmyk = Image.fromarray(corners()).convert("CMYK")
-    found = read_photo(encoded(cmyk, "TIFF")).pixels
-    np.testing.assert_array_equal(found, corners())
+    pixels = read_photo(encoded(cmyk, "TIFF")).pixels
+    np.testing.assert_array_equal(pixels, corners())
 
 
 @pytest.mark.parametrize("way", ["array", "file"])
 def test_transparent_pixels_show_white(way: str) -> None:
     rgba = np.concatenate([corners(), np.full((24, 40, 1), 255, np.uint8)], axis=2)
     rgba[:, :5, 3] = 0
-    found = read_photo(
-        rgba if way == "array" else encoded(Image.fromarray(rgba), "PNG")
-    )
-    assert (found.pixels[:, :5] == 255).all()
-    np.testing.assert_array_equal(found.pixels[:, 5:], corners()[:, 5:])
+    file = encoded(Image.fromarray(rgba), "PNG")
+    picture = read_photo(rgba if way == "array" else file)
+    assert (picture.pixels[:, :5] == 255).all()
+    np.testing.assert_array_equal(picture.pixels[:, 5:], corners()[:, 5:])
 
 
 def test_large_pictures_are_scaled_down_with_a_note(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(photo, "MAX_PIXELS", 240)
-    found = read_photo(corners())
-    height, width = found.pixels.shape[:2]
-    assert (height, width) == (12, 20) and "24 x 40" in found.note
-    np.testing.assert_array_equal(found.pixels, corners()[::2, ::2])
+    picture = read_photo(corners())
+    height, width = picture.pixels.shape[:2]
+    assert (height, width) == (12, 20) and "24 x 40" in picture.note
+    np.testing.assert_array_equal(picture.pixels, corners()[::2, ::2])
 
 
 def test_tiny_and_long_pictures() -> None:
@@ -109,10 +108,10 @@ def test_refused_files(tmp_path: Path) -> None:
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n": "cannot be decoded",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>": "cannot be decoded",
     }
-    for data, told in cases.items():
+    for data, message in cases.items():
         file = tmp_path / "picture.jpg"
         file.write_bytes(data)
-        with pytest.raises(DataError, match=told) as error:
+        with pytest.raises(DataError, match=message) as error:
             read_photo(file)
         assert str(file) in str(error.value) and len(str(error.value)) < 600
     for path in (tmp_path, tmp_path / "none.jpg", "a\0b", "http://x/y.jpg"):
@@ -121,7 +120,7 @@ def test_refused_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (None, "NoneType"),
         (7, "int"),
@@ -134,8 +133,8 @@ def test_refused_files(tmp_path: Path) -> None:
         (np.full((2, 2), np.nan), "outside"),
     ],
 )
-def test_refused_objects(image: Any, told: str) -> None:
-    with pytest.raises(DataError, match=told):
+def test_refused_objects(image: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         read_photo(image)
 
 
@@ -144,16 +143,15 @@ def test_refused_objects(image: Any, told: str) -> None:
 def test_mutated_files_are_read_or_refused(kind: str, data: st.DataObject) -> None:
     pixels = bytearray(encoded(Image.fromarray(corners()), kind))
     for _ in range(data.draw(st.integers(1, 8))):
-        pixels[data.draw(st.integers(0, len(pixels) - 1))] = data.draw(
-            st.integers(0, 255)
-        )
+        place = data.draw(st.integers(0, len(pixels) - 1))
+        pixels[place] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(pixels)))
     for mutated in (bytes(pixels), bytes(pixels[:cut])):
         try:
-            found = read_photo(mutated)
+            picture = read_photo(mutated)
         except DataError:
             continue
-        assert found.pixels.dtype == np.uint8 and found.pixels.ndim == 3
+        assert picture.pixels.dtype == np.uint8 and picture.pixels.ndim == 3
 
 
 @pytest.mark.skipif(not IMAGES.is_dir(), reason="needs the real photographs")
@@ -162,9 +160,9 @@ def test_photographs_decode_as_in_training() -> None:
         data = np.frombuffer(path.read_bytes(), np.uint8)
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         stored = cv2.imdecode(data, flags)
-        found = read_photo(path).pixels
-        if found.shape == stored.shape:  # upright already
-            np.testing.assert_array_equal(found, stored)
+        pixels = read_photo(path).pixels
+        if pixels.shape == stored.shape:  # upright already
+            np.testing.assert_array_equal(pixels, stored)
 
 
 def test_jpegs_decode_as_in_training() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax import cli
@@ -31,8 +31,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def given_model(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> None:
-    monkeypatch.setattr(predict, "load", lambda _: predictor)
-    monkeypatch.setattr(predict, "keep_compiled", lambda _: None)
+    monkeypatch.setattr(predict, "start", lambda _: predictor)
 
 
 def test_one_picture(
@@ -43,17 +42,15 @@ def test_one_picture(
     assert cli.main(argv) == 0
     names = {"a.png.0.png", "a.png.1.png", "a.png.json", "a.png.overlay.png"}
     assert {p.name for p in out.iterdir()} == names
-    told = json.loads((out / "a.png.json").read_text())
-    assert (told["height"], told["width"], told["note"]) == (40, 50, "")
+    listing = json.loads((out / "a.png.json").read_text())
+    assert (listing["height"], listing["width"], listing["note"]) == (40, 50, "")
     expected = predictor.segment(photos / "a.png", WORDS[:2])
-    for entry, answer in zip(told["expressions"], expected, strict=True):
+    for entry, answer in zip(listing["expressions"], expected, strict=True):
         assert entry["expression"] == answer.expression
         written = np.array(Image.open(out / entry["mask"]))
         assert written.shape == (40, 50) and set(np.unique(written)) <= {0, 255}
         np.testing.assert_array_equal(written > 0, answer.mask)
-        rle = RunMask.from_counts(
-            entry["rle"]["counts"], *entry["rle"]["size"]
-        ).pixels()
+        rle = RunMask.of(entry["rle"]).pixels()
         np.testing.assert_array_equal(rle, answer.mask)
     printed = capsys.readouterr().out
     assert WORDS[0] in printed and "a.png.overlay.png" in printed.replace("\n", "")
@@ -82,12 +79,12 @@ def test_sentences_from_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO("a dog\n\n  its head \n"))
     argv = ["predict", str(photos / "a.png"), "-", "--out", str(tmp_path / "masks")]
     assert cli.main(argv) == 0
-    told = json.loads((tmp_path / "masks" / "a.png.json").read_text())
-    assert [e["expression"] for e in told["expressions"]] == ["a dog", "its head"]
+    listing = json.loads((tmp_path / "masks" / "a.png.json").read_text())
+    assert [e["expression"] for e in listing["expressions"]] == ["a dog", "its head"]
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["{photos}/none.png", "a dog"], "no such file or folder"),
         (["{photos}/more/../*.gif", "a dog"], "no file matches"),
@@ -99,14 +96,14 @@ def test_bad_input(
     photos: Path,
     tmp_path: Path,
     argv: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture,
 ) -> None:
     filled = [a.format(photos=photos) for a in argv]
     out = tmp_path / "masks"
     assert cli.main(["predict", *filled, "--out", str(out)]) == 1
     error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error
     assert not out.exists()
 
 

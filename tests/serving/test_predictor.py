@@ -1,7 +1,6 @@
 """What the Predictor answers; sharing a picture or a batch changes nothing."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,15 @@ import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, make_loaded, tiny_config
+from helpers.programs import at_once
+from helpers.tiny import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax import serving
-from unires_jax.config import Config
-from unires_jax.data.records import Expression, Record
 from unires_jax.errors import CheckpointError, DataError
-from unires_jax.evaluation.predictors import ModelPredict
-from unires_jax.evaluation.protocols import NATIVE, ask
 from unires_jax.inference import model as inference
 from unires_jax.inference.loaded import Loaded
-from unires_jax.inference.model import Compiled
 from unires_jax.inference.segment import Segment
-from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
 
 # Logits of some tens, from equal arithmetic in batches of another size.
@@ -35,60 +29,35 @@ def test_the_public_names_are_the_same_everywhere() -> None:
     assert (unires_jax.Predictor, unires_jax.Segment) == (Predictor, Segment)
 
 
-def logits(found: list[Segment]) -> np.ndarray:
-    return np.stack([s.logits for s in found])
+def logits(segments: list[Segment]) -> np.ndarray:
+    return np.stack([s.logits for s in segments])
 
 
 def test_masks_have_the_pictures_size_and_are_not_trivial(predictor: Predictor) -> None:
     for height, width in ((40, 56), (1, 1), (200, 7), (32, 32)):
-        found = predictor.segment(noise(0, height, width), WORDS)
-        assert [s.expression for s in found] == WORDS
-        assert all(s.mask.shape == (height, width) for s in found)
+        segments = predictor.segment(noise(0, height, width), WORDS)
+        assert [s.expression for s in segments] == WORDS
+        assert all(s.mask.shape == (height, width) for s in segments)
     shares = [s.mask.mean() for s in predictor.segment(noise(0), WORDS)]
     assert any(0.02 < share < 0.98 for share in shares)
 
 
 def test_an_encoded_picture_answers_as_the_picture(predictor: Predictor) -> None:
-    seen = predictor.encode_image(noise(1))
+    encoded = predictor.encode_image(noise(1))
     np.testing.assert_array_equal(
-        logits(predictor.segment(seen, WORDS)),
+        logits(predictor.segment(encoded, WORDS)),
         logits(predictor.segment(noise(1), WORDS)),
     )
-    assert seen.nbytes > seen.pixels.nbytes
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 70])
-def test_other_expressions_and_counts_change_nothing(
-    predictor: Predictor, count: int
-) -> None:
-    """70 is more than are decoded at once."""
-    asked = [WORDS[i % len(WORDS)] for i in range(count)]
-    alone = {w: predictor.segment(noise(2), w)[0].logits for w in WORDS}
-    for text, found in zip(asked, predictor.segment(noise(2), asked), strict=True):
-        np.testing.assert_allclose(found.logits, alone[text], **TOLERANCE)
+    assert encoded.nbytes > encoded.pixels.nbytes
 
 
 def test_a_batch_answers_as_its_pictures_do(predictor: Predictor) -> None:
     pictures = [noise(i, 30 + i, 60 - i) for i in range(5)]
     batched = list(predictor.segment_batch(iter(pictures), WORDS, batch=3))
     assert len(batched) == 5
-    for picture, found in zip(pictures, batched, strict=True):
+    for picture, segments in zip(pictures, batched, strict=True):
         alone = predictor.segment(picture, WORDS)
-        np.testing.assert_allclose(logits(found), logits(alone), **TOLERANCE)
-
-
-def test_it_answers_as_the_evaluator(predictor: Predictor, loaded: Loaded) -> None:
-    """What evaluate.py scores is what a user gets."""
-    picture = noise(3)
-    expressions = tuple(Expression(1, i, w, w, 0, ()) for i, w in enumerate(WORDS))
-    record = Record(encode_png(picture), 1, *picture.shape[:2], (), expressions)
-    steps = Compiled(loaded.config).bind(loaded.params)
-    predict = ModelPredict(steps, loaded.tokenizer, loaded.config)
-    (scored,) = predict([ask(NATIVE, record)])
-    for ours, theirs in zip(predictor.segment(picture, WORDS), scored, strict=True):
-        assert (ours.mask != theirs.mask.pixels()).mean() < 1e-3  # ties of rounding
-        assert theirs.no_target == pytest.approx(ours.no_target_probability, abs=1e-5)
-        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
+        np.testing.assert_allclose(logits(segments), logits(alone), **TOLERANCE)
 
 
 def test_new_counts_compile_nothing_after_warmup(loaded: Loaded) -> None:
@@ -106,21 +75,17 @@ def test_threads_get_their_own_answers(predictor: Predictor) -> None:
     alone = [logits(predictor.segment(p, WORDS)) for p in pictures]
     start = threading.Barrier(4)
 
-    def ask(i: int) -> bool:
+    def ask(i: int) -> None:
         start.wait()
-        return all(
-            np.allclose(
-                logits(predictor.segment(pictures[i], WORDS)), alone[i], **TOLERANCE
-            )
-            for _ in range(10)
-        )
+        for _ in range(10):
+            answers = logits(predictor.segment(pictures[i], WORDS))
+            np.testing.assert_allclose(answers, alone[i], **TOLERANCE)
 
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(ask, range(4)))
+    at_once(ask, 4)
 
 
 @pytest.mark.parametrize(
-    ("expressions", "told"),
+    ("expressions", "message"),
     [
         ([], "none given"),
         ([""], r"expressions\[0\]: is empty"),
@@ -129,8 +94,8 @@ def test_threads_get_their_own_answers(predictor: Predictor) -> None:
         (["\ud800"], "no valid Unicode"),
     ],
 )
-def test_bad_expressions(predictor: Predictor, expressions: Any, told: str) -> None:
-    with pytest.raises(DataError, match=told) as error:
+def test_bad_expressions(predictor: Predictor, expressions: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
         predictor.segment(noise(0), expressions)
     assert len(str(error.value)) < 200
 
@@ -144,15 +109,15 @@ def test_long_and_foreign_sentences_are_answered(predictor: Predictor) -> None:
         "x" * 9_999,
         "\x00 \x1b",
     ]
-    found = predictor.segment(noise(0), odd)
-    assert all(np.isfinite(s.logits).all() for s in found)
+    segments = predictor.segment(noise(0), odd)
+    assert all(np.isfinite(s.logits).all() for s in segments)
 
 
 def test_untrained_no_target_head_is_never_heard(tmp_path: Path) -> None:
     loaded = make_loaded(tmp_path, tiny_config())
     loaded.meta["no_target_trained"] = False
-    found = Predictor(loaded).segment(noise(0), WORDS)
-    assert all(s.no_target_probability is None and not s.no_target for s in found)
+    segments = Predictor(loaded).segment(noise(0), WORDS)
+    assert all(s.no_target_probability is None and not s.no_target for s in segments)
 
 
 def test_broken_weights_are_told(tmp_path: Path) -> None:
@@ -172,12 +137,11 @@ def test_load_names_what_is_missing(tmp_path: Path) -> None:
 def test_load_computes_in_float32_on_cpu(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    config: Config = tiny_config()
-    config.model.dtype = "bfloat16"
-    given = Loaded(tmp_path, config, loaded.tokenizer, loaded.params, loaded.meta)
-    monkeypatch.setattr(inference, "load", lambda *_: given)
+    config = tiny_config(model__dtype="bfloat16")
+    in_bfloat16 = Loaded(tmp_path, config, loaded.tokenizer, loaded.params, loaded.meta)
+    monkeypatch.setattr(inference, "load", lambda *_: in_bfloat16)
     assert jax.default_backend() == "cpu"
     assert unires_jax.load(tmp_path).config.model.dtype == "float32"
-    kept = unires_jax.load(tmp_path, dtype="bfloat16")
-    assert kept.config.model.dtype == "bfloat16" == config.model.dtype
-    assert np.isfinite(kept.segment(noise(0), "a dog")[0].logits).all()
+    model = unires_jax.load(tmp_path, dtype="bfloat16")
+    assert model.config.model.dtype == "bfloat16" == config.model.dtype
+    assert np.isfinite(model.segment(noise(0), "a dog")[0].logits).all()

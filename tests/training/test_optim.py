@@ -1,29 +1,16 @@
 """Groups, rates and decay of every parameter of a real model."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
+from helpers.tiny import change, tiny_config
 
-from unires_jax.config import Config, ModelConfig, TextConfig, VisionConfig
 from unires_jax.errors import ConfigError
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
 from unires_jax.training import optim
 
-CONFIG = Config(
-    clip="somewhere",
-    model=ModelConfig(
-        image_size=16,
-        vision=VisionConfig(patch=8, width=8, depth=3, heads=2, mlp=8),
-        text=TextConfig(vocab=10, context=8, width=8, depth=1, heads=2, mlp=8),
-        width=8,
-        heads=2,
-        low_groups=2,
-        high_groups=2,
-    ),
-)
+CONFIG = tiny_config(clip="somewhere", model__vision__depth=3)
 PARAMS = Apply(CONFIG.model).abstract
 
 
@@ -50,8 +37,8 @@ def test_rates_of_a_pretrained_start() -> None:
 
 
 def test_one_rate_from_scratch() -> None:
-    scratch = dataclasses.replace(CONFIG, clip="")
-    rates = set(flatten(optim.rates(PARAMS, scratch)).values())
+    scratch = optim.rates(PARAMS, change(CONFIG, clip=""))
+    rates = set(flatten(scratch).values())
     assert rates == {CONFIG.optim.scratch_rate}
 
 
@@ -63,18 +50,14 @@ def test_decay_spares_norms_biases_tokens_positions() -> None:
 
 
 def test_schedule_counts_updates() -> None:
-    config = dataclasses.replace(CONFIG)
-    config.optim = dataclasses.replace(CONFIG.optim, warmup=10)
-    config.train = dataclasses.replace(CONFIG.train, steps=110)
-    rate = optim.schedule(config)
+    rate = optim.schedule(change(CONFIG, optim__warmup=10, train__steps=110))
     assert rate(0) == 0 and rate(10) == 1
     assert rate(5) == pytest.approx(0.5) and rate(60) == pytest.approx(0.5)
     assert rate(110) == pytest.approx(0, abs=1e-6)
 
 
 def test_an_update_is_adamw_at_each_rate() -> None:
-    config = dataclasses.replace(CONFIG)
-    config.optim = dataclasses.replace(CONFIG.optim, warmup=0, clip=1e9)
+    config = change(CONFIG, optim__warmup=0, optim__clip=1e9)
     params = {
         "head": {"mix": {"kernel": np.full(3, 2.0, np.float32)}},
         "text": {"embedding": np.full(3, 2.0, np.float32)},
@@ -99,10 +82,8 @@ def test_muon_takes_the_matrices() -> None:
 
 
 def test_a_muon_update_is_orthogonal_and_of_adams_size() -> None:
-    config = dataclasses.replace(CONFIG)
-    config.optim = dataclasses.replace(
-        CONFIG.optim, method="muon", warmup=0, clip=1e9, weight_decay=0.0
-    )
+    adamless = {"optim__method": "muon", "optim__weight_decay": 0.0}
+    config = change(CONFIG, optim__warmup=0, optim__clip=1e9, **adamless)
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(16, 48)).astype(np.float32)
     params = {"head": {"expand": {"kernel": kernel, "bias": kernel[0]}}}

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 from helpers.abstract_batch import abstract_batch
-from helpers.tiny_run import assert_same, tiny_config
+from helpers.tiny_run import assert_same, run_config
 
 from unires_jax.checkpoint import Checkpoints
-from unires_jax.config import Config, MeshConfig, ModelConfig
+from unires_jax.config import Config, ModelConfig
 from unires_jax.errors import ConfigError
 from unires_jax.mesh import make_mesh
 from unires_jax.models.unires import Apply
@@ -19,9 +19,7 @@ from unires_jax.training.start import start
 
 @pytest.fixture
 def config() -> Config:
-    config = tiny_config(Path())
-    config.model.width, config.mesh = 64, MeshConfig(fsdp=4)
-    return config
+    return run_config(Path(), model__width=64, mesh__fsdp=4)
 
 
 class NoCheckpoints(Checkpoints):
@@ -50,7 +48,7 @@ def test_it_is_made_and_lowered_without_an_array(config: Config) -> None:
     assert lowered.in_avals[0][0].params["text"]["embedding"].shape == kernel.shape
 
 
-def test_the_model_is_traced_once(
+def test_a_model_is_traced_once(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models, trace = [], Apply.__init__

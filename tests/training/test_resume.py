@@ -1,9 +1,7 @@
 """Real processes of train.py, killed and asked to stop, against one left alone."""
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +9,12 @@ from typing import Any
 
 import pytest
 from helpers.paths import HELPERS, ROOT
+from helpers.programs import compiling_once, free_port
 from helpers.tiny_run import (
     assert_same,
     config_file,
     lines,
-    tiny_config,
+    run_config,
     untimed,
     write_data,
 )
@@ -30,16 +29,9 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         data = write_data(folder / "data")
-        self.config = tiny_config(data, log_every=1)
+        self.config = run_config(data, train__log_every=1)
         self.file = config_file(folder, self.config)
-        self.env = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+        self.env = compiling_once(folder / "cache")
 
     def __call__(
         self, workdir: Path, moment: str = "", *flags: str
@@ -156,23 +148,21 @@ def test_two_processes_stop_together_and_one_goes_on(
 ) -> None:
     """A notice to one stops both; the numbers are one process' but for rounding."""
     workdir = tmp_path / "run"
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     moments = ["TERM feed:99", "TERM feed:3"]
-    both = [
+    processes = [
         runs.start(workdir, moment, cluster=f"{port} {i}")
         for i, moment in enumerate(moments)
     ]
-    done = [wait(process) for process in both]
+    done = [wait(process) for process in processes]
     assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
     stopped = int(last_weights(workdir)[1]["batch"])
     assert 3 <= stopped <= 5
     assert f"stopped at step {stopped} of 8; saved" in done[0].stdout
     assert "stopped" not in done[1].stdout  # one process speaks
     assert runs(workdir).returncode == 0
-    for found, expected in zip(lines(workdir), lines(unbroken), strict=True):
-        assert found.keys() == expected.keys()
-        if "train/loss" in found:
+    for line, expected in zip(lines(workdir), lines(unbroken), strict=True):
+        assert line.keys() == expected.keys()
+        if "train/loss" in line:
             # Sums over two devices are rounded otherwise.
-            assert found["train/loss"] == pytest.approx(expected["train/loss"], 1e-3)
+            assert line["train/loss"] == pytest.approx(expected["train/loss"], 1e-3)

@@ -1,9 +1,6 @@
 """A run on SigLIP 2's towers: from published weights to masks of an export."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import small_data, tiny_run
-from helpers.exporting import TOLERANCE, ask, inputs, live
+from helpers.exporting import assert_equal_answers, run_elsewhere
 from helpers.gemma_like import write_tokenizer
 from helpers.pictures import noise
 from PIL import Image
@@ -64,24 +61,21 @@ def config(
     data = tiny_run.write_data(tmp_path_factory.mktemp("data"))
     captions = [x.sent for i in range(4) for x in small_data.scene(i).expressions]
     tokenizer = write_tokenizer(tmp_path_factory.mktemp("tokenizer"), captions)
-    config = tiny_run.tiny_config(data, steps=2, batch=8, eval_every=0)
     activation, sizes = "gelu_pytorch_tanh", {"width": 16, "heads": 2, "mlp": 32}
-    config.clip, config.data.tokenizer = str(weights[0]), str(tokenizer)
-    config.data.lengths = (16, 24)
-    config.model = dataclasses.replace(
-        config.model,
-        backbone="siglip2",
-        image_size=32,
-        vision=VisionConfig(patch=8, depth=2, activation=activation, **sizes),
-        text=TextConfig(600, 24, depth=2, activation=activation, **sizes),
-        groups="both",
-        low_groups=3,
-        high_groups=2,
-        mask_channels=4,
-        stem_channels=4,
-        figure_only=False,
+    return tiny_run.run_config(
+        data,
+        clip=str(weights[0]),
+        data__tokenizer=str(tokenizer),
+        data__lengths=(16, 24),
+        model__backbone="siglip2",
+        model__image_size=32,
+        model__vision=VisionConfig(patch=8, depth=2, activation=activation, **sizes),
+        model__text=TextConfig(600, 24, depth=2, activation=activation, **sizes),
+        model__groups="both",
+        model__figure_only=False,
+        train__steps=2,
+        train__eval_every=0,
     )
-    return config
 
 
 @pytest.fixture(scope="module")
@@ -136,26 +130,12 @@ def test_exports_answer_as_the_live_model(workdir: Path, tmp_path: Path) -> None
     """The graphs, and run.py where the package is not; masks are the Predictor's."""
     folder = export(workdir, "stablehlo", tmp_path / "stablehlo")
     loaded = model.load(workdir)
-    for sizes in ((1, 1, 8), (3, 5, 24), (2, 9, 7)):
-        pictures, questions = inputs(*sizes)
-        expected = live(loaded, loaded.params, pictures, questions)
-        answers = ask(folder, pictures, questions)
-        for ours, theirs in zip(expected, answers, strict=True):
-            np.testing.assert_allclose(theirs, ours, TOLERANCE, TOLERANCE)
-    Image.fromarray(noise(3, 25, 40)).save(tmp_path / "photo.png")
-    (tmp_path / "unires_jax.py").write_text("raise ImportError('not installed')")
-    done = subprocess.run(
-        [sys.executable, folder / "run.py", "photo.png", *SENTENCES],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path), "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    predictor = unires_jax.load(workdir)
-    for i, segment in enumerate(predictor.segment(tmp_path / "photo.png", SENTENCES)):
-        written = np.array(Image.open(tmp_path / f"mask_{i}.png")) > 0
-        np.testing.assert_array_equal(written, segment.mask)
+    assert_equal_answers(folder, loaded, (1, 1, 8), (3, 5, 24), (2, 9, 7))
+    photo = Image.fromarray(noise(3, 25, 40))
+    masks, *_ = run_elsewhere(folder, photo, SENTENCES, tmp_path)
+    segments = unires_jax.load(workdir).segment(tmp_path / "photo.png", SENTENCES)
+    for mask, segment in zip(masks, segments, strict=True):
+        np.testing.assert_array_equal(mask, segment.mask)
 
 
 def test_an_export_of_parameters_comes_back(workdir: Path, tmp_path: Path) -> None:

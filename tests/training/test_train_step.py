@@ -1,24 +1,15 @@
 """The jitted step: the same numbers on any mesh, in any number of rounds."""
 
-import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.tiny import tiny_config
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import (
-    Config,
-    DataConfig,
-    MeshConfig,
-    ModelConfig,
-    OptimConfig,
-    TextConfig,
-    TrainConfig,
-    VisionConfig,
-)
+from unires_jax.config import Config
 from unires_jax.data.batch import Batch
 from unires_jax.models.unires import Apply
 from unires_jax.training import train_step
@@ -28,27 +19,24 @@ STEPS = 20
 LOSS_TOLERANCE = 1e-5  # relative, over all steps (the issue's figure)
 
 
-def make_config(devices_fsdp: int = 1, rounds: int = 1, **optim: Any) -> Config:
-    return Config(
-        model=ModelConfig(
-            image_size=16,
-            vision=VisionConfig(patch=8, width=64, depth=2, heads=2, mlp=64),
-            text=TextConfig(vocab=32, context=8, width=16, depth=1, heads=2, mlp=16),
-            width=16,
-            heads=2,
-            low_groups=3,
-            high_groups=2,
-            group_bias=0.0,
-            stage_layers=1,
-            mixer_layers=0,
-            mask_channels=4,
-            stem_channels=4,
-        ),
-        data=DataConfig(lengths=(8,)),
-        optim=OptimConfig(**{"warmup": 5, "ema": 0.9, "scratch_rate": 1e-3} | optim),
-        train=TrainConfig(batch=16, steps=40, accumulation=rounds),
-        mesh=MeshConfig(fsdp=devices_fsdp),
-    )
+def make_config(**changes: Any) -> Config:
+    """Wide enough for the image tower to be split over devices."""
+    values: dict[str, Any] = {
+        "model__image_size": 16,
+        "model__vision__width": 64,
+        "model__vision__mlp": 64,
+        "model__text__vocab": 32,
+        "model__text__context": 8,
+        "model__group_bias": 0.0,
+        "model__mixer_layers": 0,
+        "data__lengths": (8,),
+        "optim__warmup": 5,
+        "optim__ema": 0.9,
+        "optim__scratch_rate": 1e-3,
+        "train__batch": 16,
+        "train__steps": 40,
+    }
+    return tiny_config(**values | changes)
 
 
 def make_batch(seed: int, b: int = 16, k: int = 2) -> Batch:
@@ -82,8 +70,8 @@ def reference() -> tuple[np.ndarray, Any]:
 
 
 def test_muon_on_eight_devices_trains_as_on_one() -> None:
-    alone, _ = run(make_config(method="muon"), 1)
-    eight, _ = run(make_config(8, method="muon"), 8)
+    alone, _ = run(make_config(optim__method="muon"), 1)
+    eight, _ = run(make_config(mesh__fsdp=8, optim__method="muon"), 8)
     np.testing.assert_allclose(eight, alone, rtol=LOSS_TOLERANCE)
     assert alone[-1] < alone[0]
 
@@ -92,7 +80,7 @@ def test_muon_on_eight_devices_trains_as_on_one() -> None:
 def test_eight_devices_train_as_one(
     reference: tuple[np.ndarray, Any], fsdp: int, rounds: int
 ) -> None:
-    losses, state = run(make_config(fsdp, rounds), 8)
+    losses, state = run(make_config(mesh__fsdp=fsdp, train__accumulation=rounds), 8)
     np.testing.assert_allclose(losses, reference[0], rtol=LOSS_TOLERANCE)
     assert losses[-1] < losses[0]
     kernel = state.params["vision"]["patch_embed"]["kernel"]
@@ -140,8 +128,7 @@ def test_what_is_not_valid_or_has_no_target_teaches_no_mask() -> None:
 
 
 def test_a_frozen_text_tower_does_not_move() -> None:
-    config = make_config(text_rate=0.0)
-    config = dataclasses.replace(config, clip="given")
+    config = make_config(optim__text_rate=0.0, clip="a pretrained start")
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])
     recipe = make_recipe(config, mesh)
     state = recipe.init()
@@ -161,6 +148,5 @@ def test_cosine_shows_collapse() -> None:
     np.testing.assert_allclose(train_step.mean_cosine(same), 1, atol=1e-4)
     unit = spread / jnp.linalg.norm(spread, axis=-1, keepdims=True)
     pairs = [unit[0, i] @ unit[0, j] for i in range(4) for j in range(4) if i != j]
-    np.testing.assert_allclose(
-        train_step.mean_cosine(spread)[0], np.mean(pairs), atol=1e-5
-    )
+    cosine = train_step.mean_cosine(spread)[0]
+    np.testing.assert_allclose(cosine, np.mean(pairs), atol=1e-5)

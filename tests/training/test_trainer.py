@@ -10,20 +10,14 @@ import signal
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
-from helpers.tiny_run import (
-    STEPS,
-    assert_same,
-    lines,
-    small_data,
-    tiny_config,
-    untimed,
-    write_data,
-)
+from helpers import small_data
+from helpers.tiny import tiny_config
+from helpers.tiny_run import STEPS, assert_same, lines, run_config, untimed, write_data
 from tensorboardX.proto.event_pb2 import Event
 
 from unires_jax import mesh as mesh_lib
@@ -90,13 +84,20 @@ def run(
     return jax.device_get(fit(recipe, workdir, run_tokenizer(config), hook or Hook()))
 
 
+class Whole(NamedTuple):
+    """A run from its first step to its last."""
+
+    workdir: Path
+    state: Any
+    hook: Hook
+
+
 @pytest.fixture(scope="module")
-def unbroken(
-    data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Any, Hook]:
-    """A whole run: its workdir, last state and hook."""
+def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     workdir, hook = tmp_path_factory.mktemp("unbroken") / "new" / "run", Hook(0.7, 0.2)
-    return workdir, run(tiny_config(data, picture_every=8), workdir, hook), hook
+    return Whole(
+        workdir, run(run_config(data, train__picture_every=8), workdir, hook), hook
+    )
 
 
 def events(workdir: Path) -> Iterator[Event]:
@@ -108,11 +109,9 @@ def events(workdir: Path) -> Iterator[Event]:
             content = content[16 + length :]
 
 
-def test_the_loop_does_what_the_bare_step_does(
-    data: Path, unbroken: tuple[Path, Any, Hook]
-) -> None:
-    _, state, hook = unbroken
-    config = tiny_config(data)
+def test_the_loop_does_what_the_bare_step_does(data: Path, unbroken: Whole) -> None:
+    state, hook = unbroken.state, unbroken.hook
+    config = run_config(data)
     recipe = recipe_of(config)
     expected = recipe.init()
     batches = train_batches(config, run_tokenizer(config))
@@ -126,13 +125,13 @@ def test_the_loop_does_what_the_bare_step_does(
     assert int(state.step) == STEPS
     assert_same(state, expected)
     written = {
-        x["step"]: x["train/loss"] for x in lines(unbroken[0]) if "train/loss" in x
+        x["step"]: x["train/loss"] for x in lines(unbroken.workdir) if "train/loss" in x
     }
     assert written == {i: losses[i] for i in (1, 2, 4, 6, 8)}
 
 
-def test_metrics_file(unbroken: tuple[Path, Any, Hook]) -> None:
-    written = lines(unbroken[0])
+def test_metrics_file(unbroken: Whole) -> None:
+    written = lines(unbroken.workdir)
     kinds = [
         (x["step"], "eval" if f"eval/{BEST_BY}" in x else "train") for x in written
     ]
@@ -145,19 +144,17 @@ def test_metrics_file(unbroken: tuple[Path, Any, Hook]) -> None:
     assert "train/grad_norm/vision" in written[0]
 
 
-def test_tensorboard_holds_curves_and_pictures(
-    unbroken: tuple[Path, Any, Hook],
-) -> None:
+def test_tensorboard_holds_curves_and_pictures(unbroken: Whole) -> None:
     import cv2
 
     points, pictures = {}, {}
-    for event in events(unbroken[0]):
+    for event in events(unbroken.workdir):
         for value in event.summary.value:
             if value.HasField("image"):
                 pictures[value.tag, event.step] = value.image.encoded_image_string
             else:
                 points[value.tag, event.step] = value.simple_value
-    for line in lines(unbroken[0]):
+    for line in lines(unbroken.workdir):
         if "train/loss" in line:
             expected = np.float32(line["train/loss"])
             assert points["train/loss", line["step"]] == expected
@@ -168,14 +165,14 @@ def test_tensorboard_holds_curves_and_pictures(
     assert picture.shape == (4, 6, 3) and tuple(picture[0, 0]) == (0, 100, 200)
 
 
-def test_workdir(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
+def test_workdir(data: Path, unbroken: Whole) -> None:
     workdir, state, _ = unbroken
     written = json.loads((workdir / "config.json").read_text())
     assert written["train"]["picture_every"] == 8
     folders = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
     assert folders == [4, 6, 8]  # the best, and the two last
     best, meta = load_params(workdir)
-    assert_same(best, unbroken[2].params[4])
+    assert_same(best, unbroken.hook.params[4])
     assert meta["batch"] == 4 and not meta["no_target_trained"]
     assert list(meta["data"]) == [f"{data}:train"]
     assert_same(load_params(workdir, "params", "last")[0], state.params)
@@ -189,7 +186,7 @@ def test_whether_no_target_was_trained_is_remembered(tmp_path: Path) -> None:
     ]
     mixed = [dataclasses.replace(scenes[0], expressions=tuple(nothing)), *scenes[1:]]
     data = small_data.write(tmp_path / "data", train=mixed)
-    config = tiny_config(data, eval_every=0)
+    config = run_config(data, train__eval_every=0)
     config.eval.splits = ()
     for steps in (1, 2):  # resumed, it still knows
         config.train.steps = steps
@@ -247,12 +244,9 @@ QUICK = (0, 3, 5, 7)
     [s if s in QUICK else pytest.param(s, marks=pytest.mark.slow) for s in range(8)],
 )
 def test_resume_from_any_step(
-    data: Path,
-    unbroken: tuple[Path, Any, Hook],
-    tmp_path: Path,
-    step: int,
+    data: Path, unbroken: Whole, tmp_path: Path, step: int
 ) -> None:
-    config = tiny_config(data, picture_every=8)
+    config = run_config(data, train__picture_every=8)
     with pytest.raises(Crash):
         breaking = before_step(recipe_of(config), step, crash)
         run(config, tmp_path, Hook(0.7, 0.2), breaking)
@@ -260,16 +254,16 @@ def test_resume_from_any_step(
     (tmp_path / "metrics.jsonl").write_text(torn)
     reached = 4 if step >= 4 else 3 if step == 3 else 0
     hook = Hook(0.7, 0.2) if reached < 4 else Hook(0.2)
-    assert_same(run(config, tmp_path, hook), unbroken[1])
+    assert_same(run(config, tmp_path, hook), unbroken.state)
     assert sorted(hook.params) == [4, 8] if reached < 4 else [8]
-    assert untimed(lines(tmp_path)) == untimed(lines(unbroken[0]))
+    assert untimed(lines(tmp_path)) == untimed(lines(unbroken.workdir))
     purges = [e.step for e in events(tmp_path) if e.session_log.status == 1]
     last = {0: 0, 1: 0, 2: 0, 3: 3, 4: 4, 5: 4, 6: 6, 7: 6}[step]
     assert purges == ([last + 1] if last else [])
 
 
 def test_resume_with_muon(data: Path, tmp_path: Path) -> None:
-    config = tiny_config(data)
+    config = run_config(data)
     config.optim.method = "muon"
     whole = run(config, tmp_path / "unbroken")
     with pytest.raises(Crash):
@@ -282,12 +276,9 @@ def test_resume_with_muon(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_sigterm_saves_and_returns(
-    data: Path,
-    unbroken: tuple[Path, Any, Hook],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    data: Path, unbroken: Whole, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tiny_config(data, picture_every=8)
+    config = run_config(data, train__picture_every=8)
     handler = signal.getsignal(signal.SIGTERM)
     asked_to_stop = before_step(
         recipe_of(config), 4, lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -297,39 +288,24 @@ def test_a_sigterm_saves_and_returns(
     assert int(state.step) == 5
     assert "stopped at step 5 of 8; saved" in capsys.readouterr().out
     assert_same(load_params(tmp_path, "params", "last")[0], state.params)
-    assert_same(run(config, tmp_path, Hook(0.2)), unbroken[1])
-    assert untimed(lines(tmp_path)) == untimed(lines(unbroken[0]))
+    assert_same(run(config, tmp_path, Hook(0.2)), unbroken.state)
+    assert untimed(lines(tmp_path)) == untimed(lines(unbroken.workdir))
 
 
 def test_a_finished_run_says_so(
-    data: Path, unbroken: tuple[Path, Any, Hook], capsys: pytest.CaptureFixture[str]
+    data: Path, unbroken: Whole, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hook = Hook()
-    before = lines(unbroken[0])
-    again = run(tiny_config(data, picture_every=8), unbroken[0], hook)
+    before = lines(unbroken.workdir)
+    again = run(run_config(data, train__picture_every=8), unbroken.workdir, hook)
     assert "is finished: step 8 of 8" in capsys.readouterr().out
-    assert_same(again, unbroken[1])
-    assert not hook.params and lines(unbroken[0]) == before
+    assert_same(again, unbroken.state)
+    assert not hook.params and lines(unbroken.workdir) == before
 
 
-def change(config: Config, **values: Any) -> Config:
-    """A copy with dotted fields (`model__width=32`) set."""
-    config = copy.deepcopy(config)
-    for name, value in values.items():
-        *path, last = name.split("__")
-        target: Any = config
-        for part in path:
-            target = getattr(target, part)
-        assert hasattr(target, last)
-        setattr(target, last, value)
-    return config
-
-
-def test_another_config_is_refused_by_field(
-    data: Path, unbroken: tuple[Path, Any, Hook]
-) -> None:
-    config = change(
-        tiny_config(data),
+def test_another_config_is_refused_by_field(data: Path, unbroken: Whole) -> None:
+    config = run_config(
+        data,
         seed=4,
         model__width=32,
         optim__rate=1.0,
@@ -338,7 +314,7 @@ def test_another_config_is_refused_by_field(
         loss__dice=2.0,
     )
     with pytest.raises(ConfigError) as caught:
-        run(config, unbroken[0])
+        run(config, unbroken.workdir)
     message = str(caught.value)
     for line in (
         "seed: the run has 3, now 4",
@@ -347,16 +323,16 @@ def test_another_config_is_refused_by_field(
         "train.batch: the run has 8, now 16",
         "data.flip: the run has 0.5, now 0.25",
         "loss.dice: the run has 1.0, now 2.0",
-        str(unbroken[0]),
+        str(unbroken.workdir),
         "--workdir",
     ):
         assert line in message
     assert message.count("the run has") == 6
 
 
-def test_what_may_change_may(data: Path, unbroken: tuple[Path, Any, Hook]) -> None:
-    config = change(
-        tiny_config(data),
+def test_what_may_change_may(data: Path, unbroken: Whole) -> None:
+    config = run_config(
+        data,
         name="renamed",
         data__workers=3,
         train__log_every=7,
@@ -366,14 +342,12 @@ def test_what_may_change_may(data: Path, unbroken: tuple[Path, Any, Hook]) -> No
         model__remat=True,
         train__steps=4,
     )
-    assert_same(run(config, unbroken[0]).params, unbroken[1].params)
+    assert_same(run(config, unbroken.workdir).params, unbroken.state.params)
 
 
-def test_other_data_is_refused(
-    data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
-) -> None:
-    config = tiny_config(data)
-    meta = read_meta(unbroken[0] / "checkpoints" / "8")
+def test_other_data_is_refused(data: Path, unbroken: Whole, tmp_path: Path) -> None:
+    config = run_config(data)
+    meta = read_meta(unbroken.workdir / "checkpoints" / "8")
     about = {"data": {f"{data}:train": "0"}, "tokenizer": meta["tokenizer"]}
     with pytest.raises(ConfigError, match=r"data: the run has .*, now .*'0'"):
         start_lib.check_same_run(config, about, meta, tmp_path)
@@ -384,7 +358,7 @@ def test_other_data_is_refused(
 
 def test_not_a_number_stops_at_its_step(data: Path, tmp_path: Path) -> None:
     """The step is the first bad one of the bare loop; later and it are not saved."""
-    config = tiny_config(data, checkpoint_every=2, keep=99)
+    config = run_config(data, train__checkpoint_every=2, train__keep=99)
     recipe = recipe_of(config)
 
     def breaking(state: Any, batch: Any) -> Any:
@@ -419,26 +393,24 @@ def test_the_broken_group_is_named() -> None:
 
 
 def test_init_from_takes_the_best_average_and_a_fresh_optimizer(
-    data: Path, unbroken: tuple[Path, Any, Hook], tmp_path: Path
+    data: Path, unbroken: Whole, tmp_path: Path
 ) -> None:
-    config = change(tiny_config(data), init_from=str(unbroken[0]), optim__rate=0.0)
+    config = run_config(data, init_from=str(unbroken.workdir), optim__rate=0.0)
     recipe = recipe_of(config)
     params = start_lib.take_over(recipe)
-    assert_same(params, unbroken[2].params[4])
+    assert_same(params, unbroken.hook.params[4])
     state = recipe.init(params)
-    assert_same(state.params, unbroken[2].params[4])
-    assert_same(state.ema, unbroken[2].params[4])
+    assert_same(state.params, unbroken.hook.params[4])
+    assert_same(state.ema, unbroken.hook.params[4])
     assert int(state.step) == 0
     moments = jax.tree.leaves(state.opt_state)
     assert not any(np.any(x) for x in jax.device_get(moments))
 
 
 def test_init_from_is_where_a_new_run_starts(
-    data: Path,
-    unbroken: tuple[Path, Any, Hook],
-    tmp_path: Path,
+    data: Path, unbroken: Whole, tmp_path: Path
 ) -> None:
-    config = change(tiny_config(data), init_from=str(unbroken[0]))
+    config = run_config(data, init_from=str(unbroken.workdir))
     states = []
 
     def note(state: Any, batch: Any) -> Any:
@@ -448,18 +420,16 @@ def test_init_from_is_where_a_new_run_starts(
     with pytest.raises(Crash):
         recipe = dataclasses.replace(recipe_of(config), step=note)
         run(config, tmp_path, recipe=recipe)
-    assert_same(states[0].params, unbroken[2].params[4])
+    assert_same(states[0].params, unbroken.hook.params[4])
     assert int(states[0].step) == 0
 
 
-def test_init_from_at_another_resolution_and_context(
-    data: Path, unbroken: tuple[Path, Any, Hook]
-) -> None:
-    source = unbroken[2].params[4]
+def test_init_from_at_another_size_and_context(data: Path, unbroken: Whole) -> None:
+    source = unbroken.hook.params[4]
     for size, context in [(32, 12), (24, 20)]:
-        config = change(
-            tiny_config(data),
-            init_from=str(unbroken[0]),
+        config = run_config(
+            data,
+            init_from=str(unbroken.workdir),
             model__image_size=size,
             model__text__context=context,
         )
@@ -470,29 +440,27 @@ def test_init_from_at_another_resolution_and_context(
         )
         assert len(vision) == (size // 8) ** 2 + 1 and len(text) == context
         shared = min(context, 16)
-        np.testing.assert_array_equal(
-            text[:shared], source["text"]["positions"][:shared]
-        )
+        before = source["text"]["positions"]
+        np.testing.assert_array_equal(text[:shared], before[:shared])
         assert np.abs(text[shared:]).sum(1).all()  # fresh rows are drawn, not zero
         others = copy.deepcopy(source)
         others["vision"].pop("positions"), others["text"].pop("positions")
         assert_same(params, others)
 
 
-def test_init_from_another_architecture_lists_shapes(
-    data: Path, unbroken: tuple[Path, Any, Hook]
-) -> None:
-    config = change(tiny_config(data), init_from=str(unbroken[0]), model__width=32)
+def test_init_from_another_model_lists_shapes(data: Path, unbroken: Whole) -> None:
+    config = run_config(data, init_from=str(unbroken.workdir), model__width=32)
     with pytest.raises(CheckpointError) as caught:
         start_lib.take_over(recipe_of(config))
     line = "patch_project.kernel: expected (16, 32), found (16, 16)"
-    assert line in str(caught.value) and str(unbroken[0]) in str(caught.value)
+    assert line in str(caught.value) and str(unbroken.workdir) in str(caught.value)
+
+
+Published = tuple[Path, dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def clip(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, dict[str, np.ndarray]]:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A CLIP of the tiny config's towers as transformers saves it, and its weights."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
@@ -509,11 +477,9 @@ def clip(
     return folder, {k: v.numpy() for k, v in model.state_dict().items()}
 
 
-def test_clip_fills_the_towers_alone(
-    data: Path, clip: tuple[Path, dict[str, np.ndarray]]
-) -> None:
+def test_clip_fills_the_towers_alone(data: Path, clip: Published) -> None:
     folder, weights = clip
-    config = change(tiny_config(data), clip=str(folder))
+    config = run_config(data, clip=str(folder))
     params = start_lib.with_backbone(recipe_of(config))
     fresh = jax.jit(Apply(config.model).init)(jax.random.key(config.seed))
     np.testing.assert_array_equal(
@@ -531,12 +497,10 @@ def test_clip_fills_the_towers_alone(
     )
 
 
-def test_a_clip_of_other_heads_is_refused(
-    data: Path, clip: tuple[Path, dict[str, np.ndarray]]
-) -> None:
+def test_a_clip_of_other_heads_is_refused(data: Path, clip: Published) -> None:
     """Heads do not show in shapes: the config.json beside the weights has them."""
-    config = change(
-        tiny_config(data),
+    config = run_config(
+        data,
         clip=str(clip[0]),
         model__vision__heads=4,
         model__vision__activation="gelu",
@@ -550,8 +514,6 @@ def test_a_clip_of_other_heads_is_refused(
 
 def test_no_parameter_is_weakly_typed() -> None:
     """One that is compiles the whole step a second time: updates are never weak."""
-    model = tiny_config(Path()).model
-    model = dataclasses.replace(model, groups="both", figure_only=False)
-    model.vision.depth = 2
+    model = tiny_config().model
     params = jax.eval_shape(Apply(model).init, jax.random.key(0))
     assert [name for name, x in flatten(params).items() if x.weak_type] == []

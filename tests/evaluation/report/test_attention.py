@@ -1,6 +1,5 @@
 """The attention that the report draws is the attention that the model pays."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.coloured_boxes import make_record
+from helpers.tiny import change, random_params
 
-from unires_jax.config import Config, TextConfig, VisionConfig
+from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.evaluation.report import attention
 from unires_jax.models.unires import Apply
@@ -18,22 +18,11 @@ Tree = Any
 
 
 @pytest.fixture
-def tiny(config: Config, tokenizer: Tokenizer) -> Config:
-    config.model.vision = VisionConfig(patch=16, width=32, depth=4, heads=2, mlp=32)
-    vocab = tokenizer.vocab_size
-    config.model.text = TextConfig(vocab, 16, width=32, depth=1, heads=2, mlp=32)
-    config.model.width, config.model.heads = 16, 2
-    config.model.low_groups, config.model.high_groups = 3, 2
-    config.data.lengths = (16,)
-    return config
-
-
-def some_params(config: Config, scale: float = 0.3) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: rng.normal(0, scale, x.shape).astype(np.float32),
-        Apply(config.model).abstract,
-    )
+def tiny(config: Config) -> Config:
+    """Four blocks, so that each level's groups pass two; wide enough to lean."""
+    tower = {"depth": 4, "patch": 16, "width": 32, "mlp": 32}
+    values = {f"model__vision__{name}": value for name, value in tower.items()}
+    return change(config, data__lengths=(16,), **values)
 
 
 # The blocks once more in numpy, of parameters alone: nothing here is the model's code.
@@ -97,7 +86,7 @@ def inputs() -> tuple[jax.Array, ...]:
 
 
 def test_groups_to_patches_are_those_of_every_block_passed(tiny: Config) -> None:
-    params = some_params(tiny, 0.7)
+    params = random_params(tiny.model, 0.7)
     model = Apply(tiny.model).bind(jax.tree.map(jnp.asarray, params))
     patches, _ = model.attention(*inputs())
     exact = jax.tree.map(lambda x: x.astype(np.float64), params)
@@ -112,7 +101,7 @@ def test_groups_to_patches_are_those_of_every_block_passed(tiny: Config) -> None
 
 
 def test_groups_to_words_are_those_of_the_filter(tiny: Config) -> None:
-    params = some_params(tiny, 0.7)
+    params = random_params(tiny.model, 0.7)
     model = Apply(tiny.model).bind(jax.tree.map(jnp.asarray, params))
     images, extent, tokens, lengths = inputs()
     _, read = model.attention(images, extent, tokens, lengths)
@@ -133,7 +122,7 @@ def test_groups_to_words_are_those_of_the_filter(tiny: Config) -> None:
 
 
 def test_hook_gives_words_and_maps(tiny: Config, tokenizer: Tokenizer) -> None:
-    attend = attention.make_attend(some_params(tiny), tokenizer, tiny)
+    attend = attention.make_attend(random_params(tiny.model, 0.3), tokenizer, tiny)
     drawing = attend(make_record(0), "Red and blue")
     assert drawing.words[0] == "start" and drawing.words[-1] == "end"
     assert "".join(drawing.words[1:-1]) == "redandblue"
@@ -155,8 +144,8 @@ def test_hook_gives_words_and_maps(tiny: Config, tokenizer: Tokenizer) -> None:
 def test_ablations_show_what_remains(
     tiny: Config, tokenizer: Tokenizer, field: str, value: Any, levels: list[str]
 ) -> None:
-    tiny.model = dataclasses.replace(tiny.model, **{field: value})
-    drawing = attention.make_attend(some_params(tiny), tokenizer, tiny)(
+    tiny = change(tiny, **{f"model__{field}": value})
+    drawing = attention.make_attend(random_params(tiny.model, 0.3), tokenizer, tiny)(
         make_record(1), "blue"
     )
     assert list(drawing.levels) == levels

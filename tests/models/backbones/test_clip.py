@@ -1,6 +1,5 @@
 """CLIP's towers: parity with transformers, group tokens, causality, padding."""
 
-import dataclasses
 import gc
 import shutil
 
@@ -211,9 +210,8 @@ def test_low_groups_leave_at_the_split_and_high_ones_enter_there():
         return getattr(output, level).sum()
 
     def reached(level):
-        tree = nnx.to_pure_dict(
-            jax.jit(jax.grad(leave), static_argnums=1)(state, level)
-        )
+        gradient = jax.jit(jax.grad(leave), static_argnums=1)(state, level)
+        tree = nnx.to_pure_dict(gradient)
         return [tree["blocks"][i]["mlp"]["up"]["kernel"].any() for i in range(4)]
 
     assert reached("low") == [True, True, True, False]
@@ -281,29 +279,6 @@ def test_images_of_a_batch_do_not_meet():
         )
 
 
-def test_remat_changes_no_gradient():
-    tokens, lengths = jnp.arange(16).reshape(2, 8), jnp.array([8, 3])
-
-    def gradients(remat):
-        vision = _vision(dataclasses.replace(VISION, depth=2), remat=remat)
-        text = _text(remat=remat)
-        graph, state = nnx.split((vision, text, _groups(5, blocks=1)))
-
-        def loss(state):
-            vision, text, low = nnx.merge(graph, state)
-            output = vision(_images(), low)
-            words = text(tokens, lengths)
-            return jnp.square(output.patches).sum() + jnp.square(words).sum()
-
-        return nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))
-
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-        gradients(True),
-        gradients(False),
-    )
-
-
 def test_words_do_not_see_what_follows():
     text = _jit(_text())
     tokens = np.random.default_rng(0).integers(0, 100, (1, 12))
@@ -314,17 +289,6 @@ def test_words_do_not_see_what_follows():
     after = text(jnp.asarray(changed), lengths)
     np.testing.assert_array_equal(before[:, :7], after[:, :7])
     assert (np.abs(before - after)[0, 7:].max(-1) > 1e-3).all()
-
-
-def test_pads_change_nothing():
-    text = _jit(_text())
-    tokens = np.random.default_rng(0).integers(0, 100, (1, 16))
-    lengths = jnp.array([6])
-    words = text(jnp.asarray(tokens), lengths)
-    tokens[0, 6:] = 0
-    np.testing.assert_array_equal(text(jnp.asarray(tokens), lengths), words)
-    short = text(jnp.asarray(tokens[:, :8]), lengths)
-    np.testing.assert_allclose(short[:, :6], words[:, :6], atol=1e-5)
 
 
 def test_bfloat16_towers_keep_float32_parameters():

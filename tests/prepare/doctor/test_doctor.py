@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import mres_lines, raw_forms, small_data
+from helpers.spoilt_forms import spoilt
 
 from unires_jax import cli
 from unires_jax.data.catalogue import BENCHMARKS, Counts
@@ -29,8 +31,8 @@ def told(report: Report, kind: str) -> str:
 def changed(record: Record, part: str, index: int, **values: Any) -> Record:
     """The record with other values in one of its masks or expressions."""
     rows = list(getattr(record, part))
-    rows[index] = small_data.replace(rows[index], **values)
-    return small_data.replace(record, **{part: tuple(rows)})
+    rows[index] = replace(rows[index], **values)
+    return replace(record, **{part: tuple(rows)})
 
 
 def test_good_prepared_data(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_good_prepared_data(tmp_path: Path) -> None:
 
 
 SCENE = small_data.scene(0)
-NOTHING = RunMask.from_pixels(np.zeros((SCENE.height, SCENE.width), bool)).counts
+NOTHING = RunMask.empty(SCENE.height, SCENE.width).counts
 OTHER_SIZE = RunMask.from_pixels(np.ones((3, 5), bool)).counts
 FAULTS = [
     (changed(SCENE, "masks", 0, rle=OTHER_SIZE), "error", "size differs", "ann_id 0"),
@@ -67,19 +69,14 @@ FAULTS = [
     (changed(SCENE, "expressions", 3, targets=()), "error", "mask empty", "lost"),
     (changed(SCENE, "expressions", 0, sent_id=1), "error", "id twice", "(0, 1)"),
     (changed(SCENE, "masks", 1, ann_id=0), "error", "id twice", "ann_id occurs"),
+    (replace(SCENE, image=SCENE.image[:300]), "error", "image unreadable", "truncated"),
     (
-        small_data.replace(SCENE, image=SCENE.image[:300]),
-        "error",
-        "image unreadable",
-        "truncated",
-    ),
-    (
-        small_data.replace(SCENE, image=small_data.scene(9, height=20).image),
+        replace(SCENE, image=small_data.scene(9, height=20).image),
         "error",
         "size differs",
         "20 x 60",
     ),
-    (small_data.replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
+    (replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
 ]
 
 
@@ -101,8 +98,8 @@ def test_an_image_in_two_splits(tmp_path: Path) -> None:
     scenes = [small_data.scene(i) for i in range(4)]
     small_data.write(tmp_path, train=scenes[:3], val=scenes[2:])
     report = doctor.examine(tmp_path)
-    found = {f for f in faults(report) if f[1] == "image shared"}
-    assert [f[0] for f in found] == ["warning"]
+    shared = {f for f in faults(report) if f[1] == "image shared"}
+    assert [f[0] for f in shared] == ["warning"]
     assert "1 image_ids are in" in told(report, "image shared")
 
 
@@ -154,8 +151,8 @@ def test_good_raw_forms(tmp_path: Path, form: str) -> None:
         pytest.importorskip("pyarrow")
     getattr(raw_forms, f"write_{form}")(tmp_path)
     report = doctor.examine(tmp_path)
-    (found,) = (h for h in report.holdings if h.name == "refcoco_unc")
-    assert found.splits["train"]["expressions"] == 4
+    (holding,) = (h for h in report.holdings if h.name == "refcoco_unc")
+    assert holding.splits["train"]["expressions"] == 4
     assert not {f for f in faults(report) if f[2].startswith("refcoco_unc")} - {
         ("warning", "image shared", "refcoco_unc/testA", 1),
         ("warning", "image shared", "refcoco_unc/val", 1),
@@ -174,9 +171,9 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     raw_forms.write_cris(tmp_path)
     (tmp_path / "anns/refcoco/testB.json").unlink()
     report = doctor.examine(tmp_path)
-    found = told(report, "split missing")
-    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in found
-    assert "expected 1,810 referents, 5,095 expressions" in found
+    message = told(report, "split missing")
+    assert f"{tmp_path}/anns/refcoco/testB.json is not there" in message
+    assert "expected 1,810 referents, 5,095 expressions" in message
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -218,27 +215,21 @@ def test_names_in_another_case(tmp_path: Path) -> None:
 
 
 def test_faults_of_raw_entries(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs, instances = raw_forms.refs(), raw_forms.instances()
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    refs[0]["sentences"][0]["sent"] = ""
-    refs[1]["sentences"][0]["sent_id"] = refs[1]["sentences"][1]["sent_id"]
-    instances["annotations"][2]["segmentation"]["size"] = [9, 9]
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = doctor.examine(tmp_path)
+    def change(refs: Any, instances: Any) -> None:
+        refs[0]["sentences"][0]["sent"] = ""
+        refs[1]["sentences"][0]["sent_id"] = refs[1]["sentences"][1]["sent_id"]
+        instances["annotations"][2]["segmentation"]["size"] = [9, 9]
+
+    report = doctor.examine(spoilt(tmp_path, change))
     kinds = {f[1] for f in faults(report) if f[0] == "error"}
     assert {"sentence empty", "id twice", "size differs"} <= kinds
     assert ":  " not in told(report, "sentence empty")
 
 
 def test_an_annotation_s_id_for_two(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    instances = raw_forms.instances()
-    twin = {**instances["annotations"][0], "image_id": 303}
-    instances["annotations"].append(twin)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    report = doctor.examine(tmp_path)
+    twin = {**raw_forms.annotations()[0], "image_id": 303}
+    change = lambda refs, instances: instances["annotations"].append(twin)  # noqa: E731
+    report = doctor.examine(spoilt(tmp_path, change))
     assert ("error", "id twice", "refcoco_unc", 1) in faults(report)
     assert f"id {twin['id']} occurs twice" in told(report, "id twice")
 

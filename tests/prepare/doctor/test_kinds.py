@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import mres_lines, raw_forms
+from helpers.spoilt_forms import BAD, KIND_OF, Change, picture, spoilt
 
 from unires_jax.errors import Kind
 from unires_jax.prepare.doctor.command import examine
@@ -85,60 +85,19 @@ def test_kinds_of_lines(tmp_path: Path) -> None:
     assert counts == {("error", k): n for k, n in Counter(expected).items()}
 
 
-Change = Callable[[list[dict[str, Any]], dict[str, Any]], None]
-
-
-def ref(**values: Any) -> Change:
-    return lambda refs, instances: refs[0].update(values)
-
-
-def sentence(**values: Any) -> Change:
-    return lambda refs, instances: refs[0]["sentences"][0].update(values)
-
-
-def annotation(**values: Any) -> Change:
-    return lambda refs, instances: instances["annotations"][0].update(values)
-
-
-def image(**values: Any) -> Change:
-    return lambda refs, instances: instances["images"][0].update(values)
-
-
-def rle(*counts: int, height: int = 40) -> Change:
-    size = [height, 60]
-    return annotation(segmentation={"size": size, "counts": list(counts)})
-
-
 RAW: list[tuple[Change, Kind]] = [
-    (ref(ann_id=999), Kind.MASK_EMPTY),
-    (ref(ann_id=[]), Kind.UNUSABLE),
-    (ref(ref_id="7"), Kind.UNUSABLE),
-    (ref(split="minival"), Kind.UNUSABLE),
-    (ref(image_id=5), Kind.UNUSABLE),
-    (ref(sentences=[]), Kind.SENTENCE_EMPTY),
-    (sentence(sent=" "), Kind.SENTENCE_EMPTY),
-    (sentence(sent_id=1), Kind.ID_TWICE),
-    (annotation(segmentation=[[1, 1, 9, 9]]), Kind.UNUSABLE),
-    (annotation(segmentation=[[1, 1] * 3]), Kind.MASK_EMPTY),
-    (annotation(segmentation=[[0, 0, 1e9, 0, 1e9, 9]]), Kind.SIZE_DIFFERS),
-    (rle(5, 5), Kind.SIZE_DIFFERS),
-    (rle(2460, height=41), Kind.SIZE_DIFFERS),
-    (image(file_name="absent.jpg"), Kind.IMAGE_ABSENT),
-    (image(file_name="../a.jpg"), Kind.UNUSABLE),
-    (image(height=41), Kind.SIZE_DIFFERS),
+    *((change, KIND_OF.get(name, Kind.UNUSABLE)) for name, (change, _) in BAD.items()),
+    (picture(file_name="absent.jpg"), Kind.IMAGE_ABSENT),
+    (picture(file_name="../a.jpg"), Kind.UNUSABLE),
+    (picture(height=41), Kind.SIZE_DIFFERS),
     (lambda refs, instances: refs.append(refs[0]), Kind.ID_TWICE),
 ]
 
 
 @pytest.mark.parametrize(("change", "kind"), RAW)
 def test_kinds_of_raw_entries(tmp_path: Path, change: Change, kind: Kind) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs, instances = raw_forms.refs(), raw_forms.instances()
-    change(refs, instances)
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    raw_forms.write_json(tmp_path / "refcoco/instances.json", instances)
-    errors = {f.kind for f in examine(tmp_path).findings if f.severity == "error"}
+    report = examine(spoilt(tmp_path, change))
+    errors = {f.kind for f in report.findings if f.severity == "error"}
     assert kind in errors
     others = errors - {"count differs", kind}
     # A picture of another size does not fit its other masks either.

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers import mres_lines
+from helpers.places import places
 
 from unires_jax.data import records
 from unires_jax.data.records import Record
@@ -25,42 +26,14 @@ from unires_jax.prepare.mres.line import parse
 
 LONGEST = 20.0  # seconds that one input may take on a busy machine; usual: 0.001
 ODD: list[Any] = [
-    None,
-    True,
-    -1,
-    0,
-    2**31,
-    2**63,
-    10**400,
-    0.5,
-    1e308,
-    "",
-    " ",
-    "\x00",
-    "\ud800",
-    "../../etc/passwd",
-    "/dev/zero",
-    "x" * 10_000,
-    "~" * 50,
-    "o" * 50,
-    [],
-    [[]],
-    [[1, 2, 3]],
-    [0] * 1000,
-    {},
-    {"size": [1, 1], "counts": "1"},
-    {"__class__": "os.system"},
-    "!!python/object/apply:os.system [true]",
-    "cos\nsystem\n(S'true'\ntR.",
+    *(None, True, -1, 0, 2**31, 2**63, 10**400, 0.5, 1e308),
+    *("", " ", "\x00", "\ud800", "../../etc/passwd", "/dev/zero"),
+    *("x" * 10_000, "~" * 50, "o" * 50, [], [[]], [[1, 2, 3]], [0] * 1000, {}),
+    *({"size": [1, 1], "counts": "1"}, {"__class__": "os.system"}),
+    *("!!python/object/apply:os.system [true]", "cos\nsystem\n(S'true'\ntR."),
 ]
 FORBIDDEN = (
-    "subprocess",
-    "socket",
-    "os.system",
-    "os.exec",
-    "os.fork",
-    "pickle",
-    "exec",
+    *("subprocess", "socket", "os.system", "os.exec", "os.fork", "pickle", "exec"),
 )
 watched: list[str] = []
 watching: list[Path] = []
@@ -93,28 +66,17 @@ def mutations(rng: random.Random) -> Iterator[bytes]:
         yield text if kind < 0.6 else damaged(bytearray(text), rng)
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every container in a value with each of its keys."""
-    if isinstance(value, dict):
-        own: list[Any] = list(value)
-    elif isinstance(value, list):
-        own = list(range(len(value)))
-    else:
-        return []
-    return [(value, k) for k in own] + [p for k in own for p in places(value[k])]
-
-
 def change(line: Any, rng: random.Random) -> None:
-    found = places(line)
-    if not found:
+    positions = places(line)
+    if not positions:
         return
-    where, key = rng.choice(found)
-    other, from_key = rng.choice(found)
+    where, key = rng.choice(positions)
+    donor, from_key = rng.choice(positions)
     kind = rng.randrange(5)
     if kind == 0:
         del where[key]
     elif kind == 1:
-        where[key] = copy.deepcopy(other[from_key])
+        where[key] = copy.deepcopy(donor[from_key])
     elif kind == 2 and isinstance(where[key], str) and where[key]:
         text = list(where[key])
         text[rng.randrange(len(text))] = chr(rng.choice((0, 48, 79, 111, 126, 0x2603)))
@@ -152,12 +114,12 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, count: int, seed: int) -> dict[str, int]:
     """Parse `count` mutated lines; how many were taken and refused."""
     outcomes = {"taken": 0, "refused": 0}
-    found = mutations(random.Random(seed))
+    lines = mutations(random.Random(seed))
     before = sorted(p.relative_to(folder) for p in folder.rglob("*"))
     watched.clear()
     watching.append(folder.resolve())
     try:
-        for _, text in zip(range(count), found, strict=False):
+        for _, text in zip(range(count), lines, strict=False):
             start = time.monotonic()
             try:
                 record = parse(text, folder)
@@ -176,46 +138,36 @@ def run(folder: Path, count: int, seed: int) -> dict[str, int]:
     return outcomes
 
 
-def test_some_mutations(folder: Path) -> None:
-    outcomes = run(folder, 300, seed=1)
-    assert min(outcomes.values()) > 3
+@pytest.mark.parametrize(
+    ("count", "least"), [(300, 3), pytest.param(10_000, 100, marks=pytest.mark.slow)]
+)
+def test_mutations(folder: Path, count: int, least: int) -> None:
+    assert min(run(folder, count, seed=count).values()) > least
 
 
-@pytest.mark.slow
-def test_many_mutations(folder: Path) -> None:
-    outcomes = run(folder, 10_000, seed=2)
-    assert min(outcomes.values()) > 100
-
-
-def convert_mutated(tmp_path: Path, files: int) -> None:
+@pytest.mark.parametrize("files", [20, pytest.param(300, marks=pytest.mark.slow)])
+def test_no_partial_output(tmp_path: Path, files: int) -> None:
     """Whole files, several lines each: a data set is complete or is not there."""
     rng = random.Random(5)
-    found = mutations(rng)
+    mutants = mutations(rng)
     built = 0
     for number in range(files):
         raw = tmp_path / f"raw{number}"
         mres_lines.write_files(raw)
         lines = [mres_lines.small_line(i) for i in range(2)]
         texts = [json.dumps(line).encode() for line in lines]
-        texts += [next(found).replace(b"\n", b" ") for _ in range(rng.randrange(1, 3))]
+        texts += [
+            next(mutants).replace(b"\n", b" ") for _ in range(rng.randrange(1, 3))
+        ]
         (raw / "train.jsonl").write_bytes(b"\n".join(texts))
         data = tmp_path / f"data{number}"
         try:
             folder = build.build("mres32m", data, raw=str(raw), workers=0)
         except DataError:
             assert not (data / "mres32m" / "1.0.0").exists()
-            left = [p.name for p in data.rglob("*.tmp-*")]
-            assert left == []
+            remains = [p.name for p in data.rglob("*.tmp-*")]
+            assert remains == []
         else:
             assert not (folder / shards.PROGRESS).exists()
             built += 1
     assert 0 < built < files
-
-
-def test_no_partial_output(tmp_path: Path) -> None:
-    convert_mutated(tmp_path, 20)
-
-
-@pytest.mark.slow
-def test_no_partial_output_of_many(tmp_path: Path) -> None:
-    convert_mutated(tmp_path, 300)

@@ -47,10 +47,10 @@ def refused(line: Line | bytes, folder: Path) -> str:
     """The message that a file with this line alone is refused with."""
     path = folder / "train.jsonl"
     path.write_bytes(line if isinstance(line, bytes) else json.dumps(line).encode())
-    (found,) = read_all(path)
-    assert isinstance(found, DataError), "the line was taken"
-    assert str(found).startswith(f"{path}:1: ")
-    return str(found).removeprefix(f"{path}:1: ")
+    (fault,) = read_all(path)
+    assert isinstance(fault, DataError), "the line was taken"
+    assert str(fault).startswith(f"{path}:1: ")
+    return str(fault).removeprefix(f"{path}:1: ")
 
 
 def is_valid(line: Line) -> bool:
@@ -77,14 +77,18 @@ def test_a_line_becomes_a_record(folder: Path) -> None:
     assert (head.parent, head.bbox, head.area) == (1, (2.0, 2.0, 1.0, 6.0), 6.0)
     assert [m.ann_id for m in record.masks] == [0, 1, 2, 3]
     polygons = next(m["polygons"] for m in line["masks"] if "polygons" in m)
-    kept = [m.segmentation for m in record.masks]  # rela, lavt and lisa redraw them
-    assert kept == ["", json.dumps(polygons), "", ""]
+    segmentations = [
+        m.segmentation for m in record.masks
+    ]  # rela, lavt and lisa redraw them
+    assert segmentations == ["", json.dumps(polygons), "", ""]
 
 
 def test_sentences_of_the_same_masks_are_one_referent(folder: Path) -> None:
     record = parse(json.dumps(mres_lines.good_line()).encode(), folder)
-    said = [(x.ref_id, x.sent_index, x.sent_id, x.targets) for x in record.expressions]
-    assert said == [
+    expressions = [
+        (x.ref_id, x.sent_index, x.sent_id, x.targets) for x in record.expressions
+    ]
+    assert expressions == [
         (0, 0, 0, (0,)),
         (0, 1, 2, (0,)),
         (1, 0, 1, (3,)),
@@ -217,23 +221,23 @@ FAULTS: list[tuple[Change, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), [f[:2] for f in FAULTS])
-def test_faults_are_named(folder: Path, change: Change, told: str) -> None:
+@pytest.mark.parametrize(("change", "message"), [f[:2] for f in FAULTS])
+def test_faults_are_named(folder: Path, change: Change, message: str) -> None:
     line = mres_lines.good_line()
     change(line)
     text = refused(line, folder)
-    assert re.search(told, text), text
+    assert re.search(message, text), text
 
 
 def test_the_schema_sees_the_faults_of_form() -> None:
-    for change, told, seen in FAULTS:
+    for change, message, visible in FAULTS:
         line = mres_lines.good_line()
         change(line)
-        assert is_valid(line) != seen, told
+        assert is_valid(line) != visible, message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (b"{", "expected one JSON object"),
         (b"[]", "line: expected a JSON object"),
@@ -246,8 +250,8 @@ def test_the_schema_sees_the_faults_of_form() -> None:
         ('{"image": 1}'.encode("utf-16"), "expected UTF-8"),
     ],
 )
-def test_lines_that_are_no_object(folder: Path, text: bytes, told: str) -> None:
-    assert re.search(told, refused(text, folder))
+def test_lines_that_are_no_object(folder: Path, text: bytes, message: str) -> None:
+    assert re.search(message, refused(text, folder))
 
 
 def test_parents_in_a_circle(folder: Path) -> None:
@@ -339,7 +343,7 @@ def test_damaged_pictures(folder: Path) -> None:
     assert "image_bytes: image: 7 bytes that are no" in refused(line, folder)
 
 
-def test_lines_go_on_after_a_fault(
+def test_lines_go_on_after_faults(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jsonl, "MAX_LINE", 8000)
@@ -356,15 +360,13 @@ def test_lines_go_on_after_a_fault(
         assert str(items[1][1]).startswith(f"{path}:2: expected a line of at most 8000")
 
 
-def test_a_line_of_exactly_the_limit(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_of_the_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = json.dumps(mres_lines.good_line()).encode()
-    for extra, taken in ((1, True), (0, True), (-1, False)):
+    for extra, accepted in ((1, True), (0, True), (-1, False)):
         monkeypatch.setattr(jsonl, "MAX_LINE", len(good) + extra)
         path = folder / "train.jsonl"
         path.write_bytes(good + b"\n" + good)
-        assert [isinstance(x, Record) for x in read_all(path)] == [taken] * 2
+        assert [isinstance(x, Record) for x in read_all(path)] == [accepted] * 2
 
 
 @pytest.mark.parametrize("run", [1, 100, 5000, 1 << 20])
@@ -406,8 +408,8 @@ def test_files_name_their_splits(tmp_path: Path) -> None:
     names = ["train-00000.jsonl", "train-00001.jsonl.gz", "val.jsonl", "notes.txt"]
     for name in names:
         (tmp_path / name).write_text("{}\n")
-    found = jsonl.find_files(tmp_path)
-    assert {k: [p.name for p in v] for k, v in found.items()} == {
+    files_of = jsonl.find_files(tmp_path)
+    assert {k: [p.name for p in v] for k, v in files_of.items()} == {
         "train": names[:2],
         "val": names[2:3],
     }

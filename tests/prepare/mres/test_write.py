@@ -176,9 +176,7 @@ def lines(draw: Any) -> dict[str, Any]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_whatever_the_reader_gives_comes_back(
-    tmp_path: Path, line: dict[str, Any]
-) -> None:
+def test_what_the_reader_gives_comes_back(tmp_path: Path, line: dict[str, Any]) -> None:
     record = parse(json.dumps(line).encode(), tmp_path)
     assert through(record, tmp_path) == record
     assert parse(json.dumps(to_line(record)).encode(), tmp_path) == record
@@ -213,9 +211,8 @@ def test_ids_that_cannot_be_read_back_become_positions(tmp_path: Path) -> None:
             dataclasses.replace(mask, ann_id=number)
             for mask, number in zip(scene.masks[:2], ids, strict=True)
         )
-        record = dataclasses.replace(
-            scene, masks=masks, expressions=scene.expressions[:4]
-        )
+        expressions = scene.expressions[:4]
+        record = dataclasses.replace(scene, masks=masks, expressions=expressions)
         again = through(record, tmp_path)
         assert [mask.ann_id for mask in again.masks] == [0, 1]
         assert again.masks[1].parent == 0

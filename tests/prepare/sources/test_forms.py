@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from helpers import raw_forms
 from helpers.conversion import convert
+from helpers.spoilt_forms import spoilt
 from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.sources import recognise
 
 UNC = BENCHMARKS["refcoco_unc"]
@@ -28,21 +28,20 @@ FORMS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def said(found: list[Record], field: str = "sent") -> list[tuple[str, int, str]]:
+def said(converted: list[Record], field: str = "sent") -> list[tuple[str, int, str]]:
     """(split, image, sentence) of all expressions."""
     return sorted(
-        (r.source, r.image_id, getattr(x, field)) for r in found for x in r.expressions
+        (r.source, r.image_id, getattr(x, field))
+        for r in converted
+        for x in r.expressions
     )
 
 
-def drawn(found: list[Record]) -> list[tuple[int, int]]:
+def drawn(converted: list[Record]) -> list[tuple[int, int]]:
     """(image, area of the decoded union) of all expressions."""
     return sorted(
-        (
-            r.image_id,
-            int(records.target_mask(r, x).pixels().sum()),
-        )
-        for r in found
+        (r.image_id, int(records.target_mask(r, x).pixels().sum()))
+        for r in converted
         for x in r.expressions
     )
 
@@ -51,20 +50,20 @@ def drawn(found: list[Record]) -> list[tuple[int, int]]:
 def test_nothing_is_lost_in_any_form(tmp_path: Path, form: str) -> None:
     FORMS[form](tmp_path)
     assert recognise.recognise(tmp_path, UNC).form.name == form
-    found = convert(tmp_path)
+    converted = convert(tmp_path)
     areas = {a["id"]: (a["image_id"], int(a["area"])) for a in raw_forms.annotations()}
-    assert drawn(found) == sorted(areas[r["ann_id"]] for r in raw_forms.refs() * 2)
-    assert said(found) == sorted(
+    assert drawn(converted) == sorted(areas[r["ann_id"]] for r in raw_forms.refs() * 2)
+    assert said(converted) == sorted(
         (r["split"], r["image_id"], s["sent"])
         for r in raw_forms.refs()
         for s in r["sentences"]
     )
-    for record in found:
+    for record in converted:
         records.validate(record)
         assert record.image == raw_forms.jpeg(record.image_id)
         assert record.coco_id == record.image_id
         assert record.filename == raw_forms.name(record.image_id)
-    categories = {m.category for r in found for m in r.masks}
+    categories = {m.category for r in converted for m in r.masks}
     assert categories == {"person", "dog"}
 
 
@@ -79,8 +78,8 @@ def test_forms_that_keep_raw_polygons_and_ids_give_equal_records(
     assert [x.ref_id for x in first.expressions] == [699, 699, 700, 700]
     assert [x.sent_index for x in first.expressions] == [0, 1, 0, 1]
     assert first.expressions[0].raw == "2nd Dog"
-    two = next(m for m in first.masks if m.ann_id == 12)
-    assert json.loads(two.segmentation) == raw_forms.annotations()[1]["segmentation"]
+    pair = next(m for m in first.masks if m.ann_id == 12)
+    assert json.loads(pair.segmentation) == raw_forms.annotations()[1]["segmentation"]
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
@@ -101,35 +100,29 @@ def test_refs_as_json_and_folder_itself(tmp_path: Path) -> None:
 
 
 def test_one_referent_of_a_shared_mask_stores_it_once(tmp_path: Path) -> None:
-    raw_forms.write_refer(tmp_path)
-    refs = raw_forms.refs()
-    refs.append(refs[0] | {"ref_id": 1})
-    (tmp_path / "refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(tmp_path / "refcoco/refs(unc).json", refs)
-    train = convert(tmp_path)[0]
+    twin = raw_forms.refs()[0] | {"ref_id": 1}
+    train = convert(spoilt(tmp_path, lambda refs, _: refs.append(twin)))[0]
     assert len(train.masks) == 2 and len(train.expressions) == 6
     assert {x.targets for x in train.expressions if x.ref_id in (1, 700)} == {(0,)}
 
 
 def test_lmms_rows_of_two_benchmarks_are_left_out(tmp_path: Path, capsys) -> None:
     raw_forms.write_lmms(tmp_path)
-    found = convert(tmp_path)
-    assert [(r.source, len(r.expressions)) for r in found] == [
-        ("testA", 2),
-        ("testB", 2),
-    ]
-    assert found[0].image == raw_forms.jpeg(202)
-    assert found[0].filename == raw_forms.name(202)
+    converted = convert(tmp_path)
+    counts = [(r.source, len(r.expressions)) for r in converted]
+    assert counts == [("testA", 2), ("testB", 2)]
+    assert converted[0].image == raw_forms.jpeg(202)
+    assert converted[0].filename == raw_forms.name(202)
     assert "val-00000-of-00001.parquet: left out" in capsys.readouterr().out
 
 
 def test_one_two_and_no_targets(tmp_path: Path) -> None:
     raw_forms.write_grefs(tmp_path)
     (record,) = convert(tmp_path, BENCHMARKS["grefcoco"])
-    one, two, none = record.expressions
-    assert [record.masks[t].ann_id for t in one.targets] == [11]
-    assert [record.masks[t].ann_id for t in two.targets] == [12, 11]
-    assert none.targets == () and none.no_target and not one.no_target
+    single, pair, nobody = record.expressions
+    assert [record.masks[t].ann_id for t in single.targets] == [11]
+    assert [record.masks[t].ann_id for t in pair.targets] == [12, 11]
+    assert nobody.targets == () and nobody.no_target and not single.no_target
     assert len(record.masks) == 2
 
 
@@ -172,9 +165,8 @@ def test_cris_without_masks_and_mdetr_without_instances(tmp_path: Path) -> None:
         convert(tmp_path / "c")
     raw_forms.write_mdetr(tmp_path / "m")
     (tmp_path / "m/annotations/instances_train2014.json").unlink()
-    with pytest.raises(
-        DataError, match=r"mdetr .* lacks: .*/m/instances_train2014.json"
-    ):
+    message = r"mdetr .* lacks: .*/m/instances_train2014.json"
+    with pytest.raises(DataError, match=message):
         convert(tmp_path / "m")
 
 
@@ -182,8 +174,8 @@ def test_splits_that_are_not_there_are_told(tmp_path: Path, capsys) -> None:
     raw_forms.write_cris(tmp_path)
     (tmp_path / "anns/refcoco/testB.json").unlink()
     assert {r.source for r in convert(tmp_path)} == {"train", "val", "testA"}
-    told = f"{tmp_path}/anns/refcoco/testB.json: not there; its split is left out"
-    assert told in capsys.readouterr().out
+    message = f"{tmp_path}/anns/refcoco/testB.json: not there; its split is left out"
+    assert message in capsys.readouterr().out
 
 
 def test_a_whole_form_is_preferred_to_one_that_lacks_something(tmp_path: Path) -> None:
@@ -203,7 +195,7 @@ def test_the_union_of_pieces_is_pycocotools_own(tmp_path: Path) -> None:
             want = coco_mask.decode(
                 raw_forms.rle_of(source["segmentation"], record.image_id)
             )
-            found = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
-            assert np.array_equal(found, want)
+            pixels = records.runs_of(record, mask).pixels()
+            assert np.array_equal(pixels, want)
             assert mask.area == want.sum()
             assert mask.bbox == pytest.approx(source["bbox"])

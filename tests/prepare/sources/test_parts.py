@@ -2,16 +2,18 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import raw_forms
 from helpers.raw_forms import stored
+from helpers.small_data import mask_of
+from helpers.spoilt_forms import spoilt
 
 from unires_jax.data.catalogue import BENCHMARKS
-from unires_jax.data.records import OBJECT, PART, Mask
+from unires_jax.data.records import OBJECT, PART, Mask, runs_of
 from unires_jax.errors import DataError
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import build
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import refcocom
@@ -43,8 +45,7 @@ def test_part_names(sentence: str, part: str) -> None:
 
 
 def mask(ann_id: int, x: int, y: int, w: int, h: int) -> Mask:
-    rle = RunMask.from_pixels(raw_forms.pixels(101, x, y, w, h).astype(bool)).counts
-    return Mask(ann_id, "dog", rle, (0.0, 0.0, 0.0, 0.0), 0.0)
+    return mask_of(raw_forms.pixels(101, x, y, w, h).astype(bool), ann_id)
 
 
 def test_the_parent_holds_most_of_the_part_and_at_least_half() -> None:
@@ -71,27 +72,23 @@ def test_objects_from_the_object_part_files(tmp_path: Path, capsys) -> None:
     masks = {i: record.masks[by_ref[i].targets[0]] for i in by_ref}
     assert [masks[i].part for i in (1, 2, 3, 11)] == ["head", "wrist", UNNAMED, ""]
     parents = [masks[i].parent for i in (1, 2, 3, 11)]
-    assert [p >= 0 and record.masks[p].ann_id for p in parents] == [
-        11,
-        False,
-        False,
-        False,
-    ]
+    of_head, *others = [p >= 0 and record.masks[p].ann_id for p in parents]
+    assert of_head == 11 and not any(others)
     assert all(len(x.targets) == 1 for x in record.expressions)
-    told = capsys.readouterr().out
-    assert "1 object and 3 part referents" in told
-    assert "2 named by the lexicon (2 names), 1 with a parent" in told
-    assert "val_part_only.json: not there" in told
+    printed = capsys.readouterr().out
+    assert "1 object and 3 part referents" in printed
+    assert "2 named by the lexicon (2 names), 1 with a parent" in printed
+    assert "val_part_only.json: not there" in printed
 
 
 def test_objects_from_refcoco_unc(tmp_path: Path) -> None:
     raw_forms.write_refcocom(tmp_path / "raw", object_part=False)
-    raw_forms.write_refer(tmp_path / "unc")
-    refs = raw_forms.refs()
-    for ref in refs:
-        ref["split"] = "testA" if ref["image_id"] == 101 else ref["split"]
-    (tmp_path / "unc/refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(tmp_path / "unc/refcoco/refs(unc).json", refs)
+
+    def move(refs: Any, instances: Any) -> None:
+        for ref in refs:
+            ref["split"] = "testA" if ref["image_id"] == 101 else ref["split"]
+
+    spoilt(tmp_path / "unc", move)
     build.build(
         "refcocom", tmp_path, raw=str(tmp_path / "raw"), objects=str(tmp_path / "unc")
     )
@@ -143,9 +140,9 @@ def test_moondream_is_kept_apart_by_name(tmp_path: Path) -> None:
     (record,) = stored("refcoco_m:val", tmp_path)
     assert record.source == "refcoco_m"
     assert [x.ref_id for x in record.expressions] == [11, 11, 12, 12]
-    for i, found in enumerate(record.masks):
+    for i, stored_mask in enumerate(record.masks):
         want = raw_forms.pixels(101, 4 * i, 2, 3, 4)
-        pixels = RunMask.from_counts(found.rle, record.height, record.width).pixels()
+        pixels = runs_of(record, stored_mask).pixels()
         assert np.array_equal(pixels, want)
     for name, config in (("refcoco", "refcoco_unc"), ("refcocom", None)):
         options = {"config": config} if config else {}

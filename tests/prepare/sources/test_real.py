@@ -18,7 +18,6 @@ from pycocotools import mask as coco_mask
 
 from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
-from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 
 PHOTOS = REAL / "coco"
@@ -36,15 +35,15 @@ needs_photos = pytest.mark.skipif(not PHOTOS.exists(), reason="no photographs he
 def areas(instances: dict[str, Any]) -> dict[int, int]:
     """Pixels of every annotation, decoded by pycocotools alone."""
     sizes = {i["id"]: (i["height"], i["width"]) for i in instances["images"]}
-    found = {}
+    pixels = {}
     for entry in instances["annotations"]:
         rle: Any = entry["segmentation"]
         if isinstance(rle, list):
             rle = coco_mask.merge(coco_mask.frPyObjects(rle, *sizes[entry["image_id"]]))
         elif isinstance(rle["counts"], list):
             rle = coco_mask.frPyObjects(rle, *sizes[entry["image_id"]])
-        found[entry["id"]] = int(coco_mask.decode(rle).sum())
-    return found
+        pixels[entry["id"]] = int(coco_mask.decode(rle).sum())
+    return pixels
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COUNTS)
 def test_real_referents_convert_with_nothing_lost(sample: Path, name: str) -> None:
     benchmark, rejects = BENCHMARKS[name], Rejects(share=0.0)
-    found = convert(sample, benchmark, rejects)
+    converted = convert(sample, benchmark, rejects)
     folder = SAMPLE / benchmark.folder
     refs = json.loads((folder / f"refs({benchmark.split_by}).json").read_text())
     want = {
@@ -66,18 +65,18 @@ def test_real_referents_convert_with_nothing_lost(sample: Path, name: str) -> No
     }
     have = {
         (r.source, r.image_id, x.ref_id, x.sent_id, x.raw, x.sent)
-        for r in found
+        for r in converted
         for x in r.expressions
     }
     assert have == want and rejects.count == 0
     assert (len(refs), len(want)) == COUNTS[name]
     decoded = areas(json.loads((folder / "instances.json").read_text()))
     by_ref = {r["ref_id"]: r["ann_id"] for r in refs}
-    for record in found:
+    for record in converted:
         records.validate(record)
         for x in record.expressions:
             (mask,) = (record.masks[t] for t in x.targets)
-            pixels = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
+            pixels = records.runs_of(record, mask).pixels()
             assert mask.ann_id == by_ref[x.ref_id]
             assert mask.area == pixels.sum() == decoded[mask.ann_id]
 
@@ -106,18 +105,18 @@ def test_real_photographs_and_annotations_convert(tmp_path: Path) -> None:
     shutil.copy(PHOTOS / "instances.json", tmp_path / "grefcoco")
     (tmp_path / "images").symlink_to(PHOTOS / "images")
     rejects = Rejects(share=0.0)
-    found = convert(tmp_path, BENCHMARKS["grefcoco"], rejects)
+    converted = convert(tmp_path, BENCHMARKS["grefcoco"], rejects)
     assert rejects.count == 0 and len(bare) == 2
-    masks = {m.ann_id: (r, m) for r in found for m in r.masks}
+    masks = {m.ann_id: (r, m) for r in converted for m in r.masks}
     decoded = areas(instances)
-    assert len(found) == 76 and len(masks) == len(decoded) == 565
-    assert sum(len(r.expressions) for r in found) == 567
+    assert len(converted) == 76 and len(masks) == len(decoded) == 565
+    assert sum(len(r.expressions) for r in converted) == 567
     assert sum(m.iscrowd for _, m in masks.values()) == 5
     for entry in instances["annotations"]:
         record, mask = masks[entry["id"]]
-        pixels = RunMask.from_counts(mask.rle, record.height, record.width).pixels()
+        pixels = records.runs_of(record, mask).pixels()
         assert mask.area == pixels.sum() == decoded[entry["id"]]
         assert mask.category == names[entry["category_id"]]
         assert mask.bbox == pytest.approx(entry["bbox"])
-    for record in found:
+    for record in converted:
         assert record.image == (PHOTOS / "images" / record.filename).read_bytes()

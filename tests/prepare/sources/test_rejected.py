@@ -1,7 +1,6 @@
 """Bad entries are named, counted and skipped up to a share; then nothing is written."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from helpers import raw_forms
 from helpers.conversion import convert
 from helpers.raw_forms import stored
+from helpers.spoilt_forms import BAD, picture, spoilt
 
 from unires_jax.data import prepared
 from unires_jax.data.catalogue import BENCHMARKS
@@ -19,90 +19,20 @@ from unires_jax.prepare.rejects import REJECTED, Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.pictures import ImageFolder
 
-Change = Callable[[list[dict[str, Any]], dict[str, Any]], None]
-
-
-def spoilt(root: Path, change: Change) -> Path:
-    """The refer layout after a change of refs and instances."""
-    raw_forms.write_refer(root)
-    refs, instances = raw_forms.refs(), raw_forms.instances()
-    change(refs, instances)
-    (root / "refcoco/refs(unc).p").unlink()
-    raw_forms.write_json(root / "refcoco/refs(unc).json", refs)
-    raw_forms.write_json(root / "refcoco/instances.json", instances)
-    return root
-
-
-def ref(**values: Any) -> Change:
-    return lambda refs, instances: refs[0].update(values)
-
-
-def sentence(**values: Any) -> Change:
-    return lambda refs, instances: refs[0]["sentences"][0].update(values)
-
-
-def annotation(**values: Any) -> Change:
-    return lambda refs, instances: instances["annotations"][0].update(values)
-
-
-def picture(**values: Any) -> Change:
-    return lambda refs, instances: instances["images"][0].update(values)
-
-
-BAD: dict[str, tuple[Change, str]] = {
-    "lost annotation": (ref(ann_id=999), "ann_id 999: not among the annotations"),
-    "no target here": (ref(ann_id=[]), r"\[-1\] alone means no target"),
-    "text for an id": (ref(ref_id="7"), "ref_id is '7', expected an integer"),
-    "huge id": (ref(ref_id=2**70), "ref_id is an integer of 71 bits"),
-    "true for an id": (ref(ref_id=True), "ref_id is True, expected an integer"),
-    "foreign split": (ref(split="minival"), "refcoco_unc has train, val, testA"),
-    "lost image": (ref(image_id=5), "image_id 5: not among the images"),
-    "other image": (ref(image_id=202), "lies on image 101, the referent on 202"),
-    "no sentences": (ref(sentences=[]), "sentences: none"),
-    "empty sentence": (sentence(sent="  "), "sent is empty"),
-    "half a character": (sentence(sent="\ud800"), "sent is .* expected a text"),
-    "number": (sentence(sent=5), r"sentences\[0\]: sent is 5, expected a text"),
-    "twice": (sentence(sent_id=1), r"occur twice"),
-    "two points": (annotation(segmentation=[[1, 1, 9, 9]]), "4 numbers are no polygon"),
-    "odd": (annotation(segmentation=[[1, 1, 9, 9, 5, 5, 5]]), "no polygon"),
-    "nothing": (annotation(segmentation=[]), "at least one polygon"),
-    "no pixel": (annotation(segmentation=[[1, 1, 1, 1, 1, 1]]), "hold no pixel"),
-    "far": (annotation(segmentation=[[0, 0, 1e9, 0, 1e9, 9]]), "outside the image"),
-    "nan": (
-        annotation(segmentation=[[0, 0, float("nan"), 0, 9, 9]]),
-        "nan, expected a finite number",
-    ),
-    "not filling": (
-        annotation(segmentation={"size": [40, 60], "counts": [5, 5]}),
-        "do not fill 40 x 60",
-    ),
-    "negative": (
-        annotation(segmentation={"size": [40, 60], "counts": [2401, -1]}),
-        "do not fill",
-    ),
-    "other size": (
-        annotation(segmentation={"size": [41, 60], "counts": "x"}),
-        r"size \[41, 60\], the image has \[40, 60\]",
-    ),
-    "no counts": (annotation(segmentation={"size": [40, 60], "counts": "~"}), "rle: "),
-    "box": (annotation(bbox=[1, 2]), "bbox has 2 numbers, expected 4"),
-    "box of texts": (annotation(bbox=["a"] * 4), "bbox is 'a', expected a finite"),
-}
-
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_entry_is_named_and_the_others_stay(tmp_path: Path, name: str) -> None:
     change, message = BAD[name]
     root = spoilt(tmp_path / "raw", change)
     rejects = Rejects(tmp_path / REJECTED, share=0.5)
-    found = convert(root, rejects=rejects)
+    converted = convert(root, rejects=rejects)
     (line,) = (tmp_path / REJECTED).read_text().splitlines()
     assert set(json.loads(line)) == {"record", "reason"}
     with pytest.raises(DataError, match=message):
         raise DataError(json.loads(line)["reason"])
     assert (rejects.count, rejects.total) == (1, 5)
-    kept = {x.ref_id for r in found for x in r.expressions}
-    assert kept == {r["ref_id"] for r in raw_forms.refs()[1:]}
+    ref_ids = {x.ref_id for r in converted for x in r.expressions}
+    assert ref_ids == {r["ref_id"] for r in raw_forms.refs()[1:]}
     with pytest.raises(DataError, match=r"1 of 5 entries .* max_bad_share=0\.001"):
         convert(root, rejects=Rejects())
 
@@ -127,13 +57,13 @@ def test_an_image_s_referents_go_with_it(
 ) -> None:
     root = spoilt(tmp_path / "raw", picture(**values))
     rejects = Rejects(tmp_path / REJECTED, share=0.5)
-    found = convert(root, rejects=rejects)
+    converted = convert(root, rejects=rejects)
     reasons = [json.loads(x) for x in (tmp_path / REJECTED).read_text().splitlines()]
     assert len(reasons) == rejects.count == 2
     for entry in reasons:
         with pytest.raises(DataError, match=message):
             raise DataError(entry["reason"])
-    assert {r.image_id for r in found} == {202, 303}
+    assert {r.image_id for r in converted} == {202, 303}
 
 
 def test_an_image_that_is_none(tmp_path: Path) -> None:
@@ -173,9 +103,7 @@ def test_the_share_is_of_all_files_together(tmp_path: Path) -> None:
     assert (rejects.count, rejects.total) == (1, 5)
 
 
-def test_images_are_found_in_any_case_and_under_coco_2017_s_names(
-    tmp_path: Path,
-) -> None:
+def test_images_are_found_in_any_case_and_by_coco_2017_s_names(tmp_path: Path) -> None:
     (tmp_path / "Sub").mkdir()
     (tmp_path / "Sub/A.JPG").write_bytes(b"a")
     (tmp_path / "000000000101.jpg").write_bytes(b"b")
@@ -221,8 +149,8 @@ def test_a_build_tells_what_it_skipped_and_leaves_nothing_when_it_stops(
     data = tmp_path / "data"
     with pytest.raises(DataError, match="1 of 5 entries"):
         build.build("refcoco", data, config="refcoco_unc", raw=raw)
-    left = [p for p in data.rglob("*") if p.is_file() and p.name != "metadata.json"]
-    assert [p.name for p in left] == [REJECTED]
+    remains = [p for p in data.rglob("*") if p.is_file() and p.name != "metadata.json"]
+    assert [p.name for p in remains] == [REJECTED]
     args = ["refcoco", "--data_dir", str(data), "--config", "refcoco_unc", "--raw", raw]
     assert build.main([*args, "--max_bad_share=0.5"]) == 0
     assert "skipped 1 of 5 entries" in capsys.readouterr().out

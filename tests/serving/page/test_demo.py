@@ -21,7 +21,9 @@ import numpy as np
 import pytest
 from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, Counting, Slow
+from helpers.predictors import Counting, Slow
+from helpers.programs import at_once
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax import cli
@@ -38,8 +40,8 @@ PICTURE = encode_png(noise(0))
 
 @pytest.fixture(scope="module")
 def site(loaded: Loaded) -> Iterator[Site]:
-    with site_of(Counting(loaded)) as found:
-        yield found
+    with site_of(Counting(loaded)) as running:
+        yield running
 
 
 def ask(client: gradio_client.Client, file: Path, text: str, at: float = 0.5) -> str:
@@ -58,27 +60,25 @@ def test_answers_and_downloads(site: Site, picture: Path) -> None:
     client, model = site.client(), site.desk.model
     answer = ask(client, picture, TEXT)
     expected = model.segment(picture, WORDS)
-    for told, segment in zip(
+    for row, segment in zip(
         re.findall("<tr.*?</tr>", answer, re.DOTALL)[1:], expected, strict=True
     ):
-        assert segment.expression in told and f"{segment.score:.2f}" in told
-        assert f"{segment.area} pixels" in told
-        assert ("nothing meant" in told) == segment.no_target
-    found = links(answer)
-    assert set(found) == {"overlay.png", "masks.zip", "masks.json"}
-    overlay = Image.open(io.BytesIO(site.http.get(found["overlay.png"]).content))
+        assert segment.expression in row and f"{segment.score:.2f}" in row
+        assert f"{segment.area} pixels" in row
+        assert ("nothing meant" in row) == segment.no_target
+    addresses = links(answer)
+    assert set(addresses) == {"overlay.png", "masks.zip", "masks.json"}
+    overlay = Image.open(io.BytesIO(site.http.get(addresses["overlay.png"]).content))
     assert overlay.size == (800, 571)
-    told = site.http.get(found["masks.json"]).json()
-    assert [x["rle"] for x in told["expressions"]] == [x.rle for x in expected]
-    data = site.http.get(found["masks.zip"]).content
+    row = site.http.get(addresses["masks.json"]).json()
+    assert [x["rle"] for x in row["expressions"]] == [x.rle for x in expected]
+    data = site.http.get(addresses["masks.zip"]).content
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         mask = np.array(Image.open(io.BytesIO(archive.read("mask.1.png"))))
     np.testing.assert_array_equal(mask > 0, expected[1].mask)
 
 
-def test_sentences_and_threshold_do_not_encode_again(
-    loaded: Loaded, picture: Path
-) -> None:
+def test_sentences_and_threshold_encode_nothing(loaded: Loaded, picture: Path) -> None:
     model = Counting(loaded)
     with site_of(model) as site:
         client = site.client()
@@ -88,31 +88,23 @@ def test_sentences_and_threshold_do_not_encode_again(
         decoded = model.decoded
         for threshold in (0.3, 0.7):
             answer = client.predict(threshold, api_name="/threshold")
-            told = site.http.get(links(answer)["masks.json"]).json()
-            assert {x["threshold"] for x in told["expressions"]} == {threshold}
+            answer_json = site.http.get(links(answer)["masks.json"]).json()
+            assert {x["threshold"] for x in answer_json["expressions"]} == {threshold}
         assert (model.looked, model.decoded) == (1, decoded)
 
 
 def test_visitors_do_not_mix(site: Site, tmp_path: Path) -> None:
-    failures = []
-
     def visit(number: int) -> None:
         file = tmp_path / f"{number}.png"
         file.write_bytes(encode_png(noise(number, 30 + number, 50)))
         expected = [x.rle for x in site.desk.model.segment(file, WORDS)]
         client = site.client()
         for _ in range(4):
-            found = links(ask(client, file, TEXT))
-            told = site.http.get(found["masks.json"]).json()["expressions"]
-            if [x["rle"] for x in told] != expected:
-                failures.append(number)
+            addresses = links(ask(client, file, TEXT))
+            answer_json = site.http.get(addresses["masks.json"]).json()["expressions"]
+            assert [x["rle"] for x in answer_json] == expected
 
-    threads = [threading.Thread(target=visit, args=(i,)) for i in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    at_once(visit, 3)
 
 
 def test_another_session_cannot_reach_what_is_kept(site: Site, picture: Path) -> None:
@@ -151,9 +143,10 @@ def test_nothing_is_written_for_answers(loaded: Loaded, picture: Path) -> None:
 
 def test_the_page_names_no_other_host(site: Site) -> None:
     page = site.http.get("/").text
-    asked = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"([^\"]+)", page)
+    tags = r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"([^\"]+)"
+    sources = re.findall(tags, page)
     theme = site.http.get("/theme.css").text
-    assert asked and not [x for x in asked if re.match(r"(https?:)?//", x)]
+    assert sources and not [x for x in sources if re.match(r"(https?:)?//", x)]
     assert not re.findall(r"@import|https?://(?!www\.w3\.org/2000/svg)", theme)
     config = site.http.get("/config").json()
     assert config["analytics_enabled"] is False
@@ -163,24 +156,24 @@ def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:
     model = Slow(loaded)
     with site_of(model, Limits(waiting=3)) as site:
         path = site.upload(PICTURE).json()[0]
-        told: list[dict[str, Any]] = []
+        replies: list[dict[str, Any]] = []
 
         def visit(number: int) -> None:
-            told.append(site.find([given(path), TEXT, 0.5], f"session{number}"))
+            replies.append(site.find([given(path), TEXT, 0.5], f"session{number}"))
 
         threads = [threading.Thread(target=visit, args=(i,)) for i in range(12)]
         for thread in threads:
             thread.start()
         end = time.monotonic() + 60
-        while len(told) < 12 - 3 - 2 and time.monotonic() < end:
+        while len(replies) < 12 - 3 - 2 and time.monotonic() < end:
             time.sleep(0.05)
-        refused = [x for x in told if not x["success"]]
+        refused = [x for x in replies if not x["success"]]
         model.may.set()
         for thread in threads:
             thread.join()
     assert refused and len(refused) >= 12 - 3 - 2
     assert all("full" in json.dumps(x) for x in refused)
-    served = [x for x in told if x["success"]]
+    served = [x for x in replies if x["success"]]
     assert len(served) + len(refused) == 12 and len(served) >= 3
 
 
@@ -198,17 +191,17 @@ def test_examples_are_whole(predictor: Predictor) -> None:
 def test_help_teaches(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["demo", "--help"])
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert ended.value.code == 0
     for word in ("--checkpoint", "--host", "--port", "no login", "Ctrl-C"):
-        assert word in told
+        assert word in text
 
 
 def test_wrong_flags_are_named(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["demo", "--queue", "0"]) == 1
     assert "--queue=0" in capsys.readouterr().err
-    with demo.listen("127.0.0.1", 0) as taken:
-        port = taken.getsockname()[1]
+    with demo.listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
         assert cli.main(["demo", "--port", str(port)]) == 1
     assert f"--port={port}" in capsys.readouterr().err
     for host, number in (("no.such.host.invalid", 0), ("127.0.0.1", 99999)):
@@ -242,9 +235,9 @@ def test_signals_end_it_cleanly(how: signal.Signals, tmp_path: Path) -> None:
             next(beats)
             assert list((tmp_path / "tmp").rglob("a.png"))
             process.send_signal(how)
-            rest = process.communicate(timeout=60)[0]
-    assert process.returncode == 0 and "Traceback" not in rest
-    assert rest == "ended\n"
+            output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and "Traceback" not in output
+    assert output == "ended\n"
     assert not list((tmp_path / "tmp").iterdir())
     assert {p.name for p in tmp_path.iterdir()} == {"tmp"}
 

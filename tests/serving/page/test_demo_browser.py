@@ -11,9 +11,10 @@ import httpx
 import numpy as np
 import pytest
 from helpers.browser import Browser, missing
-from helpers.page_site import given, site_of
+from helpers.page_site import given, page_of, site_of
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, Counting, Slow, page_of
+from helpers.predictors import Counting, Slow
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax.inference.loaded import Loaded
@@ -92,8 +93,8 @@ def test_a_person_gets_the_predictors_masks(visit: Visit, tmp_path: Path) -> Non
     with zipfile.ZipFile(files[0]) as archive:
         mask = np.array(Image.open(io.BytesIO(archive.read("mask.0.png"))))
     np.testing.assert_array_equal(mask > 0, lower.mask)
-    told = json.loads(files[1].read_text())["expressions"]
-    assert told[0]["rle"] == lower.rle and told[0]["expression"] == WORDS[2]
+    first = json.loads(files[1].read_text())["expressions"][0]
+    assert first["rle"] == lower.rle and first["expression"] == WORDS[2]
 
 
 def test_examples_and_their_parts(visit: Visit) -> None:
@@ -116,7 +117,7 @@ def test_examples_and_their_parts(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "text", "told"),
+    ("name", "data", "text", "error"),
     [
         ("a.png", b"no picture", "the car", "no known picture format"),
         ("b.png", encode_png(noise(0))[:700], "the car", "cannot be decoded"),
@@ -125,7 +126,7 @@ def test_examples_and_their_parts(visit: Visit) -> None:
     ],
 )
 def test_errors_are_readable(
-    visit: Visit, tmp_path: Path, name: str, data: bytes, text: str, told: str
+    visit: Visit, tmp_path: Path, name: str, data: bytes, text: str, error: str
 ) -> None:
     browser, address, _ = visit
     browser.open(address)
@@ -134,7 +135,7 @@ def test_errors_are_readable(
     browser.type(text)
     browser.one("#find").click()
     message = browser.toast()
-    assert told in message and "Traceback" not in message
+    assert error in message and "Traceback" not in message
 
 
 def test_a_large_file_and_no_file_are_told(visit: Visit, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from helpers.page_site import TEXT, Site, given, links, site_of
 from helpers.pictures import mutated, noise
-from helpers.tiny_model import Counting
+from helpers.predictors import Counting
 
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import server
@@ -28,33 +28,33 @@ from unires_jax.serving.photo import encode_png
 
 @pytest.fixture(scope="module")
 def site(loaded: Loaded) -> Iterator[Site]:
-    with site_of(Counting(loaded)) as found:
-        yield found
+    with site_of(Counting(loaded)) as running:
+        yield running
 
 
-def message(told: dict[str, Any]) -> str:
-    assert told["success"] is False
-    return str(told["output"]["error"])
+def message(reply: dict[str, Any]) -> str:
+    assert reply["success"] is False
+    return str(reply["output"]["error"])
 
 
 PICTURE = encode_png(noise(0))
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "error"),
     [
         (b"hello", "no known picture format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no known picture format"),
         (PICTURE[:900], "cannot be decoded"),
     ],
 )
-def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, told: str) -> None:
+def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, error: str) -> None:
     path = site.upload(data).json()[0]
-    assert told in message(site.find([given(path), TEXT, 0.5]))
+    assert error in message(site.find([given(path), TEXT, 0.5]))
 
 
 @pytest.mark.parametrize(
-    ("text", "threshold", "told"),
+    ("text", "threshold", "error"),
     [
         ("", 0.5, "at least one sentence"),
         (None, 0.5, "expected text"),
@@ -68,22 +68,17 @@ def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, told: str) -
     ],
 )
 def test_wrong_questions_get_a_message(
-    site: Site, text: Any, threshold: Any, told: str
+    site: Site, text: Any, threshold: Any, error: str
 ) -> None:
     path = site.upload(PICTURE).json()[0]
-    assert told in message(site.find([given(path), text, threshold]))
+    assert error in message(site.find([given(path), text, threshold]))
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/passwd",
-        "../../etc/passwd",
-        "http://127.0.0.1:9/a.png",
-        "https://example.com/a.png",
-        "file:///etc/passwd",
-        "a\0b",
-        "",
+        *("/etc/passwd", "../../etc/passwd", "file:///etc/passwd", "a\0b", ""),
+        *("http://127.0.0.1:9/a.png", "https://example.com/a.png"),
     ],
 )
 def test_other_files_and_addresses_are_not_read(site: Site, path: str) -> None:
@@ -99,9 +94,7 @@ def test_other_files_and_addresses_are_not_read(site: Site, path: str) -> None:
     assert set(site.folder.rglob("*")) == before
 
 
-def test_a_picture_that_was_not_uploaded_is_not_read(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_picture_not_uploaded_is_not_read(site: Site, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(encode_png(noise(9)))
     (site.folder / "link.png").symlink_to(tmp_path / "secret.png")
     before = set(site.folder.rglob("*"))
@@ -128,10 +121,10 @@ def test_uploads_stay_in_their_folder(site: Site, name: str) -> None:
 def test_a_form_without_a_file_is_malformed(site: Site) -> None:
     forms: list[dict[str, Any]] = [{"files": {"files": (None, b"text")}}, {"json": [1]}]
     for form in forms:
-        told = site.http.post("/gradio_api/upload", **form)
-        assert 400 <= told.status_code < 500 and told.text
-    told = site.http.post("/gradio_api/queue/join", content=b'{"data": "\x89"}')
-    assert told.status_code == 422 and "malformed" in told.text
+        reply = site.http.post("/gradio_api/upload", **form)
+        assert 400 <= reply.status_code < 500 and reply.text
+    reply = site.http.post("/gradio_api/queue/join", content=b'{"data": "\x89"}')
+    assert reply.status_code == 422 and "malformed" in reply.text
 
 
 @pytest.mark.parametrize("value", [3, "text", [], [1], {"a": 1}, {"path": 3}, True])
@@ -143,15 +136,10 @@ def test_what_is_no_file_is_refused(site: Site, value: Any) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/monitoring",
-        "/gradio_api/deep_link",
-        "/gradio_api/file=/etc/passwd",
-        "/gradio_api/file=http://127.0.0.1:9/",
+        *("/monitoring", "/docs", "/gradio_api/deep_link", "/gradio_api/runs"),
+        *("/gradio_api/vibe-code", "/gradio_api/proxy=http://127.0.0.1:9/"),
+        *("/gradio_api/file=/etc/passwd", "/gradio_api/file=http://127.0.0.1:9/"),
         "/gradio_api/file=https://example.com/",
-        "/gradio_api/proxy=http://127.0.0.1:9/",
-        "/gradio_api/runs",
-        "/gradio_api/vibe-code",
-        "/docs",
         "/static/../../../../etc/passwd",
         "/assets/%2e%2e/%2e%2e/%2e%2e/pyproject.toml",
     ],
@@ -174,15 +162,15 @@ def test_sizes_are_limited(site: Site) -> None:
 def test_uploads_cannot_fill_the_disk(loaded: Loaded) -> None:
     limits = Limits(file_bytes=1 << 20, folder_bytes=1 << 20, file_age=5.0)
     with site_of(Counting(loaded), limits) as site:
-        made = [encode_png(noise(i, 300, 300)) for i in range(6)]
-        codes = [site.upload(data).status_code for data in made]
+        pictures = [encode_png(noise(i, 300, 300)) for i in range(6)]
+        codes = [site.upload(data).status_code for data in pictures]
         assert codes[0] == 200 and codes[-1] == 503
         old = time.time() - 6
         for file in site.folder.rglob("a.png"):
             os.utime(file, (old, old))
-        assert site.upload(made[-1]).status_code == 200
-        left = [p for p in site.folder.rglob("a.png") if p.stat().st_mtime <= old]
-        assert not left
+        assert site.upload(pictures[-1]).status_code == 200
+        remains = [p for p in site.folder.rglob("a.png") if p.stat().st_mtime <= old]
+        assert not remains
         emptied = [p for p in site.folder.glob("*") if not list(p.iterdir())]
         for folder in emptied:
             os.utime(folder, (old, old))
@@ -201,8 +189,8 @@ def test_old_files_are_removed_without_a_request(
         while path.exists() and time.monotonic() < end:
             time.sleep(0.05)
         assert not path.exists()
-        told = message(site.find([given(str(path)), TEXT, 0.5]))
-        assert "upload it again" in told
+        reply = message(site.find([given(str(path)), TEXT, 0.5]))
+        assert "upload it again" in reply
 
 
 def test_a_visitors_words_are_shown_not_run(site: Site) -> None:
@@ -211,8 +199,8 @@ def test_a_visitors_words_are_shown_not_run(site: Site) -> None:
     answer = site.find([given(path), text, 0.5])["output"]["data"][0]
     assert "<script>1" not in answer and "<img src=x" not in answer
     assert "{{" not in answer and "${" not in answer
-    told = message(site.find([given(path), "<b>" * 4000, 0.5]))
-    assert "<b>" not in told
+    reply = message(site.find([given(path), "<b>" * 4000, 0.5]))
+    assert "<b>" not in reply
 
 
 ODD: list[Any] = [
@@ -237,9 +225,9 @@ def test_mutated_questions_are_refused(loaded: Loaded, count: int) -> None:
                 values[rng.randrange(3)] = rng.choice(ODD)
             if rng.random() < 0.1:
                 values = values[: rng.randrange(3)]
-            told = site.find(values)
-            refused += not told["success"]
-            assert not told["success"] or links(told["output"]["data"][0])
+            reply = site.find(values)
+            refused += not reply["success"]
+            assert not reply["success"] or links(reply["output"]["data"][0])
         assert refused > 0.8 * count
         assert site.find([given(path), TEXT, 0.5])["success"]
         assert set(site.folder.rglob("*")) == before
@@ -264,10 +252,10 @@ def whole_requests(site: Site, path: str) -> list[bytes]:
         ),
     ]
     for number in range(6):
-        asked = question | {"fn_index": number, "session_hash": f"s{number}"}
-        text = json.dumps(asked).encode()
+        numbered = question | {"fn_index": number, "session_hash": f"s{number}"}
+        text = json.dumps(numbered).encode()
         bodies.append(("/gradio_api/queue/join", "application/json", text))
-    found = [
+    requests = [
         f"POST {where} HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\n"
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
         + body
@@ -281,16 +269,16 @@ def whole_requests(site: Site, path: str) -> list[bytes]:
         "/gradio_api/upload_progress?upload_id=a",
     ):
         text = f"GET {where} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-        found.append(text.encode())
-    return found
+        requests.append(text.encode())
+    return requests
 
 
-def broken(rng: random.Random, request: bytes, other: bytes) -> bytes:
+def broken(rng: random.Random, request: bytes, donor: bytes) -> bytes:
     """The request, mutated anywhere or, still told its right length, in its body."""
     head, cut, body = request.partition(b"\r\n\r\n")
     if not body or rng.random() < 0.3:
-        return mutated(rng, request, other)
-    body = mutated(rng, body, other.partition(cut)[2] or other)
+        return mutated(rng, request, donor)
+    body = mutated(rng, body, donor.partition(cut)[2] or donor)
     length = b"content-length: %d" % len(body)
     return re.sub(rb"content-length: \d+", length, head) + cut + body
 
@@ -318,9 +306,9 @@ def test_mutated_requests_leave_the_page_alive(loaded: Loaded, count: int) -> No
             request = rng.choice(whole)
             if rng.random() < 0.9:
                 request = broken(rng, request, rng.choice(whole))
-            told = exchange(site, request)
-            assert b"Traceback" not in told
-            if match := re.match(rb"HTTP/1.1 (\d+)", told):
+            reply = exchange(site, request)
+            assert b"Traceback" not in reply
+            if match := re.match(rb"HTTP/1.1 (\d+)", reply):
                 statuses[int(match[1])] += 1
         assert not statuses[500]
         assert statuses[200] and statuses[400] and statuses[404]

@@ -3,14 +3,15 @@
 import dataclasses
 import io
 import json
-import threading
 import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.pictures import noise
-from helpers.tiny_model import WORDS, Counting
+from helpers.predictors import Counting
+from helpers.programs import at_once
+from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax.errors import DataError
@@ -30,8 +31,10 @@ def test_a_picture_is_looked_at_once_while_sentences_change(counting: Counting) 
     desk = Desk(counting)
     for text in (WORDS[0], TEXT, WORDS[1], f"\n {WORDS[2]} \r\n\n{WORDS[3]}\n"):
         visit = desk.ask("a", PICTURE, text)
-        told = [answer.expression for answer in visit.answers]
-        assert told == [line.strip() for line in text.splitlines() if line.strip()]
+        expressions = [answer.expression for answer in visit.answers]
+        assert expressions == [
+            line.strip() for line in text.splitlines() if line.strip()
+        ]
     assert counting.looked == 1
     desk.ask("a", encode_png(noise(1)), TEXT)
     assert counting.looked == 2
@@ -58,32 +61,28 @@ def test_the_threshold_runs_no_model(counting: Counting) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
-def test_downloads_are_the_predictors_masks(
-    predictor: Predictor, threshold: float
-) -> None:
+def test_downloads_are_predicted_masks(predictor: Predictor, threshold: float) -> None:
     desk = Desk(predictor)
     visit = desk.ask("a", PICTURE, TEXT)
     expected = [a.at(threshold) for a in predictor.segment(PICTURE, WORDS)]
     with zipfile.ZipFile(io.BytesIO(desk.masks_zip(visit, threshold))) as archive:
-        told = json.loads(archive.read("masks.json"))
-        for entry, answer in zip(told["expressions"], expected, strict=True):
+        listing = json.loads(archive.read("masks.json"))
+        for entry, answer in zip(listing["expressions"], expected, strict=True):
             mask = np.array(Image.open(io.BytesIO(archive.read(entry.pop("mask")))))
             np.testing.assert_array_equal(mask, answer.mask * np.uint8(255))
-            rle = RunMask.from_counts(
-                entry["rle"]["counts"], *entry["rle"]["size"]
-            ).pixels()
+            rle = RunMask.of(entry["rle"]).pixels()
             np.testing.assert_array_equal(rle, answer.mask)
         assert len(archive.namelist()) == len(WORDS) + 1
-    assert told == desk.masks_json(visit, threshold)
+    assert listing == desk.masks_json(visit, threshold)
 
 
 def test_the_picture_shows_the_predictors_masks(loaded: Loaded) -> None:
     untrained = dataclasses.replace(loaded, meta={"no_target_trained": False})
     model, pixels = Predictor(untrained), noise(3, 600, 820)  # in SHOWN: not scaled
     desk = Desk(model)
-    shown = desk.overlay_png(desk.ask("a", encode_png(pixels), TEXT), 0.5)
+    picture = desk.overlay_png(desk.ask("a", encode_png(pixels), TEXT), 0.5)
     expected = overlay.draw(pixels, model.segment(pixels, WORDS))
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(shown))), expected)
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), expected)
     assert (expected != pixels).any()
 
 
@@ -92,26 +91,26 @@ def test_what_is_held_to_be_absent_is_not_drawn(predictor: Predictor) -> None:
     visit = desk.ask("a", encode_png(pixels), TEXT)
     absent = [dataclasses.replace(a, no_target_probability=0.9) for a in visit.answers]
     visit = dataclasses.replace(visit, answers=tuple(absent))
-    shown = Image.open(io.BytesIO(desk.overlay_png(visit, 0.5)))
-    np.testing.assert_array_equal(np.array(shown), pixels)
+    picture = Image.open(io.BytesIO(desk.overlay_png(visit, 0.5)))
+    np.testing.assert_array_equal(np.array(picture), pixels)
 
 
 @pytest.mark.parametrize(
-    ("size", "shown"),
+    ("size", "scaled"),
     [((40, 56), (571, 800)), ((30, 3200), (15, 1600)), ((1, 1), (800, 800))],
 )
 def test_other_sizes_are_shown_scaled(
-    predictor: Predictor, size: tuple[int, int], shown: tuple[int, int]
+    predictor: Predictor, size: tuple[int, int], scaled: tuple[int, int]
 ) -> None:
     desk = Desk(predictor)
     visit = desk.ask("a", encode_png(noise(0, *size)), TEXT)
     image = Image.open(io.BytesIO(desk.overlay_png(visit, 0.5)))
-    assert image.size == shown[::-1]
+    assert image.size == scaled[::-1]
     assert desk.masks_json(visit, 0.5)["expressions"][0]["rle"]["size"] == list(size)
 
 
 def test_sessions_do_not_mix(predictor: Predictor) -> None:
-    desk, failures = Desk(predictor), []
+    desk = Desk(predictor)
 
     def visit(number: int) -> None:
         picture = encode_png(noise(number, 30 + number, 50))
@@ -120,62 +119,57 @@ def test_sessions_do_not_mix(predictor: Predictor) -> None:
         ]
         for turn in range(8):
             desk.ask(str(number), picture, WORDS[turn % 4])
-            told = desk.masks_json(desk.last_visit(str(number)), 0.5)["expressions"]
-            if [x["rle"] for x in told] != expected[turn % 4]:
-                failures.append(number)
+            expressions = desk.masks_json(desk.last_visit(str(number)), 0.5)[
+                "expressions"
+            ]
+            assert [x["rle"] for x in expressions] == expected[turn % 4]
 
-    threads = [threading.Thread(target=visit, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures and len(desk.visits) == 6
+    at_once(visit, 6)
+    assert len(desk.visits) == 6
 
 
-def test_a_key_opens_the_last_answers_of_its_session_alone(
-    predictor: Predictor,
-) -> None:
+def test_a_key_opens_its_sessions_last_answers_alone(predictor: Predictor) -> None:
     desk = Desk(predictor)
-    first, other = desk.ask("a", PICTURE, TEXT), desk.ask("b", PICTURE, TEXT)
-    assert first.key != other.key and desk.visits.by_key(first.key) is first
+    first, foreign = desk.ask("a", PICTURE, TEXT), desk.ask("b", PICTURE, TEXT)
+    assert first.key != foreign.key and desk.visits.by_key(first.key) is first
     second = desk.ask("a", PICTURE, TEXT)
     assert desk.visits.by_key(first.key) is None
     assert desk.visits.by_key(second.key) is second
     desk.leave("a")
     assert desk.visits.by_key(second.key) is None
-    assert desk.visits.by_key(other.key) is other
+    assert desk.visits.by_key(foreign.key) is foreign
     with pytest.raises(DataError, match="press Find"):
         desk.last_visit("a")
     desk.leave("nobody")
 
 
 def make_visits(predictor: Predictor, count: int) -> list[Visit]:
-    seen = predictor.encode_image(noise(0))
-    return [Visit(b"", seen) for _ in range(count)]
+    encoded = predictor.encode_image(noise(0))
+    return [Visit(b"", encoded) for _ in range(count)]
 
 
 def test_the_least_recently_used_make_room(predictor: Predictor) -> None:
-    made = make_visits(predictor, 4)
+    prepared = make_visits(predictor, 4)
     visits = Visits(count=3, nbytes=1 << 40)
-    for name, visit in zip("abc", made[:3], strict=True):
+    for name, visit in zip("abc", prepared[:3], strict=True):
         visits.put(name, visit)
     visits.of("a")
-    visits.put("d", made[3])
-    assert visits.of("b") is None and visits.by_key(made[1].key) is None
+    visits.put("d", prepared[3])
+    assert visits.of("b") is None and visits.by_key(prepared[1].key) is None
     assert all(visits.of(x) for x in "acd") and len(visits) == 3
 
 
 def test_bytes_are_bounded_and_freed(predictor: Predictor) -> None:
-    made = make_visits(predictor, 9)
-    each = made[0].nbytes
+    prepared = make_visits(predictor, 9)
+    each = prepared[0].nbytes
     visits = Visits(count=100, nbytes=3 * each)
-    for i, visit in enumerate(made):
+    for i, visit in enumerate(prepared):
         visits.put(str(i), visit)
     assert len(visits) == 3 and visits.nbytes == 3 * each
     small = Visits(count=100, nbytes=1)
-    small.put("a", made[0])
-    small.put("b", made[1])
-    assert small.of("a") is None and small.of("b") is made[1]  # the newest stays
+    small.put("a", prepared[0])
+    small.put("b", prepared[1])
+    assert small.of("a") is None and small.of("b") is prepared[1]  # the newest stays
     small.drop("b")
     assert small.nbytes == 0
 
@@ -205,7 +199,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(counting: Counting) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "text", "told"),
+    ("picture", "text", "message"),
     [
         (b"", TEXT, "no known picture format"),
         (b"hello", TEXT, "no known picture format"),
@@ -221,10 +215,10 @@ def test_a_bomb_is_refused_before_it_is_decoded(counting: Counting) -> None:
     ],
 )
 def test_hostile_questions_are_refused(
-    predictor: Predictor, picture: bytes, text: Any, told: str
+    predictor: Predictor, picture: bytes, text: Any, message: str
 ) -> None:
     desk = Desk(predictor)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         desk.ask("a", picture, text)
     assert len(desk.visits) == 0
 
