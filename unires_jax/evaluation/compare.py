@@ -71,7 +71,7 @@ def _stored_pair(row: Result, file: Predictions) -> Result:
 
 
 def differences(
-    a: Sequence[Result], b: Sequence[Result], *, samples: int = SAMPLES, seed: int = 0
+    a: Sequence[Result], b: Sequence[Result], *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
     """Each metric of `a` and `b`, b - a, and its 95 % interval.
 
@@ -81,24 +81,20 @@ def differences(
     columns = [breakdown.columns(rows, rules) for rows in (a, b)]
     numbers = [x.summary().as_dict() for x in columns]
     _, pictures = np.unique([r.image for r in a], return_inverse=True)
-    resampled = _resampled(columns[0], columns[1], pictures, samples, seed)
+    resampled = _resampled(columns[0], columns[1], pictures, seed)
     metrics = {}
     for i, (ours, name) in enumerate(rules.columns().items()):
         first, second = (x[ours] for x in numbers)
-        metrics[ours] = {
-            "name": name,
-            "a": first,
-            "b": second,
-            "difference": None if first is None or second is None else second - first,
-            "interval": _interval(resampled[:, i]),
-        }
+        difference = None if first is None or second is None else second - first
+        sides = {"name": name, "a": first, "b": second, "difference": difference}
+        metrics[ours] = sides | {"interval": _interval(resampled[:, i])}
     return metrics
 
 
 def _resampled(
-    a: Columns, b: Columns, pictures: np.ndarray, samples: int, seed: int
+    a: Columns, b: Columns, pictures: np.ndarray, seed: int
 ) -> Float64[np.ndarray, "s c"]:
-    """Every metric's b - a in `samples` draws of as many pictures as there are."""
+    """Every metric's b - a in SAMPLES draws of as many pictures as there are."""
     sums = a.by_picture(pictures), b.by_picture(pictures)
     size, metrics = sums[0][0].shape
     if not size:
@@ -107,8 +103,8 @@ def _resampled(
     share = np.full(size, 1 / size)
     step = max(1, CHUNK // size)
     changes = []
-    for start in range(0, samples, step):
-        times = rng.multinomial(size, share, min(step, samples - start)).astype(float)
+    for start in range(0, SAMPLES, step):
+        times = rng.multinomial(size, share, min(step, SAMPLES - start)).astype(float)
         first, second = (
             ratios(times @ numerators, times @ denominators, a.protocol)
             for numerators, denominators in sums
@@ -157,17 +153,9 @@ class Compared:
     cases: dict[str, list[tuple[Result, Result]]]
 
 
-def compare(
-    split: Split, a: Sequence[Result], b: Sequence[Result], *, seed: int = 0
-) -> Compared:
+def compare(split: Split, a: Sequence[Result], b: Sequence[Result]) -> Compared:
     """Every level's numbers and the expressions that differ most."""
-    by_level = breakdown.by_level(a), breakdown.by_level(b)
-    return Compared(
-        split,
-        {
-            name: differences(*(rows[name] for rows in by_level), seed=seed)
-            for name in breakdown.BLOCKS
-        },
-        {name: breakdown.summary(rows).count for name, rows in by_level[0].items()},
-        largest(a, b),
-    )
+    levels_a, levels_b = breakdown.by_level(a), breakdown.by_level(b)
+    levels = {n: differences(levels_a[n], levels_b[n]) for n in breakdown.BLOCKS}
+    counts = {name: breakdown.summary(rows).count for name, rows in levels_a.items()}
+    return Compared(split, levels, counts, largest(a, b))

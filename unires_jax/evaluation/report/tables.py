@@ -60,7 +60,7 @@ def _below(block: Mapping[str, Any]) -> str:
             "masks stand in, resized NEAREST where it has a grid"
         )
     if "refcocom" in block:
-        lines += refcocom.lines(block["refcocom"], percent)
+        lines += refcocom_lines(block["refcocom"])
     for level, reading in block.get("reading", {}).items():
         lines.append(
             f"reading check, {level}: mIoU {percent(reading['aligned_mIoU'])}, "
@@ -68,3 +68,22 @@ def _below(block: Mapping[str, Any]) -> str:
             "expressions)"
         )
     return "\n".join(lines) + "\n"
+
+
+def refcocom_lines(block: Mapping[str, Any]) -> list[str]:
+    """What is printed of a block, its warning last."""
+    low, high = block["published_w"]
+    text = [
+        f"RefCOCOm: Part mIoU {percent(block['Part'])} ({block['parts']} expressions), "
+        f"Obj & Part mIoU {percent(block['Obj & Part'])} (with {block['objects']} "
+        "object expressions)",
+        f"part share w {block['w']:.4f}, published {low:.4f} to {high:.4f} "
+        f"(+-{refcocom.TOLERANCE})",
+    ]
+    if not block["agrees"]:
+        text.append(
+            "warning: w lies outside the published interval: these expressions are not "
+            "those of the published numbers (objects or parts are missing, or --images "
+            "limits the split)"
+        )
+    return text
