@@ -16,15 +16,12 @@ def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> 
     """Every split's numbers, as metrics.json holds them, in percent on stdout."""
     console = console or Console()
     for name, block in metrics.items():
-        console.print(_title(name, block), highlight=False, soft_wrap=True)
+        about = block["about"]
+        title = f"{name}, protocol {about['protocol']}, {block['images']} pictures"
+        title += f", {about['input']}" if "input" in about else ""
+        console.print(title, highlight=False, soft_wrap=True)
         console.print(_table(block))
         console.print(_below(block), highlight=False, soft_wrap=True)
-
-
-def _title(name: str, block: Mapping[str, Any]) -> str:
-    about = block["about"]
-    title = f"{name}, protocol {about['protocol']}, {block['images']} pictures"
-    return f"{title}, {about['input']}" if "input" in about else title
 
 
 def _table(block: Mapping[str, Any]) -> Table:
