@@ -75,7 +75,7 @@ class BoundSegmenter:
     """An `answer.Segmenter`, which says what the steps take and give."""
 
     def __init__(self, steps: Compiled, params: dict[str, Any]):
-        self._mesh, self._params = steps.mesh, params
+        self._steps, self._params = steps, params
         self._sharding = batch_sharding(steps.mesh)
         self.encode_image = functools.partial(self._call, steps.encode_image)
         self.encode_text = functools.partial(self._call, steps.encode_text)
@@ -83,7 +83,7 @@ class BoundSegmenter:
 
     def _call(self, step: Any, *args: Any) -> Any:
         # The mesh is set here because each calling thread has a setting of its own.
-        with jax.set_mesh(self._mesh):
+        with jax.set_mesh(self._steps.mesh):
             inputs = [
                 jax.device_put(x, self._sharding) if isinstance(x, np.ndarray) else x
                 for x in args
