@@ -103,23 +103,20 @@ def _subject(protocol: Protocol) -> None:
     from unires_jax import hosts
 
     hosts.join_cluster()
-    from unires_jax.evaluation import command, subjects
+    from unires_jax.evaluation import command
 
     if PREDICT.value == "model":
         path, pick = _checkpoint()
-        subject = subjects.trained_model(path, pick, protocol)
+        subject = command.trained_model(path, pick, protocol)
     else:
-        subject = subjects.without_model(PREDICT.value, WORKDIR.value, protocol)
+        subject = command.without_model(PREDICT.value, WORKDIR.value, protocol)
     command.run(
-        subject.config,
+        subject,
         _splits(SPLITS.value or subject.config.eval.splits, subject.config),
-        subject.predict,
         OUT.value or Path(WORKDIR.value) / "evaluation",
-        about=subject.about,
         protocol=protocol,
         images=IMAGES.value,
         derange=DERANGE.value,
-        attend=subject.attend,
     )
 
 
@@ -150,11 +147,10 @@ def _file(protocol: Protocol) -> None:
         raise ConfigError(
             "--splits=<data set>:<split> is missing: what the file answers"
         )
-    file, config = predictions.read(PREDICTIONS.value), Config()
+    file = predictions.read(PREDICTIONS.value)
     out = OUT.value or file.path.with_name(f"{file.path.stem}_{protocol.name}")
     command.run_file(
-        config,
-        _splits(SPLITS.value, config),
+        _splits(SPLITS.value, Config()),
         file,
         out,
         protocol=protocol,
@@ -170,10 +166,10 @@ def _compare() -> None:
 
     if len(COMPARE.value) != 2:
         raise ConfigError("--compare takes two folders or files: --compare A B")
-    files, config = [predictions.read(p) for p in COMPARE.value], Config()
+    files = [predictions.read(p) for p in COMPARE.value]
     protocol = compare.protocol_of(files, PROTOCOL.value)
-    splits = _splits(SPLITS.value or _evaluated(files[0].path), config)
-    a, b = (compare.load(x, splits, config, protocol, IMAGES.value) for x in files)
+    splits = _splits(SPLITS.value or _evaluated(files[0].path), Config())
+    a, b = (compare.load(x, splits, protocol, IMAGES.value) for x in files)
     compared = {n: compare.compare(split, a[n], b[n]) for n, split in splits.items()}
     about = {"protocol": f"protocol {protocol.name}"}
     if any(compare.binary_input(x, protocol) for x in files):

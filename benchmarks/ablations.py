@@ -52,8 +52,8 @@ def plan() -> Iterator[Key]:
 def read(results: Path) -> dict[Key, dict[str, Any]]:
     """The runs that are done."""
     lines = results.read_text().splitlines() if results.exists() else []
-    found = [json.loads(line) for line in lines]
-    return {(x["ablation"], x["seed"]): x for x in found}
+    runs = [json.loads(line) for line in lines]
+    return {(x["ablation"], x["seed"]): x for x in runs}
 
 
 def train_and_score(
@@ -132,10 +132,10 @@ def run_missing(out: Path, data_dir: str, results: Path) -> None:
 def table(results: Path) -> str:
     """A row for each ablation: the mean over its seeds, and their range."""
     rows: dict[str, list[list[float]]] = {}
-    found = read(results)
+    runs = read(results)
     for key in plan():
-        if key in found:
-            scores = found[key]["mIoU"]
+        if key in runs:
+            scores = runs[key]["mIoU"]
             rows.setdefault(key[0], []).append(
                 [scores[s][n] for s in SPLITS for n in LEVELS]
             )

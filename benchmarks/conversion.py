@@ -52,7 +52,7 @@ def write_lines(coco: Path, folder: Path, repeat: int) -> int:
     data = json.loads((coco / "instances.json").read_text())
     sizes = {i["id"]: (i["width"], i["height"]) for i in data["images"]}
     names = {c["id"]: c["name"] for c in data["categories"]}
-    drawn = [a for a in data["annotations"] if isinstance(a["segmentation"], list)]
+    polygonal = [a for a in data["annotations"] if isinstance(a["segmentation"], list)]
     (folder / "images").mkdir(parents=True)
     count = 0
     with (folder / "train.jsonl").open("w") as file:
@@ -61,13 +61,15 @@ def write_lines(coco: Path, folder: Path, repeat: int) -> int:
             if not target.exists():
                 source = coco / "images" / image["file_name"]
                 target.write_bytes(source.read_bytes())
-            chosen = [drawn[(count * MASKS + i) % len(drawn)] for i in range(MASKS)]
+            chosen = [
+                polygonal[(count * MASKS + i) % len(polygonal)] for i in range(MASKS)
+            ]
             size = (image["width"], image["height"])
             masks = [mask(a, i, sizes, size, names) for i, a in enumerate(chosen)]
-            said = [expression(m) for m in masks]
             line = {"image": f"images/{image['file_name']}", "image_id": count}
             line |= {"width": size[0], "height": size[1]}
-            print(json.dumps(line | {"masks": masks, "expressions": said}), file=file)
+            line |= {"masks": masks, "expressions": [expression(m) for m in masks]}
+            print(json.dumps(line), file=file)
             count += 1
     return count
 
@@ -89,8 +91,8 @@ def mask(
     ]
     rle = coco_mask.merge(coco_mask.frPyObjects(polygons, size[1], size[0]))
     if not coco_mask.area(rle):  # a speck that vanished: one pixel instead
-        one = [[0, 0, 2, 0, 2, 2, 0, 2]]
-        rle = coco_mask.merge(coco_mask.frPyObjects(one, size[1], size[0]))
+        polygons = [[0, 0, 2, 0, 2, 2, 0, 2]]
+        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, size[1], size[0]))
     return {
         "id": str(number),
         "level": "object",
@@ -108,8 +110,8 @@ def expression(mask: dict[str, Any]) -> dict[str, Any]:
 def run(raw: Path, data: Path) -> dict[str, float]:
     """Convert in a fresh process; what it measured."""
     argv = [sys.executable, __file__, "--one", str(raw), str(data)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def convert(raw: Path, data: Path) -> int:

@@ -13,32 +13,29 @@ programs of a start before.
 import argparse
 import functools
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from turns import medians, random_model
 
 from unires_jax import process
 from unires_jax.config import Config
-from unires_jax.data.tokenizer import train_bpe
 from unires_jax.export import command as exporting
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import Compiled
-from unires_jax.models.unires import Apply
 
 COUNT, LENGTH, REPEATS = 8, 16, 9
 COLD = """
 import sys, time
 start = time.perf_counter()
 import unires_jax
-from unires_jax.serving.cache import keep_compiled
+from unires_jax.serving.command_line import keep_compiled
 keep_compiled(sys.argv[2])
 import numpy as np
 model = unires_jax.load(sys.argv[1])
@@ -47,17 +44,13 @@ print(time.perf_counter() - start)
 """
 
 
-def make_loaded(folder: Path, tiny: bool) -> Loaded:
-    """A model of random weights, of B/16's size unless `tiny`."""
+def make_config(tiny: bool) -> Config:
+    """B/16, or a small model."""
     config = Config(name="benchmark")
     config.model.image_size = 64 if tiny else 352
-    config.model.text.vocab = 1024
     if tiny:
         config.model.vision.depth = config.model.text.depth = 2
-    params = jax.jit(Apply(config.model).init)(jax.random.key(0))
-    tokenizer = train_bpe(["a truck"], folder / "tokenizer.json", 1024)
-    meta = {"no_target_trained": True}
-    return Loaded(folder, config, tokenizer, jax.device_get(params), meta)
+    return config
 
 
 def calls(loaded: Loaded, folder: Path) -> dict[str, Callable[[], Any]]:
@@ -112,12 +105,12 @@ def onnx(folder: Path) -> list[Any]:
 
 def cold_starts(folder: Path) -> list[float]:
     """Seconds to the first mask: no cache, filling it, with it."""
-    found = []
+    seconds = []
     for cache in ("", str(folder / "cache"), str(folder / "cache")):
         command = [sys.executable, "-c", COLD, str(folder / "safetensors"), cache]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append(float(done.stdout.split()[-1]))
-    return found
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds.append(float(run.stdout.split()[-1]))
+    return seconds
 
 
 def main() -> None:
@@ -130,25 +123,19 @@ def main() -> None:
     process.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        loaded = make_loaded(folder, args.tiny)
+        loaded = random_model(make_config(args.tiny))
         exporting.load = lambda *_, **__: loaded  # type: ignore[assignment]
         for kind in ("safetensors", "stablehlo", "onnx"):
             exporting.export("", kind, folder / kind)
         forms = calls(loaded, folder)
         outputs = {form: call() for form, call in forms.items()}
-        times: dict[str, list[float]] = {form: [] for form in forms}
-        for _ in range(REPEATS):
-            for form, call in forms.items():
-                start = time.perf_counter()
-                call()
-                times[form].append(time.perf_counter() - start)
-        live = statistics.median(times["live"])
-        for form, each in times.items():
-            median = statistics.median(each)
+        seconds = medians(forms, REPEATS)
+        for form, median in seconds.items():
             apart = np.abs(np.asarray(outputs[form][0]) - outputs["live"][0]).max()
+            ratio = median / seconds["live"]
             print(
-                f"{form}: {median:.3f} s, {median / live:.2f} of live (target <= 1.1), "
-                f"logits within {apart:.1e}",
+                f"{form}: {median:.3f} s, {ratio:.2f} of live (target <= 1.1), logits "
+                f"within {apart:.1e}",
                 flush=True,
             )
         without, _, kept = cold_starts(folder)

@@ -62,10 +62,10 @@ class Tally:
             self.exact += exact
             self.wrong += [wrong] if wrong else []
 
-    def error(self, told: str) -> None:
+    def error(self, message: str) -> None:
         """Count a question without an answer."""
         with self._lock:
-            self.errors.append(told)
+            self.errors.append(message)
 
 
 class Session:
@@ -94,33 +94,34 @@ class Session:
         if joined.status_code != 200:
             raise RuntimeError(f"{joined.status_code} {joined.text[:200]}")
         answer = self._completed()
-        found = re.search(r'href="(masks\.json[^"]*)"', answer)
-        assert found, answer
-        link = "/" + found[1].replace("&amp;", "&")
-        return dict(self.http.get(link).raise_for_status().json())
+        link = re.search(r'href="(masks\.json[^"]*)"', answer)
+        assert link, answer
+        address = "/" + link[1].replace("&amp;", "&")
+        return dict(self.http.get(address).raise_for_status().json())
 
     def _completed(self) -> str:
         path = f"/gradio_api/queue/data?session_hash={self.name}"
         with self.http.stream("GET", path) as lines:
             for line in lines.iter_lines():
-                told = json.loads(line[5:]) if line.startswith("data:") else {}
-                if told.get("msg") == "process_completed":
-                    if not told["success"]:
-                        raise RuntimeError(str(told["output"])[:200])
-                    return str(told["output"]["data"][0])
+                event = json.loads(line[5:]) if line.startswith("data:") else {}
+                if event.get("msg") == "process_completed":
+                    if not event["success"]:
+                        raise RuntimeError(str(event["output"])[:200])
+                    return str(event["output"]["data"][0])
         raise RuntimeError("the queue ended without an answer")
 
 
 def make_user(model: Predictor, number: int) -> User:
     """A user's picture, questions and right answers."""
     record = partworld.draw_record(0, "val", number)
-    image = Image.open(io.BytesIO(record.image)).convert("RGB")
-    size = (image.width * 2 + number, image.height * 2 + number)  # none like another
-    picture = encode_png(np.array(image.resize(size)))
-    said = list(dict.fromkeys(x.sent for x in record.expressions))
-    groups = [said[i : i + GROUP] for i in range(0, len(said), GROUP)][:3]
-    seen = model.encode_image(picture)
-    return User(picture, groups, [model.segment(seen, group) for group in groups])
+    scene = Image.open(io.BytesIO(record.image)).convert("RGB")
+    size = (scene.width * 2 + number, scene.height * 2 + number)  # none like another
+    picture = encode_png(np.array(scene.resize(size)))
+    sentences = list(dict.fromkeys(x.sent for x in record.expressions))
+    starts = range(0, len(sentences), GROUP)
+    groups = [sentences[i : i + GROUP] for i in starts][:3]
+    image = model.encode_image(picture)
+    return User(picture, groups, [model.segment(image, group) for group in groups])
 
 
 def visit(address: str, number: int, user: User, end: float, tally: Tally) -> None:
@@ -140,39 +141,39 @@ def visit(address: str, number: int, user: User, end: float, tally: Tally) -> No
         start, turn = time.monotonic(), turn + 1
         kind = "threshold" if again else "find"
         try:
-            told = session.call(kind, values)
+            answer = session.call(kind, values)
         except (httpx.HTTPError, RuntimeError) as error:
             tally.error(f"{kind}: {error!r}")
             continue
         seconds = time.monotonic() - start
         expected = [segment.at(at) for segment in user.expected[which]]
-        wrong, exact = difference(told, expected)
+        wrong, exact = difference(answer, expected)
         tally.add(kind, seconds, wrong and f"user {number}: {wrong}", exact)
 
 
-def difference(told: dict[str, Any], expected: list[Any]) -> tuple[str, bool]:
+def difference(answer: dict[str, Any], expected: list[Any]) -> tuple[str, bool]:
     """What is wrong with an answer ("": nothing); whether it is equal bit by bit."""
-    found = told["expressions"]
-    if [x["expression"] for x in found] != [x.expression for x in expected]:
+    rows = answer["expressions"]
+    if [x["expression"] for x in rows] != [x.expression for x in expected]:
         return "the answer is to other sentences", False
     exact = True
-    for x, answer in zip(found, expected, strict=True):
-        if x["rle"] == answer.rle:
+    for x, segment in zip(rows, expected, strict=True):
+        if x["rle"] == segment.rle:
             continue
         exact = False
-        if x["rle"]["size"] != answer.rle["size"]:
+        if x["rle"]["size"] != segment.rle["size"]:
             return "the answer is about another picture", False
         mask = RunMask.from_counts(x["rle"]["counts"], *x["rle"]["size"]).pixels()
-        if (mask & answer.mask).sum() < SAME * (mask | answer.mask).sum():
-            return f"another mask for {answer.expression!r}", False
+        if (mask & segment.mask).sum() < SAME * (mask | segment.mask).sum():
+            return f"another mask for {segment.expression!r}", False
     return "", exact
 
 
 def resident(pid: int) -> float:
     """MB of memory a process holds."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) / 1024 if found else 0.0
+    line = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(line[1]) / 1024 if line else 0.0
 
 
 def run(address: str, pid: int, users: list[User], seconds: float) -> Tally:
@@ -202,8 +203,8 @@ def report(tally: Tally, users: int) -> bool:
         f"{users} users, {total} answers: {len(tally.errors)} errors, "
         f"{len(tally.wrong)} wrong, {tally.exact} equal to the Predictor's bit by bit"
     )
-    for told in (*tally.errors[:5], *tally.wrong[:5]):
-        print(f"  {told}")
+    for message in (*tally.errors[:5], *tally.wrong[:5]):
+        print(f"  {message}")
     for kind, seconds in tally.seconds.items():
         if len(seconds) > 1:
             cut = statistics.quantiles(seconds, n=20, method="inclusive")
@@ -229,8 +230,8 @@ def main() -> int:
     try:
         address = ""
         for line in server.stdout:
-            if found := re.search(r"http://[\d.:]+", line):
-                address = found[0]
+            if url := re.search(r"http://[\d.:]+", line):
+                address = url[0]
                 break
         assert address, "the server did not start"
         tally = run(address, server.pid, users, args.seconds)

@@ -89,8 +89,8 @@ def coco_records(folder: Path) -> Iterator[Record]:
     names = {c["id"]: c["name"] for c in data["categories"]}
     for image in data["images"]:
         size = (image["height"], image["width"])
-        found = [a for a in data["annotations"] if a["image_id"] == image["id"]]
-        masks = tuple(_mask(a, names[a["category_id"]], size) for a in found)
+        annotations = [a for a in data["annotations"] if a["image_id"] == image["id"]]
+        masks = tuple(_mask(a, names[a["category_id"]], size) for a in annotations)
         if masks:
             yield Record(
                 image=(folder / "images" / image["file_name"]).read_bytes(),

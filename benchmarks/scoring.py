@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--pairs", default=20_000, type=int)
     parser.add_argument("--rounds", default=5, type=int)
     args = parser.parse_args()
-    items = list(coco_pairs(args.coco) if args.coco.is_dir() else made_pairs())
+    items = list(coco_pairs(args.coco) if args.coco.is_dir() else smooth_pairs())
     predictions, targets, polygons = zip(*items, strict=True)
     size = statistics.mean(len(t["counts"]) for t in targets)
     print(f"{len(items)} masks, {size:.0f} bytes of RLE on average")
@@ -71,13 +71,13 @@ def coco_pairs(folder: Path) -> Iterator[Pair]:
     sizes = {i["id"]: (i["height"], i["width"]) for i in data["images"]}
     for annotation in data["annotations"]:
         raw, size = annotation["segmentation"], sizes[annotation["image_id"]]
-        found = coco_mask.frPyObjects(raw, *size)
-        rle = coco_mask.merge(found) if isinstance(raw, list) else found
+        rle = coco_mask.frPyObjects(raw, *size)
+        rle = coco_mask.merge(rle) if isinstance(raw, list) else rle
         outline = raw if isinstance(raw, list) else None
         yield _text(coarse(rle)), _text(rle), outline
 
 
-def made_pairs() -> Iterator[Pair]:
+def smooth_pairs() -> Iterator[Pair]:
     """Smooth regions of COCO's usual size, where the annotations are not at hand."""
     rng = np.random.default_rng(0)
     for _ in range(200):

@@ -116,8 +116,8 @@ def main() -> None:
     )
     shared: list[float] = []
     for k in (1, 8):
-        one = jax.tree.map(lambda x: x[:1], random_batch(config, k))
-        times = seconds(lambda one=one: jitted(state.params, one), REPEATS)
+        single = jax.tree.map(lambda x: x[:1], random_batch(config, k))
+        times = seconds(lambda b=single: jitted(state.params, b), REPEATS)
         shared.append(statistics.median(times))
         print(f"1 image x {k} expressions: {shared[-1]:.3f} s")
     print(f"8 expressions against 1: {shared[1] / shared[0]:.2f} times")

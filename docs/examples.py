@@ -67,8 +67,9 @@ def write() -> None:
     for i, chosen in CHOSEN.items():
         record = partworld.draw_record(0, "val", i)
         for level, sentences in zip((OBJECT, PART), chosen, strict=True):
-            said = {x.sent for x in record.expressions if x.level == level}
-            assert said >= set(sentences), f"{i}: {set(sentences) - said} of {said}"
+            of_level = {x.sent for x in record.expressions if x.level == level}
+            missing = set(sentences) - of_level
+            assert not missing, f"{i}: {missing} of {of_level}"
         (OUT / record.filename).write_bytes(record.image)
         about = {"image": record.filename, "object": chosen[0], "part": chosen[1]}
         listed.append(about)

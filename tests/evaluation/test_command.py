@@ -62,15 +62,10 @@ def files(
     config: Config,
     tmp_path: Path,
 ) -> Path:
-    command.run(
-        config,
-        splits,
-        ModelPredict(segmenter, tokenizer, config),
-        tmp_path / "out",
-        about={"name": "<b>colours</b>", "step": 7},
-        derange=True,
-        attend=attend,
-    )
+    predict = ModelPredict(segmenter, tokenizer, config)
+    about = {"name": "<b>colours</b>", "step": 7}
+    subject = command.Subject(config, predict, attend, about)
+    command.run(subject, splits, tmp_path / "out", derange=True)
     return tmp_path / "out"
 
 
@@ -137,7 +132,8 @@ def test_tables_of_known_answers(
     share: int | None,
 ) -> None:
     predict = getattr(predictors, answer)
-    results = command.run(config, splits, predict, tmp_path, about={"name": answer})
+    subject = command.Subject(config, predict, None, {"name": answer})
+    results = command.run(subject, splits, tmp_path)
     for block in results.values():  # empty masks decide about no sentence
         decided = {"N-acc": share, "T-acc": share} if share else "not decided"
         expected = block["no_target"] | decided if share else decided

@@ -124,14 +124,13 @@ def sides(boxes: Boxes, config: Config, tmp_path: Path) -> list[Path]:
 def test_a_whole_comparison(
     sides: list[Path],
     boxes: Boxes,
-    config: Config,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     files = [predictions.read(p) for p in sides]
     protocol = compare.protocol_of(files, None)
     assert protocol.name == "native" and not compare.binary_input(files[0], protocol)
-    a, b = (compare.load(f, {"v": boxes}, config, protocol)["v"] for f in files)
+    a, b = (compare.load(f, {"v": boxes}, protocol)["v"] for f in files)
     comparison = {"v": compare.compare(boxes, a, b)}
     about = {"protocol": "protocol native"}
     comparison_page.write(comparison, ("one", "<two>"), tmp_path / "out", about)
@@ -147,7 +146,7 @@ def test_a_whole_comparison(
 
 
 def test_stored_pairs_are_taken_and_binary_ones_computed(
-    sides: list[Path], boxes: Boxes, config: Config
+    sides: list[Path], boxes: Boxes
 ) -> None:
     path = sides[1] / "predictions.jsonl"
     lines = [json.loads(x) for x in path.read_text().splitlines()]
@@ -155,9 +154,9 @@ def test_stored_pairs_are_taken_and_binary_ones_computed(
         line["protocol"], line["I"], line["U"] = "lavt", 3, 4
     path.write_text("\n".join(map(json.dumps, lines)))
     file = predictions.read(path)
-    stored = compare.load(file, {"v": boxes}, config, PROTOCOLS["lavt"])["v"]
+    stored = compare.load(file, {"v": boxes}, PROTOCOLS["lavt"])["v"]
     assert {(r.intersection, r.union) for r in stored} == {(3, 4)}
-    binary = compare.load(file, {"v": boxes}, config, PROTOCOLS["native"])["v"]
+    binary = compare.load(file, {"v": boxes}, PROTOCOLS["native"])["v"]
     assert all(r.intersection == r.target.area for r in binary)
     assert compare.binary_input(file, PROTOCOLS["native"])
 

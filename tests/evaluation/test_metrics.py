@@ -10,7 +10,8 @@ from helpers.paths import ROOT
 
 from unires_jax import evaluation
 from unires_jax.evaluation import metrics
-from unires_jax.evaluation.buckets import SIZE_NAMES, size_bucket
+from unires_jax.evaluation.breakdown import SIZE_NAMES, size_bucket
+from unires_jax.pixels.masks import RunMask
 
 
 def test_the_room_offers_the_documented_functions() -> None:
@@ -70,7 +71,8 @@ def test_nothing_scored_is_not_zero() -> None:
     [(0, 0), (49, 0), (50, 1), (199, 1), (200, 2), (999, 2), (1000, 3), (10_000, 3)],
 )
 def test_size_buckets(pixels: int, bucket: int) -> None:
-    assert size_bucket(pixels, 100, 100) == SIZE_NAMES[bucket]
+    target = RunMask.from_pixels(np.arange(10_000).reshape(100, 100) < pixels)
+    assert size_bucket(target) == SIZE_NAMES[bucket]
 
 
 def test_no_target_accuracy() -> None:

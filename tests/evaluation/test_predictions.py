@@ -20,8 +20,7 @@ from unires_jax.errors import DataError
 from unires_jax.evaluation import predictions, results
 from unires_jax.evaluation.breakdown import summarize
 from unires_jax.evaluation.evaluator import evaluate
-from unires_jax.evaluation.file_predict import score_file
-from unires_jax.evaluation.predictors import ground_truth
+from unires_jax.evaluation.predictors import ground_truth, score_file
 from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS
 from unires_jax.pixels.masks import RunMask
 
@@ -54,12 +53,12 @@ def png(mask: np.ndarray, value: int = 255) -> bytes:
 
 
 @pytest.fixture
-def score(boxes: Boxes, config: Config, tmp_path: Path) -> Score:
+def score(boxes: Boxes, tmp_path: Path) -> Score:
     """(lines, protocol) -> the scored rows of a file of these lines."""
 
     def score(lines: list[Any], name: str = "native") -> list[results.Result]:
         file = predictions.read(write(tmp_path, lines))
-        return score_file(file, {"v": boxes}, config, PROTOCOLS[name])["v"]
+        return score_file(file, {"v": boxes}, PROTOCOLS[name])["v"]
 
     return score
 

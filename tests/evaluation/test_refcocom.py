@@ -7,7 +7,7 @@ from helpers.answers import row
 
 from unires_jax.data.records import PART
 from unires_jax.evaluation import refcocom
-from unires_jax.evaluation.report.page import percent
+from unires_jax.evaluation.report.tables import refcocom_lines
 from unires_jax.evaluation.results import Result
 
 
@@ -32,7 +32,7 @@ def test_parts_and_objects_are_pooled_by_expression() -> None:
     assert block["Part"] == pytest.approx(0.2)
     assert block["Obj & Part"] == pytest.approx((753 * 0.2 + 247 * 0.8) / 1000)
     assert (block["parts"], block["objects"], block["w"]) == (753, 247, 0.753)
-    assert block["agrees"] and len(refcocom.lines(block, percent)) == 2
+    assert block["agrees"] and len(refcocom_lines(block)) == 2
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_the_interval_has_its_tolerance(parts: int, agrees: bool) -> None:
     results += rows("refcocom", 10_000 - parts, 8, False)
     block = refcocom.block({"m": results})["m"]
     assert block["agrees"] == agrees
-    warned = any("outside" in x for x in refcocom.lines(block, percent))
+    warned = any("outside" in x for x in refcocom_lines(block))
     assert warned != agrees
 
 

@@ -31,8 +31,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def given_model(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> None:
-    monkeypatch.setattr(predict, "load", lambda _: predictor)
-    monkeypatch.setattr(predict, "keep_compiled", lambda _: None)
+    monkeypatch.setattr(predict, "start", lambda _: predictor)
 
 
 def test_one_picture(

@@ -5,7 +5,17 @@ of a split, predictions files, comparisons and reports. Models answer in `infere
 The metric functions, which take plain arrays and COCO RLE, can be imported from here.
 """
 
-from typing import TYPE_CHECKING, Any
+from unires_jax.evaluation.metrics import (
+    Summary,
+    area,
+    as_rle,
+    intersection_union,
+    iou,
+    no_target_accuracy,
+    pairs,
+    score,
+    summarize,
+)
 
 __all__ = [
     "Summary",
@@ -18,25 +28,3 @@ __all__ = [
     "score",
     "summarize",
 ]
-
-if TYPE_CHECKING:
-    from unires_jax.evaluation.metrics import (
-        Summary,
-        area,
-        as_rle,
-        intersection_union,
-        iou,
-        no_target_accuracy,
-        pairs,
-        score,
-        summarize,
-    )
-
-
-def __getattr__(name: str) -> Any:
-    """The public names, imported when first used."""
-    if name in __all__:
-        from unires_jax.evaluation import metrics
-
-        return getattr(metrics, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

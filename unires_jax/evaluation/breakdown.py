@@ -8,12 +8,17 @@ import numpy as np
 
 from unires_jax.data.records import LEVELS
 from unires_jax.evaluation import metrics, protocols
-from unires_jax.evaluation.buckets import size_bucket, word_bucket
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result
 from unires_jax.pixels.masks import RunMask
 
 BLOCKS = (*LEVELS, "pooled")  # of metrics.json and of tables
+
+# Targets by size and sentences by length. The edges, which belong upwards, are ours.
+SIZE_EDGES = (0.005, 0.02, 0.1)  # shares of the image's area
+SIZE_NAMES = ("below 0.5 %", "0.5 to 2 %", "2 to 10 %", "10 % and more")
+WORD_EDGES = (3, 6, 10)
+WORD_NAMES = ("1 to 2 words", "3 to 5 words", "6 to 9 words", "10 words and more")
 
 # In place of N-acc and T-acc.
 UNTRAINED = "untrained"  # the model's head never saw a no-target expression
@@ -47,7 +52,7 @@ def summarize(
     return {
         **blocks,
         "no_target": _no_target(results) or undecided,
-        "by_size": by(_size),
+        "by_size": by(lambda r: size_bucket(r.target)),
         "by_words": by(lambda r: word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),
         "by_category": by(lambda r: r.category),
@@ -103,9 +108,16 @@ def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, 
     return {name: summary(groups[name]).as_dict() for name in sorted(groups)}
 
 
-def _size(result: Result) -> str:
-    target = result.target
-    return size_bucket(target.area, target.height, target.width)
+def size_bucket(target: RunMask) -> str:
+    """Which of SIZE_NAMES a target falls into."""
+    share = target.area / (target.height * target.width)
+    return SIZE_NAMES[int(np.searchsorted(SIZE_EDGES, share, side="right"))]
+
+
+def word_bucket(sentence: str) -> str:
+    """Which of WORD_NAMES a sentence's number of words falls into."""
+    words = len(sentence.split())
+    return WORD_NAMES[int(np.searchsorted(WORD_EDGES, words, side="right"))]
 
 
 def _confusion(parts: Sequence[Result]) -> dict[str, float | int | None]:

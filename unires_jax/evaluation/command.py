@@ -1,17 +1,19 @@
-"""A whole evaluation: several splits scored, files written, a table printed."""
+"""A whole evaluation: whose masks, several splits scored, files written, a table."""
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 
 import unires_jax
 from unires_jax import hosts
-from unires_jax.config import Config
+from unires_jax.config import Config, from_dict
 from unires_jax.data.prepared import PreparedSplit
-from unires_jax.evaluation import protocols, refcocom
+from unires_jax.errors import ConfigError
+from unires_jax.evaluation import predictors, protocols, refcocom
 from unires_jax.evaluation.breakdown import (
     UNDECIDED,
     UNTRAINED,
@@ -19,42 +21,86 @@ from unires_jax.evaluation.breakdown import (
     summarize,
 )
 from unires_jax.evaluation.evaluator import Predict, evaluate
-from unires_jax.evaluation.file_predict import score_file
 from unires_jax.evaluation.predictions import Predictions, to_line
 from unires_jax.evaluation.protocols import NATIVE, Protocol
-from unires_jax.evaluation.report.gallery import encode, gallery
+from unires_jax.evaluation.report.attention import make_attend
 from unires_jax.evaluation.report.page import Attend, SplitResults, render
+from unires_jax.evaluation.report.pictures import encode, gallery
 from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.evaluation.results import Result, gather
 from unires_jax.files import write_whole
+from unires_jax.inference.model import Compiled, load
+
+
+class Subject(NamedTuple):
+    """Who answers.
+
+    In `about`, `no_target_trained` False says why nothing is decided.
+    """
+
+    config: Config
+    predict: Predict
+    attend: Attend | None
+    about: dict[str, Any]  # recorded in metrics.json and the report
+
+
+def trained_model(
+    path: str | Path, pick: Literal["best", "last"], protocol: Protocol
+) -> Subject:
+    """A workdir's best or last checkpoint, the folder of one step, or an export."""
+    model = load(path, pick)
+    predict = predictors.ModelPredict(
+        Compiled(model.config).bind(model.params),
+        model.tokenizer,
+        model.config,
+        protocol,
+        no_target_trained=model.no_target_trained,
+        checkpoint=str(model.folder),
+    )
+    attend = make_attend(model.params, model.tokenizer, model.config)
+    return Subject(model.config, predict, attend, model.about)
+
+
+def without_model(
+    name: Literal["ground_truth", "empty"], workdir: str, protocol: Protocol
+) -> Subject:
+    """The ground truth or empty masks; the grid ceiling is that of the workdir's model.
+
+    Raises ConfigError if the workdir (unless "") holds no config.
+    """
+    config = Config()
+    if workdir:
+        file = Path(workdir) / "config.json"
+        if not file.is_file():
+            raise ConfigError(f"{file}: no such file; --workdir is no training run")
+        config = from_dict(json.loads(file.read_text()))
+    predict: Predict = predictors.empty
+    if name == "ground_truth":
+        predict = partial(predictors.ground_truth, protocol=protocol)
+    return Subject(config, predict, None, {"name": name})
 
 
 def run(
-    config: Config,
+    subject: Subject,
     splits: Mapping[str, PreparedSplit],
-    predict: Predict,
     out: str | Path,
     *,
-    about: Mapping[str, Any],
     protocol: Protocol = NATIVE,
     images: int | None = None,
     derange: bool = False,
-    attend: Attend | None = None,
 ) -> dict[str, Any]:
     """Score the splits and write predictions, numbers, a report and a picture.
 
-    `splits` go by the names they have in metrics.json. `about` (checkpoint, step,
-    revision, ...) is recorded with each; `no_target_trained` False there says why
-    nothing is decided. `images` limits each split to its first ones; `derange` adds the
-    reading check. Returns what metrics.json holds. All processes call it; one writes
-    and prints.
+    `splits` go by the names they have in metrics.json. `images` limits each to its
+    first ones; `derange` adds the reading check. Returns what metrics.json holds. All
+    processes call it; one writes and prints.
     """
     rows = {
         name: gather(
             evaluate(
                 split,
-                predict,
-                config,
+                subject.predict,
+                subject.config,
                 protocol=protocol,
                 images=images,
                 shard=hosts.shard(),
@@ -63,12 +109,11 @@ def run(
         )
         for name, split in splits.items()
     }
-    about = {**about, "protocol": protocol.name}
-    return finish(splits, rows, out, about=about, derange=derange, attend=attend)
+    about = {**subject.about, "protocol": protocol.name}
+    return _finish(splits, rows, out, about, derange, subject.attend)
 
 
 def run_file(
-    config: Config,
     splits: Mapping[str, PreparedSplit],
     file: Predictions,
     out: str | Path,
@@ -78,7 +123,7 @@ def run_file(
     derange: bool = False,
 ) -> dict[str, Any]:
     """`run` on any model's predictions file instead of a model."""
-    rows = score_file(file, splits, config, protocol, images)
+    rows = predictors.score_file(file, splits, protocol, images)
     about = {
         "name": file.path.name,
         "predictions": str(file.path),
@@ -87,24 +132,19 @@ def run_file(
     }
     if not file.decides:
         about["no-target decision"] = "not in the file"
-    return finish(splits, rows, out, about=about, derange=derange)
+    return _finish(splits, rows, out, about, derange)
 
 
-def finish(
+def _finish(
     splits: Mapping[str, PreparedSplit],
     rows: Mapping[str, list[Result]],
     out: str | Path,
-    *,
     about: Mapping[str, Any],
-    derange: bool = False,
+    derange: bool,
     attend: Attend | None = None,
 ) -> dict[str, Any]:
     """Summarize scored rows, write the files, print the tables."""
-    about = {
-        **about,
-        "unires_jax": unires_jax.__version__,
-        "jax": jax.__version__,
-    }
+    about = {**about, "unires_jax": unires_jax.__version__, "jax": jax.__version__}
     untrained = about.get("no_target_trained") is False
     undecided = UNTRAINED if untrained else UNDECIDED
     names = protocols.get(about["protocol"]).columns()
@@ -120,23 +160,19 @@ def finish(
         scored[name] = SplitResults(split, block, rows[name])
     metrics = {name: split.metrics for name, split in scored.items()}
     if hosts.is_main():
-        _write_files(Path(out), scored, metrics, about, attend)
+        _write(Path(out), metrics, scored, render(scored, about, attend))
         print_tables(metrics)
         print(f"{Path(out) / 'report.html'}; numbers, masks and pictures beside it")
     return metrics
 
 
-def _write_files(
-    out: Path,
-    scored: Mapping[str, SplitResults],
-    metrics: Mapping[str, Any],
-    about: Mapping[str, Any],
-    attend: Attend | None,
+def _write(
+    out: Path, metrics: Any, scored: Mapping[str, SplitResults], report: str
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     lines = [to_line(r) for split in scored.values() for r in split.results]
     write_whole(out / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
     write_whole(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_whole(out / "report.html", render(scored, about, attend))
+    write_whole(out / "report.html", report)
     first = next(iter(scored.values()))
-    write_whole(out / "gallery.jpg", encode(gallery(first.split, first.results)))
+    write_whole(out / "gallery.jpg", encode(gallery(first.split, first.results), 90))

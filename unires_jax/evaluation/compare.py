@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from unires_jax.config import Config
 from unires_jax.errors import DataError
 from unires_jax.evaluation import breakdown, protocols
 from unires_jax.evaluation.evaluator import Split
-from unires_jax.evaluation.file_predict import score_file
 from unires_jax.evaluation.metrics import Columns, ratios
 from unires_jax.evaluation.predictions import Predictions
+from unires_jax.evaluation.predictors import score_file
 from unires_jax.evaluation.protocols import Protocol
 from unires_jax.evaluation.results import Result, ious
 from unires_jax.pixels.masks import RunMask
@@ -49,12 +48,11 @@ def protocol_of(files: Sequence[Predictions], name: str | None) -> Protocol:
 def load(
     file: Predictions,
     splits: Mapping[str, Split],
-    config: Config,
     protocol: Protocol,
     images: int | None = None,
 ) -> dict[str, list[Result]]:
     """Rows of a file by split, with the file's own (I, U) where the protocol is its."""
-    scored = score_file(file, splits, config, protocol, images)
+    scored = score_file(file, splits, protocol, images)
     return {
         name: [_stored_pair(r, file) for r in rows] for name, rows in scored.items()
     }
@@ -73,7 +71,7 @@ def _stored_pair(row: Result, file: Predictions) -> Result:
 
 
 def differences(
-    a: Sequence[Result], b: Sequence[Result], *, samples: int = SAMPLES, seed: int = 0
+    a: Sequence[Result], b: Sequence[Result], *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
     """Each metric of `a` and `b`, b - a, and its 95 % interval.
 
@@ -83,24 +81,20 @@ def differences(
     columns = [breakdown.columns(rows, rules) for rows in (a, b)]
     numbers = [x.summary().as_dict() for x in columns]
     _, pictures = np.unique([r.image for r in a], return_inverse=True)
-    resampled = _resampled(columns[0], columns[1], pictures, samples, seed)
+    resampled = _resampled(columns[0], columns[1], pictures, seed)
     metrics = {}
     for i, (ours, name) in enumerate(rules.columns().items()):
         first, second = (x[ours] for x in numbers)
-        metrics[ours] = {
-            "name": name,
-            "a": first,
-            "b": second,
-            "difference": None if first is None or second is None else second - first,
-            "interval": _interval(resampled[:, i]),
-        }
+        difference = None if first is None or second is None else second - first
+        sides = {"name": name, "a": first, "b": second, "difference": difference}
+        metrics[ours] = sides | {"interval": _interval(resampled[:, i])}
     return metrics
 
 
 def _resampled(
-    a: Columns, b: Columns, pictures: np.ndarray, samples: int, seed: int
+    a: Columns, b: Columns, pictures: np.ndarray, seed: int
 ) -> Float64[np.ndarray, "s c"]:
-    """Every metric's b - a in `samples` draws of as many pictures as there are."""
+    """Every metric's b - a in SAMPLES draws of as many pictures as there are."""
     sums = a.by_picture(pictures), b.by_picture(pictures)
     size, metrics = sums[0][0].shape
     if not size:
@@ -109,8 +103,8 @@ def _resampled(
     share = np.full(size, 1 / size)
     step = max(1, CHUNK // size)
     changes = []
-    for start in range(0, samples, step):
-        times = rng.multinomial(size, share, min(step, samples - start)).astype(float)
+    for start in range(0, SAMPLES, step):
+        times = rng.multinomial(size, share, min(step, SAMPLES - start)).astype(float)
         first, second = (
             ratios(times @ numerators, times @ denominators, a.protocol)
             for numerators, denominators in sums
@@ -159,17 +153,9 @@ class Compared:
     cases: dict[str, list[tuple[Result, Result]]]
 
 
-def compare(
-    split: Split, a: Sequence[Result], b: Sequence[Result], *, seed: int = 0
-) -> Compared:
+def compare(split: Split, a: Sequence[Result], b: Sequence[Result]) -> Compared:
     """Every level's numbers and the expressions that differ most."""
-    by_level = breakdown.by_level(a), breakdown.by_level(b)
-    return Compared(
-        split,
-        {
-            name: differences(*(rows[name] for rows in by_level), seed=seed)
-            for name in breakdown.BLOCKS
-        },
-        {name: breakdown.summary(rows).count for name, rows in by_level[0].items()},
-        largest(a, b),
-    )
+    levels_a, levels_b = breakdown.by_level(a), breakdown.by_level(b)
+    levels = {n: differences(levels_a[n], levels_b[n]) for n in breakdown.BLOCKS}
+    counts = {name: breakdown.summary(rows).count for name, rows in levels_a.items()}
+    return Compared(split, levels, counts, largest(a, b))

@@ -4,18 +4,24 @@ Two batches are under way at a time: one computes while the other reads, resizes
 scores.
 """
 
+import dataclasses
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from unires_jax.config import Config
+from unires_jax.config import Config, mask_grid
 from unires_jax.data import records
-from unires_jax.data.records import Record
-from unires_jax.evaluation.judge import Judge
+from unires_jax.data.records import PART, Expression, Record
+from unires_jax.errors import DataError
+from unires_jax.evaluation.ground_truth import Truth, squash, truth_of
 from unires_jax.evaluation.protocols import NATIVE, Protocol, Question, ask
 from unires_jax.evaluation.results import Prediction, Result
+from unires_jax.pixels.canvas import place
+from unires_jax.pixels.grid import through_grid
+from unires_jax.pixels.masks import RunMask
 
 _IN_FLIGHT = 2  # batches
 
@@ -61,7 +67,8 @@ def evaluate(
     mine = range(count)[shard[0] :: shard[1]]
     size = config.eval.batch
     batches = [mine[i : i + size] for i in range(0, len(mine), size)]
-    judge = Judge(split.dataset, split.split, protocol, config if ceiling else None)
+    grid = config if ceiling and protocol is NATIVE else None
+    judge = Judge((split.dataset, split.split), protocol, grid)
 
     def score(batch: Sequence[int]) -> list[list[Result]]:
         questions = [ask(protocol, _read(split, i)) for i in batch]
@@ -90,3 +97,116 @@ def _read(split: Split, index: int) -> Record:
     record = split[index]
     records.validate(record, f"{split.dataset}:{split.split} record {index}")
     return record
+
+
+class Referent(NamedTuple):
+    """What expressions of the same targets denote."""
+
+    mask: RunMask  # of the picture's size
+    truth: Truth  # as the protocol draws it
+    parents: RunMask | None  # what the targets are parts of; None where one has none
+    ceiling: tuple[int, int] | None  # (I, U) of the mask after the decoder's grid
+    category: str
+    part: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """Scores the predictions of one split's pictures. Threads may share it."""
+
+    names: tuple[str, str]  # of the data set and the split
+    protocol: Protocol
+    config: Config | None  # whose decoder's grid sets a ceiling; None: no ceiling
+
+    def rows(
+        self, image: int, question: Question, predictions: Sequence[Prediction]
+    ) -> list[Result]:
+        """A row for each scored expression of record number `image`.
+
+        Raises DataError for polygons that cannot be read, ValueError for a prediction
+        that does not have the picture's size.
+        """
+        referents: dict[tuple[int, ...], Referent] = {}
+        rows = []
+        for i, (x, prediction) in enumerate(
+            zip(question.expressions, predictions, strict=True)
+        ):
+            if x.targets not in referents:
+                referents[x.targets] = self._referent(question.record, x)
+            referent = referents[x.targets]
+            answer = prediction.squashed or squash(self.protocol, prediction.mask)
+            intersection, union = answer.intersection_union(referent.truth.mask)
+            row = Result(
+                key=records.expression_key(*self.names, question.record, x),
+                image=image,
+                expression=question.indices[i],
+                sentence=question.sentences[i],
+                level=x.level,
+                mask=prediction.mask,
+                target=referent.mask,
+                intersection=intersection,
+                union=union,
+                score=prediction.score,
+                no_target=prediction.no_target,
+                targeted=bool(x.targets),
+                category=referent.category,
+                part=referent.part,
+                confused=_confused(x, referent, prediction.mask),
+                ceiling=referent.ceiling,
+                protocol=self.protocol.name,
+                substituted=referent.truth.substituted,
+            )
+            rows.append(row)
+        return rows
+
+    def _referent(self, record: Record, expression: Expression) -> Referent:
+        try:
+            truth = truth_of(self.protocol, record, expression)
+        except DataError as error:
+            raise error.at(f"{record.source} {record.filename}") from None
+        targets = [record.masks[i] for i in expression.targets]
+        mask = records.target_mask(record, expression)
+        ceiling = _ceiling(mask, self.config) if self.config else None
+        return Referent(
+            mask=mask,
+            truth=truth,
+            parents=_parents(record, expression),
+            ceiling=ceiling if targets or not ceiling else (0, 0),
+            category=_common(m.category for m in targets),
+            part=_common(m.part for m in targets),
+        )
+
+
+def _parents(record: Record, expression: Expression) -> RunMask | None:
+    indices = {record.masks[i].parent for i in expression.targets}
+    if not indices or -1 in indices:
+        return None
+    masks = [records.runs_of(record, record.masks[i]) for i in sorted(indices)]
+    return RunMask.union(masks, record.height, record.width)
+
+
+def _ceiling(mask: RunMask, config: Config) -> tuple[int, int]:
+    """(I, U) of the ground truth pushed through the decoder grid."""
+    placement = place(mask.height, mask.width, config.model.image_size)
+    coarse = through_grid(mask, placement, mask_grid(config.model))
+    return RunMask.from_pixels(coarse).intersection_union(mask)
+
+
+def _common(names: Iterable[str]) -> str:
+    """The one name of an expression's targets."""
+    distinct = sorted(set(names))
+    return distinct[0] if len(distinct) == 1 else "several" if distinct else ""
+
+
+def _confused(
+    expression: Expression, referent: Referent, predicted: RunMask
+) -> bool | None:
+    """Whether IoU with the parents exceeds IoU with the parts; None without parents.
+
+    At original size whatever the protocol: it is our question.
+    """
+    if expression.level != PART or referent.parents is None:
+        return None
+    parent = predicted.intersection_union(referent.parents)
+    part = predicted.intersection_union(referent.mask)
+    return parent[0] * max(part[1], 1) > part[0] * max(parent[1], 1)

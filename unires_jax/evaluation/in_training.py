@@ -66,9 +66,8 @@ def example_pictures(split: Split, rows: list[Result]) -> Pictures:
     targeted = [row for row in rows if row.targeted]
     for image, group in itertools.groupby(targeted, key=lambda row: row.image):
         row = min(group, key=lambda row: row.level != image % 2)
-        plain = pictures.picture(split[image], SIDE)
-        overlaid = pictures.blend(plain, pictures.layer(row, SIDE))
         title = f"{row.iou:.2f} {row.sentence}"
+        overlaid = pictures.overlaid(split[image], row, SIDE)
         examples[f"watch/{image}"] = pictures.titled(overlaid, title)
         if len(examples) == PICTURES:
             break

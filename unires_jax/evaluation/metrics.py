@@ -67,14 +67,11 @@ def _pair(
     rules: Protocol, prediction: RunMask, target: RunMask, outline: Polygons | None
 ) -> tuple[int, int]:
     square = (rules.grid, rules.grid)
-    size, of_target = (
-        (prediction.height, prediction.width),
-        (target.height, target.width),
-    )
-    if size != of_target:
-        if square not in (size, of_target):
+    sizes = [(mask.height, mask.width) for mask in (prediction, target)]
+    if sizes[0] != sizes[1]:
+        if square not in sizes:
             prediction.intersection_union(target)  # raises, with both sizes
-        if of_target == square:
+        if sizes[1] == square:
             outline = None  # drawn on the grid already; the picture has another size
     drawn_target = draw(rules, target, outline)
     return squash(rules, prediction).intersection_union(drawn_target)

@@ -1,7 +1,7 @@
-"""Whose answers are scored: a model's, the ground truth's, or none at all."""
+"""Whose answers are scored: a model's, the ground truth's, none at all, a file's."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,14 +11,17 @@ from unires_jax.data.records import (
     Expression,
     Record,
     decode_record_image,
+    expression_key,
     target_mask,
 )
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
+from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.ground_truth import truth_of
+from unires_jax.evaluation.predictions import Predictions
 from unires_jax.evaluation.protocols import NATIVE, Protocol, Question
 from unires_jax.evaluation.resample import mask as resampled
-from unires_jax.evaluation.results import Prediction
+from unires_jax.evaluation.results import Prediction, Result
 from unires_jax.inference.answer import Answerer, FixedShapes, Segmenter
 from unires_jax.inference.segment import Segment
 from unires_jax.pixels.masks import RunMask
@@ -107,3 +110,90 @@ def empty(questions: Sequence[Question]) -> list[list[Prediction]]:
         return itertools.repeat(Prediction(nothing, 0.0, None), len(question.sentences))
 
     return [list(predictions(q)) for q in questions]
+
+
+class FilePredict:
+    """The `Predict` of a file for one split; a missing expression is empty."""
+
+    def __init__(self, file: Predictions, split: Split):
+        """Raises DataError for a line whose key the split does not have or whose mask
+        has another size than its picture, and if no line is of the split.
+        """
+        prefix = f"{split.dataset}/{split.split}/"
+        self._names = split.dataset, split.split
+        self.lines = {k: x for k, x in file.lines.items() if k.startswith(prefix)}
+        if not self.lines:
+            first = next(iter(file.lines))
+            raise DataError(
+                f"no key begins with {prefix!r}; the first is {first!r}. Name the "
+                "splits that it answers with --splits",
+                place=str(file.path),
+            )
+        sizes = {
+            expression_key(*self._names, record, x): (record.height, record.width)
+            for record in (split[i] for i in range(len(split)))
+            for x in record.expressions
+        }
+        for key, line in self.lines.items():
+            where = f"{file.path} line {line.number}"
+            if key not in sizes:
+                foreign = len(self.lines.keys() - sizes.keys())
+                raise DataError(
+                    f"key {key!r} is no expression of {':'.join(self._names)} "
+                    f"({foreign} such lines); it belongs to another version of the "
+                    "data",
+                    place=where,
+                )
+            height, width = line.mask.height, line.mask.width
+            if (height, width) != sizes[key]:
+                raise DataError(
+                    f"the mask is {height} x {width}, its picture {sizes[key][0]} x "
+                    f"{sizes[key][1]} (height x width); resize it to the picture's "
+                    "size",
+                    place=f"{where}: key {key!r}",
+                )
+
+    def __call__(self, questions: Sequence[Question]) -> list[list[Prediction]]:
+        """The file's answers."""
+        return [self._answers(question) for question in questions]
+
+    def _answers(self, question: Question) -> list[Prediction]:
+        record = question.record
+        missing = Prediction(RunMask.empty(record.height, record.width), 0.0, None)
+        keys = [expression_key(*self._names, record, x) for x in question.expressions]
+        lines = [self.lines.get(key) for key in keys]
+        return [
+            Prediction(x.mask, x.score, x.no_target) if x else missing for x in lines
+        ]
+
+
+def score_file(
+    file: Predictions,
+    splits: Mapping[str, Split],
+    protocol: Protocol,
+    images: int | None = None,
+) -> dict[str, list[Result]]:
+    """A file's answers to several splits, scored as binary masks.
+
+    Prints how many expressions are missing (they count as empty) and how many lines
+    belong to other splits. Raises DataError as `FilePredict` does.
+    """
+    rows, answered = {}, 0
+    for name, split in splits.items():
+        predict = FilePredict(file, split)
+        answered += len(predict.lines)
+        rows[name] = evaluate(
+            split, predict, Config(), protocol=protocol, images=images, ceiling=False
+        )
+        missing = sum(r.key not in predict.lines for r in rows[name])
+        if missing:
+            print(
+                f"{file.path}: {missing} of {len(rows[name])} expressions of {name} "
+                "are missing; they count as empty masks"
+            )
+    if answered < len(file.lines):
+        print(
+            f"{file.path}: {len(file.lines) - answered} lines are of splits that are "
+            "not scored now"
+        )
+    return rows

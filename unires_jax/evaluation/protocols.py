@@ -69,13 +69,7 @@ _TABLE = (
         single_thresholds=True,
         names=("IoU", "oIoU (ours)", "Pr@"),
     ),
-    Protocol(
-        "lavt",
-        "LAVT",
-        text="raw",
-        grid=480,
-        overlap="background",
-    ),
+    Protocol("lavt", "LAVT", text="raw", grid=480, overlap="background"),
     Protocol(
         "rela",
         "ReLA / gRefCOCO",

@@ -60,22 +60,3 @@ def _of_split(
         "published_w": [low, high],
         "agrees": low - TOLERANCE <= share <= high + TOLERANCE,
     }
-
-
-def lines(block: Mapping[str, Any], percent: Any) -> list[str]:
-    """What is printed of a block, its warning last."""
-    low, high = block["published_w"]
-    text = [
-        f"RefCOCOm: Part mIoU {percent(block['Part'])} ({block['parts']} expressions), "
-        f"Obj & Part mIoU {percent(block['Obj & Part'])} (with {block['objects']} "
-        "object expressions)",
-        f"part share w {block['w']:.4f}, published {low:.4f} to {high:.4f} "
-        f"(+-{TOLERANCE})",
-    ]
-    if not block["agrees"]:
-        text.append(
-            "warning: w lies outside the published interval: these expressions are not "
-            "those of the published numbers (objects or parts are missing, or --images "
-            "limits the split)"
-        )
-    return text

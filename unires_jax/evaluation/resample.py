@@ -109,12 +109,6 @@ def _two_steps(
 def bilinear(size: int, source: int) -> Float32[np.ndarray, "size source"]:
     """Matrix of PyTorch's bilinear resize of one axis (align_corners=False)."""
     at = ((np.arange(size) + 0.5) * source / size - 0.5).clip(0, source - 1)
-    return _tent(at, source)
-
-
-def _tent(
-    at: Float64[np.ndarray, "size"], source: int
-) -> Float32[np.ndarray, "size s"]:
     distance = np.abs(at[:, None] - np.arange(source))
     return np.maximum(1 - distance, 0).astype(np.float32)
 

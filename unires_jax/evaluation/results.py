@@ -77,25 +77,15 @@ def gather(results: Sequence[Result]) -> list[Result]:
 
     rows = results
     if not hosts.is_alone():
-        messages = hosts.gather_bytes(_pack(results))
-        rows = [row for message in messages for row in _unpack(message)]
+        plain = [
+            vars(r) | {"mask": r.mask.rle, "target": r.target.rle} for r in results
+        ]
+        messages = hosts.gather_bytes(json.dumps(plain).encode())
+        rows = [_from_json(row) for text in messages for row in json.loads(text)]
     return sorted(rows, key=lambda r: (r.image, r.expression))
 
 
-def _pack(results: Sequence[Result]) -> bytes:
-    """Rows as they travel between processes."""
-    rows = [vars(r) | {"mask": r.mask.rle, "target": r.target.rle} for r in results]
-    return json.dumps(rows).encode()
-
-
-def _unpack(data: bytes) -> list[Result]:
-    return [_result(**row) for row in json.loads(data)]
-
-
-def _result(*, mask: Any, target: Any, ceiling: Any, **fields: Any) -> Result:
-    return Result(
-        mask=RunMask.of(mask),
-        target=RunMask.of(target),
-        ceiling=ceiling and tuple(ceiling),
-        **fields,
-    )
+def _from_json(row: dict[str, Any]) -> Result:
+    masks = {name: RunMask.of(row[name]) for name in ("mask", "target")}
+    ceiling = row["ceiling"] and tuple(row["ceiling"])
+    return Result(**row | masks | {"ceiling": ceiling})

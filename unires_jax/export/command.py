@@ -18,9 +18,9 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.export
@@ -33,6 +33,7 @@ from unires_jax import __version__
 from unires_jax.checkpoint import save_arrays
 from unires_jax.config import preprocessing, to_dict
 from unires_jax.errors import ConfigError
+from unires_jax.export import onnx_graphs
 from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference import exported
@@ -42,7 +43,7 @@ from unires_jax.inference.model import load
 from unires_jax.parameters import flatten
 
 Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
-KINDS = ("orbax", "safetensors", "stablehlo", "onnx")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 TEMPLATES = Path(__file__).parent / "templates"
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
@@ -156,21 +157,19 @@ def _write_about(folder: Path, loaded: Loaded, kind: str) -> None:
 
 def _write_orbax(folder: Path, loaded: Loaded, flat: Flat) -> None:
     save_arrays(folder / exported.ARRAYS, flat)
-    _write_graphs(folder, loaded, flat, baked=False)
+    _write_graphs(folder, loaded, flat)
 
 
 def _write_safetensors(folder: Path, loaded: Loaded, flat: Flat) -> None:
     named = {name: np.ascontiguousarray(x) for name, x in flat.items()}
     safetensors.numpy.save_file(named, folder / exported.WEIGHTS)
     shutil.copymode(folder / exported.CONFIG, folder / exported.WEIGHTS)  # not 0600
-    _write_graphs(folder, loaded, flat, baked=False)
+    _write_graphs(folder, loaded, flat)
 
 
-def _write_stablehlo(folder: Path, loaded: Loaded, flat: Flat) -> None:
-    _write_graphs(folder, loaded, flat, baked=True)
-
-
-def _write_graphs(folder: Path, loaded: Loaded, flat: Flat, *, baked: bool) -> None:
+def _write_graphs(
+    folder: Path, loaded: Loaded, flat: Flat, *, baked: bool = False
+) -> None:
     """encode_image.stablehlo and segment.stablehlo, through `jax.export`.
 
     Baked graphs hold their parameters; the others take them as a first argument, a dict
@@ -204,17 +203,11 @@ def _without_folders() -> Iterator[None]:
         jax.config.update(name, before)
 
 
-def _write_onnx(folder: Path, loaded: Loaded, flat: Flat) -> None:
-    from unires_jax.export.onnx_graphs import write
-
-    write(folder, Graphs(loaded.config), flat)
-
-
-WRITERS = {
+WRITERS: dict[str, Callable[[Path, Loaded, Flat], None]] = {
     "orbax": _write_orbax,
     "safetensors": _write_safetensors,
-    "stablehlo": _write_stablehlo,
-    "onnx": _write_onnx,
+    "stablehlo": functools.partial(_write_graphs, baked=True),
+    "onnx": onnx_graphs.write,
 }
 
 
@@ -232,7 +225,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--checkpoint", required=True, help="a workdir, the folder of a step, an export"
     )
-    parser.add_argument("--to", required=True, choices=KINDS, help="what is written")
+    parser.add_argument(
+        "--to", required=True, choices=KINDS, dest="kind", help="what is written"
+    )
     parser.add_argument("--out", required=True, help="the folder, not there yet")
     parser.add_argument(
         "--weights",
@@ -241,23 +236,12 @@ def main(argv: Sequence[str]) -> int:
         help="averaged weights (where the run has them) or the raw ones",
     )
     parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=tuple(DTYPES),
-        help="of the stored weights",
+        "--dtype", default="float32", choices=DTYPES, help="of the stored weights"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an export")
     args = parser.parse_args(argv)
-    out = export(
-        args.checkpoint,
-        args.to,
-        args.out,
-        weights=args.weights,
-        dtype=args.dtype,
-        overwrite=args.overwrite,
-    )
+    out = export(**vars(args))
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    print(
-        f"{out}: {args.to}, {size / 1e6:.1f} MB; try: python {out}/run.py PICTURE ..."
-    )
+    about = f"{out}: {args.kind}, {size / 1e6:.1f} MB"
+    print(f"{about}; try: python {out}/run.py PICTURE ...")
     return 0

@@ -13,6 +13,7 @@ from jax import Array
 from unires_jax.errors import ConfigError
 from unires_jax.export.graphs import Graphs
 from unires_jax.inference.exported import Flat
+from unires_jax.inference.loaded import Loaded
 from unires_jax.models import fast, forms
 
 MAX_FILE = 2**31 - 2**24  # bytes; protobuf ends at 2 GB, the graph itself is small
@@ -35,7 +36,7 @@ def _attend(
 FORMS = forms.PLAIN._replace(attend=_attend)
 
 
-def write(folder: Path, graphs: Graphs, flat: Flat) -> None:
+def write(folder: Path, loaded: Loaded, flat: Flat) -> None:
     """Write encode_image.onnx and segment.onnx with their parameters.
 
     Above protobuf's 2 GB the parameters lie in a .onnx.data file beside. Raises
@@ -50,6 +51,7 @@ def write(folder: Path, graphs: Graphs, flat: Flat) -> None:
             f"--to onnx needs {error.name}: pip install 'unires_jax[export]'"
         ) from None
     params = {name: jnp.asarray(x) for name, x in flat.items()}
+    graphs = Graphs(loaded.config)
     for name, function, inputs in graphs.signatures():
         with forms.use(FORMS), _quiet():
             model = jax2onnx.to_onnx(

@@ -125,9 +125,7 @@ class Answerer:
         return [EncodedPicture(p, features, i) for i, p in enumerate(placements)]
 
     def answers(
-        self,
-        pictures: Sequence[EncodedPicture],
-        questions: Sequence[tuple[int, str]],
+        self, pictures: Sequence[EncodedPicture], questions: Sequence[tuple[int, str]]
     ) -> Iterator[tuple[int, Segment]]:
         """The number of each question (picture, sentence), and its answer.
 

@@ -53,8 +53,10 @@ def read(path: str | Path) -> Loaded:
         )
     check_files(folder, manifest)
     config, like = _config(folder)
-    flat = _weights(folder) if manifest["kind"] == "safetensors" else None
-    if flat is None:
+    if manifest["kind"] == "safetensors":
+        with _naming(folder / WEIGHTS) as file:
+            flat = safetensors.numpy.load_file(file)
+    else:
         flat = read_arrays(folder / ARRAYS, parameters.flatten(like))
     params = unflatten(flat, like, folder)
     params = jax.tree.map(lambda x: x.astype(np.float32), params)
@@ -75,14 +77,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "by another program or version"
         )
     sums = manifest.get("sha256")
-    texts = [manifest.get("kind"), *(sums.items() if isinstance(sums, dict) else [()])]
-    if not all(isinstance(x, str) or _two_texts(x) for x in texts):
+    digests = sums.values() if isinstance(sums, dict) else [None]
+    if not all(isinstance(x, str) for x in (manifest.get("kind"), *digests)):
         raise CheckpointError(f"{file}: kind or sha256 is missing or damaged")
     return dict(manifest)
-
-
-def _two_texts(x: Any) -> bool:
-    return isinstance(x, tuple) and len(x) == 2 and all(isinstance(y, str) for y in x)
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
@@ -144,11 +142,6 @@ def _tokenizer(folder: Path, config: Config) -> Tokenizer:
         if tokenizer.vocab_size > rows:
             raise ValueError(f"{tokenizer.vocab_size} tokens, model.text.vocab={rows}")
         return tokenizer
-
-
-def _weights(folder: Path) -> Flat:
-    with _naming(folder / WEIGHTS) as file:
-        return safetensors.numpy.load_file(file)
 
 
 @contextmanager

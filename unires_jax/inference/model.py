@@ -7,15 +7,9 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import Int32, UInt8
 
 from unires_jax import hosts
-from unires_jax.checkpoint import (
-    find_checkpoint,
-    load_params,
-    read_meta,
-    saved_config,
-)
+from unires_jax.checkpoint import find_checkpoint, load_params, read_meta, saved_config
 from unires_jax.config import Config, MeshConfig, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import ConfigError
@@ -78,36 +72,20 @@ class Compiled:
 
 
 class BoundSegmenter:
-    """An `answer.Segmenter`."""
+    """An `answer.Segmenter`, which says what the steps take and give."""
 
     def __init__(self, steps: Compiled, params: dict[str, Any]):
         self._steps, self._params = steps, params
-        self._put = functools.partial(jax.device_put, device=batch_sharding(steps.mesh))
-
-    def encode_image(
-        self, images: UInt8[np.ndarray, "b s s 3"], extent: Int32[np.ndarray, "b 2"]
-    ) -> Any:
-        """Features of letterboxed pictures."""
-        return self._call(self._steps.encode_image, images, extent)
-
-    def encode_text(
-        self, tokens: Int32[np.ndarray, "e l"], lengths: Int32[np.ndarray, "e"]
-    ) -> Any:
-        """Words at decoder width."""
-        return self._call(self._steps.encode_text, tokens, lengths)
-
-    def decode(
-        self,
-        features: Any,
-        words: Any,
-        lengths: Int32[np.ndarray, "e"],
-        image_index: Int32[np.ndarray, "e"],
-    ) -> tuple[Any, Any]:
-        """Mask logits [e, g, g] and no-target logits [e]."""
-        return self._call(self._steps.decode, features, words, lengths, image_index)
+        self._sharding = batch_sharding(steps.mesh)
+        self.encode_image = functools.partial(self._call, steps.encode_image)
+        self.encode_text = functools.partial(self._call, steps.encode_text)
+        self.decode = functools.partial(self._call, steps.decode)
 
     def _call(self, step: Any, *args: Any) -> Any:
         # The mesh is set here because each calling thread has a setting of its own.
         with jax.set_mesh(self._steps.mesh):
-            inputs = [self._put(x) if isinstance(x, np.ndarray) else x for x in args]
+            inputs = [
+                jax.device_put(x, self._sharding) if isinstance(x, np.ndarray) else x
+                for x in args
+            ]
             return step(self._params, *inputs)

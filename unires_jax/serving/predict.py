@@ -27,9 +27,9 @@ from unires_jax.errors import ConfigError, DataError
 from unires_jax.files import write_whole
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
-from unires_jax.serving.cache import keep_compiled
+from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.photo import encode_png
-from unires_jax.serving.predictor import EncodedImage, load
+from unires_jax.serving.predictor import EncodedImage
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
@@ -39,8 +39,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     paths = find_pictures(args.pictures)
     sentences = _sentences(args.sentences)
-    keep_compiled(args.cache)
-    model = load(args.checkpoint)
+    model = start(args)
     names = _names(paths)
     failed = 0
     bar = tqdm(paths, unit="picture", disable=len(paths) == 1)
@@ -63,33 +62,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="unires predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("predict", __doc__)
     parser.add_argument("pictures", help="a picture, a folder of them, or a glob")
     parser.add_argument(
         "sentences",
         nargs="+",
         help="expressions; - reads them, one a line, from standard input",
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="",
-        help="a run's workdir, the folder "
-        "of a step, or an export; default: the quickstart's model that "
-        "comes with the package, which knows drawn scenes alone",
-    )
     parser.add_argument("--out", default="masks", help="folder for what is written")
     parser.add_argument("--show", action="store_true", help="open each overlay")
-    parser.add_argument(
-        "--cache",
-        default=None,
-        help="folder that keeps compiled "
-        'programs, so that the next start is fast; "" keeps none; '
-        "default: the user's cache folder",
-    )
     return parser
 
 

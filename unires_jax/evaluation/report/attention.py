@@ -17,10 +17,10 @@ Maps = dict[str, Array]  # level -> weights
 
 
 def make_attend(params: dict[str, Any], tokenizer: Tokenizer, config: Config) -> Attend:
-    """The report's hook for a model; `params` as `segmenter.load` gives them."""
+    """The report's hook for a model; `params` as `inference.model.load` gives them."""
     apply, model = Apply(config.model), config.model
     side = model.image_size // model.vision.patch
-    placed = jax.device_put(params, jax.local_devices()[0])
+    on_device = jax.device_put(params, jax.local_devices()[0])
 
     @jax.jit
     def look(params: dict[str, Any], *inputs: Array) -> tuple[Maps, Maps]:
@@ -34,7 +34,7 @@ def make_attend(params: dict[str, Any], tokenizer: Tokenizer, config: Config) ->
         tokens, lengths = tokenizer.encode(
             [sentence], model.text.context, config.data.lengths
         )
-        maps = look(placed, canvas[None], extent, tokens, lengths)
+        maps = look(on_device, canvas[None], extent, tokens, lengths)
         patches, words = jax.tree.map(lambda x: np.asarray(x[0]), maps)
         levels = {}
         for level in ("low", "high"):

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from unires_jax.evaluation.compare import Compared, Interval
+from unires_jax.evaluation.compare import Compared
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.report.page import SIDE, jpeg, percent, png
@@ -59,17 +59,14 @@ def print_tables(
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     change, interval = row["difference"], row["interval"]
+    points = [100 * limit for limit in interval or ()]
     return (
         row["name"],
         percent(row["a"]),
         percent(row["b"]),
         "-" if change is None else f"{100 * change:+.2f}",
-        "-" if interval is None else "{:+.2f} to {:+.2f}".format(*_hundred(interval)),
+        "{:+.2f} to {:+.2f}".format(*points) if points else "-",
     )
-
-
-def _hundred(interval: Interval) -> Interval:
-    return 100 * interval[0], 100 * interval[1]
 
 
 def _page(

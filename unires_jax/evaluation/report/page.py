@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from unires_jax.data.records import LEVELS, Record
-from unires_jax.evaluation.breakdown import BLOCKS, by_level
-from unires_jax.evaluation.buckets import SIZE_NAMES, WORD_NAMES
+from unires_jax.evaluation.breakdown import BLOCKS, SIZE_NAMES, WORD_NAMES, by_level
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.results import Result
@@ -66,11 +65,7 @@ def render(
     )
     return page.render(
         about=about,
-        colours={
-            "hit": pictures.HIT,
-            "missed": pictures.MISSED,
-            "extra": pictures.EXTRA,
-        },
+        colours=pictures.COLOURS,
         levels=LEVELS,
         blocks=BLOCKS,
         splits={name: _section(results, attend) for name, results in splits.items()},
@@ -192,9 +187,7 @@ def _group(
 
 def jpeg(image: UInt8[np.ndarray, "h w 3"]) -> str:
     """An RGB picture as a data URI."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, 82]
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
-    return _uri("jpeg", data.tobytes())
+    return _uri("jpeg", pictures.encode(image, 82))
 
 
 def png(rgba: UInt8[np.ndarray, "h w 4"]) -> str:

@@ -1,10 +1,13 @@
 """A prediction laid over its picture: agreement, what was missed, what was too much."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from unires_jax.data.records import Record
+from unires_jax.data.records import OBJECT, PART, Record
+from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.results import Result
 from unires_jax.pixels.canvas import place
 from unires_jax.pixels.grid import logits_to_original
@@ -12,7 +15,10 @@ from unires_jax.pixels.images import decode_image
 
 # RGB, told apart with any colour vision.
 HIT, MISSED, EXTRA = (38, 198, 138), (61, 111, 255), (255, 138, 0)
+COLOURS = {"hit": HIT, "missed": MISSED, "extra": EXTRA}
 FILL = 0.55  # opacity inside an outline
+SIDE, GAP = 256, 8  # of the gallery's pictures and between them, pixels
+LINE = 40  # letters of a title that fit below a picture of the gallery
 
 
 def picture(record: Record, side: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -38,12 +44,11 @@ def layer(result: Result, side: int) -> UInt8[np.ndarray, "h w 4"]:
     return rgba
 
 
-def blend(
-    image: UInt8[np.ndarray, "h w 3"], rgba: UInt8[np.ndarray, "h w 4"]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture under a layer of colour."""
+def overlaid(record: Record, result: Result, side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """`picture` under `layer`."""
+    rgba = layer(result, side)
     opacity = rgba[..., 3:].astype(np.float32) / 255
-    mixed = image * (1 - opacity) + rgba[..., :3] * opacity
+    mixed = picture(record, side) * (1 - opacity) + rgba[..., :3] * opacity
     return mixed.round().astype(np.uint8)
 
 
@@ -64,12 +69,57 @@ def heat(
 def titled(image: UInt8[np.ndarray, "h w 3"], text: str) -> UInt8[np.ndarray, "H w 3"]:
     """The picture above a line of text (ASCII; OpenCV's font has no other signs)."""
     strip = np.full((22, image.shape[1], 3), 255, np.uint8)
-    line = text.encode("ascii", "replace").decode()
-    place_at = (4, 15)
-    cv2.putText(
-        strip, line, place_at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
-    )
+    line, font = text.encode("ascii", "replace").decode(), cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(strip, line, (4, 15), font, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([image, strip])
+
+
+def encode(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
+    """The picture as JPEG; `quality` in percent."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
+    return data.tobytes()
+
+
+def gallery(
+    split: Split, results: Sequence[Result], columns: int = 5, seed: int = 0
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A row of object and a row of part expressions with their IoU, RGB.
+
+    Drawn from all targeted expressions, each from another picture: nothing is picked
+    by how well it went.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for level in (OBJECT, PART):
+        of_level = [r for r in results if r.targeted and r.level == level]
+        shuffled = [of_level[i] for i in rng.permutation(len(of_level))]
+        by_picture = {r.image: r for r in shuffled}
+        cells = [_cell(split, r) for r in list(by_picture.values())[:columns]]
+        if cells:
+            rows.append(_row(cells, columns))
+    return np.concatenate(rows or [_row([], columns)])
+
+
+def _cell(split: Split, result: Result) -> UInt8[np.ndarray, "h w 3"]:
+    image = overlaid(split[result.image], result, SIDE)
+    square = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    square[: image.shape[0], : image.shape[1]] = image
+    words, iou = result.sentence, f"  {100 * result.iou:.0f}"
+    room = LINE - len(iou)
+    words = words if len(words) <= room else words[: room - 3] + "..."
+    return titled(square, words + iou)
+
+
+def _row(
+    cells: Sequence[UInt8[np.ndarray, "_ _ 3"]], columns: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    height = SIDE + 22 + GAP
+    row = np.full((height, columns * (SIDE + GAP) - GAP, 3), 255, np.uint8)
+    for i, cell in enumerate(cells):
+        left = i * (SIDE + GAP)
+        row[: cell.shape[0], left : left + SIDE] = cell
+    return row
 
 
 def _resize(image: np.ndarray, side: int) -> np.ndarray:

@@ -16,15 +16,12 @@ def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> 
     """Every split's numbers, as metrics.json holds them, in percent on stdout."""
     console = console or Console()
     for name, block in metrics.items():
-        console.print(_title(name, block), highlight=False, soft_wrap=True)
+        about = block["about"]
+        title = f"{name}, protocol {about['protocol']}, {block['images']} pictures"
+        title += f", {about['input']}" if "input" in about else ""
+        console.print(title, highlight=False, soft_wrap=True)
         console.print(_table(block))
         console.print(_below(block), highlight=False, soft_wrap=True)
-
-
-def _title(name: str, block: Mapping[str, Any]) -> str:
-    about = block["about"]
-    title = f"{name}, protocol {about['protocol']}, {block['images']} pictures"
-    return f"{title}, {about['input']}" if "input" in about else title
 
 
 def _table(block: Mapping[str, Any]) -> Table:
@@ -60,7 +57,7 @@ def _below(block: Mapping[str, Any]) -> str:
             "masks stand in, resized NEAREST where it has a grid"
         )
     if "refcocom" in block:
-        lines += refcocom.lines(block["refcocom"], percent)
+        lines += refcocom_lines(block["refcocom"])
     for level, reading in block.get("reading", {}).items():
         lines.append(
             f"reading check, {level}: mIoU {percent(reading['aligned_mIoU'])}, "
@@ -68,3 +65,22 @@ def _below(block: Mapping[str, Any]) -> str:
             "expressions)"
         )
     return "\n".join(lines) + "\n"
+
+
+def refcocom_lines(block: Mapping[str, Any]) -> list[str]:
+    """What is printed of a block, its warning last."""
+    low, high = block["published_w"]
+    text = [
+        f"RefCOCOm: Part mIoU {percent(block['Part'])} ({block['parts']} expressions), "
+        f"Obj & Part mIoU {percent(block['Obj & Part'])} (with {block['objects']} "
+        "object expressions)",
+        f"part share w {block['w']:.4f}, published {low:.4f} to {high:.4f} "
+        f"(+-{refcocom.TOLERANCE})",
+    ]
+    if not block["agrees"]:
+        text.append(
+            "warning: w lies outside the published interval: these expressions are not "
+            "those of the published numbers (objects or parts are missing, or --images "
+            "limits the split)"
+        )
+    return text

@@ -9,7 +9,7 @@ def load(name):
     session = onnxruntime.InferenceSession(
         FOLDER / f"{name}.onnx", providers=["CPUExecutionProvider"]
     )
-    names = [given.name for given in session.get_inputs()]
+    names = [x.name for x in session.get_inputs()]
     return lambda *args: session.run(None, dict(zip(names, args, strict=True)))
 
 

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.errors import ConfigError
-from unires_jax.serving.cache import keep_compiled
+from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.page.desk import Desk, Limits
-from unires_jax.serving.predictor import load
 
 # No reports to its makers, and no summary of all requests after each of them.
 GRADIO = {
@@ -41,31 +40,25 @@ def main(argv: Sequence[str]) -> int:
     """Serve until interrupted."""
     args = _parser().parse_args(argv)
     limits = _limits(args)
-    with _ended_by_signals(), _own_folder() as folder:
+    # All files go to a folder that is gone with the page; gradio reads where to write
+    # when it is imported.
+    with (
+        _ended_by_signals(),
+        tempfile.TemporaryDirectory(prefix="unires-") as folder,
+        writing_to(Path(folder)),
+    ):
         _check_installed()
         listener = listen(args.host, args.port)
-        keep_compiled(args.cache)
         print("loading the model ...", flush=True)
-        desk = Desk(load(args.checkpoint), limits)
+        desk = Desk(start(args), limits)
         desk.model.warmup(args.warmup)
-        serve(desk, folder, listener)
+        serve(desk, Path(folder), listener)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     limits = Limits()
-    parser = argparse.ArgumentParser(
-        prog="unires demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--checkpoint",
-        default="",
-        help="a run's workdir, the folder of a step, or an export; default: the "
-        "quickstart's model that comes with the package, which knows drawn scenes "
-        "alone",
-    )
+    parser = make_parser("demo", __doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument(
         "--port", type=int, default=7860, help="its port; 0 takes a free one"
@@ -101,12 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=4,
         help="compile beforehand for up to so many sentences (default: %(default)d)",
-    )
-    parser.add_argument(
-        "--cache",
-        default=None,
-        help="folder that keeps compiled programs, so that the next start is fast; "
-        '"" keeps none; default: the user\'s cache folder',
     )
     return parser
 
@@ -162,28 +149,18 @@ def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _own_folder() -> Iterator[Path]:
-    """Where all files go; it is gone with the page."""
-    # gradio reads where to write when it is imported
-    with tempfile.TemporaryDirectory(prefix="unires-") as name, writing_to(Path(name)):
-        yield Path(name)
-
-
-@contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
     """Inside, gradio and what it uses write their files to `folder`."""
-    ours = GRADIO | {"GRADIO_TEMP_DIR": str(folder)}
-    before = {name: os.environ.get(name) for name in ours}
+    before = dict(os.environ)
     temporary, tempfile.tempdir = tempfile.tempdir, str(folder)
-    os.environ.update(ours)
+    os.environ.update(GRADIO, GRADIO_TEMP_DIR=str(folder))
     try:
         yield
     finally:
         tempfile.tempdir = temporary
-        for name, value in before.items():
+        for name in (*GRADIO, "GRADIO_TEMP_DIR"):
             os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+            os.environ.update({name: before[name]} if name in before else {})
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
 
 
 def make_server(desk: Desk, folder: Path) -> Server:
-    """The page's server. Call and run it inside `demo.writing_to(folder)`."""
+    """The page's server. Call and run it inside `command.writing_to(folder)`."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _add_downloads(app, desk)
     gr.mount_gradio_app(
@@ -79,10 +79,7 @@ def make_server(desk: Desk, folder: Path) -> Server:
     mounted.add_exception_handler(TypeError, _wrong_upload)
     guard = Guard(app, folder, desk.limits)
     config = uvicorn.Config(
-        guard,
-        log_level="error",
-        access_log=False,
-        timeout_graceful_shutdown=CLOSING,
+        guard, log_level="error", access_log=False, timeout_graceful_shutdown=CLOSING
     )
     return Server(config, guard, mounted.stop_event)
 

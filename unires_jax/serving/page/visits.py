@@ -9,10 +9,6 @@ from unires_jax.inference.segment import Segment
 from unires_jax.serving.predictor import EncodedImage
 
 
-def _key() -> str:
-    return secrets.token_urlsafe(18)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Visit:
     """A picture and what was asked about it last. Replaced, never changed."""
@@ -20,7 +16,8 @@ class Visit:
     digest: bytes  # of the picture's file
     image: EncodedImage
     answers: tuple[Segment, ...] = ()
-    key: str = dataclasses.field(default_factory=_key)  # whoever has it may download
+    # Whoever has it may download.
+    key: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(18))
 
     @property
     def nbytes(self) -> int:

@@ -114,8 +114,8 @@ def main(encode_image, segment):
     for i, text in enumerate(sentences):
         mask = to_mask(np.asarray(logits[i]), extent, *pixels.shape[:2])
         Image.fromarray(mask.astype(np.uint8) * 255).save(f"mask_{i}.png")
-        told = f"mask_{i}.png: {text!r}, {mask.mean():.1%} of the picture"
+        line = f"mask_{i}.png: {text!r}, {mask.mean():.1%} of the picture"
         if ABOUT["no_target_trained"]:
             nothing = 1 / (1 + np.exp(-float(no_target[i])))
-            told += f", {nothing:.0%} that nothing is meant"
-        print(told)
+            line += f", {nothing:.0%} that nothing is meant"
+        print(line)

@@ -1,0 +1,51 @@
+"""What `unires predict` and `unires demo` share: their options, and how they start."""
+
+import argparse
+import os
+from pathlib import Path
+
+import jax
+
+from unires_jax.serving.predictor import Predictor, load
+
+
+def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command, with the options that `start` reads."""
+    parser = argparse.ArgumentParser(
+        prog=f"unires {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        help="a run's workdir, the folder of a step, or an export; default: the "
+        "quickstart's model that comes with the package, which knows drawn scenes "
+        "alone",
+    )
+    parser.add_argument(
+        "--cache",
+        help="folder that keeps compiled programs, so that the next start is fast; "
+        '"" keeps none; default: the user\'s cache folder',
+    )
+    return parser
+
+
+def start(args: argparse.Namespace) -> Predictor:
+    """The model that the options name, its programs kept where they say."""
+    keep_compiled(args.cache)
+    return load(args.checkpoint)
+
+
+def keep_compiled(folder: str | None = None) -> None:
+    """Turn on jax's compilation cache for this process; commands do, the library not.
+
+    None takes unires_jax in the user's cache folder; "" turns nothing on. jax itself
+    warns where the folder cannot be written.
+    """
+    if folder is None:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = str(Path(home) / "unires_jax")
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
