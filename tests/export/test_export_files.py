@@ -19,7 +19,7 @@ from unires_jax import cli
 from unires_jax.checkpoint import save_arrays
 from unires_jax.errors import CheckpointError, ConfigError
 from unires_jax.export import command as export_module
-from unires_jax.export.command import KINDS, export
+from unires_jax.export.command import KINDS, Kind, export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.predictor import BUNDLED
@@ -163,7 +163,7 @@ def test_a_failed_export_leaves_nothing(
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setitem(export_module.WRITERS, "safetensors", fail)
+    monkeypatch.setitem(KINDS, "safetensors", Kind(fail, "nothing"))
     with pytest.raises(OSError, match="disk full"):
         export(run, "safetensors", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -199,7 +199,8 @@ KILLED = """
 import os, signal, sys
 from unires_jax.export import command as export
 if sys.argv[3] == "writing":
-    export.WRITERS["safetensors"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    export.KINDS["safetensors"] = export.Kind(kill, "nothing")
 else:
     export._put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 export.export(sys.argv[1], "safetensors", sys.argv[2], overwrite=True)
@@ -230,7 +231,7 @@ def test_a_folder_put_there_meanwhile_is_kept(
         out.mkdir()
         (out / "thesis.txt").write_text("years of work")
 
-    monkeypatch.setitem(export_module.WRITERS, "safetensors", slow)
+    monkeypatch.setitem(KINDS, "safetensors", Kind(slow, "nothing"))
     with pytest.raises(OSError):
         export(run, "safetensors", out)
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "thesis.txt"]

@@ -10,12 +10,6 @@ from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.models.backbones import towers_of
 
-_RUN = {
-    "orbax": "jax, orbax-checkpoint",
-    "safetensors": "jax, safetensors, ml_dtypes",
-    "stablehlo": "jax",
-    "onnx": "onnxruntime",
-}
 _LIMITS = """\
 It answers any sentence, also about things it was never taught; a score is no
 probability of being right. It learned the words and the look of its training data and
@@ -23,8 +17,10 @@ the biases in them. It was not tested for any use in which an error could hurt s
 """
 
 
-def model_card(loaded: Loaded, kind: str) -> str:
+def model_card(loaded: Loaded, needs: str) -> str:
     """Markdown, from what the checkpoint and an evaluation beside it say.
+
+    `needs` are the packages that its run.py takes beside the usual ones.
 
     Raises CheckpointError for an evaluation/metrics.json that is none.
     """
@@ -45,7 +41,7 @@ UniRES: masks from sentences, for objects and their parts. Written by unires_jax
     python run.py picture.jpg "the red truck" "wheels of the red truck"
 
 run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
-{_RUN[kind]}.
+{needs}.
 
 - Trained on: {data or "not recorded"}, from {start}.
 - Pictures are letterboxed to {size} x {size} pixels; a sentence has at most \

@@ -20,7 +20,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.export
@@ -42,15 +42,13 @@ from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import load
 from unires_jax.parameters import flatten
 
-Kind = Literal["orbax", "safetensors", "stablehlo", "onnx"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 TEMPLATES = Path(__file__).parent / "templates"
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
 
 def export(
     checkpoint: str | Path,
-    kind: Kind,
+    kind: str,
     out: str | Path,
     *,
     weights: Literal["ema", "params"] = "ema",
@@ -59,6 +57,7 @@ def export(
 ) -> Path:
     """Write the export of a workdir, a step or another export, and return its folder.
 
+    `kind` is one of KINDS: orbax, safetensors, stablehlo, onnx.
     `weights` are the averaged ones (where the run has them) or the raw ones; `dtype` is
     the type they are stored in. The folder gets its name when it is complete. Raises
     CheckpointError for a checkpoint that cannot be used, ConfigError for an `out` that
@@ -76,7 +75,7 @@ def export(
     try:
         temporary.mkdir(parents=True)
         _write_about(temporary, loaded, kind)
-        WRITERS[kind](temporary, loaded, flat)
+        KINDS[kind].write(temporary, loaded, flat)
         manifest = _manifest(loaded, kind, weights, dtype)
         manifest["sha256"] = exported.hashes(temporary)
         _write_json(temporary / exported.MANIFEST, manifest)
@@ -150,7 +149,9 @@ def _write_about(folder: Path, loaded: Loaded, kind: str) -> None:
         "pad": tokenizer.pad_id,
     }
     _write_json(folder / "preprocessor_config.json", values)
-    (folder / "README.md").write_text(model_card(loaded, kind), encoding="utf-8")
+    (folder / "README.md").write_text(
+        model_card(loaded, KINDS[kind].needs), encoding="utf-8"
+    )
     shutil.copyfile(TEMPLATES / "steps.py", folder / "steps.py")
     shutil.copyfile(TEMPLATES / f"run_{kind}.py", folder / "run.py")
 
@@ -203,11 +204,18 @@ def _without_folders() -> Iterator[None]:
         jax.config.update(name, before)
 
 
-WRITERS: dict[str, Callable[[Path, Loaded, Flat], None]] = {
-    "orbax": _write_orbax,
-    "safetensors": _write_safetensors,
-    "stablehlo": functools.partial(_write_graphs, baked=True),
-    "onnx": onnx_graphs.write,
+class Kind(NamedTuple):
+    """A kind of export: a row here, and a script `templates/run_<kind>.py`."""
+
+    write: Callable[[Path, Loaded, Flat], None]
+    needs: str  # packages its run.py takes beside what all take
+
+
+KINDS = {
+    "orbax": Kind(_write_orbax, "jax, orbax-checkpoint"),
+    "safetensors": Kind(_write_safetensors, "jax, safetensors, ml_dtypes"),
+    "stablehlo": Kind(functools.partial(_write_graphs, baked=True), "jax"),
+    "onnx": Kind(onnx_graphs.write, "onnxruntime"),
 }
 
 
