@@ -117,7 +117,7 @@ class ImageTower(nnx.Module):
         x = self.patch_embed(self.cut(images))
         if self.cls is not None:
             cls = self.cls[...].astype(self.dtype)
-            cls = jnp.broadcast_to(cls, (len(x), 1, *cls.shape))
+            cls = jnp.broadcast_to(cls, (x.shape[0], 1, *cls.shape))
             x = jnp.concatenate([cls, x], axis=1)
         return x + self.positions[...].astype(self.dtype)
 
