@@ -11,6 +11,7 @@ import json
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,8 @@ watching: list[Path] = []
 
 
 def listen(event: str, args: tuple) -> None:
-    if not watching:
+    # Other threads are other tests' (servers, readers); starting one is forbidden.
+    if not watching or threading.current_thread() is not threading.main_thread():
         return
     if event.startswith(FORBIDDEN) or event in ("os.remove", "os.rename", "os.mkdir"):
         watched.append(f"{event} {args[:2]}")
