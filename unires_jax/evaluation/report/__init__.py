@@ -1,1 +1,1 @@
-"""What an evaluation shows: pages and pictures."""
+"""What an evaluation shows: its tables, its page, a comparison's page, pictures."""
