@@ -4,7 +4,7 @@ Each expression adds to the numerator and the denominator of each number (`Colum
 they are summed, then divided once. Under `native` every sentence counts for itself, an
 empty union scores 0, and a precision threshold is met by equality. Functions take plain
 arrays and COCO RLE and can be called from outside (docs/results.md, "From Python").
-Source: DESIGN, "Evaluation".
+Source: each project's evaluation code; `native` is ours.
 """
 
 import dataclasses
