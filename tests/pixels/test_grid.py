@@ -98,7 +98,7 @@ def test_full_and_empty_masks_survive_the_grid() -> None:
 def test_ceiling_of_small_disks(
     canvas: int, grid: int, expected: tuple[float, ...]
 ) -> None:
-    """Disks of 8, 12, 16 pixels on 640 x 480, figures measured before within 0.1 (placement
+    """Disks of 8, 12, 16 pixels on 640 x 480: stated figures within 0.1 (the placement
     of the disk among the cells moves the smallest most)."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:480, :640] + 0.5
