@@ -5,17 +5,20 @@ of a split, predictions files, comparisons and reports. Models answer in `infere
 The metric functions, which take plain arrays and COCO RLE, can be imported from here.
 """
 
-from unires_jax.evaluation.metrics import (
-    Summary,
-    area,
-    as_rle,
-    intersection_union,
-    iou,
-    no_target_accuracy,
-    pairs,
-    score,
-    summarize,
-)
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unires_jax.evaluation.metrics import (
+        Summary,
+        area,
+        as_rle,
+        intersection_union,
+        iou,
+        no_target_accuracy,
+        pairs,
+        score,
+        summarize,
+    )
 
 __all__ = [
     "Summary",
@@ -28,3 +31,12 @@ __all__ = [
     "score",
     "summarize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported when first used: the protocols alone are light."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from unires_jax.evaluation import metrics
+
+    return getattr(metrics, name)

@@ -18,9 +18,9 @@ from unires_jax.files import stays_inside, whole, write_whole
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.fields import is_plain
 from unires_jax.prepare.mres.masks import from_polygons, is_within
+from unires_jax.prepare.sources.part_names import UNNAMED
 
 _MAX_ID = 10**18  # ids below it are read as the numbers they are
-_UNNAMED = "(unnamed)"  # a category must have a name
 
 
 def write(path: str | Path, records: Iterable[Record], *, embed: bool = False) -> int:
@@ -84,7 +84,7 @@ def _mask(mask: Mask, ids: list[str], index: int, record: Record) -> dict[str, A
     if not runs.area:
         raise DataError("holds no pixel", place=place, kind=Kind.MASK_EMPTY)
     line: dict[str, Any] = {"id": ids[index], "level": LEVELS[mask.level]}
-    line["category"] = mask.category or _UNNAMED
+    line["category"] = mask.category or UNNAMED  # it must have a name
     if mask.level == PART:
         line["part"] = mask.part
         if mask.parent >= 0:
