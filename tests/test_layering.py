@@ -2,11 +2,14 @@
 
 import ast
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
 from helpers.programs import run
+
+import unires_jax
 
 PACKAGE = ROOT / "unires_jax"
 
@@ -134,6 +137,12 @@ def test_a_planted_import_is_a_fault(name: str, wrong: str) -> None:
 @pytest.mark.parametrize("word", NAMES_IN)
 def test_a_planted_name_is_a_fault(word: str) -> None:
     assert faults("evaluation/command.py", set(), f"x = {word}")
+
+
+def test_the_version_is_stated_once() -> None:
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert unires_jax.__version__ == stated
+    assert not [path for path in FILES if f'"{stated}"' in path.read_text()]
 
 
 def test_importing_the_package_imports_little() -> None:
