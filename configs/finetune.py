@@ -72,7 +72,6 @@ def get_config(argument: str = "refcoco") -> Config:
             lengths=towers.data.lengths,
             exclude=EVALUATION if data == "mixed" else (),
             expressions=8,
-            workers=8,
         ),
         optim=OptimConfig(layer_decay=towers.optim.layer_decay, warmup=500, ema=0.999),
         train=TrainConfig(

@@ -88,7 +88,6 @@ def get_config(size: str = "b16") -> Config:
             exclude=EVALUATION,
             expressions=8,
             part_share=0.5,  # half of the drawn expressions are about parts
-            workers=8,
         ),
         optim=OptimConfig(layer_decay=towers.layer_decay, warmup=2000, ema=0.9998),
         train=TrainConfig(

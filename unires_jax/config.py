@@ -129,7 +129,7 @@ class DataConfig:
     crop: float = 0.3  # probability of a random crop
     crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
     lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context
-    workers: int = 1  # reader processes; 0 reads in the training process
+    workers: int = -1  # reader processes; 0: none, -1: from the cores and the devices
     exclude: tuple[str, ...] = ()  # splits whose images (by COCO id) are not trained on
     exclude_google: bool = False  # nor those of RefCOCO's and RefCOCOg's google splits
     max_bad_share: float = 0.001  # bad records tolerated before the job stops
@@ -352,6 +352,7 @@ def _data_checks(config: Config) -> list[Check]:
     rising = list(d.lengths) == sorted(d.lengths)
     return [
         (d.expressions > 0, "data.expressions must be at least 1"),
+        (d.workers >= -1, "data.workers must be -1 (chosen), 0 (none) or more"),
         *map(share, ("part_share", "flip", "crop", "crop_keep")),
         (
             bool(d.lengths) and rising and d.lengths[-1] <= context,

@@ -1,9 +1,14 @@
 """This operating-system process: its memory, and its end. Standard library only."""
 
+import contextlib
 import ctypes
+import importlib.util
+import math
 import multiprocessing
 import os
+import socket
 import threading
+from pathlib import Path
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
@@ -11,10 +16,18 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 def start() -> None:
     """What every program of ours does first, before jax starts its threads."""
-    keep_freed_memory()
-    # Readers are ended with batches in flight. Their tracker frees these, and need not
-    # tell the user about it.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+    if not has_accelerator():
+        keep_freed_memory()
+
+
+def has_accelerator() -> bool:
+    """Whether jax will find a GPU or TPU, as far as can be told before it starts."""
+    if chosen := os.environ.get("JAX_PLATFORMS"):
+        return not chosen.startswith("cpu")
+    devices = ("accel*", "vfio/[0-9]*", "nvidia[0-9]*", "kfd")
+    if not any(any(Path("/dev").glob(name)) for name in devices):
+        return False
+    return any(importlib.util.find_spec(name) for name in ("libtpu", "jax_plugins"))
 
 
 def keep_freed_memory() -> bool:
@@ -24,7 +37,8 @@ def keep_freed_memory() -> bool:
     unmaps each large one, and the kernel zeroes every page again: three blocks of B/16,
     forward and backward at 965 tokens, took 1.47 s so and 1.06 s with this. One arena,
     because only the main one can grow to any size. The process keeps its peak memory
-    until it ends.
+    until it ends. Where the step runs elsewhere this would gain nothing, and leave a
+    host's many threads one arena.
 
     Call it before jax starts its threads. Returns whether it took effect (glibc only).
     """
@@ -34,6 +48,44 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
     return all(mallopt(parameter, value) for parameter, value in settings)
+
+
+def usable_cores() -> int:
+    """Cores this process may keep busy: those it is bound to, within its quota.
+
+    A quota (cgroup v2) is how a container or a SLURM job is given fewer than the
+    machine has.
+    """
+    cores: float = len(_bound_cores())
+    with contextlib.suppress(OSError):
+        group = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip()
+        cores = min(cores, quota(Path("/sys/fs/cgroup") / group.lstrip("/")))
+    return int(cores)
+
+
+def quota(group: Path) -> float:
+    """Whole cores that a cgroup and those around it allow; infinite without a limit."""
+    cores = math.inf
+    for folder in (group, *group.parents):
+        limit = folder / "cpu.max"  # "<microseconds or max> <microseconds of a period>"
+        if limit.exists():
+            share, period = limit.read_text().split()
+            if share != "max":
+                cores = min(cores, max(1.0, float(int(share) // int(period))))
+    return cores
+
+
+def place() -> str:
+    """A name of this machine and of the cores that this process is bound to."""
+    boot = Path("/proc/sys/kernel/random/boot_id")  # machines may share a name
+    start = boot.read_text().strip() if boot.exists() else ""
+    return f"{socket.gethostname()} {start} {sorted(_bound_cores())}"
+
+
+def _bound_cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def end_with_parent(code: int) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 from helpers import small_data
 from helpers.tiny import data_config
 
@@ -20,11 +19,6 @@ from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import ConfigError, DataError
 
 RECORDS = 11  # no multiple of the batch: epochs end within batches
-
-
-@pytest.fixture(scope="module", autouse=True)
-def parsed_flags() -> None:
-    flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,12 @@ from unires_jax.models.backbones.weights import resize_positions
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
 from unires_jax.training import start as start_lib
-from unires_jax.training.progress_log import BEST_BY, check_finite, pictures_due
+from unires_jax.training.progress_log import (
+    BEST_BY,
+    ProgressLog,
+    check_finite,
+    pictures_due,
+)
 from unires_jax.training.recipe import Recipe, make_recipe
 from unires_jax.training.trainer import evaluation_due, fit
 
@@ -140,8 +146,31 @@ def test_metrics_file(unbroken: Whole) -> None:
     evaluated = [x for x in written if f"eval/{BEST_BY}" in x]
     assert [x[f"eval/{BEST_BY}"] for x in evaluated] == [0.7, 0.2]
     assert evaluated[0]["eval/part/mIoU"] is None  # not a number is not JSON
-    assert all(x["train/images_per_second"] > 0 for x in written if "train/loss" in x)
+    for line in (x for x in written if "train/loss" in x):
+        assert line["train/images_per_second"] > 0
+        product = line["train/images_per_second"] * line["train/step_seconds"]
+        assert product == pytest.approx(8)  # the batch
+        assert 0 < line["train/data_wait"] < 1
+        assert "train/mfu" not in line  # nobody publishes a CPU's peak
     assert "train/grad_norm/vision" in written[0]
+
+
+def test_utilisation_and_waiting_are_shares(tmp_path: Path) -> None:
+    config = Config()
+    config.train.log_every = 1
+    numbers = {"loss": jax.numpy.float32(1), "grad_norm": jax.numpy.float32(1)}
+    with ProgressLog(tmp_path, config, 0, ideal_seconds=0.01) as log:
+        for step in (1, 2):
+            with log.waiting():
+                time.sleep(0.02)
+            log.add(step, numbers)
+        log.look()
+    first, second = lines(tmp_path)
+    for line in (first, second):
+        assert line["train/mfu"] == pytest.approx(0.01 / line["train/step_seconds"])
+    # The first step is looked at when the second has its batch.
+    assert 0.04 / first["train/step_seconds"] <= first["train/data_wait"] < 1
+    assert second["train/data_wait"] == 0
 
 
 def test_tensorboard_holds_curves_and_pictures(unbroken: Whole) -> None:

@@ -1,16 +1,14 @@
 """Batches for training and pictures for evaluation, read with grain."""
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
 
-from unires_jax import process
 from unires_jax.config import Config, preprocessing
-from unires_jax.data import augment, prepared
+from unires_jax.data import augment, prepared, readers
 from unires_jax.data.batch import Batch
 from unires_jax.data.leakage import LeakFreeSplit, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
@@ -91,7 +89,8 @@ def train_batches(
     start_batch: int = 0,
     shard: tuple[int, int] = (0, 1),
     workdir: str | Path | None = None,
-) -> Iterator[Batch]:
+    workers: int | None = None,
+) -> "TrainBatches":
     """Endless training batches from global batch number `start_batch` on.
 
     Global batch N holds the draws N * batch to (N + 1) * batch - 1 of one shuffled,
@@ -99,7 +98,8 @@ def train_batches(
     `shard` is (p, n), gets every n-th of them, starting at the p-th. So content does
     not depend on the number of processes or workers, and a resumed run continues with
     what the unbroken run would have seen. With `workdir`, rejected records are written
-    there.
+    there. `workers` reads in so many processes instead of `data.workers`, of which -1
+    is one here: what the devices ask is not known.
 
     Raises DataError when more than `data.max_bad_share` of the data is unusable, or
     there is none; ConfigError if the processes do not divide the batch.
@@ -120,7 +120,8 @@ def train_batches(
             f"data.train={config.data.train} names no records; expected at least one "
             "<data set>:<split>, e.g. partworld:train"
         )
-    sampler = Sampler(config, tokenizer, training_length(config, tokenizer))
+    length = training_length(config, tokenizer)
+    sampler = Sampler(config, tokenizer, length)
     first = start_batch * config.train.batch + index
     # Sliced last: earlier, the draws would depend on the number of processes.
     dataset = (
@@ -131,8 +132,39 @@ def train_batches(
         .random_map(_with_seed)[first::count]
         .batch(config.train.batch // count, drop_remainder=True, batch_fn=sampler)
     )
-    unusable = UnusableRecords(config, len(source), workdir, index)
-    return _run(_iterate(dataset, config.data.workers), unusable)
+    unusable = UnusableRecords(config, len(source), workdir, shard)
+    if workers is None:
+        workers = readers.reader_count(config.data.workers, 1, 0.0)
+    batches = _run(_iterate(dataset, workers), workers, unusable)
+    return TrainBatches(batches, unusable, length)
+
+
+class TrainBatches(Iterator[Batch]):
+    """Endless training batches; `close` ends their readers."""
+
+    def __init__(
+        self,
+        batches: Generator[Batch, None, None],
+        unusable: UnusableRecords,
+        length: int,
+    ) -> None:
+        self._batches, self._unusable = batches, unusable
+        self.length = length  # l, tokens of every sentence
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def close(self) -> None:
+        """End the readers. No batch comes after it."""
+        self._batches.close()
+
+    def agree(self, gather: Callable[[bytes], list[bytes]]) -> None:
+        """Hold `data.max_bad_share` against what all processes of the run have met.
+
+        `gather` brings everyone's message to everyone. All processes must call it after
+        the same batch, and all raise the same DataError.
+        """
+        self._unusable.agree(gather)
 
 
 def _iterate(dataset: grain.MapDataset, workers: int) -> Any:
@@ -142,20 +174,16 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Any:
     if workers:
         batches = batches.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2),
-            worker_init_fn=_start_reader,
+            worker_init_fn=readers.begin,
         )
     return iter(batches)
 
 
-def _start_reader(index: int, count: int) -> None:
-    """A reader ends with the trainer, but on no signal before the trainer has saved."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    process.end_with_parent(0)
-
-
-def _run(iterator: Any, unusable: UnusableRecords) -> Iterator[Batch]:
+def _run(
+    iterator: Any, workers: int, unusable: UnusableRecords
+) -> Generator[Batch, None, None]:
     try:
-        for batch, rejected in iterator:
+        for batch, rejected in readers.started(iterator, workers):
             for name, reason in rejected:
                 unusable.add(name, reason)
             yield batch

@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -28,11 +28,24 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
 
     Writes them every `train.log_every` steps and shows the progress. The numbers are
     those of the step itself, so that a resumed run writes what an unbroken one does.
+    Beside them stand, as means since the line before: images_per_second, step_seconds,
+    data_wait (share of the time in which the loop had no batch; the devices still work
+    on the step before then, so it bounds their idle time from above) and mfu (model
+    FLOP utilisation, see `flops`; absent where the devices' peak is not known).
     """
 
-    def __init__(self, workdir: Path, config: Config, step: int) -> None:
-        """Go on after `step`. Every process holds one; the main one writes."""
-        self._config = config
+    def __init__(
+        self,
+        workdir: Path,
+        config: Config,
+        step: int,
+        ideal_seconds: float | None = None,
+    ) -> None:
+        """Go on after `step`. Every process holds one; the main one writes.
+
+        `ideal_seconds` are those of a step at the peak of the devices.
+        """
+        self._config, self._ideal = config, ideal_seconds
         self._writer = MetricWriter(workdir, step) if hosts.is_main() else None
         self._pending: tuple[int, Metrics] | None = None
         self._bar = tqdm(
@@ -51,7 +64,14 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
             self._writer.close()
 
     def _restart_clock(self, step: int) -> None:
-        self._clock = step, time.monotonic()
+        self._clock, self._waited = (step, time.monotonic()), 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What goes on within is waiting for a batch."""
+        start = time.monotonic()
+        yield
+        self._waited += time.monotonic() - start
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Take a step's numbers, and look at those of the step before."""
@@ -72,12 +92,22 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
     def _write(self, step: int, metrics: Metrics) -> None:
         values = {f"train/{k}": float(v) for k, v in jax.device_get(metrics).items()}
         self._bar.set_postfix(loss=f"{values['train/loss']:.3f}", refresh=False)
-        since, start = self._clock
-        images = (step - since) * self._config.train.batch
-        values["train/images_per_second"] = images / (time.monotonic() - start)
+        values |= {f"train/{k}": v for k, v in self._speed(step).items()}
         self._restart_clock(step)
         if self._writer:
             self._writer.scalars(step, values)
+
+    def _speed(self, step: int) -> dict[str, float]:
+        since, start = self._clock
+        seconds = time.monotonic() - start
+        speed = {
+            "images_per_second": (step - since) * self._config.train.batch / seconds,
+            "step_seconds": seconds / (step - since),
+            "data_wait": self._waited / seconds,
+        }
+        if self._ideal:
+            speed["mfu"] = self._ideal / speed["step_seconds"]
+        return speed
 
     def add_evaluation(
         self, step: int, metrics: Mapping[str, float], pictures: Pictures

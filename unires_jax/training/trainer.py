@@ -6,20 +6,21 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 
-from unires_jax import hosts
+from unires_jax import hosts, process
 from unires_jax.checkpoint import Checkpoints, describe
 from unires_jax.config import Config, to_dict
 from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import open_splits, train_batches
+from unires_jax.data.readers import PICTURES_A_CORE, reader_count
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.files import write_whole
 from unires_jax.mesh import feed
 from unires_jax.training.progress_log import BEST_BY, Pictures, ProgressLog, say
 from unires_jax.training.recipe import Recipe
+from unires_jax.training.speed import asked_pictures, ideal_seconds
 from unires_jax.training.start import Progress, start
 from unires_jax.training.train_step import TrainState, Tree
 
@@ -54,19 +55,25 @@ def fit(
         if hosts.is_main():
             text = json.dumps(to_dict(config), indent=2) + "\n"
             write_whole(workdir / "config.json", text)
-        batches: Any = train_batches(
+        batches = train_batches(
             config,
             tokenizer,
             start_batch=progress.batch,
             shard=hosts.shard(),
             workdir=workdir,
+            workers=_workers(recipe),
         )
-        with ProgressLog(workdir, config, step) as log, contextlib.closing(batches):
+        ideal = ideal_seconds(config, list(mesh.devices.flat), batches.length)
+        log = ProgressLog(workdir, config, step, ideal)
+        with log, contextlib.closing(batches):
             while step < steps:
-                batch = next(batches)
+                with log.waiting():
+                    batch = next(batches)
                 state, metrics = recipe.train_step(state, feed(batch, mesh))
                 step, progress = step + 1, _advance(progress, batch, config)
                 log.add(step, metrics)
+                if step % config.train.log_every == 0:
+                    batches.agree(hosts.gather_bytes)
                 stopping = stop.received or checkpoints.preempted(step)
                 evaluating = evaluation_due(config, step)
                 if stopping or evaluating or checkpoints.due(step):
@@ -82,6 +89,22 @@ def fit(
     if step < steps:
         say(f"stopped at step {step} of {steps}; saved. The same command goes on.")
     return state
+
+
+def _workers(recipe: Recipe) -> int:
+    """How many readers this process starts: `data.workers`, or what it comes to."""
+    workers, devices = recipe.config.data.workers, list(recipe.mesh.devices.flat)
+    if workers >= 0:
+        return workers
+    place = process.place().encode()  # processes may share their cores
+    cores = process.usable_cores() // hosts.gather_bytes(place).count(place)
+    asked = asked_pictures(recipe.config, devices) / hosts.shard()[1]
+    count = reader_count(workers, cores, asked)
+    say(
+        f"reader processes: {count}; of {cores} cores the devices ask for "
+        f"{asked / PICTURES_A_CORE:.1f}, to read {asked:.0f} pictures/s"
+    )
+    return count
 
 
 def _advance(progress: Progress, batch: Batch, config: Config) -> Progress:
