@@ -69,9 +69,8 @@ def main() -> None:
     for row in rows:
         fed = "".join(f"  {x['readers']:>7} {x['fed']:>7.1f}x" for x in row["hosts"])
         title = f"{row['chips']} {row['setting']}"
-        print(
-            f"  {title:<18}{row['asked']:>8.0f}{row['cores']:>7.1f}{row['taking']:>7.1f}{fed}"
-        )
+        need = f"{row['asked']:>8.0f}{row['cores']:>7.1f}{row['taking']:>7.1f}"
+        print(f"  {title:<18}{need}{fed}")
     print(
         "  cores: to read them; taking: more of them to take the batches. Of each host"
     )

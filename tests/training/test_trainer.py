@@ -160,9 +160,8 @@ def test_utilisation_and_waiting_are_shares(tmp_path: Path) -> None:
     config.train.log_every = 1
     numbers = {"loss": jax.numpy.float32(1), "grad_norm": jax.numpy.float32(1)}
     with ProgressLog(tmp_path, config, 0, ideal_seconds=0.01) as log:
-        for step in (1, 2):
-            with log.waiting():
-                time.sleep(0.02)
+        late = (time.sleep(0.02) for _ in range(2))
+        for step, _ in enumerate(log.waiting_for(late), 1):
             log.add(step, numbers)
         log.look()
     first, second = lines(tmp_path)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from unires_jax.training.train_step import Metrics
 # The number of an evaluation by which the best checkpoint is chosen.
 BEST_BY = "pooled/mIoU"
 
+T = TypeVar("T")
 Pictures = Mapping[str, np.ndarray]  # RGB uint8 [h, w, 3]
 
 
@@ -66,12 +68,13 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
     def _restart_clock(self, step: int) -> None:
         self._clock, self._waited = (step, time.monotonic()), 0.0
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """What goes on within is waiting for a batch."""
+    def waiting_for(self, batches: Iterator[T]) -> Iterator[T]:
+        """The batches; until each comes, the loop counts as waiting."""
         start = time.monotonic()
-        yield
-        self._waited += time.monotonic() - start
+        for batch in batches:
+            self._waited += time.monotonic() - start
+            yield batch
+            start = time.monotonic()
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Take a step's numbers, and look at those of the step before."""

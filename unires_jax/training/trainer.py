@@ -66,9 +66,9 @@ def fit(
         ideal = ideal_seconds(config, list(mesh.devices.flat), batches.length)
         log = ProgressLog(workdir, config, step, ideal)
         with log, contextlib.closing(batches):
+            arriving = log.waiting_for(batches)
             while step < steps:
-                with log.waiting():
-                    batch = next(batches)
+                batch = next(arriving)
                 state, metrics = recipe.train_step(state, feed(batch, mesh))
                 step, progress = step + 1, _advance(progress, batch, config)
                 log.add(step, metrics)
