@@ -1,5 +1,6 @@
 """evaluate.py as a cluster starts it: the files do not tell how many took part."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from helpers import cluster, small_data
 from helpers.coloured_boxes import make_record
 from helpers.exporting import write_run
 from helpers.tiny import make_loaded, tiny_config
+
+from unires_jax.config import to_dict
 
 FILES = ("metrics.json", "predictions.jsonl", "report.html")
 
@@ -21,6 +24,7 @@ class Evaluation:
         config = tiny_config(eval__batch=2, eval__expressions=4)
         self.folder = folder
         self.run = write_run(folder / "run", make_loaded(folder, config))
+        (self.run / "config.json").write_text(json.dumps(to_dict(config)))
 
     def __call__(self, processes: int, *flags: str) -> dict[str, bytes]:
         """The content of what they wrote."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
+from unires_jax.files import write_whole
 
 REJECTED = "rejected.jsonl"
 
@@ -24,7 +25,10 @@ class UnusableRecords:
         self._share, self._total = config.data.max_bad_share, total
         self._names: set[str] = set()
         if self._path and self._path.exists():
-            lines = self._path.read_text().splitlines()
+            lines = self._path.read_text().splitlines(keepends=True)
+            if lines and not lines[-1].endswith("\n"):  # a run was killed writing it
+                write_whole(self._path, "".join(lines[:-1]))
+                del lines[-1]
             self._names = {json.loads(line)["record"] for line in lines}
 
     def add(self, name: str, reason: str) -> None:
