@@ -42,7 +42,8 @@ pytestmark = pytest.mark.chaos
 SEED = int(os.environ.get("CHAOS_SEED", "0"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "30"))  # over a training
 BUILD_KILLS = min(10, KILLS)
-STEPS = 120
+STEPS = 200
+EVALUATE_EVERY = 4
 PATIENCE = 3.0  # seconds that processes without their fellow are given to end
 CLOCK = "train/images_per_second"
 
@@ -55,7 +56,7 @@ def train_config(data: Path) -> Config:
         data__exclude=(f"{data}:val",),
         train__steps=STEPS,
         train__log_every=1,
-        train__eval_every=4,
+        train__eval_every=EVALUATE_EVERY,
         train__picture_every=8,
         train__checkpoint_every=3,
         train__keep_every=30,
@@ -107,11 +108,11 @@ class Training:
         if not begun:
             return "start"
         names = [p.name for p in (self.workdir / "checkpoints").iterdir()]
-        if any("tmp" in name for name in names):
-            return "save"
+        saving = any("tmp" in name for name in names)
         line = self.last()
-        evaluating = line["step"] % 4 == 0 and "train/loss" in line
-        return "evaluation" if evaluating else "step"
+        evaluating = line["step"] % EVALUATE_EVERY == 0 and "train/loss" in line
+        doing = "evaluation" if evaluating else "step"
+        return f"{doing}, saving" if saving else doing
 
 
 def kill_at_random(training: Training, rng: random.Random, moment: float) -> str:
@@ -120,15 +121,20 @@ def kill_at_random(training: Training, rng: random.Random, moment: float) -> str
     Returns the phase it was in.
     """
     before, processes = training.inode(), training.start()
-    start = time.monotonic()
+    start, target = time.monotonic(), 0
+    # As many steps that half of the run is left after the last kill.
     steps, pause = rng.randint(1, max(1, STEPS // KILLS)), rng.uniform(0, 0.2)
+    if to_evaluation := rng.random() < 0.4:
+        pause = 0.0
     try:
-        target = None
         while moment < 0 or time.monotonic() - start < moment:
             assert processes[0].poll() is None, "ended before it was killed"
             if moment < 0 and training.inode() != before:
-                target = target or training.last()["step"] + steps
-                if training.last()["step"] >= target:
+                step = training.last()["step"]
+                target = target or step + steps
+                if to_evaluation:
+                    target += -target % EVALUATE_EVERY
+                if step >= target:
                     time.sleep(pause)
                     break
             time.sleep(0.01)
@@ -180,7 +186,7 @@ def test_a_training(data: Path, tmp_path: Path, processes: int) -> None:
     later = [i % 2 == 0 for i in range(KILLS)]
     rng.shuffle(later)
     for kill, is_later in enumerate(later):
-        moment = -1.0 if is_later else rng.uniform(0, 1.2 * startup)
+        moment = -1.0 if is_later else rng.uniform(0, 1.1 * startup)
         phase = kill_at_random(broken, rng, moment)
         phases[phase] += 1
         print(f"kill {kill + 1}: {phase}, step {broken.last()['step']}", flush=True)
