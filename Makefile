@@ -1,5 +1,6 @@
 # make quickstart: from a clone to a trained model's table and report.html (2 cores, no GPU)
 # make test:       the test suite;  make test-slow: the heavy checks
+# make chaos:      random kills over trainings and builds (20 minutes)
 # make lint:       format, lint, types
 # make bundle:     the model that comes with the package, from the quickstart's run
 
@@ -10,7 +11,7 @@ RUN ?= runs/quickstart
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-slow lint bundle
+.PHONY: quickstart test test-slow chaos lint bundle
 
 quickstart: $(VENV)/.core
 	$(BIN)/unires build partworld --data_dir $(DATA)
@@ -22,6 +23,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -m chaos -s
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

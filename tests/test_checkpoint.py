@@ -48,8 +48,13 @@ def make_state(step: int, width: int = 3, ema: bool = True) -> TrainState:
     return TrainState(jnp.int32(step), start, params() if ema else {}, opt_state)
 
 
-def write(workdir: Path, scores: dict[int, float | None], **state: Any) -> None:
-    with Checkpoints(workdir, TRAIN) as checkpoints:
+def write(
+    workdir: Path,
+    scores: dict[int, float | None],
+    train: TrainConfig = TRAIN,
+    **state: Any,
+) -> None:
+    with Checkpoints(workdir, train) as checkpoints:
         for step, score in scores.items():
             meta = ABOUT | {"batch": step}
             checkpoints.save(step, make_state(step, **state), meta, score)
@@ -95,6 +100,16 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     assert steps_of(tmp_path) == [4, 10, 12]
     assert find_checkpoint(tmp_path, "best").name == "4"
     assert find_checkpoint(tmp_path, "last").name == "12"
+
+
+def test_every_nth_is_kept_too(tmp_path: Path) -> None:
+    every = TrainConfig(checkpoint_every=2, keep=1, keep_every=4)
+    write(tmp_path, {2: 0.9, 4: 0.1, 6: None, 8: 0.3}, every)
+    assert steps_of(tmp_path) == [2, 4, 8]
+    write(tmp_path, {10: 0.2, 12: 0.1, 14: None}, every)
+    assert steps_of(tmp_path) == [2, 4, 8, 12, 14]
+    write(tmp_path, {16: None})  # what no longer asks for them lets them go
+    assert steps_of(tmp_path) == [2, 14, 16]
 
 
 def test_the_best_of_two_starts_is_kept(tmp_path: Path) -> None:

@@ -34,6 +34,18 @@ def test_token_buckets_rise_to_the_context(lengths: tuple[int, ...]) -> None:
         config_lib.validate(config)
 
 
+@pytest.mark.parametrize(("every", "works"), [(0, 1), (500, 1), (750, 0), (-500, 0)])
+def test_what_is_kept_must_be_saved(every: int, works: bool) -> None:
+    config = Config()
+    config.train.keep_every, config.train.eval_every = every, 400
+    if works:
+        return config_lib.validate(config)
+    with pytest.raises(ConfigError, match=rf"train\.keep_every={every} must be a mul"):
+        config_lib.validate(config)
+    config.train.keep_every = 800  # evaluations are saved too
+    return config_lib.validate(config)
+
+
 def test_there_and_back_through_json() -> None:
     config = Config(name="x", data=config_lib.DataConfig(lengths=(8, 77)))
     values = json.loads(json.dumps(config_lib.to_dict(config)))
@@ -51,6 +63,7 @@ def test_a_config_of_another_version_is_refused() -> None:
 def test_a_config_of_before_a_setting_means_what_held_then() -> None:
     values = config_lib.to_dict(Config())
     del values["model"]["backbone"]
+    del values["train"]["keep_every"]
     assert config_lib.from_dict(values) == Config()
     del values["data"]["lengths"]
     with pytest.raises(ConfigError, match=r"missing fields \['lengths'\]"):

@@ -13,12 +13,18 @@ from unires_jax import hosts
 assert hosts.shard() == (me, 2)
 assert hosts.is_main() == (me == 0) and not hosts.is_alone()
 assert hosts.gather_bytes(b"long" * 9 if me else b"") == [b"", b"long" * 9]
+assert hosts.gather_bytes(b"") == [b"", b""]
+hosts.PIECE = 7  # sent in several
+assert hosts.gather_bytes(b"long" * (9 if me else 2)) == [b"long" * 2, b"long" * 9]
 mesh = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Auto,))
 split = NamedSharding(mesh, PartitionSpec("x"))
 rows = np.full((1, 3), me + 5)
 part = jax.make_array_from_process_local_data(split, rows)
-whole = hosts.gather_arrays({"a": part})["a"]
+mine = np.full(2, me)
+tree = hosts.gather_arrays({"a": part, "b": mine})
+whole = tree["a"]
 assert type(whole) is np.ndarray and whole.tolist() == [[5] * 3, [6] * 3]
+assert tree["b"] is mine  # no part of anything
 """
 
 
@@ -30,4 +36,4 @@ def test_one_process_is_the_whole_run() -> None:
     assert hosts.shard() == (0, 1) and hosts.is_main() and hosts.is_alone()
     assert hosts.gather_bytes(b"x") == [b"x"]
     tree = {"a": np.ones(2)}
-    assert hosts.gather_arrays(tree) is tree
+    assert hosts.gather_arrays(tree)["a"] is tree["a"]

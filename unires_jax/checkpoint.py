@@ -37,11 +37,13 @@ Meta = dict[str, Any]
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints of one workdir. Every process of the run holds one.
 
-    Kept are the `train.keep` latest and the one with the best pooled mIoU.
+    Kept are the `train.keep` latest, the one with the best pooled mIoU, and those of
+    multiples of `train.keep_every` steps.
     """
 
     def __init__(self, workdir: str | Path, train: TrainConfig) -> None:
         self._folder = Path(workdir).resolve() / FOLDER
+        every = train.keep_every
         options = policies.CheckpointManagerOptions(
             best_fn=_miou,
             cleanup_tmp_directories=True,  # what a killed save left behind
@@ -54,6 +56,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(train.keep),
+                    *([policies.EveryNSteps(every)] if every else []),
                     policies.BestN(
                         get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
                     ),

@@ -176,6 +176,7 @@ class TrainConfig:
     eval_every: int = 1000  # 0 = only at the end
     checkpoint_every: int = 500
     keep: int = 2  # checkpoints kept beside the best
+    keep_every: int = 0  # checkpoints of multiples of so many steps stay too; 0 = none
 
 
 @dataclasses.dataclass
@@ -233,7 +234,10 @@ def settings(config: Any) -> dict[str, Any]:
 
 
 # What held before a setting was added: files of then have no such field.
-BEFORE: dict[type, dict[str, Any]] = {ModelConfig: {"backbone": "clip"}}
+BEFORE: dict[type, dict[str, Any]] = {
+    ModelConfig: {"backbone": "clip"},
+    TrainConfig: {"keep_every": 0},
+}
 
 
 def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
@@ -371,9 +375,21 @@ def _run_checks(config: Config) -> list[Check]:
             f"train.accumulation={t.accumulation} must divide train.batch={t.batch}",
         ),
         (
+            _is_saved(t.keep_every, t),
+            f"train.keep_every={t.keep_every} must be a multiple of "
+            f"train.checkpoint_every={t.checkpoint_every} or train.eval_every="
+            f"{t.eval_every}, or 0: else its steps are not saved",
+        ),
+        (
             config.optim.method in ("adamw", "muon"),
             f"optim.method={config.optim.method!r} must be 'adamw' or 'muon'",
         ),
         (0 <= config.optim.ema < 1, "optim.ema must lie in [0, 1)"),
         (config.mesh.fsdp != 0, "mesh.fsdp must be positive, or -1 for all devices"),
     ]
+
+
+def _is_saved(every: int, train: TrainConfig) -> bool:
+    """Whether all multiples of so many steps are checkpoints; 0 asks for none."""
+    saved = (train.checkpoint_every, train.eval_every)
+    return every == 0 or (every > 0 and any(n > 0 and every % n == 0 for n in saved))

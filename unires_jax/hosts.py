@@ -4,13 +4,15 @@ The only file that knows how many there are. With one, nothing is sent anywhere.
 """
 
 import contextlib
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 Tree = TypeVar("Tree")
+
+PIECE = 1 << 20  # bytes of a message that are sent at a time; ours
 
 
 def join_cluster() -> None:
@@ -36,22 +38,38 @@ def is_alone() -> bool:
 
 
 def gather_bytes(message: bytes) -> list[bytes]:
-    """Every process's message, in their order. All must call it alike."""
+    """Every process's message, in their order. All must call it alike.
+
+    Any length, also none; sent in pieces, so that devices never hold more than one
+    `PIECE` of each process.
+    """
     if is_alone():
         return [message]
-    lengths = multihost_utils.process_allgather(np.array(len(message), np.int32))
-    padded = np.zeros(int(lengths.max()), np.uint8)
-    padded[: len(message)] = np.frombuffer(message, np.uint8)
-    rows = multihost_utils.process_allgather(padded)
-    return [row[:n].tobytes() for row, n in zip(rows, lengths.tolist(), strict=True)]
+    # As two words each: jax keeps no int64.
+    words = np.array([len(message)], np.int64).view(np.int32)
+    lengths = multihost_utils.process_allgather(words).view(np.int64)[:, 0].tolist()
+    messages = [bytearray() for _ in lengths]
+    for start in range(0, max(lengths), PIECE):
+        piece = np.zeros(min(PIECE, max(lengths) - start), np.uint8)
+        part = np.frombuffer(message[start : start + PIECE], np.uint8)
+        piece[: len(part)] = part
+        rows = multihost_utils.process_allgather(piece)
+        for whole, row, length in zip(messages, rows, lengths, strict=True):
+            whole += row[: max(length - start, 0)].tobytes()
+    return [bytes(whole) for whole in messages]
 
 
 def gather_arrays(tree: Tree) -> Tree:
-    """Whole numpy arrays of global ones. All processes must call it alike.
+    """Whole numpy arrays of those that lie on devices of several processes.
 
-    With one process the arrays themselves, which are whole.
+    Arrays that this process holds whole stay as they are. All processes must call it
+    alike.
     """
-    if is_alone():
-        return tree
-    gathered: Tree = multihost_utils.process_allgather(tree, tiled=True)
+
+    def gather(x: Any) -> Any:
+        if getattr(x, "is_fully_addressable", True):
+            return x
+        return multihost_utils.process_allgather(x, tiled=True)
+
+    gathered: Tree = jax.tree.map(gather, tree)
     return gathered

@@ -189,6 +189,10 @@ def test_bad_records_are_written_down_and_skipped(
     again = take(config, 6, workdir=tmp_path, start_batch=6)
     assert len(again) == 6
     assert (tmp_path / "rejected.jsonl").read_text().splitlines() == lines
+    # A run that was killed while it wrote a line.
+    (tmp_path / "rejected.jsonl").write_text(lines[0][:20])
+    take(config, 6, workdir=tmp_path)
+    assert (tmp_path / "rejected.jsonl").read_text().splitlines() == lines
 
 
 def test_too_many_bad_records_stop_the_job(

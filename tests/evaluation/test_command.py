@@ -13,7 +13,7 @@ import pytest
 from helpers import small_data
 from helpers.coloured_boxes import ColourSegmenter, make_record
 from helpers.paths import ROOT
-from helpers.programs import run
+from helpers.programs import check_in_two_processes, run
 from helpers.tiny import change, random_params
 from rich.console import Console
 
@@ -207,6 +207,28 @@ def test_all_devices_answer_as_one(
     one_device, all_devices = (evaluate(split, p, tiny) for p in (alone, together))
     for a, b in zip(one_device, all_devices, strict=True):
         assert a.score == pytest.approx(b.score, abs=1e-4)
+
+
+def test_one_device_where_all_cannot_share(
+    tiny: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Compiled(tiny).mesh.size == 1
+    assert "one of 8 devices" in caplog.text and "eval.batch=2" in caplog.text
+
+
+OTHER_DATA = """
+import pytest
+from unires_jax.data.prepared import open_split
+from unires_jax.evaluation import command
+splits = {{"boxes": open_split("boxes:testA" if me else "boxes:val", "{data}")}}
+subject = command.without_model("empty", "", command.NATIVE)
+with pytest.raises(command.DataError, match="process 1 reads another boxes than proc"):
+    command.run(subject, splits, "{data}/out")
+"""
+
+
+def test_processes_that_read_other_data(data: Path) -> None:
+    check_in_two_processes(OTHER_DATA.format(data=data))
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """The smallest real run: a model of one block a tower on a handful of pictures."""
 
 import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from helpers import small_data
 from helpers.tiny import tiny_config
@@ -59,6 +62,31 @@ def lines(workdir: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
     text = (workdir / "metrics.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
+
+
+def events(workdir: Path) -> Iterator[Event]:
+    """The TensorBoard events of all starts, in order, but for a torn end of a file."""
+    for file in sorted(workdir.glob("events.out.tfevents.*")):
+        content = file.read_bytes()
+        while len(content) >= 8:  # length, its checksum, the event, its checksum
+            (length,) = struct.unpack("<Q", content[:8])
+            if len(content) < 16 + length:
+                break
+            yield Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+
+
+def points(workdir: Path) -> dict[tuple[str, int], Any]:
+    """What TensorBoard shows: value or picture by curve and step."""
+    shown: dict[tuple[str, int], Any] = {}
+    for event in events(workdir):
+        if event.session_log.status == SessionLog.START:  # hides what was later
+            shown = {(k, s): v for (k, s), v in shown.items() if s < event.step}
+        for value in event.summary.value:
+            point = (value.tag, event.step)
+            assert point not in shown, point
+            shown[point] = value.simple_value or value.image.encoded_image_string
+    return shown
 
 
 def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

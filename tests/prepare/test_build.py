@@ -84,6 +84,32 @@ def test_a_build_killed_at_any_rename_is_finished_by_the_same_command(tmp_path):
     assert n > 2  # it was killed, and then it was not
 
 
+def test_what_killed_builds_left_is_removed(tmp_path):
+    place = tmp_path / "partworld"
+    left = [place / "incomplete.AB12CD_1.0.0", place / ".picturesxy", place / "1.0.0"]
+    for folder in (*left[:2], place / "incomplete.AB12CD_2.0.0"):
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").touch()
+    builds.build("partworld", tmp_path, scenes=2, eval_scenes=1)
+    assert {p.name for p in place.iterdir()} == {"1.0.0", "incomplete.AB12CD_2.0.0"}
+    names = {p.name for p in left[2].iterdir()}
+    (left[2] / "progress").mkdir()
+    (left[2] / "tokenizer.json.123.tmp").touch()
+    builds.build("partworld", tmp_path, scenes=2, eval_scenes=1)
+    assert {p.name for p in left[2].iterdir()} == names
+
+
+def test_two_builds_of_one_folder_do_not_meet(tmp_path):
+    sizes = {"scenes": 2, "eval_scenes": 1}
+    (tmp_path / "partworld").mkdir()
+    with (
+        builds._locked(tmp_path / "partworld"),
+        pytest.raises(DataError, match="partworld is being written by another build"),
+    ):
+        builds.build("partworld", tmp_path, **sizes)
+    builds.build("partworld", tmp_path, **sizes)
+
+
 def test_a_lost_tokenizer_is_trained_again(tmp_path):
     folder = builds.build("partworld", tmp_path, scenes=2, eval_scenes=1)
     path = folder / prepared.TOKENIZER_FILE

@@ -13,6 +13,7 @@ from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 
 TOKENIZER_FILE = "tokenizer.json"
+INCOMPLETE = "incomplete."  # TFDS builds under such a name; a killed build leaves it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +105,7 @@ def open_split(spec: str, data_dir: str | Path = "data") -> PreparedSplit:
 def _find_folder(name: str, data_dir: Path) -> Path:
     for base in (data_dir / name, Path(name)):
         infos = sorted(base.glob("**/dataset_info.json")) if base.is_dir() else []
-        # TFDS builds under such a name; a build that was killed leaves it.
-        folders = [
-            p.parent for p in infos if not p.parent.name.startswith("incomplete.")
-        ]
+        folders = [p.parent for p in infos if not p.parent.name.startswith(INCOMPLETE)]
         if len(folders) == 1:
             return folders[0]
         if folders:

@@ -12,7 +12,7 @@ import unires_jax
 from unires_jax import hosts
 from unires_jax.config import Config, from_dict
 from unires_jax.data.prepared import PreparedSplit
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, DataError
 from unires_jax.evaluation import predictors, protocols, refcocom
 from unires_jax.evaluation.breakdown import (
     UNDECIDED,
@@ -93,8 +93,10 @@ def run(
 
     `splits` go by the names they have in metrics.json. `images` limits each to its
     first ones; `derange` adds the reading check. Returns what metrics.json holds. All
-    processes call it; one writes and prints.
+    processes call it; one writes and prints. Raises DataError if they do not have the
+    same data.
     """
+    _require_same_data(splits)
     rows = {
         name: gather(
             evaluate(
@@ -111,6 +113,19 @@ def run(
     }
     about = {**subject.about, "protocol": protocol.name}
     return _finish(splits, rows, out, about, derange, subject.attend)
+
+
+def _require_same_data(splits: Mapping[str, PreparedSplit]) -> None:
+    """Raise DataError naming the process whose splits are not the first one's."""
+    prints = {name: split.fingerprint() for name, split in splits.items()}
+    first, *others = map(json.loads, hosts.gather_bytes(json.dumps(prints).encode()))
+    for process, other in enumerate(others, 1):
+        differ = [name for name in first | other if first.get(name) != other.get(name)]
+        if differ:
+            raise DataError(
+                f"process {process} reads another {', '.join(differ)} than process 0; "
+                "prepare the data once and give every host the same --data_dir"
+            )
 
 
 def run_file(

@@ -58,15 +58,16 @@ def evaluate(
     """One row for each expression the protocol scores, of the first `images` pictures.
 
     `predict` is given `config.eval.batch` pictures at a time. `shard` is (process,
-    processes): every processes-th picture is this one's, and `results.gather` joins the
-    rows. `ceiling` adds what the decoder's grid allows, at original size: under
-    `native` alone. Raises DataError naming a record that cannot be used; nothing is
-    skipped.
+    processes): every processes-th batch is this one's, so that a batch, and with it
+    the last digit of an answer, is the same for any number of processes;
+    `results.gather` joins the rows. `ceiling` adds what the decoder's grid allows, at
+    original size: under `native` alone. Raises DataError naming a record that cannot
+    be used; nothing is skipped.
     """
     count = len(split) if images is None else min(images, len(split))
-    mine = range(count)[shard[0] :: shard[1]]
     size = config.eval.batch
-    batches = [mine[i : i + size] for i in range(0, len(mine), size)]
+    starts = range(0, count, size)[shard[0] :: shard[1]]
+    batches = [range(i, min(i + size, count)) for i in starts]
     grid = config if ceiling and protocol is NATIVE else None
     judge = Judge((split.dataset, split.split), protocol, grid)
 
@@ -76,7 +77,8 @@ def evaluate(
         return [judge.rows(*answer) for answer in answers]
 
     name = f"{split.dataset}:{split.split}"
-    with tqdm(total=len(mine), desc=name, unit="image", disable=not progress) as bar:
+    total = sum(map(len, batches))
+    with tqdm(total=total, desc=name, unit="image", disable=not progress) as bar:
         rows: list[Result] = []
         for batch_rows in _overlapped(score, batches):
             rows += [r for picture_rows in batch_rows for r in picture_rows]

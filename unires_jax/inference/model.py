@@ -1,6 +1,7 @@
 """A trained model, loaded, and its steps, compiled."""
 
 import functools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.mesh import batch_sharding, make_mesh, replicated
 from unires_jax.models.unires import Apply
+
+log = logging.getLogger(__name__)
 
 
 def load(
@@ -55,6 +58,12 @@ class Compiled:
         if not devices:
             devices = jax.local_devices()
             if any(size % len(devices) for size in sizes):
+                if hosts.is_main():
+                    log.warning(
+                        "evaluation runs on one of %d devices, whose number must "
+                        "divide eval.batch=%d and eval.expressions=%d",
+                        *(len(devices), *sizes),
+                    )
                 devices = devices[:1]
         self.mesh = make_mesh(MeshConfig(), list(devices))
         apply = Apply(config.model)

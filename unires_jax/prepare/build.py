@@ -5,16 +5,19 @@ tokenizer of that size is trained on its train split and stored beside the data.
 """
 
 import argparse
+import contextlib
+import fcntl
 import functools
 import inspect
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unires_jax.data.prepared import TOKENIZER_FILE, PreparedSplit
+from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
 from unires_jax.errors import DataError
 from unires_jax.prepare.builders import (
     builder_names,
@@ -24,6 +27,8 @@ from unires_jax.prepare.builders import (
     load_builder,
     option_meanings,
 )
+from unires_jax.prepare.shards import PROGRESS
+from unires_jax.prepare.sources.pictures import SPOOL
 
 OPTIONS_FILE = "build_options.json"
 
@@ -39,29 +44,73 @@ def build(
     """Prepare a data set as ArrayRecord and return its versioned folder.
 
     A folder built before with the same options is kept. Raises DataError for an
-    unknown name or option (naming the nearest), and for a folder built with other
-    options unless `overwrite` is given.
+    unknown name or option (naming the nearest), for a folder built with other options
+    unless `overwrite` is given, and while another process builds there.
     """
-    import tensorflow_datasets as tfds
-
     cls = load_builder(name, datasets_dir)
     chosen = choose(name, cls, options)
     builder = cls(data_dir=str(data_dir), file_format="array_record", **chosen)
     folder = Path(builder.data_path)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.parent) as alone:
+        if alone:
+            _tidy(folder)
+        _prepare(builder, folder, lasting(cls, chosen), overwrite)
+        _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[bool]:
+    """Hold a folder; False where its file system knows no locks.
+
+    Raises DataError if another build holds it.
+    """
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except BlockingIOError:
+            raise DataError(
+                f"{place} is being written by another build; wait for its end"
+            ) from None
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed builds of this folder left in it and beside it."""
+    for pattern in (f"{INCOMPLETE}*_{folder.name}", f"{SPOOL}*"):
+        for path in folder.parent.glob(pattern):
+            shutil.rmtree(path)
+    shutil.rmtree(folder / PROGRESS, ignore_errors=True)
+    for path in folder.glob("*.tmp"):
+        path.unlink()
+
+
+def _prepare(
+    builder: Any, folder: Path, options: dict[str, Any], overwrite: bool
+) -> None:
+    """Build the folder with these options, unless it is there."""
+    import tensorflow_datasets as tfds
+
     # Written beside first: a build that is killed has its options or no name.
     pending = folder.with_name(f".{folder.name}.{OPTIONS_FILE}")
     if folder.exists() and not overwrite:
         if pending.exists() and not (folder / OPTIONS_FILE).exists():
             os.replace(pending, folder / OPTIONS_FILE)
-        _require_same(folder, lasting(cls, chosen))
+        _require_same(folder, options)
         print(f"{folder} is already built")
     else:
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
         builder._log_download_bytes = builder._log_download_done = lambda: None
-        pending.parent.mkdir(parents=True, exist_ok=True)
-        pending.write_text(json.dumps(lasting(cls, chosen), indent=1))
+        pending.write_text(json.dumps(options, indent=1))
         try:
             with tempfile.TemporaryDirectory() as unused:  # nothing is downloaded
                 builder.download_and_prepare(
@@ -71,8 +120,6 @@ def build(
         finally:
             pending.unlink(missing_ok=True)  # also of a build that stopped
         print(f"{folder} is built")
-    _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
-    return folder
 
 
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:

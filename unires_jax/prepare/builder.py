@@ -16,7 +16,7 @@ from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
 from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw, Source
 from unires_jax.prepare.sources.grouping import by_split, to_records
-from unires_jax.prepare.sources.pictures import Spool
+from unires_jax.prepare.sources.pictures import SPOOL, Spool
 from unires_jax.prepare.sources.referent import Referent
 
 
@@ -65,7 +65,7 @@ class RawBuilder(
         beside = Path(self.data_path).parent
         beside.mkdir(parents=True, exist_ok=True)
         self._rejects = Rejects(beside / REJECTED, self.share)
-        self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=".pictures")
+        self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=SPOOL)
         raw = Raw(Path(self.raw), Spool(self._spool.name), self.images)
         source = self.read(raw, self._rejects)
         splits = by_split(source.referents)

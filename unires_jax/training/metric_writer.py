@@ -2,16 +2,21 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from unires_jax.files import write_whole
 
 FILE = "metrics.jsonl"
+FLUSH_AFTER = 60.0  # seconds until who watches TensorBoard sees a point; ours
 
 
 class MetricWriter:
@@ -22,23 +27,42 @@ class MetricWriter:
         file = Path(workdir) / FILE
         truncate(file, step)
         self._lines = file.open("a", encoding="utf-8")
+        # Not tensorboardX's SummaryWriter, which flushes when it likes.
+        self._board = EventsWriter(f"{workdir}/events", f".{step}")
         # TensorBoard hides the events of a killed run from this step on.
-        self._board = SummaryWriter(str(workdir), purge_step=step + 1 if step else None)
+        self._add(step + 1, session_log=SessionLog(status=SessionLog.START))
+        self.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One line of JSON, null where a value is not finite, and a point per curve."""
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._lines.write(json.dumps({"step": step} | finite) + "\n")
-        self._lines.flush()  # on disk before the checkpoint of the same step
+        self._lines.flush()
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._add(step, summary=summary.scalar(name, value))
+        if time.monotonic() - self._flushed > FLUSH_AFTER:
+            self.flush()
 
     def pictures(
         self, step: int, pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]]
     ) -> None:
         """RGB pictures to TensorBoard."""
         for name, picture in pictures.items():
-            self._board.add_image(name, picture, step, dataformats="HWC")
+            image = summary.image(name, picture, dataformats="HWC")
+            self._add(step, summary=image)
+
+    def _add(self, step: int, **content: Any) -> None:
+        event = Event(wall_time=time.time(), step=step, **content)
+        self._board.write_event(event)
+
+    def flush(self) -> None:
+        """All of it to the files.
+
+        Due before a checkpoint: a run that is killed after it writes nothing again.
+        """
+        self._lines.flush()
+        self._board.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Flush and close both."""

@@ -124,6 +124,11 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
             say(f"step {step}: {BEST_BY} {metrics[BEST_BY]:.4f}")
         self._restart_clock(step)
 
+    def flush(self) -> None:
+        """Bring what was written into its files, before the checkpoint that follows."""
+        if self._writer:
+            self._writer.flush()
+
 
 def pictures_due(config: Config, step: int) -> bool:
     """The first evaluation from each `train.picture_every` steps on, and the last."""

@@ -39,7 +39,7 @@ MAY_CHANGE = (
     "train.picture_every",
     "train.eval_every",
     "train.checkpoint_every",
-    "train.keep",
+    "train.keep",  # and keep_every
     "eval.",
     "mesh.",
 )

@@ -82,6 +82,7 @@ def fit(
                     if evaluate and evaluating:
                         evaluation, pictures = evaluate(step, state.ema or state.params)
                         log.add_evaluation(step, evaluation, pictures)
+                    log.flush()
                     meta = about | progress._asdict()
                     checkpoints.save(step, state, meta, evaluation.get(BEST_BY))
                 if stopping:

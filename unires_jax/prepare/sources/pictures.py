@@ -24,6 +24,7 @@ FOLDERS = (
     "image",
 )
 _LIST = ", ".join(FOLDERS[1:])
+SPOOL = ".pictures"  # how the folder of a Spool begins
 
 
 class ImageFolder:
