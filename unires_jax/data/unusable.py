@@ -2,10 +2,11 @@
 
 import json
 import logging
-from pathlib import Path
+import os
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
+from unires_jax.files import LineWriter, locate
 
 REJECTED = "rejected.jsonl"
 
@@ -16,11 +17,16 @@ class UnusableRecords:
     """Counts distinct unusable records, writes them down, and stops at the limit."""
 
     def __init__(
-        self, config: Config, total: int, workdir: str | Path | None, process: int = 0
+        self,
+        config: Config,
+        total: int,
+        workdir: str | os.PathLike[str] | None,
+        process: int = 0,
     ) -> None:
         """Go on from the file of an earlier run in `workdir`, if there is one."""
         file = REJECTED if process == 0 else f"rejected-{process}.jsonl"
-        self._path = Path(workdir) / file if workdir else None
+        self._path = locate(workdir) / file if workdir else None
+        self._lines = LineWriter(self._path) if self._path else None
         self._share, self._total = config.data.max_bad_share, total
         self._names: set[str] = set()
         if self._path and self._path.exists():
@@ -35,7 +41,8 @@ class UnusableRecords:
         if name not in self._names:
             self._names.add(name)
             log.warning("skipped %s: %s", name, reason)
-            self._write({"record": name, "reason": reason})
+            if self._lines:
+                self._lines.write(json.dumps({"record": name, "reason": reason}))
         if len(self._names) > self._share * self._total:
             raise DataError(
                 f"{len(self._names)} of {self._total} records are unusable, more than "
@@ -43,9 +50,3 @@ class UnusableRecords:
                 f"{self._path or 'in the log'}). The last: {name}: {reason}. Mend the "
                 "data or raise data.max_bad_share"
             )
-
-    def _write(self, entry: dict[str, str]) -> None:
-        if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(json.dumps(entry) + "\n")

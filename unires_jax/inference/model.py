@@ -1,8 +1,8 @@
 """A trained model, loaded, and its steps, compiled."""
 
 import functools
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -20,7 +20,7 @@ from unires_jax.models.unires import Apply
 
 
 def load(
-    path: str | Path,
+    path: str | os.PathLike[str],
     pick: Literal["best", "last"] = "best",
     weights: Literal["ema", "params"] = "ema",
 ) -> Loaded:

@@ -10,12 +10,14 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from unires_jax.data import summary
 from unires_jax.data.prepared import TOKENIZER_FILE, PreparedSplit
 from unires_jax.errors import DataError
+from unires_jax.files import local
 from unires_jax.prepare.builders import (
     builder_names,
     builder_options,
@@ -46,7 +48,7 @@ def build(
 
     cls = load_builder(name, datasets_dir)
     chosen = choose(name, cls, options)
-    builder = cls(data_dir=str(data_dir), file_format="array_record", **chosen)
+    builder = cls(data_dir=str(local(data_dir)), file_format="array_record", **chosen)
     folder = Path(builder.data_path)
     # Written beside first: a build that is killed has its options or no name.
     pending = folder.with_name(f".{folder.name}.{OPTIONS_FILE}")
@@ -60,6 +62,7 @@ def build(
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
         builder._log_download_bytes = builder._log_download_done = lambda: None
+        builder._download_and_prepare = _summarized(builder)
         pending.parent.mkdir(parents=True, exist_ok=True)
         pending.write_text(json.dumps(lasting(cls, chosen), indent=1))
         try:
@@ -73,6 +76,21 @@ def build(
         print(f"{folder} is built")
     _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
     return folder
+
+
+def _summarized(builder: Any) -> Callable[..., None]:
+    """TFDS's writing of a folder that has no name yet, with what a start needs to know.
+
+    A builder that writes its folder itself does this itself too.
+    """
+    write_records = builder._download_and_prepare
+
+    def write(*args: Any, **kwargs: Any) -> None:
+        write_records(*args, **kwargs)
+        builder.info.write_to_directory(builder.data_dir)  # TFDS will do so again
+        summary.store(builder.data_dir)
+
+    return write
 
 
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:

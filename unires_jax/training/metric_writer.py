@@ -2,14 +2,15 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
 
-from unires_jax.files import write_whole
+from unires_jax.files import LineWriter, Location, locate, write_whole
+from unires_jax.training import bucket_events
 
 FILE = "metrics.jsonl"
 
@@ -17,19 +18,20 @@ FILE = "metrics.jsonl"
 class MetricWriter:
     """Writes what the run says of itself. One process of a run holds one."""
 
-    def __init__(self, workdir: str | Path, step: int) -> None:
+    def __init__(self, workdir: str | os.PathLike[str], step: int) -> None:
         """Go on after `step`: what was written of later steps is dropped."""
-        file = Path(workdir) / FILE
+        file = locate(workdir) / FILE
         truncate(file, step)
-        self._lines = file.open("a", encoding="utf-8")
+        self._lines = LineWriter(file)
+        bucket_events.register()
         # TensorBoard hides the events of a killed run from this step on.
         self._board = SummaryWriter(str(workdir), purge_step=step + 1 if step else None)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One line of JSON, null where a value is not finite, and a point per curve."""
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
-        self._lines.write(json.dumps({"step": step} | finite) + "\n")
-        self._lines.flush()  # on disk before the checkpoint of the same step
+        # In place before the checkpoint of the same step.
+        self._lines.write(json.dumps({"step": step} | finite))
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
@@ -41,12 +43,11 @@ class MetricWriter:
             self._board.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Flush and close both."""
-        self._lines.close()
+        """Flush and close the events; the lines are written."""
         self._board.close()
 
 
-def truncate(file: Path, step: int) -> None:
+def truncate(file: Location, step: int) -> None:
     """Keep the whole lines of a metrics.jsonl up to `step`."""
     if not file.exists():
         return

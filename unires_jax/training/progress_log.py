@@ -5,7 +5,6 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from unires_jax import hosts
 from unires_jax.config import Config
 from unires_jax.errors import TrainingError
+from unires_jax.files import Location
 from unires_jax.training.metric_writer import MetricWriter
 from unires_jax.training.train_step import Metrics
 
@@ -30,7 +30,7 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
     those of the step itself, so that a resumed run writes what an unbroken one does.
     """
 
-    def __init__(self, workdir: Path, config: Config, step: int) -> None:
+    def __init__(self, workdir: Location, config: Config, step: int) -> None:
         """Go on after `step`. Every process holds one; the main one writes."""
         self._config = config
         self._writer = MetricWriter(workdir, step) if hosts.is_main() else None
