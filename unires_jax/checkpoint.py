@@ -22,9 +22,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from unires_jax import orbax_s3
 from unires_jax.config import Config, TrainConfig, from_dict, to_dict
 from unires_jax.errors import CheckpointError, ConfigError
-from unires_jax.files import Location, absolute, locate
+from unires_jax.files import Location, absolute
 from unires_jax.parameters import check_shapes
 
 FOLDER = "checkpoints"
@@ -44,7 +45,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """
 
     def __init__(self, workdir: str | os.PathLike[str], train: TrainConfig) -> None:
-        self._folder = absolute(workdir) / FOLDER
+        self._folder = _absolute(workdir) / FOLDER
         options = policies.CheckpointManagerOptions(
             best_fn=_miou,
             cleanup_tmp_directories=True,  # what a killed save left behind
@@ -147,7 +148,7 @@ def find_checkpoint(
     Without any evaluation the best is the last. Raises CheckpointError for none at all.
     """
     expected = "expected a workdir, its checkpoints folder or the folder of one step"
-    path = absolute(path)
+    path = _absolute(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; {expected}")
     if (path / "state").is_dir():
@@ -159,6 +160,14 @@ def find_checkpoint(
     if pick == "last":
         return folder / str(steps[-1])
     return folder / str(max(steps, key=lambda s: (_saved_miou(folder / str(s)), s)))
+
+
+def _absolute(place: str | os.PathLike[str]) -> Location:
+    """The location, where orbax can read and write."""
+    path = absolute(place)
+    if str(path).startswith(orbax_s3.AMAZON):
+        orbax_s3.enable()
+    return path
 
 
 def _is_complete(folder: Location) -> bool:
@@ -180,7 +189,7 @@ def read_meta(folder: str | os.PathLike[str]) -> Meta:
     Raises CheckpointError if it is not a checkpoint of ours.
     """
     try:
-        meta = ocp.JsonCheckpointHandler().restore(locate(folder) / "meta")
+        meta = ocp.JsonCheckpointHandler().restore(_absolute(folder) / "meta")
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder}: not a checkpoint of unires_jax ({error}); CLIP weights are "
