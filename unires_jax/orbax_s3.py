@@ -1,4 +1,4 @@
-"""orbax on `s3://`: it knows Google's buckets, tensorstore beneath it knows Amazon's too.
+"""orbax on `s3://`: it knows Google's buckets, tensorstore beneath it Amazon's too.
 
 Two functions of orbax are replaced. A bucket of Amazon's is treated as Google's are (a
 step holds a file that says it is complete), and its arrays are addressed as there, with
