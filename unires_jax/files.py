@@ -45,6 +45,9 @@ def locate(place: str | os.PathLike[str]) -> Location:
 
 @functools.cache
 def _require_library(scheme: str) -> None:
+    # Other hosts write there, and tensorstore does: what was listed once is not true.
+    settings = fsspec.config.conf.setdefault(scheme, {})
+    settings.setdefault("use_listings_cache", False)
     if importlib.util.find_spec("tensorflow"):  # epath then reads through it
         return
     try:

@@ -8,6 +8,7 @@ import pytest
 
 from helpers import bucket_client, bucket_server
 from helpers.paths import ROOT
+from unires_jax.data import prepared
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,7 @@ def bucket(
     store, _ = served
     store.objects.clear()
     store.read.clear()
+    prepared._shards_in_bucket.cache_clear()
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

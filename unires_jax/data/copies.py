@@ -42,7 +42,9 @@ def copy_split(folder: str, split: str, cache: str = "") -> Path:
     target.mkdir(parents=True, exist_ok=True)
     with _alone(target / f".{split}.lock"):
         files = [*source.glob("*.json"), *source.glob(f"*-{split}.*")]
-        sizes = {file: int(file.stat().length) for file in files}
+        with ThreadPoolExecutor(THREADS) as pool:
+            lengths = pool.map(lambda file: int(file.stat().length), files)
+            sizes = dict(zip(files, lengths, strict=True))
         lacking = [f for f in files if not _is_copy(target / f.name, sizes[f])]
         _require_room(target, sum(sizes[f] for f in lacking), folder)
         _copy(lacking, target, sum(sizes[f] for f in lacking), f"{folder}:{split}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from unires_jax.errors import DataError
 from unires_jax.files import Location, in_bucket, locate
 
 TOKENIZER_FILE = "tokenizer.json"
+REQUESTS = 32  # to a bucket at once; ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +78,26 @@ class PreparedSplit:
         """A hash of what the split holds: shard names, sizes and record counts."""
         folder = locate(self.folder)
         info = _split_info(folder)[self.split]
-        shards = sorted(folder.glob(f"*-{self.split}.*"))
-        described = [(p.name, _size(p)) for p in shards]
+        described = _shards(folder, self.split)
         text = json.dumps([info, described], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _size(file: Location) -> int:
-    """In bytes."""
-    return file.stat().st_size if isinstance(file, Path) else int(file.stat().length)
+def _shards(folder: Location, split: str) -> list[tuple[str, int]]:
+    """The name and the bytes of every shard of a split, sorted."""
+    if not isinstance(folder, Path):
+        return _shards_in_bucket(str(folder), split)
+    paths = sorted(folder.glob(f"*-{split}.*"))
+    return [(p.name, p.stat().st_size) for p in paths]
+
+
+@functools.cache
+def _shards_in_bucket(folder: str, split: str) -> list[tuple[str, int]]:
+    """They take a request each; a run asks for them once."""
+    paths = sorted(locate(folder).glob(f"*-{split}.*"))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        sizes = pool.map(lambda path: int(path.stat().length), paths)
+        return [(p.name, size) for p, size in zip(paths, sizes, strict=True)]
 
 
 @functools.cache
