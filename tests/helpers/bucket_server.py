@@ -175,6 +175,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _upload(self, bucket: str, body: bytes) -> None:
         query, kind = self._query(), self.headers.get("Content-Type", "")
+        if query.get("uploadType") == "resumable":
+            address = f"http://{self.headers['Host']}{self.path}".replace(
+                "uploadType=resumable", "uploadType=media"
+            )
+            self._send(200, Location=address)
+            return
         if query.get("uploadType") == "multipart":
             mark = re.search(r"boundary=['\"]?([^'\";]+)", kind)
             assert mark
