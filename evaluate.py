@@ -35,7 +35,6 @@ comparison.html), and prints a table.
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -44,6 +43,7 @@ from unires_jax import app
 from unires_jax.config import Config
 from unires_jax.errors import ConfigError
 from unires_jax.evaluation.protocols import PROTOCOLS, Protocol, get
+from unires_jax.files import Location, locate
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of a training run")
 CHECKPOINT = flags.DEFINE_string(
@@ -113,7 +113,7 @@ def _subject(protocol: Protocol) -> None:
     command.run(
         subject,
         _splits(SPLITS.value or subject.config.eval.splits, subject.config),
-        OUT.value or Path(WORKDIR.value) / "evaluation",
+        OUT.value or locate(WORKDIR.value) / "evaluation",
         protocol=protocol,
         images=IMAGES.value,
         derange=DERANGE.value,
@@ -135,8 +135,8 @@ def _checkpoint() -> tuple[str, Any]:
 def _splits(names: Any, config: Config) -> dict[str, Any]:
     from unires_jax.data.prepared import open_split
 
-    data_dir = DATA_DIR.value or config.data.dir
-    return {name: open_split(name, data_dir) for name in names}
+    data_dir, cache = DATA_DIR.value or config.data.dir, config.data.cache
+    return {name: open_split(name, data_dir, cache) for name in names}
 
 
 def _file(protocol: Protocol) -> None:
@@ -178,7 +178,7 @@ def _compare() -> None:
     comparison_page.write(compared, names, OUT.value or "comparison", about)
 
 
-def _evaluated(file: Path) -> list[str]:
+def _evaluated(file: Location) -> list[str]:
     """The splits that an evaluation's folder says it scored."""
     try:
         return list(json.loads(file.with_name("metrics.json").read_text()))

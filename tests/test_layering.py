@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "engine": _DATA | {"prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
     "models": {"config", "errors", "mesh", "parameters", "models"},
-    "checkpoint": {"config", "errors", "files", "hosts", "parameters"},
+    "orbax_s3": set(),
+    "checkpoint": {"config", "errors", "files", "hosts", "orbax_s3", "parameters"},
 }
 _MODEL = _DATA | {"hosts", "mesh", "models", "parameters", "checkpoint"}
 MAY_IMPORT["training"] = _MODEL | {"training"}
@@ -44,7 +45,7 @@ ABOVE = {"app", "cli", "__init__"}
 
 # Libraries that only some files may import.
 ONLY_IN = {
-    "orbax": ("checkpoint.py",),
+    "orbax": ("checkpoint.py", "orbax_s3.py"),
     "flax": ("models/", "training/train_step.py"),
     "numba": ("pixels/",),
     "pycocotools": ("pixels/",),

@@ -7,13 +7,15 @@ jax is not imported here before the command line is known to be right.
 """
 
 import ast
+import contextlib
 import difflib
 import re
 import runpy
 import sys
+import tempfile
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ from ml_collections import config_flags
 from unires_jax import process
 from unires_jax.config import Config, fields, fits, settings, validate
 from unires_jax.errors import ConfigError, UserError
+from unires_jax.files import locate
 from unires_jax.settings_help import meanings
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
+SPEC = re.compile(r"((?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)  # file[:argument]
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
@@ -100,23 +104,44 @@ def _explain(error: flags.Error) -> str:
 def load_config(spec: str) -> Config:
     """What `get_config` of a config file returns: `file.py`, or `file.py:argument`.
 
-    Raises ConfigError naming the file and why it cannot be used.
+    The file may lie in a bucket. Raises ConfigError naming it, and why it cannot be
+    used.
     """
-    path, colon, argument = spec.partition(":")
-    if not Path(path).is_file():
+    path, argument = _parts(spec)
+    if not locate(path).is_file():
         raise ConfigError(f"{path}: no such file. {_config_files()}")
-    try:
-        get_config = runpy.run_path(path).get("get_config")
-        if get_config is None:
-            raise ConfigError("has no function get_config()")
-        config = get_config(*([argument] if colon else []))
-    except Exception as error:  # a config file is a program and may raise anything
-        raise ConfigError(f"{path}{_line(error, path)}: {_cause(error)}") from error
+    with _on_this_machine(path) as file:
+        try:
+            get_config = runpy.run_path(file).get("get_config")
+            if get_config is None:
+                raise ConfigError("has no function get_config()")
+            config = get_config(*([] if argument is None else [argument]))
+        except Exception as error:  # a config file is a program and may raise anything
+            raise ConfigError(f"{path}{_line(error, file)}: {_cause(error)}") from error
     if not isinstance(config, Config):
         kind = type(config).__name__
         expected = "expected unires_jax.config.Config"
         raise ConfigError(f"{path}: get_config() returned {kind}, {expected}")
     return config
+
+
+def _parts(spec: str) -> tuple[str, str | None]:
+    """The file and the argument of `file.py[:argument]`."""
+    match = SPEC.fullmatch(spec)
+    return (match[1], match[2]) if match else (spec, None)
+
+
+@contextlib.contextmanager
+def _on_this_machine(path: str) -> Iterator[str]:
+    """The file, or a copy of a bucket's with its neighbours, which it may read."""
+    source = locate(path)
+    if isinstance(source, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="unires-") as folder:
+        for file in source.parent.glob("*.py"):
+            (Path(folder) / file.name).write_bytes(file.read_bytes())
+        yield str(Path(folder) / source.name)
 
 
 def _line(error: Exception, path: str) -> str:
@@ -178,9 +203,10 @@ def help_text(argv: list[str]) -> str:
     except ConfigError:
         config = Config()
     lines = _about(argv)
-    for file in [m[1] for a in argv if (m := re.match(r"--?config=([^:]+)", a))]:
-        if Path(file).is_file():
-            text = ast.get_docstring(ast.parse(Path(file).read_text())) or ""
+    for spec in [m[1] for a in argv if (m := re.match(r"--?config=(.+)", a))]:
+        file = locate(_parts(spec)[0])
+        if file.is_file():
+            text = ast.get_docstring(ast.parse(file.read_text())) or ""
             lines += ["", f"{file}: {text}"]
     lines += ["", "Settings (add --config=FILE to see what it sets):"]
     lines += [f"  --config=FILE[:ARGUMENT]  {_config_files()}"]

@@ -3,13 +3,14 @@
 A step is the folder `<workdir>/checkpoints/<step>` with three items: `state` (the train
 state), `meta` (what is needed to understand it, JSON) and `metrics` (its pooled mIoU).
 It gets that name when it is complete, so a killed save leaves the step before it as
-last.
+last. In a bucket, where nothing can be renamed, it holds the file COMMIT when it is.
 """
 
 import contextlib
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -21,11 +22,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from unires_jax import orbax_s3
 from unires_jax.config import Config, TrainConfig, from_dict, to_dict
 from unires_jax.errors import CheckpointError, ConfigError
+from unires_jax.files import Location, absolute
 from unires_jax.parameters import check_shapes
 
 FOLDER = "checkpoints"
+COMMIT = "commit_success.txt"  # orbax's, of a step in a bucket
 FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
 MIOU = "score"  # what a step's pooled mIoU is called in its file `metrics`
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -41,8 +45,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     multiples of `train.keep_every` steps.
     """
 
-    def __init__(self, workdir: str | Path, train: TrainConfig) -> None:
-        self._folder = Path(workdir).resolve() / FOLDER
+    def __init__(self, workdir: str | os.PathLike[str], train: TrainConfig) -> None:
+        self._folder = _absolute(workdir) / FOLDER
         every = train.keep_every
         options = policies.CheckpointManagerOptions(
             best_fn=_miou,
@@ -69,7 +73,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._manager.close()  # waits for a save under way
 
     @property
-    def latest(self) -> Path | None:
+    def latest(self) -> Location | None:
         """The folder of the last complete step."""
         step = self._manager.latest_step()
         return None if step is None else self._folder / str(step)
@@ -139,19 +143,21 @@ def _revision() -> str:
     return done.stdout.strip()
 
 
-def find_checkpoint(path: str | Path, pick: Literal["best", "last"] = "best") -> Path:
+def find_checkpoint(
+    path: str | os.PathLike[str], pick: Literal["best", "last"] = "best"
+) -> Location:
     """The folder of a step, from it, from a checkpoints folder or from a workdir.
 
     Without any evaluation the best is the last. Raises CheckpointError for none at all.
     """
     expected = "expected a workdir, its checkpoints folder or the folder of one step"
-    path = Path(path).resolve()
+    path = _absolute(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; {expected}")
     if (path / "state").is_dir():
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+    steps = sorted(int(p.name) for p in folder.iterdir() if _is_complete(p))
     if not steps:
         raise CheckpointError(f"{path}: holds no checkpoint; {expected}")
     if pick == "last":
@@ -159,19 +165,34 @@ def find_checkpoint(path: str | Path, pick: Literal["best", "last"] = "best") ->
     return folder / str(max(steps, key=lambda s: (_saved_miou(folder / str(s)), s)))
 
 
-def _saved_miou(folder: Path) -> float:
+def _absolute(place: str | os.PathLike[str]) -> Location:
+    """The location, where orbax can read and write."""
+    path = absolute(place)
+    if str(path).startswith(orbax_s3.AMAZON):
+        orbax_s3.enable()
+    return path
+
+
+def _is_complete(folder: Location) -> bool:
+    """Whether this is the folder of a step, and all of it is written."""
+    if not folder.name.isdigit():
+        return False
+    return isinstance(folder, Path) or (folder / COMMIT).exists()
+
+
+def _saved_miou(folder: Location) -> float:
     file = folder / "metrics" / "metrics"
     return _miou(json.loads(file.read_text())) if file.exists() else -math.inf
 
 
-def read_meta(folder: str | Path) -> Meta:
+def read_meta(folder: str | os.PathLike[str]) -> Meta:
     """What the checkpoint of a step says of itself.
 
     Keys: those of `describe`, and the fields of `start.Progress`.
     Raises CheckpointError if it is not a checkpoint of ours.
     """
     try:
-        meta = ocp.JsonCheckpointHandler().restore(Path(folder) / "meta")
+        meta = ocp.JsonCheckpointHandler().restore(_absolute(folder) / "meta")
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder}: not a checkpoint of unires_jax ({error}); CLIP weights are "
@@ -186,7 +207,7 @@ def read_meta(folder: str | Path) -> Meta:
     return meta
 
 
-def saved_config(meta: Meta, folder: str | Path) -> Config:
+def saved_config(meta: Meta, folder: str | os.PathLike[str]) -> Config:
     """The config a checkpoint was trained with.
 
     Raises CheckpointError if another version wrote it, naming the fields.
@@ -201,7 +222,7 @@ def saved_config(meta: Meta, folder: str | Path) -> Config:
 
 
 def load_params(
-    path: str | Path,
+    path: str | os.PathLike[str],
     which: Literal["ema", "params"] = "ema",
     pick: Literal["best", "last"] = "best",
     like: Tree | None = None,
@@ -265,7 +286,7 @@ def _int_keys(tree: Any) -> Any:
     return {int(k) if k.isdigit() else k: _int_keys(v) for k, v in tree.items()}
 
 
-def _saved_arrays(folder: Path) -> Tree:
+def _saved_arrays(folder: Location) -> Tree:
     """Names, shapes and types of the saved state, without reading it."""
     try:
         tree: Tree = ocp.PyTreeCheckpointHandler().metadata(folder / "state").tree

@@ -122,6 +122,7 @@ class DataConfig:
 
     dir: str = "data"  # folder of prepared TFDS data sets
     train: tuple[str, ...] = ("partworld:train",)  # <name>[/<config>]:<split>, or paths
+    cache: str = ""  # folder for copies of data in a bucket; "" = the user's cache
     tokenizer: str = ""  # tokenizer.json, its folder or a hub id; "" = the data's own
     expressions: int = 8  # k: expressions drawn per image
     part_share: float = 0.5  # wanted share of part expressions among the drawn
@@ -237,6 +238,7 @@ def settings(config: Any) -> dict[str, Any]:
 BEFORE: dict[type, dict[str, Any]] = {
     ModelConfig: {"backbone": "clip"},
     TrainConfig: {"keep_every": 0},
+    DataConfig: {"cache": ""},
 }
 
 

@@ -1,36 +1,137 @@
-"""Files that are there whole or not at all, and files that others' data names.
+"""Where files are, files that are there whole or not at all, and those others name.
 
-A path that leaves its folder, by `..` or by a symbolic link, is refused.
+A location is a path of this machine or a name in a bucket (`gs://`, `s3://`), which
+etils' epath reads and writes. Of the files that others' data names, a path that leaves
+its folder, by `..` or by a symbolic link, is refused.
 """
 
 import contextlib
 import functools
+import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeAlias
 
-from unires_jax.errors import DataError, Kind, shorten
+import fsspec
+from etils import epath
+
+from unires_jax.errors import ConfigError, DataError, Kind, shorten
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
+BUCKETS = ("gs", "s3")  # schemes of locations that are no path of this machine
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # not a drive's one letter
+
+Location: TypeAlias = Path | epath.Path  # what `locate` gives
 
 
-def write_whole(path: str | Path, content: str | bytes) -> None:
+def locate(place: str | os.PathLike[str]) -> Location:
+    """A file or folder that a user names, here or in a bucket.
+
+    Raises ConfigError for a scheme that is neither `gs://` nor `s3://`, and for a
+    bucket that nothing installed can reach.
+    """
+    text = os.fspath(place)
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return Path(text)
+    if scheme[1] not in BUCKETS or not re.match(r"\w+://[^/]", text):
+        kinds = ", ".join(f"{name}://<bucket>/<folder>" for name in BUCKETS)
+        raise ConfigError(f"{text}: expected a path of this machine, or {kinds}")
+    _require_library(scheme[1])
+    return epath.Path(text)
+
+
+@functools.cache
+def _require_library(scheme: str) -> None:
+    # Other hosts write there, and tensorstore does: what was listed once is not true.
+    settings = fsspec.config.conf.setdefault(scheme, {})
+    settings.setdefault("use_listings_cache", False)
+    if importlib.util.find_spec("tensorflow"):  # epath then reads through it
+        return
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        raise ConfigError(
+            f"{scheme}:// needs pip install 'unires_jax[bucket]' ({error})"
+        ) from None
+
+
+def in_bucket(place: str | os.PathLike[str]) -> bool:
+    """Whether a location is in a bucket."""
+    return not isinstance(locate(place), Path)
+
+
+def local(place: str | os.PathLike[str]) -> Path:
+    """The path of what must be on this machine. Raises ConfigError for a bucket."""
+    path = locate(place)
+    if isinstance(path, Path):
+        return path
+    raise ConfigError(
+        f"{path}: expected a path of this machine, found a bucket; copy it (gcloud "
+        "storage cp -r, aws s3 cp --recursive), or mount the bucket"
+    )
+
+
+def absolute(place: str | os.PathLike[str]) -> Location:
+    """The location, as it is named from everywhere."""
+    path = locate(place)
+    return path.resolve() if isinstance(path, Path) else path
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file (text as UTF-8) under a temporary name, then rename it.
 
     Whoever reads sees the file before or the file after; a writer that is killed or
-    fails leaves the one before. Raises OSError where the folder cannot be written.
+    fails leaves the one before. So do buckets with every object. Raises OSError where
+    the folder cannot be written.
     """
     if isinstance(content, str):
         # A surrogate stands for a byte of a file name that is no text.
         content = content.encode(errors="backslashreplace")
-    with whole(path) as temporary:
+    location = locate(path)
+    if not isinstance(location, Path):
+        location.write_bytes(content)
+        return
+    with whole(location) as temporary:
         temporary.write_bytes(content)
+
+
+class LineWriter:
+    """Adds lines to a text file; a line is in place when `write` returns.
+
+    An object of a bucket cannot be appended to: it is written anew with every line.
+    The lines of a run fit: a million bytes after 100,000 steps.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Nothing is made before the first line; a last one that was cut is dropped."""
+        self._path = locate(path)
+        text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        self._lines = text.splitlines(keepends=True)
+        if self._lines and not self._lines[-1].endswith("\n"):  # its writer was killed
+            del self._lines[-1]
+            write_whole(self._path, "".join(self._lines))
+
+    def write(self, line: str) -> None:
+        """Add a line, given without its end. Raises OSError where it cannot."""
+        if isinstance(self._path, Path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+            return
+        self._lines.append(f"{line}\n")
+        write_whole(self._path, "".join(self._lines))
 
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary file to write, which gets the name `path` unless writing fails."""
-    path = Path(path)
+    """A temporary file to write, which gets the name `path` unless writing fails.
+
+    Raises ConfigError for a bucket.
+    """
+    path = local(path)
     # The process is part of the name: two writers of one file do not mix.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

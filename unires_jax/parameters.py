@@ -1,7 +1,7 @@
 """Parameters by name: one way to write it, "vision.blocks.0.ln1.scale"."""
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -35,7 +35,7 @@ def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
     )
 
 
-def check_shapes(tree: Any, like: Any, where: str | Path) -> None:
+def check_shapes(tree: Any, like: Any, where: str | os.PathLike[str]) -> None:
     """Compare two trees of anything with shapes, by name.
 
     Raises CheckpointError listing name, expected and found of each that differs.

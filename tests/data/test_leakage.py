@@ -13,7 +13,7 @@ from helpers.conversion import SAMPLE, lay_out
 from helpers.tiny import data_config
 
 from unires_jax.config import Config
-from unires_jax.data import leakage, pipeline
+from unires_jax.data import leakage, pipeline, summary
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.errors import DataError
 from unires_jax.prepare import build
@@ -71,11 +71,11 @@ def test_ids_are_read_once_and_again_after_a_rebuild(folders: Path) -> None:
     split = small_data.prepared.open_split(f"{folders}/eval/tiny/1.0.0:val")
     assert sorted(leakage.coco_ids(split)) == [1, 3]
     (cache,) = Path(split.folder).glob("coco_ids-val-*.npy")
-    leakage._coco_ids.cache_clear()
+    summary._coco_ids.cache_clear()
     np.save(cache, np.array([7, 8]))
     assert leakage.coco_ids(split).tolist() == [7, 8]  # from the file
     os.rename(cache, cache.with_name("coco_ids-val-0000.npy"))  # of other data
-    leakage._coco_ids.cache_clear()
+    summary._coco_ids.cache_clear()
     assert sorted(leakage.coco_ids(split)) == [1, 3]
 
 
@@ -88,7 +88,7 @@ def test_a_split_that_is_not_prepared_stops_the_run(folders: Path) -> None:
 def test_google_splits_by_flag(folders: Path, monkeypatch) -> None:
     specs: list[str] = []
 
-    def open_split(spec: str, data_dir: str) -> PreparedSplit:
+    def open_split(spec: str, data_dir: str, cache: str) -> PreparedSplit:
         specs.append(spec)
         return PreparedSplit(data_dir, spec)
 

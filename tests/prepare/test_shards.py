@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from helpers import mres_lines
@@ -39,6 +40,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two files of train and one of val."""
     folder = tmp_path_factory.mktemp("raw")
     lines = [mres_lines.small_line(i) for i in range(LINES)]
+    for line in lines:  # in an order that no sorting of anything else gives
+        line["coco_id"] = 7 * (line["image_id"] + 3) % LINES
     mres_lines.write_lines(folder / "train-00000.jsonl", lines[:14])
     mres_lines.write_lines(folder / "train-00001.jsonl", lines[14:20])
     mres_lines.write_lines(folder / "val.jsonl", lines[20:])
@@ -74,7 +77,14 @@ def test_what_is_read_back_is_what_the_lines_say(raw: Path, unbroken: Path) -> N
     names = {p.name for p in unbroken.iterdir()}
     shards = {n for n in names if "array_record" in n}
     assert len({n for n in shards if "train" in n}) >= SHARDS
-    assert names - shards == {"dataset_info.json", "features.json", builds.OPTIONS_FILE}
+    stored = {"dataset_info.json", "features.json", builds.OPTIONS_FILE}
+    for split in (train, val):
+        ids = f"coco_ids-{split.split}-{split.fingerprint()}.npy"
+        stored |= {ids, f"sentences-{split.split}-{split.fingerprint()}.json"}
+        coco_ids = [split[i].coco_id for i in range(len(split))]
+        assert np.load(unbroken / ids).tolist() == coco_ids
+        assert len(set(coco_ids)) == len(split)
+    assert names - shards == stored
 
 
 def test_tfds_reads_it_as_its_own(unbroken: Path) -> None:

@@ -5,22 +5,18 @@ own splits from them. A fine-tune on one benchmark uses its official train split
 is (`data.exclude` empty). Records without a COCO id cannot be compared and are kept.
 """
 
-import contextlib
-import functools
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
 
 from unires_jax.config import Config
-from unires_jax.data import prepared, stored
+from unires_jax.data import prepared
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
+from unires_jax.data.summary import coco_ids
 from unires_jax.errors import DataError
-from unires_jax.files import write_whole
+from unires_jax.files import Location
 
 
 def _evaluation_specs(google: bool) -> tuple[str, ...]:
@@ -55,7 +51,7 @@ class LeakFreeSplit:
         return self.split[int(self._indices[index])]
 
     @property
-    def tokenizer(self) -> Path | None:
+    def tokenizer(self) -> Location | None:
         """The tokenizer stored beside the data, if there is one."""
         return self.split.tokenizer
 
@@ -84,7 +80,7 @@ def excluded_splits(config: Config) -> list[PreparedSplit]:
     splits = []
     for spec in dict.fromkeys(specs):
         try:
-            splits.append(prepared.open_split(spec, config.data.dir))
+            splits.append(prepared.open_split(spec, config.data.dir, config.data.cache))
         except DataError as error:
             raise DataError(
                 f"data.exclude: {error}. Without it its images cannot be kept out of "
@@ -99,25 +95,3 @@ def without_evaluation(
     """The training splits without the images of `config.data.exclude`."""
     excluded = excluded_splits(config)
     return [LeakFreeSplit(s, excluded) for s in splits] if excluded else list(splits)
-
-
-def coco_ids(split: PreparedSplit) -> Int64[np.ndarray, " records"]:
-    """The COCO id of every record, -1 where there is none.
-
-    Read once from all records, then from a file beside the data.
-    """
-    return _coco_ids(split, split.fingerprint())
-
-
-@functools.lru_cache(maxsize=64)
-def _coco_ids(split: PreparedSplit, fingerprint: str) -> Int64[np.ndarray, " records"]:
-    path = Path(split.folder) / f"coco_ids-{split.split}-{fingerprint}.npy"
-    try:
-        return np.load(path, allow_pickle=False).astype(np.int64)
-    except (OSError, ValueError):
-        ids = np.array([stored.coco_id(b) for b in split.stored()], np.int64)
-    buffer = io.BytesIO()
-    np.save(buffer, ids)
-    with contextlib.suppress(OSError):  # a folder that cannot be written is no fault
-        write_whole(path, buffer.getvalue())
-    return ids

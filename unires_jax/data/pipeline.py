@@ -1,14 +1,14 @@
 """Batches for training and pictures for evaluation, read with grain."""
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
 
 from unires_jax.config import Config, preprocessing
-from unires_jax.data import augment, prepared, readers
+from unires_jax.data import augment, prepared, readers, summary
 from unires_jax.data.batch import Batch
 from unires_jax.data.leakage import LeakFreeSplit, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
@@ -17,8 +17,6 @@ from unires_jax.data.sampling import Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
 from unires_jax.data.unusable import UnusableRecords
 from unires_jax.errors import ConfigError, DataError
-
-LENGTH_SAMPLE = 2000  # records looked at to choose the training length; ours
 
 
 class Concatenated:
@@ -38,7 +36,8 @@ class Concatenated:
 
 def open_splits(config: Config) -> list[PreparedSplit | LeakFreeSplit]:
     """The training splits of `config.data.train`, less the images of `data.exclude`."""
-    splits = [prepared.open_split(s, config.data.dir) for s in config.data.train]
+    data = config.data
+    splits = [prepared.open_split(s, data.dir, data.cache) for s in data.train]
     return without_evaluation(config, splits)
 
 
@@ -47,7 +46,7 @@ def run_tokenizer(config: Config) -> Tokenizer:
 
     Raises DataError if there is none, ConfigError if the model's vocabulary is smaller.
     """
-    path: str | Path | None = config.data.tokenizer
+    path: str | os.PathLike[str] | None = config.data.tokenizer
     if not path:
         path = open_splits(config)[0].tokenizer
     if path is None:
@@ -68,12 +67,13 @@ def training_length(config: Config, tokenizer: Tokenizer) -> int:
     """The one token length l of a training run: the smallest bucket that fits.
 
     One length keeps shapes equal on all processes and the step compiled once. It is
-    chosen from up to `LENGTH_SAMPLE` records spread evenly over the data, sentences as
+    chosen from the sentences of up to `summary.SAMPLE` records of every split, as
     written and mirrored; a longer sentence elsewhere is cut and counted.
     """
-    source = Concatenated(open_splits(config))
-    step = max(1, -(-len(source) // LENGTH_SAMPLE))
-    texts = {x.sent for i in range(0, len(source), step) for x in source[i].expressions}
+    whole = [
+        s.split if isinstance(s, LeakFreeSplit) else s for s in open_splits(config)
+    ]
+    texts = {text for split in whole for text in summary.sentences(split)}
     sentences = [s for s in texts if s.strip()]
     sentences += [augment.mirrored(s) for s in sentences]
     longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0)
@@ -88,7 +88,7 @@ def train_batches(
     *,
     start_batch: int = 0,
     shard: tuple[int, int] = (0, 1),
-    workdir: str | Path | None = None,
+    workdir: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> "TrainBatches":
     """Endless training batches from global batch number `start_batch` on.

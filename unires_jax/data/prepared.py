@@ -4,24 +4,32 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from unires_jax.data import stored
+from unires_jax.data import copies, stored
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
+from unires_jax.files import Location, in_bucket, locate
 
 TOKENIZER_FILE = "tokenizer.json"
 INCOMPLETE = "incomplete."  # TFDS builds under such a name; a killed build leaves it
+REQUESTS = 32  # to a bucket at once; ours
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedSplit:
-    """One split, random access: `split[i] -> Record`. Picklable; opens on first use."""
+    """One split, random access: `split[i] -> Record`. Picklable; opens on first use.
+
+    The records of a folder in a bucket are read from a copy on this machine.
+    """
 
     folder: str  # the versioned TFDS folder
     split: str
+    cache: str = ""  # folder for the copy: data.cache
 
     @property
     def dataset(self) -> str:
@@ -29,15 +37,24 @@ class PreparedSplit:
         return _dataset_name(self.folder)
 
     @functools.cached_property
+    def _copy(self) -> str:
+        """The folder that records are read from."""
+        if in_bucket(self.folder):
+            return str(copies.copy_split(self.folder, self.split, self.cache))
+        return self.folder
+
+    @functools.cached_property
     def _source(self) -> Any:
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(self.folder)
+        builder = tfds.builder_from_directory(self._copy)
         undecoded = tfds.decode.DeserializeMethod.RAW_BYTES
         return builder.as_data_source(self.split, deserialize_method=undecoded)
 
     def __getstate__(self) -> dict[str, str]:
-        return {"folder": self.folder, "split": self.split}
+        # A reader process does not ask the bucket again.
+        kept = ("folder", "split", "cache", "_copy")
+        return {name: self.__dict__[name] for name in kept if name in self.__dict__}
 
     def __setstate__(self, state: dict[str, str]) -> None:
         self.__dict__.update(state)
@@ -53,23 +70,40 @@ class PreparedSplit:
         return (self._source[i] for i in range(len(self)))
 
     @property
-    def tokenizer(self) -> Path | None:
+    def tokenizer(self) -> Location | None:
         """The tokenizer stored beside the data, if there is one."""
-        path = Path(self.folder) / TOKENIZER_FILE
+        path = locate(self.folder) / TOKENIZER_FILE
         return path if path.exists() else None
 
     def fingerprint(self) -> str:
         """A hash of what the split holds: shard names, sizes and record counts."""
-        info = _split_info(Path(self.folder))[self.split]
-        shards = sorted(Path(self.folder).glob(f"*-{self.split}.*"))
-        described = [(p.name, p.stat().st_size) for p in shards]
+        folder = locate(self.folder)
+        info = _split_info(folder)[self.split]
+        described = _shards(folder, self.split)
         text = json.dumps([info, described], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _shards(folder: Location, split: str) -> list[tuple[str, int]]:
+    """The name and the bytes of every shard of a split, sorted."""
+    if not isinstance(folder, Path):
+        return _shards_in_bucket(str(folder), split)
+    paths = sorted(folder.glob(f"*-{split}.*"))
+    return [(p.name, p.stat().st_size) for p in paths]
+
+
+@functools.cache
+def _shards_in_bucket(folder: str, split: str) -> list[tuple[str, int]]:
+    """They take a request each; a run asks for them once."""
+    paths = sorted(locate(folder).glob(f"*-{split}.*"))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        sizes = pool.map(lambda path: int(path.stat().length), paths)
+        return [(p.name, size) for p, size in zip(paths, sizes, strict=True)]
+
+
 @functools.cache
 def _dataset_name(folder: str) -> str:
-    info = json.loads((Path(folder) / "dataset_info.json").read_text())
+    info = json.loads((locate(folder) / "dataset_info.json").read_text())
     config = info.get("configName", "")
     name = str(info["name"])
     if config.startswith(name):  # refcoco/refcoco_unc
@@ -77,34 +111,42 @@ def _dataset_name(folder: str) -> str:
     return f"{name}_{config}" if config else name
 
 
-def _split_info(folder: Path) -> dict[str, Any]:
+def split_names(folder: str | os.PathLike[str]) -> list[str]:
+    """The splits of a prepared folder."""
+    return list(_split_info(locate(folder)))
+
+
+def _split_info(folder: Location) -> dict[str, Any]:
     info = json.loads((folder / "dataset_info.json").read_text())
     return {s["name"]: s for s in info.get("splits", [])}
 
 
-def open_split(spec: str, data_dir: str | Path = "data") -> PreparedSplit:
+def open_split(
+    spec: str, data_dir: str | os.PathLike[str] = "data", cache: str = ""
+) -> PreparedSplit:
     """Open `<name>[/<config>][/<version>]:<split>`, or `<folder>:<split>`.
 
-    Raises DataError if the folder or the split is not there, naming what is.
+    What lies in a bucket is copied to `cache` when its records are first read. Raises
+    DataError if the folder or the split is not there, naming what is.
     """
     name, colon, split = spec.rpartition(":")
-    if not colon or not name or not split:
+    if not colon or not name or not split or "/" in split:
         raise DataError(
             "expected <data set>:<split>, e.g. partworld:val", place=repr(spec)
         )
-    folder = _find_folder(name, Path(data_dir))
+    folder = _find_folder(name, locate(data_dir))
     splits = _split_info(folder)
     if split not in splits:
         raise DataError(
             f"{folder} has no split {split!r}; it has {sorted(splits)}",
             place=repr(spec),
         )
-    return PreparedSplit(str(folder), split)
+    return PreparedSplit(str(folder), split, cache)
 
 
-def _find_folder(name: str, data_dir: Path) -> Path:
-    for base in (data_dir / name, Path(name)):
-        infos = sorted(base.glob("**/dataset_info.json")) if base.is_dir() else []
+def _find_folder(name: str, data_dir: Location) -> Location:
+    for base in (locate(name),) if in_bucket(name) else (data_dir / name, Path(name)):
+        infos = _infos(base) if base.is_dir() else []
         folders = [p.parent for p in infos if not p.parent.name.startswith(INCOMPLETE)]
         if len(folders) == 1:
             return folders[0]
@@ -121,3 +163,14 @@ def _find_folder(name: str, data_dir: Path) -> Path:
         f"no prepared data set {name!r} under {data_dir}; build it with: unires build "
         f"{builder}{options} --data_dir {data_dir}"
     )
+
+
+def _infos(base: Location) -> list[Location]:
+    """The dataset_info.json below a folder, however deep; in a bucket to two folders.
+
+    There `**` would list every object: data lies as <name>[/<config>]/<version>.
+    """
+    if isinstance(base, Path):
+        return sorted(base.glob("**/dataset_info.json"))
+    depths = ("", "*/", "*/*/")
+    return sorted(p for d in depths for p in base.glob(f"{d}dataset_info.json"))

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,21 @@ from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.records import LEVELS
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.files import write_whole
+from unires_jax.files import Location, locate, write_whole
 from unires_jax.pages import template
 
 COLOURS = ((91, 110, 225), (194, 86, 143))  # object, part: as in the report
 SIDE = 320  # of a picture on the page, pixels
 
 
-def show(config: Config, out: str | Path, batches: int = 1) -> Path:
+def show(config: Config, out: str | os.PathLike[str], batches: int = 1) -> Location:
     """Write the first batches of a run to an HTML page, and the same facts as JSON.
 
     The page holds every canvas after augmentation, each expression's mask on the
     decoder's grid, and the sentence read back from its tokens. `out` is replaced only
     when all is written; the JSON lies beside it. Raises DataError as the pipeline does.
     """
-    tokenizer, page = run_tokenizer(config), Path(out)
+    tokenizer, page = run_tokenizer(config), locate(out)
     stream = itertools.islice(train_batches(config, tokenizer), batches)
     images = [image for batch in stream for image in _describe(batch, tokenizer)]
     text = template(Path(__file__).with_name("show.html")).render(

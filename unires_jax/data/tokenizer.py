@@ -3,6 +3,7 @@
 import collections
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from unires_jax.config import BACKBONES, TextRules
 from unires_jax.data.prepared import TOKENIZER_FILE as FILE
 from unires_jax.errors import DataError
-from unires_jax.files import write_whole
+from unires_jax.files import locate, write_whole
 
 CLIP = BACKBONES["clip"].text  # the conventions of `train_bpe`
 # CLIP's word pattern: the special tokens, English contractions, words, single digits
@@ -175,12 +176,14 @@ class Tokenizer:
         self.__init__(*state)  # type: ignore[misc]
 
 
-def load_tokenizer(path_or_hub_id: str | Path, rules: TextRules) -> Tokenizer:
+def load_tokenizer(
+    path_or_hub_id: str | os.PathLike[str], rules: TextRules
+) -> Tokenizer:
     """Load a tokenizer.json, the one in a folder, or the one of a hub model id.
 
     Raises DataError naming what was looked for.
     """
-    path = Path(path_or_hub_id)
+    path = locate(path_or_hub_id)
     file = path / FILE if path.is_dir() else path
     if file.is_file():
         return Tokenizer(file.read_text(encoding="utf-8"), rules)

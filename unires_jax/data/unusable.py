@@ -3,11 +3,12 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 from unires_jax.config import Config
 from unires_jax.errors import DataError
+from unires_jax.files import LineWriter, locate
 
 REJECTED = "rejected.jsonl"
 
@@ -25,12 +26,15 @@ class UnusableRecords:
         self,
         config: Config,
         total: int,
-        workdir: str | Path | None,
+        workdir: str | os.PathLike[str] | None,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         """Go on from the files of earlier runs in `workdir`, of any process count."""
-        self._folder = Path(workdir) if workdir else None
-        self._process, self._alone = shard[0], shard[1] == 1
+        process, count = shard
+        file = REJECTED if process == 0 else f"rejected-{process}.jsonl"
+        self._folder = locate(workdir) if workdir else None
+        self._lines = LineWriter(self._folder / file) if self._folder else None
+        self._alone = count == 1
         self._share, self._total = config.data.max_bad_share, total
         self._reasons = self._read()  # by name
         self._earlier = set(self._reasons)
@@ -46,7 +50,8 @@ class UnusableRecords:
             self._reasons[name] = reason
             self._unsent.append(name)
             log.warning("skipped %s: %s", name, reason)
-            self._write({"record": name, "reason": reason})
+            if self._lines:
+                self._lines.write(json.dumps({"record": name, "reason": reason}))
         if self._alone:
             self._check(f"The last: {name}: {reason}")
 
@@ -58,9 +63,9 @@ class UnusableRecords:
         """
         message = json.dumps([[n, self._reasons[n]] for n in self._unsent]).encode()
         self._unsent = []
-        for process, told in enumerate(map(json.loads, gather(message))):
-            self._met[process] += sum(name not in self._earlier for name, _ in told)
-            for name, reason in told:
+        for process, rows in enumerate(map(json.loads, gather(message))):
+            self._met[process] += sum(name not in self._earlier for name, _ in rows)
+            for name, reason in rows:
                 self._reasons.setdefault(name, reason)
         counts = [f"{n} by process {p}" for p, n in enumerate(self._met) if n]
         self._check(f"Met since the start: {', '.join(counts) or 'none'}")
@@ -75,20 +80,10 @@ class UnusableRecords:
             )
 
     def _read(self) -> dict[str, str]:
-        reasons = {}
-        for file in (
-            sorted(self._folder.glob("rejected*.jsonl")) if self._folder else []
-        ):
+        folder, reasons = self._folder, {}
+        for file in sorted(folder.glob("rejected*.jsonl")) if folder else []:
             for line in file.read_text().splitlines():
                 with contextlib.suppress(ValueError):  # cut short by a kill
                     entry = json.loads(line)
                     reasons[entry["record"]] = entry["reason"]
         return reasons
-
-    def _write(self, entry: dict[str, str]) -> None:
-        if self._folder:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            p = self._process
-            file = REJECTED if p == 0 else f"rejected-{p}.jsonl"
-            with (self._folder / file).open("a") as lines:
-                lines.write(json.dumps(entry) + "\n")

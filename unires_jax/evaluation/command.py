@@ -1,9 +1,9 @@
 """A whole evaluation: whose masks, several splits scored, files written, a table."""
 
 import json
+import os
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -28,7 +28,7 @@ from unires_jax.evaluation.report.page import Attend, SplitResults, render
 from unires_jax.evaluation.report.pictures import encode, gallery
 from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.evaluation.results import Result, gather
-from unires_jax.files import write_whole
+from unires_jax.files import Location, locate, write_whole
 from unires_jax.inference.model import Compiled, load
 
 
@@ -45,7 +45,7 @@ class Subject(NamedTuple):
 
 
 def trained_model(
-    path: str | Path, pick: Literal["best", "last"], protocol: Protocol
+    path: str | os.PathLike[str], pick: Literal["best", "last"], protocol: Protocol
 ) -> Subject:
     """A workdir's best or last checkpoint, the folder of one step, or an export."""
     model = load(path, pick)
@@ -70,7 +70,7 @@ def without_model(
     """
     config = Config()
     if workdir:
-        file = Path(workdir) / "config.json"
+        file = locate(workdir) / "config.json"
         if not file.is_file():
             raise ConfigError(f"{file}: no such file; --workdir is no training run")
         config = from_dict(json.loads(file.read_text()))
@@ -83,7 +83,7 @@ def without_model(
 def run(
     subject: Subject,
     splits: Mapping[str, PreparedSplit],
-    out: str | Path,
+    out: str | os.PathLike[str],
     *,
     protocol: Protocol = NATIVE,
     images: int | None = None,
@@ -131,7 +131,7 @@ def _require_same_data(splits: Mapping[str, PreparedSplit]) -> None:
 def run_file(
     splits: Mapping[str, PreparedSplit],
     file: Predictions,
-    out: str | Path,
+    out: str | os.PathLike[str],
     *,
     protocol: Protocol = NATIVE,
     images: int | None = None,
@@ -153,7 +153,7 @@ def run_file(
 def _finish(
     splits: Mapping[str, PreparedSplit],
     rows: Mapping[str, list[Result]],
-    out: str | Path,
+    out: str | os.PathLike[str],
     about: Mapping[str, Any],
     derange: bool,
     attend: Attend | None = None,
@@ -175,14 +175,15 @@ def _finish(
         scored[name] = SplitResults(split, block, rows[name])
     metrics = {name: split.metrics for name, split in scored.items()}
     if hosts.is_main():
-        _write(Path(out), metrics, scored, render(scored, about, attend))
+        folder = locate(out)
+        _write(folder, metrics, scored, render(scored, about, attend))
         print_tables(metrics)
-        print(f"{Path(out) / 'report.html'}; numbers, masks and pictures beside it")
+        print(f"{folder / 'report.html'}; numbers, masks and pictures beside it")
     return metrics
 
 
 def _write(
-    out: Path, metrics: Any, scored: Mapping[str, SplitResults], report: str
+    out: Location, metrics: Any, scored: Mapping[str, SplitResults], report: str
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     lines = [to_line(r) for split in scored.values() for r in split.results]

@@ -32,7 +32,8 @@ def make_evaluate(
     The first `eval.watch_images` pictures of `eval.watch`, the same each time. Raises
     DataError now, not at the first evaluation, if that split is not there.
     """
-    split = open_split(config.eval.watch or config.eval.splits[0], config.data.dir)
+    spec, data = config.eval.watch or config.eval.splits[0], config.data
+    split = open_split(spec, data.dir, data.cache)
     steps, count = Compiled(config), config.eval.watch_images
 
     def evaluate_parameters(

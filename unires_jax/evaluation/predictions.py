@@ -11,13 +11,13 @@ import binascii
 import dataclasses
 import json
 import math
-from pathlib import Path
+import os
 from typing import Any
 
 from unires_jax.data.records import LEVELS
 from unires_jax.errors import DataError
 from unires_jax.evaluation.results import Result
-from unires_jax.files import read_inside
+from unires_jax.files import Location, local, locate, read_inside
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 
@@ -54,7 +54,7 @@ class Line:
 class Predictions:
     """A file's lines by key."""
 
-    path: Path
+    path: Location
     lines: dict[str, Line]
 
     @property
@@ -63,13 +63,15 @@ class Predictions:
         return any(line.no_target is not None for line in self.lines.values())
 
 
-def read(path: str | Path) -> Predictions:
+def read(path: str | os.PathLike[str]) -> Predictions:
     """Read a file, or the predictions.jsonl of an evaluation's folder.
 
     Raises DataError naming file and line: no JSON, a field missing or of another type,
     a mask that cannot be read, a key that occurs twice.
     """
-    file = Path(path) / "predictions.jsonl" if Path(path).is_dir() else Path(path)
+    file = locate(path)
+    if file.is_dir():
+        file = file / "predictions.jsonl"
     lines: dict[str, Line] = {}
     for number, row in enumerate(_text(file).split("\n"), 1):
         if not row.strip():
@@ -94,7 +96,7 @@ def read(path: str | Path) -> Predictions:
     return Predictions(file, lines)
 
 
-def _text(file: Path) -> str:
+def _text(file: Location) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -106,7 +108,7 @@ def _text(file: Path) -> str:
         ) from None
 
 
-def _line(number: int, text: str, folder: Path) -> Line:
+def _line(number: int, text: str, folder: Location) -> Line:
     try:
         row = json.loads(text)
     except ValueError as error:
@@ -146,7 +148,7 @@ def _share(row: dict[str, Any], field: str) -> float | None:
     return float(value)
 
 
-def _mask(row: dict[str, Any], folder: Path) -> RunMask:
+def _mask(row: dict[str, Any], folder: Location) -> RunMask:
     """The mask of `rle` or `png`."""
     rle, png = row.get("rle"), row.get("png")
     if png is not None and rle is None:
@@ -167,11 +169,11 @@ def _mask(row: dict[str, Any], folder: Path) -> RunMask:
     return RunMask.of(fields)
 
 
-def _png(value: Any, folder: Path) -> RunMask:
+def _png(value: Any, folder: Location) -> RunMask:
     if not isinstance(value, str):
         raise DataError(f"is {type(value).__name__}, expected base64 or a path")
     if value.lower().endswith(".png"):
-        data = read_inside(folder, value)
+        data = read_inside(local(folder), value)
     else:
         try:
             data = base64.b64decode(value.rpartition(",")[2], validate=True)

@@ -1,11 +1,11 @@
 """The model card of an export: what it was trained on, what it reached, its limits."""
 
 import json
-from pathlib import Path
 
 from unires_jax import __version__
 from unires_jax.data.records import LEVELS
 from unires_jax.errors import CheckpointError
+from unires_jax.files import Location
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.models.backbones import towers_of
@@ -75,7 +75,7 @@ def _metrics(loaded: Loaded) -> str:
     return "Nothing was measured: no evaluation lay in the run's folder.\n"
 
 
-def _table(file: Path) -> str:
+def _table(file: Location) -> str:
     lines = [
         "| split | protocol | level | mIoU | oIoU | expressions | of step |",
         "|---" * 7 + "|",

@@ -36,6 +36,7 @@ from unires_jax.errors import ConfigError
 from unires_jax.export import onnx_graphs
 from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
+from unires_jax.files import local
 from unires_jax.inference import exported
 from unires_jax.inference.exported import Flat
 from unires_jax.inference.loaded import Loaded
@@ -67,7 +68,7 @@ def export(
     """
     if kind == "onnx" and dtype != "float32":
         raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
-    out = Path(out)
+    out = local(out)
     _check_free(out, overwrite)
     loaded = load(checkpoint, weights=weights)
     flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}

@@ -6,6 +6,7 @@ folder may come from anywhere, so nothing in it is run and nothing is unpickled.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from unires_jax.checkpoint import read_arrays
 from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError
+from unires_jax.files import local, locate
 from unires_jax.inference.loaded import Loaded
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import check_shapes
@@ -33,18 +35,19 @@ MAX_BLOCKS = 1000  # of all parts together; else a forged config takes for ever
 Flat = dict[str, Any]  # parameters (numpy or jax arrays) by dotted name
 
 
-def is_export(path: str | Path) -> bool:
+def is_export(path: str | os.PathLike[str]) -> bool:
     """Whether a folder calls itself an export."""
-    return (Path(path) / MANIFEST).is_file()
+    return bool((locate(path) / MANIFEST).is_file())
 
 
-def read(path: str | Path) -> Loaded:
+def read(path: str | os.PathLike[str]) -> Loaded:
     """The model of an export that holds parameters, as float32.
 
     Raises CheckpointError naming the file for one that is missing, changed, foreign, or
-    of another architecture than its config.json says, and for an export of graphs.
+    of another architecture than its config.json says, and for an export of graphs;
+    ConfigError for one in a bucket.
     """
-    folder = Path(path).resolve()
+    folder = local(path).resolve()
     manifest = read_manifest(folder)
     if manifest["kind"] not in ("safetensors", "orbax"):
         raise CheckpointError(

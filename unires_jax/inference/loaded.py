@@ -1,19 +1,19 @@
 """A model's parameters with all that is needed to use and to name them."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from unires_jax.checkpoint import Meta
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.files import Location
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
     """A checkpoint or an export, ready to answer."""
 
-    folder: Path  # of its step, or the export's
+    folder: Location  # of its step, or the export's
     config: Config  # it was trained with
     tokenizer: Tokenizer
     params: dict[str, Any]  # numpy; averaged weights where it has them

@@ -2,8 +2,8 @@
 
 import functools
 import logging
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def load(
-    path: str | Path,
+    path: str | os.PathLike[str],
     pick: Literal["best", "last"] = "best",
     weights: Literal["ema", "params"] = "ema",
 ) -> Loaded:

@@ -13,12 +13,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from unires_jax.data import summary
 from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
 from unires_jax.errors import DataError
+from unires_jax.files import local
 from unires_jax.prepare.builders import (
     builder_names,
     builder_options,
@@ -49,7 +51,7 @@ def build(
     """
     cls = load_builder(name, datasets_dir)
     chosen = choose(name, cls, options)
-    builder = cls(data_dir=str(data_dir), file_format="array_record", **chosen)
+    builder = cls(data_dir=str(local(data_dir)), file_format="array_record", **chosen)
     folder = Path(builder.data_path)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.parent) as alone:
@@ -110,6 +112,7 @@ def _prepare(
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
         builder._log_download_bytes = builder._log_download_done = lambda: None
+        builder._download_and_prepare = _summarized(builder)
         pending.write_text(json.dumps(options, indent=1))
         try:
             with tempfile.TemporaryDirectory() as unused:  # nothing is downloaded
@@ -120,6 +123,21 @@ def _prepare(
         finally:
             pending.unlink(missing_ok=True)  # also of a build that stopped
         print(f"{folder} is built")
+
+
+def _summarized(builder: Any) -> Callable[..., None]:
+    """TFDS's writing of a folder that has no name yet, with what a start needs to know.
+
+    A builder that writes its folder itself does this itself too.
+    """
+    write_records = builder._download_and_prepare
+
+    def write(*args: Any, **kwargs: Any) -> None:
+        write_records(*args, **kwargs)
+        builder.info.write_to_directory(builder.data_dir)  # TFDS will do so again
+        summary.store(builder.data_dir)
+
+    return write
 
 
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from unires_jax.data import records, stored
+from unires_jax.data import records, stored, summary
+from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.mres.jsonl import Lines
@@ -50,7 +51,7 @@ class Conversion:
     ) -> Generator[Refusal | None, None, None]:
         """Write the records that keep their contract; others are refused."""
         figures |= {"records": 0, "masks": 0, "expressions": 0, "mask_bytes": 0}
-        ids: list[tuple[int, int]] = []
+        ids: list[tuple[int, int, int]] = []
         path = str(paths[RECORDS])
         # One record a group, as TFDS writes.
         with contextlib.closing(ArrayRecordWriter(path, "group_size:1")) as writer:
@@ -64,7 +65,7 @@ class Conversion:
                     yield Refusal(place, error)
                     continue
                 writer.write(_serialize(record))
-                ids.append((record.image_id, number))
+                ids.append((record.image_id, number, record.coco_id))
                 figures["records"] += 1
                 figures["masks"] += len(record.masks)
                 figures["expressions"] += len(record.expressions)
@@ -72,7 +73,7 @@ class Conversion:
                 yield None
         figures["bytes"] = paths[RECORDS].stat().st_size
         with paths[IDS].open("wb") as file:
-            np.save(file, np.array(sorted(ids), np.int64).reshape(-1, 2))
+            np.save(file, np.array(sorted(ids), np.int64).reshape(-1, 3))
 
 
 def _serialize(record: Record) -> bytes:
@@ -113,6 +114,8 @@ def publish(ledger: Ledger, builder: Any) -> None:
     ]
     builder.info.set_splits(tfds.core.splits.SplitDict(infos))
     builder.info.write_to_directory(folder)
+    for split, shards in splits.items():
+        _summarize(PreparedSplit(str(folder), split), shards)
     refused = ledger.refused()
     listed = ledger.list_refused(refused)
     if final.exists():
@@ -123,6 +126,15 @@ def publish(ledger: Ledger, builder: Any) -> None:
         print(f"{builder.name} {info.name}: {info.num_examples} images")
     if refused:
         print(f"skipped {len(refused)} lines; reasons: {final / listed.name}")
+
+
+def _summarize(split: PreparedSplit, shards: Sequence[Shard]) -> None:
+    """Store what a start needs to know; the COCO ids without reading the records."""
+    arrays = [np.load(shard.path(IDS)) for shard in shards]
+    if all(array.shape[1] == 3 for array in arrays):  # else of a version before
+        in_order = [array[np.argsort(array[:, 1]), 2] for array in arrays]
+        summary.store_coco_ids(split, np.concatenate(in_order))
+    summary.coco_ids(split), summary.sentences(split)
 
 
 def _lines(shard: Shard) -> Lines:
@@ -185,5 +197,5 @@ def check_ids(shards: Sequence[Shard]) -> None:
 def _ids(position: int, shard: Shard) -> Iterator[tuple[int, int, int]]:
     array = np.load(shard.path(IDS), mmap_mode="r")
     for start in range(0, len(array), 4096):
-        for image_id, number in array[start : start + 4096].tolist():
+        for image_id, number, *_ in array[start : start + 4096].tolist():
             yield image_id, position, number

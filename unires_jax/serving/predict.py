@@ -24,7 +24,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from unires_jax.errors import ConfigError, DataError
-from unires_jax.files import write_whole
+from unires_jax.files import local, write_whole
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
@@ -37,6 +37,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 def main(argv: Sequence[str]) -> int:
     """Answer the command line; 1 if a picture could not be used."""
     args = _parser().parse_args(argv)
+    out = local(args.out)
     paths = find_pictures(args.pictures)
     sentences = _sentences(args.sentences)
     model = start(args)
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             failed += 1
             bar.write(f"error: {error}", file=sys.stderr)
             continue
-        picture = write(Path(args.out), names[path], image, answers)
+        picture = write(out, names[path], image, answers)
         if len(paths) == 1:
             _print(image, answers, picture)
         if args.show:

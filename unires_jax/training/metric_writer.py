@@ -2,9 +2,9 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from unires_jax.files import write_whole
+from unires_jax.files import LineWriter, Location, locate, write_whole
+from unires_jax.training import bucket_events
 
 FILE = "metrics.jsonl"
 FLUSH_AFTER = 60.0  # seconds until who watches TensorBoard sees a point; ours
@@ -22,11 +23,12 @@ FLUSH_AFTER = 60.0  # seconds until who watches TensorBoard sees a point; ours
 class MetricWriter:
     """Writes what the run says of itself. One process of a run holds one."""
 
-    def __init__(self, workdir: str | Path, step: int) -> None:
+    def __init__(self, workdir: str | os.PathLike[str], step: int) -> None:
         """Go on after `step`: what was written of later steps is dropped."""
-        file = Path(workdir) / FILE
+        file = locate(workdir) / FILE
         truncate(file, step)
-        self._lines = file.open("a", encoding="utf-8")
+        self._lines = LineWriter(file)
+        bucket_events.register()
         # Not tensorboardX's SummaryWriter, which flushes when it likes.
         self._board = EventsWriter(f"{workdir}/events", f".{step}")
         # TensorBoard hides the events of a killed run from this step on.
@@ -36,8 +38,7 @@ class MetricWriter:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One line of JSON, null where a value is not finite, and a point per curve."""
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
-        self._lines.write(json.dumps({"step": step} | finite) + "\n")
-        self._lines.flush()
+        self._lines.write(json.dumps({"step": step} | finite))
         for name, value in values.items():
             self._add(step, summary=summary.scalar(name, value))
         if time.monotonic() - self._flushed > FLUSH_AFTER:
@@ -56,21 +57,19 @@ class MetricWriter:
         self._board.write_event(event)
 
     def flush(self) -> None:
-        """All of it to the files.
+        """Write the events that wait; the lines are written.
 
         Due before a checkpoint: a run that is killed after it writes nothing again.
         """
-        self._lines.flush()
         self._board.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Flush and close both."""
-        self._lines.close()
+        """Flush and close the events; the lines are written."""
         self._board.close()
 
 
-def truncate(file: Path, step: int) -> None:
+def truncate(file: Location, step: int) -> None:
     """Keep the whole lines of a metrics.jsonl up to `step`."""
     if not file.exists():
         return

@@ -5,7 +5,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from unires_jax import hosts
 from unires_jax.config import Config
 from unires_jax.errors import TrainingError
+from unires_jax.files import Location
 from unires_jax.training.metric_writer import MetricWriter
 from unires_jax.training.train_step import Metrics
 
@@ -38,7 +38,7 @@ class ProgressLog(contextlib.AbstractContextManager["ProgressLog"]):
 
     def __init__(
         self,
-        workdir: Path,
+        workdir: Location,
         config: Config,
         step: int,
         ideal_seconds: float | None = None,

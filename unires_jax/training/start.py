@@ -1,6 +1,5 @@
 """Where a run starts: its own checkpoint, another's weights, a backbone's, scratch."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from unires_jax.checkpoint import (
 )
 from unires_jax.config import Config, settings
 from unires_jax.errors import ConfigError
+from unires_jax.files import Location
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.published import check_config, load_towers
 from unires_jax.models.backbones.weights import resize_positions
@@ -30,6 +30,7 @@ Tree = dict[Any, Any]
 MAY_CHANGE = (
     "name",
     "data.dir",
+    "data.cache",
     "data.workers",
     "data.max_bad_share",
     "model.remat",
@@ -77,7 +78,7 @@ def start(
     return recipe.init(), Progress()
 
 
-def check_same_run(config: Config, about: Meta, meta: Meta, folder: Path) -> None:
+def check_same_run(config: Config, about: Meta, meta: Meta, folder: Location) -> None:
     """Raise ConfigError unless resuming `meta` goes on with the same arithmetic."""
     old, new = settings(saved_config(meta, folder)), settings(config)
     faults = [

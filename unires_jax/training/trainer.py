@@ -2,9 +2,9 @@
 
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 import numpy as np
@@ -16,7 +16,7 @@ from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import open_splits, train_batches
 from unires_jax.data.readers import PICTURES_A_CORE, reader_count
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.files import write_whole
+from unires_jax.files import locate, write_whole
 from unires_jax.mesh import feed
 from unires_jax.training.progress_log import BEST_BY, Pictures, ProgressLog, say
 from unires_jax.training.recipe import Recipe
@@ -30,7 +30,7 @@ Evaluate = Callable[[int, Tree], tuple[dict[str, float], Pictures]]
 
 def fit(
     recipe: Recipe,
-    workdir: str | Path,
+    workdir: str | os.PathLike[str],
     tokenizer: Tokenizer,
     evaluate: Evaluate | None = None,
 ) -> TrainState:
@@ -41,7 +41,7 @@ def fit(
     Raises TrainingError when a number is not finite; that state is never saved.
     """
     config, mesh = recipe.config, recipe.mesh
-    workdir, steps = Path(workdir), config.train.steps
+    workdir, steps = locate(workdir), config.train.steps
     prints = [split.fingerprint() for split in open_splits(config)]
     data = dict(zip(config.data.train, prints, strict=True))
     about = describe(config, tokenizer.to_json(), data)

@@ -1,6 +1,7 @@
 """A comparison's table and page (comparison.json, comparison.html)."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,18 @@ from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.report.page import SIDE, jpeg, percent, png
 from unires_jax.evaluation.results import Result
-from unires_jax.files import write_whole
+from unires_jax.files import locate, write_whole
 from unires_jax.pages import template
 
 
 def write(
     splits: Mapping[str, Compared],
     names: tuple[str, str],
-    out: str | Path,
+    out: str | os.PathLike[str],
     about: Mapping[str, Any],
 ) -> None:
     """comparison.json and comparison.html in `out`; the table on stdout."""
-    folder = Path(out)
+    folder = locate(out)
     folder.mkdir(parents=True, exist_ok=True)
     body = {n: dict(counts=c.counts, levels=c.levels) for n, c in splits.items()}
     numbers = {"about": {**about, "a": names[0], "b": names[1]}, "splits": body}
