@@ -4,7 +4,7 @@
 
 Moments: `feed:n`, before the n-th step of this process; `save:n`, when the n-th
 checkpoint of this process is written but has not got its name yet; `begin:n`, when its
-folder is made. With CLUSTER="<port> <i>" it is the i-th of two processes.
+folder is made.
 """
 
 import os
@@ -37,8 +37,6 @@ def main() -> None:
         ):
             tick()
 
-    if "CLUSTER" in os.environ:
-        _join(*map(int, os.environ["CLUSTER"].split()))
     if kind == "feed":
         from unires_jax.training import trainer
 
@@ -48,16 +46,6 @@ def main() -> None:
         sys.addaudithook(listen)
     sys.argv[:3] = [str(ROOT / "train.py")]
     runpy.run_path(sys.argv[0], run_name="__main__")
-
-
-def _join(port: int, index: int) -> None:
-    import jax
-
-    from unires_jax import hosts
-
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{port}", 2, index)
-    hosts.join_cluster = lambda: None  # no environment describes this cluster
 
 
 if __name__ == "__main__":

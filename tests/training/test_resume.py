@@ -40,14 +40,14 @@ class Runs:
         return wait(self.start(workdir, moment, *flags))
 
     def start(
-        self, workdir: Path, moment: str = "", *flags: str, cluster: str = ""
+        self, workdir: Path, moment: str = "", *flags: str
     ) -> subprocess.Popen[str]:
-        """The process; with `cluster` ("<port> <i>") the i-th of two."""
+        """The process, as it starts."""
         program = [str(KILLER), *moment.split()] if moment else [str(ROOT / "train.py")]
         command = [sys.executable, *program, f"--config={self.file}", *flags]
         return subprocess.Popen(
             [*command, f"--workdir={workdir}"],
-            env=self.env | ({"CLUSTER": cluster} if cluster else {}),
+            env=self.env,
             cwd=workdir.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_killed_saving_and_stopped_ends_as_one_left_alone(
     assert names == ["3", "4.orbax-checkpoint-tmp"]
     # From step 3, asked to stop before its second step.
     stopped = runs(workdir, "TERM feed:2")
-    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.returncode == 75, stopped.stderr
     assert f"{workdir}: from step 3 to 8" in stopped.stdout
     assert "stopped at step 5 of 8; saved. The same command goes on." in stopped.stdout
     # Progress with time left, rate and loss.
@@ -125,7 +125,8 @@ def test_a_run_that_is_killed_killed_saving_and_stopped_ends_as_one_left_alone(
 )
 def test_any_moment(runs: Runs, unbroken: Path, tmp_path: Path, moment: str) -> None:
     workdir = tmp_path / "run"
-    expected = 0 if "TERM" in moment else -signal.SIGKILL
+    expected = 75 if "TERM" in moment else -signal.SIGKILL
+    expected = 0 if moment == "TERM feed:8" else expected  # the last step
     assert runs(workdir, moment).returncode == expected
     ended = runs(workdir)
     assert ended.returncode == 0, ended.stderr
@@ -137,7 +138,7 @@ def test_with_reader_processes(runs: Runs, unbroken: Path, tmp_path: Path) -> No
     """Readers in processes of their own see the same batches and end with the run."""
     workdir, flag = tmp_path / "run", "--config.data.workers=2"
     assert runs(workdir, "KILL feed:5", flag).returncode == -signal.SIGKILL
-    assert runs(workdir, "TERM feed:2", flag).returncode == 0
+    assert runs(workdir, "TERM feed:2", flag).returncode == 75
     assert runs(workdir, "", flag).returncode == 0
     assert_same(last_weights(workdir)[0], last_weights(unbroken)[0])
 
@@ -148,14 +149,14 @@ def test_two_processes_stop_together_and_one_goes_on(
 ) -> None:
     """A notice to one stops both; the numbers are one process' but for rounding."""
     workdir = tmp_path / "run"
-    port = free_port()
+    cluster = ("--processes=2", f"--coordinator=localhost:{free_port()}")
     moments = ["TERM feed:99", "TERM feed:3"]
     processes = [
-        runs.start(workdir, moment, cluster=f"{port} {i}")
+        runs.start(workdir, moment, *cluster, f"--process={i}")
         for i, moment in enumerate(moments)
     ]
     done = [wait(process) for process in processes]
-    assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert [d.returncode for d in done] == [75, 75], done[0].stderr + done[1].stderr
     stopped = int(last_weights(workdir)[1]["batch"])
     assert 3 <= stopped <= 5
     assert f"stopped at step {stopped} of 8; saved" in done[0].stdout

@@ -1,23 +1,25 @@
 """The training loop: batch, step, look, evaluate, save."""
 
 import contextlib
+import itertools
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from unires_jax import hosts
-from unires_jax.checkpoint import Checkpoints, describe
+from unires_jax import checkpoint, ending, hosts
+from unires_jax.checkpoint import Checkpoints
 from unires_jax.config import Config, to_dict
 from unires_jax.data.batch import Batch
-from unires_jax.data.pipeline import open_splits, train_batches
+from unires_jax.data.pipeline import train_batches
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.files import write_whole
 from unires_jax.mesh import feed
+from unires_jax.training.agreement import describe_run
 from unires_jax.training.progress_log import BEST_BY, Pictures, ProgressLog, say
 from unires_jax.training.recipe import Recipe
 from unires_jax.training.start import Progress, start
@@ -25,6 +27,8 @@ from unires_jax.training.train_step import TrainState, Tree
 
 # (step, parameters) -> metrics with BEST_BY among them, and pictures to look at.
 Evaluate = Callable[[int, Tree], tuple[dict[str, float], Pictures]]
+
+Pairs = Iterator[tuple[Batch, Batch]]  # of numpy arrays, and fed to the devices
 
 
 def fit(
@@ -41,9 +45,8 @@ def fit(
     """
     config, mesh = recipe.config, recipe.mesh
     workdir, steps = Path(workdir), config.train.steps
-    prints = [split.fingerprint() for split in open_splits(config)]
-    data = dict(zip(config.data.train, prints, strict=True))
-    about = describe(config, tokenizer.to_json(), data)
+    about = describe_run(config, tokenizer)
+    ending.know(checkpoints=str(workdir.resolve() / checkpoint.FOLDER))
     with StopSignal() as stop, Checkpoints(workdir, config.train) as checkpoints:
         state, progress = start(recipe, checkpoints, about)
         step = int(state.step)
@@ -62,9 +65,13 @@ def fit(
             workdir=workdir,
         )
         with ProgressLog(workdir, config, step) as log, contextlib.closing(batches):
-            while step < steps:
-                batch = next(batches)
-                state, metrics = recipe.train_step(state, feed(batch, mesh))
+            pairs = ((batch, feed(batch, mesh)) for batch in batches)
+            pairs = _compiled_for(pairs, recipe, state)
+            if stop.received:
+                say(f"stopped before step {step + 1}. The same command goes on.")
+                return state
+            for batch, fed in pairs:
+                state, metrics = recipe.train_step(state, fed)
                 step, progress = step + 1, _advance(progress, batch, config)
                 log.add(step, metrics)
                 stopping = stop.received or checkpoints.preempted(step)
@@ -77,11 +84,23 @@ def fit(
                         log.add_evaluation(step, evaluation, pictures)
                     meta = about | progress._asdict()
                     checkpoints.save(step, state, meta, evaluation.get(BEST_BY))
-                if stopping:
+                if stopping or step == steps:
                     break
     if step < steps:
         say(f"stopped at step {step} of {steps}; saved. The same command goes on.")
     return state
+
+
+def _compiled_for(pairs: Pairs, recipe: Recipe, state: TrainState) -> Pairs:
+    """The same batches, their step compiled in all processes.
+
+    One that finds it compiled must not wait in a collective, which may give up after
+    30 s, for one that compiles it.
+    """
+    first = next(pairs)
+    recipe.compile(state, first[1])
+    hosts.meet("compiled")
+    return itertools.chain([first], pairs)
 
 
 def _advance(progress: Progress, batch: Batch, config: Config) -> Progress:
