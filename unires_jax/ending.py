@@ -69,7 +69,7 @@ def leave(words: str, code: int) -> NoReturn:
     """Say the last words and end at once, whatever other threads wait for."""
     claim()
     sys.stdout.flush()
-    print(words, file=sys.stderr, flush=True)
+    print(f"\n{words}", file=sys.stderr, flush=True)  # a progress bar's line is open
     part()
     os._exit(code)
 
@@ -109,7 +109,7 @@ def _listen() -> None:
         others = "" if known["name"] == ALONE else others
         words = f"{known['name']} ended without a word (killed, out of memory{others})"
         saved = last_good_of(known["checkpoints"])
-        print("; ".join(x for x in (words, saved) if x), file=sys.stderr)
+        print("\n" + "; ".join(x for x in (words, saved) if x), file=sys.stderr)
 
 
 if __name__ == "__main__":

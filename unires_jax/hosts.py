@@ -141,6 +141,8 @@ def post(name: str, text: str) -> None:
 
 def read_board(folder: str) -> dict[int, str]:
     """The texts `<folder>/<number of a member>`, by number. Raises as `post`."""
+    if member_count() == 1:
+        return {}
     entries = _state().client.key_value_dir_get(f"unires/{folder}/")
     return {int(name.rpartition("/")[2]): text for name, text in entries}
 

@@ -126,7 +126,7 @@ def _await_expiry(path: Any, workdir: str) -> None:
     while (text := _text(path)) == first:
         if time.monotonic() > deadline:
             return
-        time.sleep(EXPIRE_SECONDS / 30)
+        time.sleep(RENEW_SECONDS / 10)
     if text:
         raise ConfigError(_in_use(workdir, text))
 

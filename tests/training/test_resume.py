@@ -2,66 +2,14 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.paths import HELPERS, ROOT
-from helpers.programs import compiling_once, free_port
-from helpers.tiny_run import (
-    assert_same,
-    config_file,
-    lines,
-    run_config,
-    untimed,
-    write_data,
-)
+from helpers.tiny_run import assert_same, lines, untimed
+from helpers.train_runs import Runs
 
 from unires_jax.checkpoint import load_params
-
-KILLER = HELPERS / "killed_train.py"
-
-
-class Runs:
-    """Starts processes of one config; they share compiled programs."""
-
-    def __init__(self, folder: Path) -> None:
-        data = write_data(folder / "data")
-        self.config = run_config(data, train__log_every=1)
-        self.file = config_file(folder, self.config)
-        self.env = compiling_once(folder / "cache")
-
-    def __call__(
-        self, workdir: Path, moment: str = "", *flags: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run to the end, or to the moment of a signal (`KILL feed:3`)."""
-        return wait(self.start(workdir, moment, *flags))
-
-    def start(
-        self, workdir: Path, moment: str = "", *flags: str
-    ) -> subprocess.Popen[str]:
-        """The process, as it starts."""
-        program = [str(KILLER), *moment.split()] if moment else [str(ROOT / "train.py")]
-        command = [sys.executable, *program, f"--config={self.file}", *flags]
-        return subprocess.Popen(
-            [*command, f"--workdir={workdir}"],
-            env=self.env,
-            cwd=workdir.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-
-def wait(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """What a process said and how it ended."""
-    try:
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def last_weights(workdir: Path) -> tuple[Any, dict[str, Any]]:
@@ -149,13 +97,7 @@ def test_two_processes_stop_together_and_one_goes_on(
 ) -> None:
     """A notice to one stops both; the numbers are one process' but for rounding."""
     workdir = tmp_path / "run"
-    cluster = ("--processes=2", f"--coordinator=localhost:{free_port()}")
-    moments = ["TERM feed:99", "TERM feed:3"]
-    processes = [
-        runs.start(workdir, moment, *cluster, f"--process={i}")
-        for i, moment in enumerate(moments)
-    ]
-    done = [wait(process) for process in processes]
+    done = runs.together([workdir] * 2, ["", "TERM feed:3"])
     assert [d.returncode for d in done] == [75, 75], done[0].stderr + done[1].stderr
     stopped = int(last_weights(workdir)[1]["batch"])
     assert 3 <= stopped <= 5

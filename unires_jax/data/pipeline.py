@@ -1,6 +1,9 @@
 """Batches for training and pictures for evaluation, read with grain."""
 
+import os
+import re
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import grain
 import numpy as np
 
 from unires_jax import process
-from unires_jax.config import Config, preprocessing
+from unires_jax.config import Config, mask_grid, preprocessing
 from unires_jax.data import augment, prepared
 from unires_jax.data.batch import Batch
 from unires_jax.data.leakage import LeakFreeSplit, without_evaluation
@@ -18,8 +21,14 @@ from unires_jax.data.records import Record
 from unires_jax.data.sampling import Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
 from unires_jax.data.unusable import UnusableRecords
-from unires_jax.errors import ConfigError, DataError
+from unires_jax.errors import ConfigError, DataError, TrainingError
 
+SHARED_MEMORY = "/dev/shm"  # where readers leave their batches
+SHARED_MEMORY_REMEDY = (
+    "give the container more (docker run --shm-size=8g; Kubernetes: a volume of medium "
+    "Memory at /dev/shm), or set --config.data.workers=0"
+)
+BATCHES_A_READER = 6  # read ahead with grain's options below; measured
 LENGTH_SAMPLE = 2000  # records looked at to choose the training length; ours
 
 
@@ -102,7 +111,8 @@ def train_batches(
     there.
 
     Raises DataError when more than `data.max_bad_share` of the data is unusable, or
-    there is none; ConfigError if the processes do not divide the batch.
+    there is none; ConfigError if the processes do not divide the batch, or the readers'
+    batches do not fit into the shared memory; TrainingError if a reader ended.
     """
     index, count = shard
     if config.train.batch % count:
@@ -110,6 +120,7 @@ def train_batches(
             f"train.batch={config.train.batch} must be a multiple of the "
             f"{count} processes"
         )
+    check_shared_memory(config, config.train.batch // count, _free_shared_memory())
     splits = open_splits(config)
     source = Concatenated(splits)
     for split in splits:
@@ -159,8 +170,49 @@ def _run(iterator: Any, unusable: UnusableRecords) -> Iterator[Batch]:
             for name, reason in rejected:
                 unusable.add(name, reason)
             yield batch
+    except RuntimeError as error:  # grain's for a reader that is gone
+        if death := re.search(
+            r"terminated unexpectedly.*exit code (-?\d+)", str(error)
+        ):
+            raise TrainingError(_reader_ended(int(death[1]))) from error
+        raise
     finally:
         iterator.close()
+
+
+def _reader_ended(code: int) -> str:
+    """Why, as far as the exit code of a reader tells it, and the remedy."""
+    causes = {
+        -signal.SIGBUS: f"{SHARED_MEMORY} is full; {SHARED_MEMORY_REMEDY}",
+        -signal.SIGKILL: "killed, most likely out of memory; lower "
+        "--config.data.workers, or give the job more memory",
+    }
+    cause = causes.get(code, "what it said stands above")
+    return f"a reader process of the data ended with exit code {code}: {cause}"
+
+
+def check_shared_memory(config: Config, images: int, free: int) -> None:
+    """Raise ConfigError unless the readers' batches of `images` fit.
+
+    `free`: bytes of shared memory. Too little kills a reader when it first runs ahead.
+    """
+    side, grid = config.model.image_size, mask_grid(config.model)
+    batch = images * (3 * side**2 + config.data.expressions * grid**2)
+    need = batch * (BATCHES_A_READER * config.data.workers + 1)
+    if config.data.workers and need > free:
+        raise ConfigError(
+            f"data.workers={config.data.workers}: reader processes keep up to "
+            f"{need / 2**20:.0f} MiB of batches in {SHARED_MEMORY}, which has "
+            f"{free / 2**20:.0f} MiB free; {SHARED_MEMORY_REMEDY}"
+        )
+
+
+def _free_shared_memory() -> int:
+    """In bytes; endless where a system has it elsewhere."""
+    if not Path(SHARED_MEMORY).is_dir():
+        return sys.maxsize
+    state = os.statvfs(SHARED_MEMORY)
+    return state.f_bavail * state.f_frsize
 
 
 def _with_seed(record: Record, rng: np.random.Generator) -> tuple[Record, int]:
