@@ -93,7 +93,7 @@ def _lease(workdir: str) -> Iterator[None]:
     path.write_text(lease)
     time.sleep(SETTLE_SECONDS)  # of two that start at once, the last to write has it
     if (text := _text(path)) != lease:
-        raise ConfigError(_in_use(workdir, text))
+        raise ConfigError(_in_use(workdir, text or ""))
     over = threading.Event()
     renewer = threading.Thread(target=_renew, args=(path, over), daemon=True)
     renewer.start()
@@ -123,16 +123,18 @@ def _await_expiry(path: Any, workdir: str) -> None:
         return
     print(f"{path}: waiting {EXPIRE_SECONDS:.0f} s to see whether it is renewed")
     deadline = time.monotonic() + EXPIRE_SECONDS
-    while (text := _text(path)) == first:
-        if time.monotonic() > deadline:
+    while time.monotonic() < deadline:
+        text = _text(path)
+        if text is None:  # given back
             return
+        if text not in (first, ""):  # empty while it is written
+            raise ConfigError(_in_use(workdir, text))
         time.sleep(RENEW_SECONDS / 10)
-    if text:
-        raise ConfigError(_in_use(workdir, text))
 
 
-def _text(path: Any) -> str:
+def _text(path: Any) -> str | None:
+    """None for no file."""
     try:
         return str(path.read_text())
     except OSError:
-        return ""
+        return None
