@@ -47,10 +47,13 @@ def fail(cause: str, words: str) -> NoReturn:
 
 
 def is_echo(error: BaseException | None) -> bool:
-    """Whether an error may be what another process's end looks like from here."""
+    """Whether an error may be what another process's end looks like from here.
+
+    So does any of the runtime's but for want of this process's own memory.
+    """
     while error is not None:
         if isinstance(error, jax.errors.JaxRuntimeError):
-            return True
+            return not str(error).startswith("RESOURCE_EXHAUSTED")
         error = error.__cause__ or error.__context__
     return False
 

@@ -45,7 +45,7 @@ def agree(config: Config, tokenizer: Tokenizer, workdir: str) -> None:
         return
     values = _values(config, describe_run(config, tokenizer))
     values["workdir"] = _shared_token(workdir)
-    fault = hosts.consult("agreement", json.dumps(values), _differences)
+    fault = hosts.consult("agreement", json.dumps(values), differences)
     if fault:
         raise ClusterError(fault)
 
@@ -101,7 +101,7 @@ def _read(file: Any) -> str:
         return "no token there"
 
 
-def _differences(texts: dict[int, str]) -> str:
+def differences(texts: dict[int, str]) -> str:
     """Every value in which a process differs from process 0; empty if none does."""
     values = {number: json.loads(text) for number, text in texts.items()}
     faults = []
