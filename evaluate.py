@@ -100,9 +100,7 @@ def main() -> None:
 
 def _subject(protocol: Protocol) -> None:
     """A model, or a check without one."""
-    from unires_jax import hosts
-
-    hosts.join_cluster()
+    app.join_cluster()
     from unires_jax.evaluation import command
 
     if PREDICT.value == "model":

@@ -3,8 +3,22 @@
     python train.py --config=configs/quickstart.py --workdir=runs/quickstart
     python train.py --config=configs/quickstart.py --config.train.batch=8
 
-A workdir that holds a run is resumed: the same command goes on where it stopped.
+A workdir that holds a run is resumed: the same command goes on where it stopped. Two
+runs in one workdir are refused.
+
+TPU pods, GKE, SLURM (srun) and Open MPI describe their clusters themselves: start the
+same command on every host. Elsewhere give each process all three of
+
+    --coordinator=<host of process 0>:<port> --processes=<how many> --process=<from 0>
+
+or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+
+Exit codes: 0 finished; 1 an error, told; 2 a wrong command line, or a cluster described
+by halves; 75 stopped by SIGTERM (or a notice of preemption) and saved: the same command
+goes on.
 """
+
+import contextlib
 
 from absl import flags
 
@@ -14,20 +28,27 @@ from unires_jax.config import Config
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; default: runs/<name>")
 
 
-def main(config: Config) -> None:
-    """Start the devices, then train, evaluating on the way."""
-    from unires_jax import hosts
+def main(config: Config) -> int:
+    """Join the cluster, then train, evaluating on the way. Returns the exit code."""
+    app.join_cluster()
+    from unires_jax import hosts, lock
     from unires_jax.data.pipeline import run_tokenizer
     from unires_jax.evaluation.in_training import make_evaluate
     from unires_jax.mesh import make_mesh
+    from unires_jax.training.agreement import agree
+    from unires_jax.training.progress_log import say
     from unires_jax.training.recipe import make_recipe
     from unires_jax.training.trainer import fit
 
-    hosts.join_cluster()
     workdir = WORKDIR.value or f"runs/{config.name}"
-    tokenizer = run_tokenizer(config)
-    evaluate = make_evaluate(config, tokenizer)
-    fit(make_recipe(config, make_mesh(config.mesh)), workdir, tokenizer, evaluate)
+    with lock.hold(workdir) if hosts.member() == 0 else contextlib.nullcontext():
+        tokenizer = run_tokenizer(config)
+        agree(config, tokenizer, workdir)
+        say(hosts.describe_devices())
+        evaluate = make_evaluate(config, tokenizer)
+        recipe = make_recipe(config, make_mesh(config.mesh))
+        state = fit(recipe, workdir, tokenizer, evaluate)
+        return app.STOPPED if int(state.step) < config.train.steps else 0
 
 
 if __name__ == "__main__":  # the data readers import this file again

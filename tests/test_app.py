@@ -182,6 +182,16 @@ def test_the_script_helps_and_explains(good: Path) -> None:
     assert "'wrokdir'. Did you mean: workdir" in wrong.stderr
 
 
+def test_a_cluster_by_halves_is_a_wrong_command_line(good: Path) -> None:
+    half = script(f"--config={good}", "--processes=2", "--process=0")
+    assert half.returncode == 2
+    assert "--coordinator (or JAX_COORDINATOR_ADDRESS) missing" in half.stderr
+    slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4"}
+    alone = run(ROOT / "evaluate.py", "--predict=empty", cwd=ROOT, **slurm)
+    assert alone.returncode == 2 and "srun did not start" in alone.stderr
+    assert "--processes=" in script("--help").stdout
+
+
 def test_a_users_error_has_no_traceback(good: Path, tmp_path: Path) -> None:
     wrong = script(f"--config={good}", f"--config.data.dir={tmp_path / 'nowhere'}")
     assert wrong.returncode == 1

@@ -20,6 +20,16 @@ mesh = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Auto,))
 split = NamedSharding(mesh, PartitionSpec("x"))
 rows = np.full((1, 3), me + 5)
 part = jax.make_array_from_process_local_data(split, rows)
+assert (hosts.member(), hosts.member_count()) == (me, 2)
+hosts.post(f"host/{me}", "ab"[me])
+assert hosts.from_main("greeting", f"from {me}") == "from 0"
+assert hosts.consult("same", "x", lambda texts: "") == ""
+names = lambda texts: "".join(texts[i] for i in sorted(texts)) if len(texts) > 1 else ""
+assert hosts.consult("all", str(me), names) == "01"
+if me == 0:
+    silent = hosts.consult("late", "", lambda texts: "", seconds=1)
+    assert silent == "process 1 (b) said nothing within 1 s", silent
+hosts.meet("here")
 mine = np.full(2, me)
 tree = hosts.gather_arrays({"a": part, "b": mine})
 whole = tree["a"]
@@ -35,5 +45,9 @@ def test_two_processes() -> None:
 def test_one_process_is_the_whole_run() -> None:
     assert hosts.shard() == (0, 1) and hosts.is_main() and hosts.is_alone()
     assert hosts.gather_bytes(b"x") == [b"x"]
+    assert (hosts.member(), hosts.member_count()) == (0, 1)
+    assert hosts.from_main("greeting", "mine") == "mine"
+    assert hosts.consult("all", "x", lambda texts: texts[0]) == "x"
+    hosts.meet("here")
     tree = {"a": np.ones(2)}
     assert hosts.gather_arrays(tree)["a"] is tree["a"]

@@ -24,7 +24,11 @@ MAY_IMPORT = {
     "process": set(),
     "settings_help": set(),
     "config": {"errors"},
-    "hosts": {"errors"},
+    "cluster": {"errors"},
+    "ending": set(),
+    "lock": {"errors", "files"},
+    "hosts": {"cluster", "ending", "errors"},
+    "watch": {"ending", "hosts"},
     "parameters": {"errors"},
     "pixels": {"errors", "pixels"},
     "data": _DATA,
@@ -37,7 +41,7 @@ MAY_IMPORT = {
     "checkpoint": {"config", "errors", "files", "hosts", "orbax_s3", "parameters"},
 }
 _MODEL = _DATA | {"hosts", "mesh", "models", "parameters", "checkpoint"}
-MAY_IMPORT["training"] = _MODEL | {"training"}
+MAY_IMPORT["training"] = _MODEL | {"ending", "training"}
 MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
     MAY_IMPORT[above] = _MODEL | {"inference", above}
@@ -60,6 +64,7 @@ NAMES_IN = {
     '"counts":': ("pixels/masks.py",),
 }
 WITHOUT_JAX = ("pixels", "data", "prepare", "partworld", "engine")
+STANDARD_LIBRARY_ONLY = ("cluster", "config", "ending", "errors")
 JAX = {"jax", "flax", "optax", "orbax", "torch", "transformers"}
 
 
@@ -93,9 +98,12 @@ def faults(name: str, names: set[str], text: str = "") -> list[str]:
             wrong.append(f"{name} holds {word}")
     if room in WITHOUT_JAX and outside & JAX:
         wrong.append(f"{name} imports {sorted(outside & JAX)}")
-    if room in ("config", "errors") and outside - sys.stdlib_module_names - {
-        "unires_jax"
-    }:
+    if room in (
+        "cluster",
+        "config",
+        "ending",
+        "errors",
+    ) and outside - sys.stdlib_module_names - {"unires_jax"}:
         wrong.append(f"{name} imports more than the standard library")
     return wrong
 

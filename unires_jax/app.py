@@ -9,6 +9,7 @@ jax is not imported here before the command line is known to be right.
 import ast
 import contextlib
 import difflib
+import os
 import re
 import runpy
 import sys
@@ -22,23 +23,37 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from unires_jax import process
+from unires_jax import cluster, ending, process
 from unires_jax.config import Config, fields, fits, settings, validate
-from unires_jax.errors import ConfigError, UserError
+from unires_jax.errors import ConfigError, UsageError, UserError
 from unires_jax.files import locate
 from unires_jax.settings_help import meanings
+
+# A run that was asked to stop, and saved: EX_TEMPFAIL of sysexits.h.
+STOPPED = 75
+
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "<host>:<port> of process 0; or JAX_COORDINATOR_ADDRESS"
+)
+PROCESSES = flags.DEFINE_integer(
+    "processes", None, "how many processes the run has; or JAX_NUM_PROCESSES"
+)
+PROCESS = flags.DEFINE_integer(
+    "process", None, "which of them this is, from 0; or JAX_PROCESS_ID"
+)
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 SPEC = re.compile(r"((?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)  # file[:argument]
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
-def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
+def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
     """Parse the command line and call `main`, with the validated config if it wants it.
 
-    A wrong command line ends with exit code 2, an error in what the user gave (data,
-    weights, checkpoints, settings) with 1 and its message; anything else is a bug and
-    keeps its traceback.
+    The exit code is what `main` returns, None being 0. A wrong command line ends with
+    exit code 2, an error in what the user gave (data, weights, checkpoints, settings)
+    with 1 and its message; anything else is a bug and keeps its traceback. In a cluster
+    an error in one process ends all (`watch`).
     """
     if HELP & set(sys.argv[1:]):
         print(help_text(sys.argv) if takes_config else "\n".join(_about(sys.argv)))
@@ -54,10 +69,18 @@ def run(main: Callable[..., None], *, takes_config: bool = True) -> None:
     except (ConfigError, flags.Error) as error:
         _fail(error, 2)
     process.start()
+    ending.watch_over()
     try:
-        main(*arguments)
-    except UserError as error:
-        _fail(error, 1)
+        code = main(*arguments) or 0
+        _finish()
+    except UsageError as error:
+        _fail(error, 2)
+    except BaseException as error:
+        _end(error)
+        raise
+    finally:
+        ending.part()
+    sys.exit(code)
 
 
 def _fail(error: Exception, code: int) -> typing.NoReturn:
@@ -65,6 +88,56 @@ def _fail(error: Exception, code: int) -> typing.NoReturn:
     if code == 2:
         print(f"What it takes: python {sys.argv[0]} --help", file=sys.stderr)
     sys.exit(code)
+
+
+def join_cluster() -> None:
+    """Join the cluster that flags or environment describe. First statement of a main.
+
+    Raises UsageError, before jax is imported, for one that they describe by halves.
+    """
+    described = cluster.describe(
+        os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value
+    )
+    from unires_jax import hosts, watch
+
+    hosts.join_cluster(described)
+    watch.start()
+
+
+def _in_cluster() -> bool:
+    hosts = sys.modules.get("unires_jax.hosts")  # imported by whoever joined one
+    return hosts is not None and hosts.member_count() > 1
+
+
+def _finish() -> None:
+    if _in_cluster():
+        from unires_jax import watch
+
+        watch.finish()
+
+
+def _end(error: BaseException) -> None:
+    """Say what ended `main`, and end; returns where Python is to print a traceback."""
+    together = _in_cluster()
+    if together:
+        from unires_jax import watch
+
+        if watch.is_echo(error):
+            watch.await_culprit()
+    if isinstance(error, UserError):
+        cause = str(error)
+        place = f"{ending.name()}: " if together else ""
+        words = f"error: {place}{cause}"
+    else:
+        cause = "".join(traceback.format_exception_only(error)).strip()
+        words = "".join(traceback.format_exception(error)).rstrip()
+    words = "\n".join(x for x in (words, ending.last_good()) if x)
+    if together:
+        watch.fail(cause, words)
+    if isinstance(error, UserError):
+        print(words, file=sys.stderr)
+        sys.exit(1)
+    print(ending.last_good(), file=sys.stderr)
 
 
 def parse_config(argv: list[str]) -> tuple[Config, list[str]]:
@@ -222,5 +295,6 @@ def _about(argv: list[str]) -> list[str]:
     return lines + [
         f"  --{flag.name}={flag.default if flag.default is not None else ''}  "
         f"{flag.help}"
-        for flag in flags.FLAGS.get_key_flags_for_module(argv[0])
+        for module in (argv[0], __name__)
+        for flag in flags.FLAGS.get_key_flags_for_module(module)
     ]

@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from unires_jax import orbax_s3
+from unires_jax import hosts, orbax_s3
 from unires_jax.config import Config, TrainConfig, from_dict, to_dict
 from unires_jax.errors import CheckpointError, ConfigError
 from unires_jax.files import Location, absolute
@@ -69,8 +69,11 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()  # waits for a save under way
+    def __exit__(self, kind: object, *_: object) -> None:
+        # Waits for a save under way; in a cluster for all, and one that fails is first
+        # to tell the others.
+        if kind is None or hosts.is_alone():
+            self._manager.close()
 
     @property
     def latest(self) -> Location | None:

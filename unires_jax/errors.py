@@ -41,6 +41,14 @@ class ConfigError(UserError):
     """A setting that cannot work. The message names the field and the remedy."""
 
 
+class UsageError(ConfigError):
+    """A command line or an environment that cannot be started: exit code 2."""
+
+
+class ClusterError(UserError):
+    """Processes that cannot work together. The message names them and what differs."""
+
+
 class DataError(UserError):
     """Data that cannot be used. The message names file or record, field and remedy."""
 

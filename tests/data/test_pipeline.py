@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from helpers import small_data
 from helpers.tiny import data_config
 
-from unires_jax.config import Config
+from unires_jax.config import Config, mask_grid
 from unires_jax.data import prepared
 from unires_jax.data.augment import mirrored
 from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import run_tokenizer, train_batches
-from unires_jax.errors import ConfigError, DataError
+from unires_jax.data.readers import check_shared_memory
+from unires_jax.errors import ConfigError, DataError, TrainingError
 
 RECORDS = 11  # no multiple of the batch: epochs end within batches
 
@@ -148,6 +150,26 @@ def test_length_is_the_longest_sentences_bucket(folder: Path, config: Config) ->
 def test_batch_must_divide(config: Config) -> None:
     with pytest.raises(ConfigError, match=r"train\.batch=4 must be a multiple of .* 3"):
         train_batches(config, run_tokenizer(config), shard=(0, 3))
+
+
+def test_shared_memory_must_hold_what_readers_read_ahead(config: Config) -> None:
+    side, grid = config.model.image_size, mask_grid(config.model)
+    image = 3 * side**2 + config.data.expressions * grid**2
+    check_shared_memory(config, 5, 2, 5 * 13 * image)
+    with pytest.raises(ConfigError, match=r"--shm-size=.*data\.workers=0"):
+        check_shared_memory(config, 5, 2, 5 * 13 * image - 1)
+    check_shared_memory(config, 5, 0, 0)
+
+
+def test_a_dead_reader_is_told(config: Config) -> None:
+    config.data.workers = 1
+    batches = train_batches(config, run_tokenizer(config))
+    next(batches)
+    for reader in multiprocessing.active_children():
+        reader.kill()
+    with pytest.raises(TrainingError, match="ended with exit code -9: killed"):
+        for _ in range(99):
+            next(batches)
 
 
 def test_no_data_is_told(config: Config) -> None:

@@ -1,12 +1,14 @@
-"""train.py as a process that is sent a signal at a chosen moment of its own.
+"""train.py as a process to which something happens at a chosen moment of its own.
 
     python killed_train.py TERM feed:5 --config=... --workdir=...
 
+It is sent a signal (KILL, TERM), meets bad data (DATA) or loses its readers (READERS).
 Moments: `feed:n`, before the n-th step of this process; `save:n`, when the n-th
 checkpoint of this process is written but has not got its name yet; `begin:n`, when its
-folder is made. With CLUSTER="<port> <i>" it is the i-th of two processes.
+folder is made.
 """
 
+import multiprocessing
 import os
 import runpy
 import signal
@@ -25,7 +27,7 @@ def main() -> None:
     def tick() -> None:
         count[0] -= 1
         if count[0] == 0:
-            os.kill(os.getpid(), SIGNALS[name])
+            happen(name)
 
     def is_step(path: object) -> bool:
         folder = Path(os.fsdecode(path))  # type: ignore[arg-type]
@@ -37,8 +39,6 @@ def main() -> None:
         ):
             tick()
 
-    if "CLUSTER" in os.environ:
-        _join(*map(int, os.environ["CLUSTER"].split()))
     if kind == "feed":
         from unires_jax.training import trainer
 
@@ -50,14 +50,17 @@ def main() -> None:
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-def _join(port: int, index: int) -> None:
-    import jax
+def happen(name: str) -> None:
+    """What the name says."""
+    if name == "DATA":
+        from unires_jax.errors import DataError
 
-    from unires_jax import hosts
-
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{port}", 2, index)
-    hosts.join_cluster = lambda: None  # no environment describes this cluster
+        raise DataError("planted")
+    if name == "READERS":
+        for reader in multiprocessing.active_children():
+            reader.kill()
+    else:
+        os.kill(os.getpid(), SIGNALS[name])
 
 
 if __name__ == "__main__":

@@ -2,66 +2,14 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.paths import HELPERS, ROOT
-from helpers.programs import compiling_once, free_port
-from helpers.tiny_run import (
-    assert_same,
-    config_file,
-    lines,
-    run_config,
-    untimed,
-    write_data,
-)
+from helpers.tiny_run import assert_same, lines, untimed
+from helpers.train_runs import Runs
 
 from unires_jax.checkpoint import load_params
-
-KILLER = HELPERS / "killed_train.py"
-
-
-class Runs:
-    """Starts processes of one config; they share compiled programs."""
-
-    def __init__(self, folder: Path) -> None:
-        data = write_data(folder / "data")
-        self.config = run_config(data, train__log_every=1)
-        self.file = config_file(folder, self.config)
-        self.env = compiling_once(folder / "cache")
-
-    def __call__(
-        self, workdir: Path, moment: str = "", *flags: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run to the end, or to the moment of a signal (`KILL feed:3`)."""
-        return wait(self.start(workdir, moment, *flags))
-
-    def start(
-        self, workdir: Path, moment: str = "", *flags: str, cluster: str = ""
-    ) -> subprocess.Popen[str]:
-        """The process; with `cluster` ("<port> <i>") the i-th of two."""
-        program = [str(KILLER), *moment.split()] if moment else [str(ROOT / "train.py")]
-        command = [sys.executable, *program, f"--config={self.file}", *flags]
-        return subprocess.Popen(
-            [*command, f"--workdir={workdir}"],
-            env=self.env | ({"CLUSTER": cluster} if cluster else {}),
-            cwd=workdir.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-
-def wait(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """What a process said and how it ended."""
-    try:
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def last_weights(workdir: Path) -> tuple[Any, dict[str, Any]]:
@@ -103,7 +51,7 @@ def test_a_run_that_is_killed_killed_saving_and_stopped_ends_as_one_left_alone(
     assert names == ["3", "4.orbax-checkpoint-tmp"]
     # From step 3, asked to stop before its second step.
     stopped = runs(workdir, "TERM feed:2")
-    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.returncode == 75, stopped.stderr
     assert f"{workdir}: from step 3 to 8" in stopped.stdout
     assert "stopped at step 5 of 8; saved. The same command goes on." in stopped.stdout
     # Progress with time left, rate and loss.
@@ -125,7 +73,8 @@ def test_a_run_that_is_killed_killed_saving_and_stopped_ends_as_one_left_alone(
 )
 def test_any_moment(runs: Runs, unbroken: Path, tmp_path: Path, moment: str) -> None:
     workdir = tmp_path / "run"
-    expected = 0 if "TERM" in moment else -signal.SIGKILL
+    expected = 75 if "TERM" in moment else -signal.SIGKILL
+    expected = 0 if moment == "TERM feed:8" else expected  # the last step
     assert runs(workdir, moment).returncode == expected
     ended = runs(workdir)
     assert ended.returncode == 0, ended.stderr
@@ -137,7 +86,7 @@ def test_with_reader_processes(runs: Runs, unbroken: Path, tmp_path: Path) -> No
     """Readers in processes of their own see the same batches and end with the run."""
     workdir, flag = tmp_path / "run", "--config.data.workers=2"
     assert runs(workdir, "KILL feed:5", flag).returncode == -signal.SIGKILL
-    assert runs(workdir, "TERM feed:2", flag).returncode == 0
+    assert runs(workdir, "TERM feed:2", flag).returncode == 75
     assert runs(workdir, "", flag).returncode == 0
     assert_same(last_weights(workdir)[0], last_weights(unbroken)[0])
 
@@ -148,14 +97,8 @@ def test_two_processes_stop_together_and_one_goes_on(
 ) -> None:
     """A notice to one stops both; the numbers are one process' but for rounding."""
     workdir = tmp_path / "run"
-    port = free_port()
-    moments = ["TERM feed:99", "TERM feed:3"]
-    processes = [
-        runs.start(workdir, moment, cluster=f"{port} {i}")
-        for i, moment in enumerate(moments)
-    ]
-    done = [wait(process) for process in processes]
-    assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+    done = runs.together([workdir] * 2, ["", "TERM feed:3"])
+    assert [d.returncode for d in done] == [75, 75], done[0].stderr + done[1].stderr
     stopped = int(last_weights(workdir)[1]["batch"])
     assert 3 <= stopped <= 5
     assert f"stopped at step {stopped} of 8; saved" in done[0].stdout

@@ -253,6 +253,7 @@ def before_step(recipe: Recipe, count: int, act: Callable[[], None]) -> Recipe:
             act()
         return recipe.step(state, batch)
 
+    step.lower = recipe.step.lower  # type: ignore[attr-defined]
     return dataclasses.replace(recipe, step=step)
 
 
@@ -398,6 +399,7 @@ def test_not_a_number_stops_at_its_step(data: Path, tmp_path: Path) -> None:
             state = state._replace(params=params)
         return recipe.step(state, batch)
 
+    breaking.lower = recipe.step.lower  # type: ignore[attr-defined]
     with pytest.raises(TrainingError, match=r"^step 5: loss nan") as caught:
         run(config, tmp_path, Hook(), dataclasses.replace(recipe, step=breaking))
     assert "word_project" in str(caught.value)

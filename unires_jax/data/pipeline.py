@@ -102,7 +102,8 @@ def train_batches(
     is one here: what the devices ask is not known.
 
     Raises DataError when more than `data.max_bad_share` of the data is unusable, or
-    there is none; ConfigError if the processes do not divide the batch.
+    there is none; ConfigError if the processes do not divide the batch, or the readers'
+    batches do not fit into the shared memory; TrainingError if a reader ended.
     """
     index, count = shard
     if config.train.batch % count:
@@ -135,6 +136,7 @@ def train_batches(
     unusable = UnusableRecords(config, len(source), workdir, shard)
     if workers is None:
         workers = readers.reader_count(config.data.workers, 1, 0.0)
+    readers.check_shared_memory(config, config.train.batch // count, workers)
     batches = _run(_iterate(dataset, workers), workers, unusable)
     return TrainBatches(batches, unusable, length)
 

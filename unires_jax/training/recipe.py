@@ -31,6 +31,11 @@ class Recipe:
     init: Any  # jitted: parameters, or none to draw them -> the first state, sharded
     step: Any  # jitted: (state, global batch) -> (state, metrics); donates the state
 
+    def compile(self, state: TrainState, batch: Batch) -> None:
+        """Compile the step for these shapes without running it."""
+        with jax.set_mesh(self.mesh):
+            self.step.lower(state, batch).compile()
+
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """One update. Its metrics are those of `train_step.make_update`."""
         with jax.set_mesh(self.mesh):

@@ -1,23 +1,25 @@
 """The training loop: batch, step, look, evaluate, save."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import numpy as np
 
-from unires_jax import hosts, process
-from unires_jax.checkpoint import Checkpoints, describe
+from unires_jax import checkpoint, ending, hosts, process
+from unires_jax.checkpoint import Checkpoints
 from unires_jax.config import Config, to_dict
 from unires_jax.data.batch import Batch
-from unires_jax.data.pipeline import open_splits, train_batches
+from unires_jax.data.pipeline import train_batches
 from unires_jax.data.readers import PICTURES_A_CORE, reader_count
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.files import locate, write_whole
+from unires_jax.files import absolute, in_bucket, locate, write_whole
 from unires_jax.mesh import feed
+from unires_jax.training.agreement import describe_run
 from unires_jax.training.progress_log import BEST_BY, Pictures, ProgressLog, say
 from unires_jax.training.recipe import Recipe
 from unires_jax.training.speed import asked_pictures, ideal_seconds
@@ -26,6 +28,8 @@ from unires_jax.training.train_step import TrainState, Tree
 
 # (step, parameters) -> metrics with BEST_BY among them, and pictures to look at.
 Evaluate = Callable[[int, Tree], tuple[dict[str, float], Pictures]]
+
+Pairs = Iterator[tuple[Batch, Batch]]  # of numpy arrays, and fed to the devices
 
 
 def fit(
@@ -42,9 +46,9 @@ def fit(
     """
     config, mesh = recipe.config, recipe.mesh
     workdir, steps = locate(workdir), config.train.steps
-    prints = [split.fingerprint() for split in open_splits(config)]
-    data = dict(zip(config.data.train, prints, strict=True))
-    about = describe(config, tokenizer.to_json(), data)
+    about = describe_run(config, tokenizer)
+    if not in_bucket(workdir):
+        ending.know(checkpoints=str(absolute(workdir) / checkpoint.FOLDER))
     with StopSignal() as stop, Checkpoints(workdir, config.train) as checkpoints:
         state, progress = start(recipe, checkpoints, about)
         step = int(state.step)
@@ -66,10 +70,13 @@ def fit(
         ideal = ideal_seconds(config, list(mesh.devices.flat), batches.length)
         log = ProgressLog(workdir, config, step, ideal)
         with log, contextlib.closing(batches):
-            arriving = log.waiting_for(batches)
-            while step < steps:
-                batch = next(arriving)
-                state, metrics = recipe.train_step(state, feed(batch, mesh))
+            pairs = ((batch, feed(batch, mesh)) for batch in batches)
+            pairs = _compiled_for(pairs, recipe, state)
+            if stop.received:
+                say(f"stopped before step {step + 1}. The same command goes on.")
+                return state
+            for batch, fed in log.waiting_for(pairs):
+                state, metrics = recipe.train_step(state, fed)
                 step, progress = step + 1, _advance(progress, batch, config)
                 log.add(step, metrics)
                 if step % config.train.log_every == 0:
@@ -85,7 +92,7 @@ def fit(
                     log.flush()
                     meta = about | progress._asdict()
                     checkpoints.save(step, state, meta, evaluation.get(BEST_BY))
-                if stopping:
+                if stopping or step == steps:
                     break
     if step < steps:
         say(f"stopped at step {step} of {steps}; saved. The same command goes on.")
@@ -106,6 +113,18 @@ def _workers(recipe: Recipe) -> int:
         f"{asked / PICTURES_A_CORE:.1f}, to read {asked:.0f} pictures/s"
     )
     return count
+
+
+def _compiled_for(pairs: Pairs, recipe: Recipe, state: TrainState) -> Pairs:
+    """The same batches, their step compiled in all processes.
+
+    One that finds it compiled must not wait in a collective, which may give up after
+    30 s, for one that compiles it.
+    """
+    first = next(pairs)
+    recipe.compile(state, first[1])
+    hosts.meet("compiled")
+    return itertools.chain([first], pairs)
 
 
 def _advance(progress: Progress, batch: Batch, config: Config) -> Progress:
