@@ -276,8 +276,8 @@ def test_resume_from_any_step(
     with pytest.raises(Crash):
         breaking = before_step(recipe_of(config), step, crash)
         run(config, tmp_path, Hook(0.7, 0.2), breaking)
-    torn = (tmp_path / "metrics.jsonl").read_text() + '{"step": 1, "train/lo'
-    (tmp_path / "metrics.jsonl").write_text(torn)
+    with (tmp_path / "metrics.jsonl").open("a") as torn:
+        torn.write('{"step": 1, "train/lo')
     reached = 4 if step >= 4 else 3 if step == 3 else 0
     hook = Hook(0.7, 0.2) if reached < 4 else Hook(0.2)
     assert_same(run(config, tmp_path, hook), unbroken.state)
