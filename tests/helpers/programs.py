@@ -52,7 +52,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def check_in_two_processes(code: str) -> None:
+def check_in_two_processes(code: str, seconds: int = 120) -> None:
     """Run the code in both processes of a cluster, as number `me`, one device each."""
     path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
     env = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
@@ -67,7 +67,7 @@ def check_in_two_processes(code: str) -> None:
         )
         for i in range(2)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=seconds)[0] for process in processes]
     assert all(output.endswith("ok\n") for output in outputs), outputs
 
 
