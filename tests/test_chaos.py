@@ -44,6 +44,7 @@ KILLS = int(os.environ.get("CHAOS_KILLS", "30"))  # over a training
 BUILD_KILLS = min(10, KILLS)
 STEPS = 200
 EVALUATE_EVERY = 4
+KEEP_EVERY = 30
 PATIENCE = 3.0  # seconds that processes without their fellow are given to end
 CLOCK = "train/images_per_second"
 
@@ -59,7 +60,7 @@ def train_config(data: Path) -> Config:
         train__eval_every=EVALUATE_EVERY,
         train__picture_every=8,
         train__checkpoint_every=3,
-        train__keep_every=30,
+        train__keep_every=KEEP_EVERY,
         eval__watch_images=4,
     )
 
@@ -233,8 +234,8 @@ def assert_as_unbroken(workdir: Path, unbroken: Path) -> None:
     )
     assert shown == expected and len(shown) > 3 * STEPS
     kept, wanted = (set(steps_of(folder)) for folder in (workdir, unbroken))
-    # The last, every 30th and the best; a kill may leave one that nobody asks for.
-    assert {30, 60, 90, STEPS} <= wanted <= kept
+    # The last, every n-th and the best; a kill may leave one that nobody asks for.
+    assert {STEPS, *range(KEEP_EVERY, STEPS, KEEP_EVERY)} <= wanted <= kept
     for step in wanted:
         mine, other = (f / "checkpoints" / str(step) for f in (workdir, unbroken))
         assert_same(state_of(mine), state_of(other))
