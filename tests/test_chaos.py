@@ -44,6 +44,7 @@ KILLS = int(os.environ.get("CHAOS_KILLS", "30"))  # over a training
 BUILD_KILLS = min(10, KILLS)
 STEPS = 200
 EVALUATE_EVERY = 4
+KEEP_EVERY = 30
 PATIENCE = 3.0  # seconds that processes without their fellow are given to end
 CLOCK = "train/images_per_second"
 
@@ -59,7 +60,7 @@ def train_config(data: Path) -> Config:
         train__eval_every=EVALUATE_EVERY,
         train__picture_every=8,
         train__checkpoint_every=3,
-        train__keep_every=30,
+        train__keep_every=KEEP_EVERY,
         eval__watch_images=4,
     )
 
@@ -103,12 +104,22 @@ class Training:
         whole = [line for line in text.splitlines(keepends=True) if line[-1] == "\n"]
         return json.loads(whole[-1]) if whole else {"step": 0}
 
+    def saved(self) -> int:
+        """The last complete checkpoint."""
+        return max(
+            (int(p.name) for p in self.checkpoints if p.name.isdigit()), default=0
+        )
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Their folders, the incomplete ones too."""
+        return list((self.workdir / "checkpoints").glob("*"))
+
     def phase(self, begun: bool) -> str:
         """What it is doing, as far as its files tell."""
         if not begun:
             return "start"
-        names = [p.name for p in (self.workdir / "checkpoints").iterdir()]
-        saving = any("tmp" in name for name in names)
+        saving = any("tmp" in p.name for p in self.checkpoints)
         line = self.last()
         evaluating = line["step"] % EVALUATE_EVERY == 0 and "train/loss" in line
         doing = "evaluation" if evaluating else "step"
@@ -120,12 +131,13 @@ def kill_at_random(training: Training, rng: random.Random, moment: float) -> str
 
     Returns the phase it was in.
     """
-    before, processes = training.inode(), training.start()
-    start, target = time.monotonic(), 0
+    before, saved = training.inode(), training.saved()
+    processes, start, target = training.start(), time.monotonic(), 0
     # As many steps that half of the run is left after the last kill.
     steps, pause = rng.randint(1, max(1, STEPS // KILLS)), rng.uniform(0, 0.2)
     if to_evaluation := rng.random() < 0.4:
         pause = 0.0
+    advances = rng.random() < 0.7  # else slow saves and fast kills go on for ever
     try:
         while moment < 0 or time.monotonic() - start < moment:
             assert processes[0].poll() is None, "ended before it was killed"
@@ -134,7 +146,7 @@ def kill_at_random(training: Training, rng: random.Random, moment: float) -> str
                 target = target or step + steps
                 if to_evaluation:
                     target += -target % EVALUATE_EVERY
-                if step >= target:
+                if step >= target and (not advances or training.saved() > saved):
                     time.sleep(pause)
                     break
             time.sleep(0.01)
@@ -189,7 +201,8 @@ def test_a_training(data: Path, tmp_path: Path, processes: int) -> None:
         moment = -1.0 if is_later else rng.uniform(0, 1.1 * startup)
         phase = kill_at_random(broken, rng, moment)
         phases[phase] += 1
-        print(f"kill {kill + 1}: {phase}, step {broken.last()['step']}", flush=True)
+        reached = f"step {broken.last()['step']}, saved {broken.saved()}"
+        print(f"kill {kill + 1}: {phase}, {reached}", flush=True)
     broken.finish()
     seconds = time.monotonic() - began
     print(f"{processes} processes: {dict(phases)}, {seconds:.0f} s, seed {SEED}")
@@ -221,8 +234,8 @@ def assert_as_unbroken(workdir: Path, unbroken: Path) -> None:
     )
     assert shown == expected and len(shown) > 3 * STEPS
     kept, wanted = (set(steps_of(folder)) for folder in (workdir, unbroken))
-    # The last, every 30th and the best; a kill may leave one that nobody asks for.
-    assert {30, 60, 90, STEPS} <= wanted <= kept
+    # The last, every n-th and the best; a kill may leave one that nobody asks for.
+    assert {STEPS, *range(KEEP_EVERY, STEPS, KEEP_EVERY)} <= wanted <= kept
     for step in wanted:
         mine, other = (f / "checkpoints" / str(step) for f in (workdir, unbroken))
         assert_same(state_of(mine), state_of(other))

@@ -64,7 +64,7 @@ def _start(argv: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[
         )
 
 
-def finish(processes: list[subprocess.Popen[bytes]], seconds: float = 300) -> list[int]:
+def finish(processes: list[subprocess.Popen[bytes]], seconds: float = 900) -> list[int]:
     """Their exit codes. What has not ended after so many seconds is killed."""
     try:
         return [process.wait(seconds) for process in processes]
