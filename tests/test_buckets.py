@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import pickle
 from pathlib import Path
 
 import fsspec
@@ -168,9 +169,12 @@ def test_records_are_copied_once_and_described_without(
     bucket.read.clear()
     assert there[0] == mine[0]
     assert not shards_read(bucket)
+    carried = pickle.dumps(split)  # to a reader process
     copy.write_bytes(b"cut")
     assert prepared.open_split(f"{data}:train")[0] == mine[0]
     assert shards_read(bucket) and copy.stat().st_size > 3
+    bucket.objects.clear()
+    assert pickle.loads(carried)[1] == mine[1]
 
 
 def test_excluded_splits_are_not_copied(bucket: Store, data: str) -> None:
@@ -207,6 +211,7 @@ def test_a_library_that_lacks_is_named(monkeypatch) -> None:
         raise ImportError(f"no client of {scheme}")
 
     monkeypatch.setattr(fsspec, "get_filesystem_class", absent)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     files._require_library.cache_clear()
     with pytest.raises(
         ConfigError, match=r"gs:// needs pip install 'unires_jax\[bucket\]'"

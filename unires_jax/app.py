@@ -277,10 +277,11 @@ def help_text(argv: list[str]) -> str:
         config = Config()
     lines = _about(argv)
     for spec in [m[1] for a in argv if (m := re.match(r"--?config=(.+)", a))]:
-        file = locate(_parts(spec)[0])
-        if file.is_file():
-            text = ast.get_docstring(ast.parse(file.read_text())) or ""
-            lines += ["", f"{file}: {text}"]
+        with contextlib.suppress(ConfigError):  # no place that is known
+            file = locate(_parts(spec)[0])
+            if file.is_file():
+                text = ast.get_docstring(ast.parse(file.read_text())) or ""
+                lines += ["", f"{file}: {text}"]
     lines += ["", "Settings (add --config=FILE to see what it sets):"]
     lines += [f"  --config=FILE[:ARGUMENT]  {_config_files()}"]
     texts = meanings(Config)

@@ -23,6 +23,7 @@ def served(
             bucket_client.ADDRESS: address,
             "TENSORSTORE_GCS_HTTP_URL": address,  # read once in a process
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",
+            "EPATH_USE_TF": "false",  # where TensorFlow is installed
         }
         for name, value in env.items():
             m.setenv(name, value)

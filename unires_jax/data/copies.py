@@ -21,6 +21,7 @@ from unires_jax.files import Location, local, locate, whole
 
 THREADS = 8  # files copied at once; ours
 CHUNK = 8 << 20  # bytes
+MUCH = 1 << 20  # bytes, from which on progress is shown
 
 
 def cache_folder(cache: str) -> Path:
@@ -35,11 +36,18 @@ def copy_split(folder: str, split: str, cache: str = "") -> Path:
     """The folder on this machine that holds a split of a bucket's prepared folder.
 
     What is there in the same size is not copied again. Raises DataError where the disk
-    has no room for the rest.
+    has no room for the rest, or cannot be written.
     """
     source = locate(folder)
     target = cache_folder(cache) / folder.replace("://", "/")
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"no copy can be made at {target} ({error}); set data.cache to a folder "
+            "that can be written, or give --data_dir a copy",
+            place=folder,
+        ) from None
     with _alone(target / f".{split}.lock"):
         files = [*source.glob("*.json"), *source.glob(f"*-{split}.*")]
         with ThreadPoolExecutor(THREADS) as pool:
@@ -82,6 +90,7 @@ def _copy(files: list[Location], target: Path, size: int, name: str) -> None:
             total=size,
             unit="B",
             unit_scale=True,
+            disable=size < MUCH,
             mininterval=1 if sys.stderr.isatty() else 30,
         ) as bar,
         ThreadPoolExecutor(THREADS) as pool,
