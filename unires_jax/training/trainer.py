@@ -65,7 +65,7 @@ def fit(
             workdir=workdir,
         )
         with ProgressLog(workdir, config, step) as log, contextlib.closing(batches):
-            pairs = ((batch, feed(batch, mesh)) for batch in batches)
+            pairs: Pairs = ((batch, feed(batch, mesh)) for batch in batches)
             pairs = _compiled_for(pairs, recipe, state)
             if stop.received:
                 say(f"stopped before step {step + 1}. The same command goes on.")
