@@ -29,9 +29,18 @@ WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; default: runs/<
 
 
 def main(config: Config) -> int:
-    """Join the cluster, then train, evaluating on the way. Returns the exit code."""
+    """Join the cluster and train in a workdir of one's own. Returns the exit code."""
     app.join_cluster()
     from unires_jax import hosts, lock
+
+    workdir = WORKDIR.value or f"runs/{config.name}"
+    with lock.hold(workdir) if hosts.member() == 0 else contextlib.nullcontext():
+        return _train(config, workdir)
+
+
+def _train(config: Config, workdir: str) -> int:
+    """See that all processes are about to do the same, then train and evaluate."""
+    from unires_jax import hosts
     from unires_jax.data.pipeline import run_tokenizer
     from unires_jax.evaluation.in_training import make_evaluate
     from unires_jax.mesh import make_mesh
@@ -40,15 +49,14 @@ def main(config: Config) -> int:
     from unires_jax.training.recipe import make_recipe
     from unires_jax.training.trainer import fit
 
-    workdir = WORKDIR.value or f"runs/{config.name}"
-    with lock.hold(workdir) if hosts.member() == 0 else contextlib.nullcontext():
-        tokenizer = run_tokenizer(config)
-        agree(config, tokenizer, workdir)
-        say(hosts.describe_devices())
-        evaluate = make_evaluate(config, tokenizer)
-        recipe = make_recipe(config, make_mesh(config.mesh))
-        state = fit(recipe, workdir, tokenizer, evaluate)
-        return app.STOPPED if int(state.step) < config.train.steps else 0
+    tokenizer = run_tokenizer(config)
+    agree(config, tokenizer, workdir)
+    say(hosts.describe_devices())
+    evaluate = make_evaluate(config, tokenizer)
+    state = fit(
+        make_recipe(config, make_mesh(config.mesh)), workdir, tokenizer, evaluate
+    )
+    return app.STOPPED if int(state.step) < config.train.steps else 0
 
 
 if __name__ == "__main__":  # the data readers import this file again

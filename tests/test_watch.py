@@ -25,17 +25,17 @@ def main():
     way = os.environ["WAY"]
     ending.know(checkpoints=os.environ["CHECKPOINTS"])
     hosts.meet("both are here")
-    time.sleep(1.5)  # both were heard of
     if way == "data":
         raise DataError("planted")
     if way == "bug":
         raise KeyError("planted")
     if way == "kill":
+        time.sleep(3)  # its beats were heard
         os.kill(os.getpid(), signal.SIGKILL)
     if way == "wait":
         time.sleep(100)
     if way == "echo":  # a collective, without its partner
-        time.sleep(1)
+        time.sleep(3)
         hosts.meet("nobody else", seconds=1)
     return 7
 
@@ -90,6 +90,7 @@ def test_an_error_in_one_is_named_by_both(
         assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
     done = end(tmp_path, "wait", "bug")
     assert [x.returncode for x in done] == [1, 1], done

@@ -131,13 +131,14 @@ def _end(error: BaseException) -> None:
     else:
         cause = "".join(traceback.format_exception_only(error)).strip()
         words = "".join(traceback.format_exception(error)).rstrip()
-    words = "\n".join(x for x in (words, ending.last_good()) if x)
+    saved = ending.last_good()
     if together:
-        watch.fail(cause, words)
+        watch.fail(cause, f"{words}\n{saved}".rstrip())
     if isinstance(error, UserError):
-        print(words, file=sys.stderr)
+        print(f"{words}\n{saved}".rstrip(), file=sys.stderr)
         sys.exit(1)
-    print(ending.last_good(), file=sys.stderr)
+    if saved:
+        print(saved, file=sys.stderr)
 
 
 def parse_config(argv: list[str]) -> tuple[Config, list[str]]:

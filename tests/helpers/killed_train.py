@@ -2,7 +2,8 @@
 
     python killed_train.py TERM feed:5 --config=... --workdir=...
 
-It is sent a signal (KILL, TERM), meets bad data (DATA) or loses its readers (READERS).
+It is sent a signal (KILL, TERM), meets bad data (DATA), loses its readers (READERS) or
+sleeps for 40 s (SLEEP).
 Moments: `feed:n`, before the n-th step of this process; `save:n`, when the n-th
 checkpoint of this process is written but has not got its name yet; `begin:n`, when its
 folder is made.
@@ -13,6 +14,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +61,8 @@ def happen(name: str) -> None:
     if name == "READERS":
         for reader in multiprocessing.active_children():
             reader.kill()
+    elif name == "SLEEP":
+        time.sleep(40)
     else:
         os.kill(os.getpid(), SIGNALS[name])
 

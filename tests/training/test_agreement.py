@@ -5,6 +5,7 @@ from pathlib import Path
 
 from helpers.tiny import tiny_config
 
+from unires_jax.inference.loaded import Loaded
 from unires_jax.training.agreement import agree, differences
 
 SAME = {"config.optim.clip": "1.0", "code revision": "abc", "workdir": "0f"}
@@ -26,6 +27,6 @@ def test_differences_name_process_and_value() -> None:
     assert len(lines) == 5
 
 
-def test_a_lone_process_agrees_with_itself(tmp_path: Path) -> None:
-    agree(tiny_config(), None, str(tmp_path / "new"))  # type: ignore[arg-type]
+def test_a_lone_process_agrees_with_itself(loaded: Loaded, tmp_path: Path) -> None:
+    agree(tiny_config(), loaded.tokenizer, str(tmp_path / "new"))
     assert not list(tmp_path.iterdir())

@@ -101,6 +101,14 @@ def test_one_lacks_its_data_or_differs(
 
 
 @pytest.mark.slow
+def test_one_that_compiles_later_is_waited_for(runs: Runs, tmp_path: Path) -> None:
+    """For longer than collectives on CPU wait (30 s)."""
+    done = runs.together([tmp_path / "run"] * 4, ["", "SLEEP feed:1", "", ""])
+    assert [x.returncode for x in done] == [0] * 4, done
+    assert "4 processes, 4 devices of kind" in done[0].stdout
+
+
+@pytest.mark.slow
 def test_asked_to_stop_before_the_first_step(runs: Runs, tmp_path: Path) -> None:
     stopped = runs(tmp_path / "run", "TERM feed:1")
     assert stopped.returncode == 75, stopped.stderr

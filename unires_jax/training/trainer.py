@@ -70,7 +70,7 @@ def fit(
         ideal = ideal_seconds(config, list(mesh.devices.flat), batches.length)
         log = ProgressLog(workdir, config, step, ideal)
         with log, contextlib.closing(batches):
-            pairs = ((batch, feed(batch, mesh)) for batch in batches)
+            pairs: Pairs = ((batch, feed(batch, mesh)) for batch in batches)
             pairs = _compiled_for(pairs, recipe, state)
             if stop.received:
                 say(f"stopped before step {step + 1}. The same command goes on.")
