@@ -213,7 +213,7 @@ def _like(x: Array) -> jax.ShapeDtypeStruct:
 
 
 def _block(layout: Layout) -> pl.BlockSpec:
-    """All rows of a picture, one vector of heads. Rows beyond the last hold anything."""
+    """One vector of all rows of a picture. Those beyond the last hold anything."""
     return pl.BlockSpec((1, layout.rows, LANES), lambda b, vector: (b, 0, vector))
 
 
@@ -314,7 +314,7 @@ def _backward_head(
 def _keys(
     layout: Layout, head: int, k: Float[Array, "l lanes"], bias: Any
 ) -> Float[Array, "l lanes"]:
-    """A head's keys; their free lanes hold the bias of groups, and hide what is none."""
+    """A head's keys; free lanes hold the bias of groups, and hide what is no key."""
     row, (for_bias, for_end) = _row(layout.rows), layout.free(head)
     of_head = bias[pl.program_id(1) * layout.together + head]
     is_real = row < layout.length
