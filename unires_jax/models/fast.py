@@ -141,7 +141,7 @@ def with_bias(
 
 
 def with_channel(
-    x: Float[Array, "b h l c"], channel: Float[Array, "*h l 1"]
+    x: Float[Array, "b h l c"], channel: Float[Array, "*#h #l 1"]
 ) -> Float[Array, "b h l c1"]:
     """One more channel, of values that broadcast to `x`."""
     channel = jnp.zeros_like(x[..., :1], channel.dtype) + channel
