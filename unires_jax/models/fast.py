@@ -16,6 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+# The name of what attention kernels give, for policies of what to keep: without it the
+# backward pass runs the forward kernel again.
+KEPT = "attention"
+
 
 @jax.custom_vjp
 def dense(

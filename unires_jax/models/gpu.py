@@ -11,6 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Bool, Float
 
 from unires_jax.models import fast
@@ -56,7 +57,8 @@ def attend_by(
         scale=1.0,
         implementation=implementation,
     )
-    return mixed[:, :queries, :, :width].swapaxes(1, 2)
+    mixed = checkpoint_name(mixed[:, :queries, :, :width], fast.KEPT)
+    return mixed.swapaxes(1, 2)
 
 
 def _even_rows(x: Float[Array, "b h l c"]) -> Float[Array, "b h l2 c"]:

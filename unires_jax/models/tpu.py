@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Bool, Float
@@ -70,7 +71,7 @@ class Layout(NamedTuple):
     def free(self, head: int) -> tuple[int, int]:
         """Two lanes that are not a head's own."""
         first = (head * self.lanes + self.width) % LANES
-        return first, first + 1
+        return first, (first + 1) % LANES
 
 
 def attend(
@@ -92,7 +93,8 @@ def attend(
         group_bias = jnp.zeros(layout.heads)
     bias = jnp.maximum(group_bias, HIDDEN).astype(jnp.float32)
     flat = (_flat(x, layout) for x in (q, k, v))
-    return _heads_first(_attend(*flat, bias, layout), layout)
+    mixed = checkpoint_name(_attend(*flat, bias, layout), fast.KEPT)
+    return _heads_first(mixed, layout)
 
 
 def _flat(x: Float[Array, "b h l c"], layout: Layout) -> Float[Array, "b l d"]:
