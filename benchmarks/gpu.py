@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # A piece with its argument, and the most seconds it may take.
 PIECES = [
     ("attention", "", 70),
-    ("step", "l14", 130),
-    ("step", "b16", 110),
+    ("step", "l14", 160),
+    ("step", "b16", 130),
     ("predictor", "b16", 80),
     ("quickstart", "", 150),
     ("forms", "b16", 100),

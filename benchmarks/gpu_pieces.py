@@ -428,6 +428,9 @@ def quickstart(_: str, folder: Path) -> None:
     table = data / "partworld" / "1.0.0" / "tokenizer.json"
     start = time.monotonic()
     while not table.is_file():  # gpu.py builds it, and limits this piece's time
+        log = (folder / "build.log").read_text(errors="replace")
+        if "Traceback" in log or "error:" in log:
+            raise SystemExit(log[-2000:])
         time.sleep(0.5)
     tell(waited_for_data_s=time.monotonic() - start)
     settings = [f"--config.data.dir={data}"]

@@ -13,9 +13,9 @@ mkdir -p "$folder"
     --platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64 --platform any \
     --constraint "$root/constraints.txt" --dest "$folder" \
     array_record cloudpickle dm-tree docstring-parser googleapis-common-protos grain \
-    immutabledict importlib_resources jaxtyping ml_collections pillow portpicker \
-    psutil pycocotools simple-parsing tensorboardX tensorflow-datasets \
-    tensorflow-metadata termcolor toml wadler-lindig wrapt
+    immutabledict importlib_resources jaxtyping jinja2 markupsafe ml_collections \
+    pillow portpicker psutil pycocotools simple-parsing six tensorboardX \
+    tensorflow-datasets tensorflow-metadata termcolor toml wadler-lindig wrapt
 "${PYTHON:-python3}" -m pip wheel --quiet --disable-pip-version-check --no-deps \
     --constraint "$root/constraints.txt" --wheel-dir "$folder" promise
 du -ch "$folder"/*.whl | tail -1
