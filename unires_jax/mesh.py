@@ -5,6 +5,7 @@ the batch is split over both.
 Source: ours (the layout common to large JAX code bases).
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -50,6 +51,27 @@ def constrain_batch(x: Array) -> Array:
     if mesh.size <= 1 or x.shape[0] % mesh.size:
         return x
     return jax.lax.with_sharding_constraint(x, BATCH)
+
+
+def over_batch(
+    function: Callable[..., Any], batched: Sequence[Array], whole: Sequence[Array] = ()
+) -> Any:
+    """`function(*batched, *whole)`, each device for its own rows of the batch.
+
+    For kernels, into which the partitioner does not look: it would gather their
+    arguments. The first axis of `batched` and of all results is the batch's. A plain
+    call without a mesh, or where the axis does not divide.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size <= 1 or len(batched[0]) % mesh.size:
+        return function(*batched, *whole)
+    split = jax.shard_map(
+        function,
+        in_specs=(BATCH,) * len(batched) + (REPLICATED,) * len(whole),
+        out_specs=BATCH,
+        check_vma=False,
+    )
+    return split(*batched, *whole)
 
 
 def shard_largest_axis(

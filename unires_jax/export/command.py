@@ -41,6 +41,7 @@ from unires_jax.inference import exported
 from unires_jax.inference.exported import Flat
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import load
+from unires_jax.models import forms
 from unires_jax.parameters import flatten
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -185,7 +186,7 @@ def _write_graphs(
         else:
             traced, first = jax.jit(function), [shapes]
         exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
-        with _without_folders():
+        with _without_folders(), forms.use(forms.FAST):  # of no platform
             graph = exporter(*first, *inputs.values())
         (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
 

@@ -16,6 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+# The name of what attention kernels give, for policies of what to keep: without it the
+# backward pass runs the forward kernel again.
+KEPT = "attention"
+
 
 @jax.custom_vjp
 def dense(
@@ -110,9 +114,24 @@ def attention_logits(
     group_bias: Float[Array, "h"] | None = None,
     groups: int = 0,
 ) -> Float[Array, "b h q k"]:
-    """`plain.attention_logits`, the bias as one more channel of queries and keys.
+    """`plain.attention_logits` of queries and keys that carry the bias."""
+    q, k = with_bias(q, k, group_bias, groups)
+    logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
+    return logits
 
-    A sum on the logits would pass over all [b, h, q, k] of them; this costs nothing.
+
+def with_bias(
+    q: Float[Array, "b h q c"],
+    k: Float[Array, "b h k c"],
+    group_bias: Float[Array, "h"] | None = None,
+    groups: int = 0,
+) -> tuple[Float[Array, "b h q c1"], Float[Array, "b h k c1"]]:
+    """Queries and keys whose products are `plain`'s logits: scaled, and the bias in.
+
+    It is one more channel of both. A sum on the logits would pass over all [b, h, q, k]
+    of them; this costs nothing.
     """
     q = q * q.shape[-1] ** -0.5
     if group_bias is not None:
@@ -120,17 +139,15 @@ def attention_logits(
         is_group = jnp.arange(k.shape[2]) >= k.shape[2] - groups  # [k]
         # 0 * -inf is not a number; exp(-1e30) is 0 as well.
         bias = jnp.maximum(group_bias, -1e30)[:, None] * is_group  # [h, k]
-        q = _with_channel(q, is_patch[:, None].astype(q.dtype))
-        k = _with_channel(k, bias[..., None])
-    logits = jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32)
-    if mask is not None:
-        logits = jnp.where(mask[:, None], logits, jnp.finfo(jnp.float32).min)
-    return logits
+        q = with_channel(q, is_patch[:, None].astype(q.dtype))
+        k = with_channel(k, bias[..., None])
+    return q, k
 
 
-def _with_channel(
-    x: Float[Array, "b h l c"], channel: Float[Array, "*h l 1"]
+def with_channel(
+    x: Float[Array, "b h l c"], channel: Float[Array, "*#h #l 1"]
 ) -> Float[Array, "b h l c1"]:
+    """One more channel, of values that broadcast to `x`."""
     channel = jnp.zeros_like(x[..., :1], channel.dtype) + channel
     return jnp.concatenate([x, channel.astype(x.dtype)], axis=3)
 
