@@ -32,7 +32,7 @@ class TextTower(text_tower.TextTower):
     operations.
     """
 
-    eps = 1e-6
+    eps, fills_up = 1e-6, True
 
     def __call__(
         self, tokens: Int[Array, "e l"], lengths: Int[Array, "e"]

@@ -24,6 +24,7 @@ class TextTower(nnx.Module):
     """Embeddings with learned positions, blocks, a last norm."""
 
     eps = 1e-5  # of its norms
+    fills_up = False  # True: every sentence passes at the context's length
 
     def __init__(
         self,

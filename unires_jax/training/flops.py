@@ -1,0 +1,130 @@
+"""The work of a training step, counted by hand: matrix products and convolutions.
+
+What a step is worth, whatever program does it: its duration against this count and the
+chip's matmul rate is the model FLOP utilisation (MFU, Chowdhery et al. 2022, PaLM,
+appendix B). Norms, activations, the loss and the optimizer are left out, and so is what
+is computed twice to save memory. A multiplication and an addition are two.
+"""
+
+from unires_jax.config import (
+    Config,
+    ModelConfig,
+    is_pretrained,
+    mask_grid,
+    split_layer,
+)
+from unires_jax.models.backbones import towers_of
+
+BACKWARD = 2  # gradients of inputs and of weights, each as much as the forward pass
+
+
+def train_step_flops(config: Config, length: int | None = None) -> float:
+    """FLOPs of one update, all hosts together.
+
+    `length` is the tokens of each sentence as padded; None: the shortest bucket's. The
+    backward pass counts twice the forward pass, a frozen text tower none.
+    """
+    model, k = config.model, config.data.expressions
+    length = config.data.lengths[0] if length is None else length
+    frozen = config.optim.text_rate == 0 and is_pretrained(config)
+    passes = 1 + BACKWARD
+    trained = image_flops(model) + k * decode_flops(model, length)
+    text = k * text_flops(model, length) * (1 if frozen else passes)
+    return float(config.train.batch * (passes * trained + text))
+
+
+def forward_flops(model: ModelConfig, expressions: int, length: int) -> float:
+    """FLOPs of the answer to so many expressions of one picture."""
+    each = text_flops(model, length) + decode_flops(model, length)
+    return float(image_flops(model) + expressions * each)
+
+
+def image_flops(model: ModelConfig) -> int:
+    """FLOPs of `UniRES.encode_image` for one picture."""
+    vision, d, n = model.vision, model.width, _patches(model)
+    low, high = _groups(model)
+    prefix, split = towers_of(model).vision.prefix, split_layer(model)
+    work = 2 * n * 3 * vision.patch**2 * vision.width
+    for blocks, groups in ((split, low), (vision.depth - split, high)):
+        work += blocks * _block(prefix + n + groups, vision.width, vision.mlp)
+    work += 2 * (n + low + high) * vision.width * d  # to the decoder's width
+    mixers = 0 if model.figure_only else model.mixer_layers
+    return work + mixers * _fusion(model, n, n) + _stem(model)
+
+
+def text_flops(model: ModelConfig, length: int) -> int:
+    """FLOPs of the text tower for one sentence. Looking words up costs nothing."""
+    text = model.text
+    if towers_of(model).text.fills_up:
+        length = text.context
+    return text.depth * _block(length, text.width, text.mlp)
+
+
+def decode_flops(model: ModelConfig, length: int) -> int:
+    """FLOPs of the words' projection and of `UniRES.decode` for one expression."""
+    d, n, (low, high) = model.width, _patches(model), _groups(model)
+    ours = not model.figure_only
+    shares, gated = ours and model.share_eos, ours and model.gate
+    work = 2 * length * model.text.width * d + 2 * d**2 * (shares + gated)
+    two, words = model.stages == 2 and low + high, _fusion(model, n, length)
+    if two:
+        second = _fusion(model, n, low + high)
+        work += _filter(model, low, length) + _filter(model, high, length)
+    else:
+        second = words  # one stage of double depth
+    work += model.stage_layers * (words + second)
+    return work + _heads(model, gated)
+
+
+def _block(length: int, width: int, hidden: int) -> int:
+    """A tower's block: four projections, two products of attention, two dense."""
+    return 8 * length * width**2 + 4 * length**2 * width + 4 * length * width * hidden
+
+
+def _fusion(model: ModelConfig, queries: int, keys: int) -> int:
+    """`FusionLayer`."""
+    d = model.width
+    attention = 4 * queries * d**2 + 4 * keys * d**2 + 4 * queries * keys * d
+    return attention + 4 * queries * model.mlp_ratio * d**2
+
+
+def _filter(model: ModelConfig, groups: int, length: int) -> int:
+    """`FusionLayer` of a filter: over words, or the ablation without any."""
+    if not groups:
+        return 0
+    if model.filters == "lrf":
+        return _fusion(model, groups, length)
+    return 4 * groups * (2 + model.mlp_ratio) * model.width**2
+
+
+def _stem(model: ModelConfig) -> int:
+    """The stem, its resizing to the mask grid and the head's projection of it."""
+    channels = 0 if model.figure_only else model.stem_channels
+    half, grid = -(-model.image_size // 2), mask_grid(model)
+    side = -(-half // 2)
+    work = 18 * channels * (3 * half**2 + 2 * channels * side**2)
+    if side != grid:
+        work += 2 * channels * grid * side * (side + grid)
+    return work + 2 * grid**2 * channels * model.mask_channels
+
+
+def _heads(model: ModelConfig, gated: bool) -> int:
+    """The mask head and the no-target head of one expression."""
+    d, c, cells = model.width, model.mask_channels, mask_grid(model) ** 2
+    mask = cells * (2 * d * c + 18 * c**2 + 2 * c) + 2 * d * c * gated
+    return mask + 4 * d**2 + 2 * d
+
+
+def _patches(model: ModelConfig) -> int:
+    return (model.image_size // model.vision.patch) ** 2
+
+
+def _groups(model: ModelConfig) -> tuple[int, int]:
+    """Low and high group tokens; ablations move the absent level's to the other."""
+    both = model.low_groups + model.high_groups
+    return {
+        "both": (model.low_groups, model.high_groups),
+        "low": (both, 0),
+        "high": (0, both),
+        "none": (0, 0),
+    }[model.groups]
