@@ -4,6 +4,7 @@
     python train.py --config=configs/quickstart.py --config.train.batch=8
 
 A workdir that holds a run is resumed: the same command goes on where it stopped.
+With --dry_run it says what each device would hold, and ends; no data is read.
 """
 
 from absl import flags
@@ -12,6 +13,9 @@ from unires_jax import app
 from unires_jax.config import Config
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; default: runs/<name>")
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "print parameters, sharding, bytes and batch, and end"
+)
 
 
 def main(config: Config) -> None:
@@ -20,10 +24,15 @@ def main(config: Config) -> None:
     from unires_jax.data.pipeline import run_tokenizer
     from unires_jax.evaluation.in_training import make_evaluate
     from unires_jax.mesh import make_mesh
+    from unires_jax.training import dry_run
     from unires_jax.training.recipe import make_recipe
     from unires_jax.training.trainer import fit
 
     hosts.join_cluster()
+    if DRY_RUN.value:
+        if hosts.is_main():
+            print(dry_run.describe(make_recipe(config, make_mesh(config.mesh))))
+        return
     workdir = WORKDIR.value or f"runs/{config.name}"
     tokenizer = run_tokenizer(config)
     evaluate = make_evaluate(config, tokenizer)

@@ -1,5 +1,7 @@
 """What is sharded, and how a batch reaches the devices."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,17 @@ def test_the_mesh_takes_all_devices() -> None:
     assert mesh_lib.make_mesh(MeshConfig()).shape == {"data": 8, "fsdp": 1}
     assert mesh_lib.make_mesh(MeshConfig(fsdp=4)).shape == {"data": 2, "fsdp": 4}
     assert mesh_lib.make_mesh(MeshConfig(fsdp=-1)).shape == {"data": 1, "fsdp": 8}
+    # What is meant for a slice is right on a smaller machine too.
+    assert mesh_lib.make_mesh(MeshConfig(fsdp=16)).shape == {"data": 1, "fsdp": 8}
+
+
+def test_a_wide_mesh_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mesh_lib.make_mesh(MeshConfig(fsdp=8))
+    monkeypatch.setattr(mesh_lib, "WIDEST", 4)
+    with pytest.warns(UserWarning, match=r"fsdp=-1 .* 8 devices.*fsdp=4"):
+        mesh_lib.make_mesh(MeshConfig(fsdp=-1))
 
 
 def test_fsdp_must_divide_the_devices() -> None:

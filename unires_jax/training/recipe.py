@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import Config
+from unires_jax.config import Config, mask_grid
 from unires_jax.data.batch import Batch
 from unires_jax.errors import ConfigError
 from unires_jax.models.unires import Apply
@@ -75,3 +75,23 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
     )
     jitted_init = jax.jit(init, out_shardings=shardings)
     return Recipe(config, mesh, apply, state, jitted_init, step)
+
+
+def abstract_batch(config: Config, mesh: Mesh, length: int) -> Batch:
+    """Shapes, types and shardings of a global batch of sentences of `length` tokens."""
+    b, k, size = config.train.batch, config.data.expressions, config.model.image_size
+    grid, sharding = mask_grid(config.model), mesh_lib.batch_sharding(mesh)
+
+    def rows(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((b, *shape), dtype, sharding=sharding)
+
+    return Batch(
+        images=rows(jnp.uint8, size, size, 3),
+        extent=rows(jnp.int32, 2),
+        tokens=rows(jnp.int32, k, length),
+        lengths=rows(jnp.int32, k),
+        masks=rows(jnp.uint8, k, grid, grid),
+        valid=rows(jnp.bool_, k),
+        no_target=rows(jnp.bool_, k),
+        level=rows(jnp.int32, k),
+    )
