@@ -73,16 +73,19 @@ def constrain_batch(x: Array) -> Array:
     return jax.lax.with_sharding_constraint(x, BATCH)
 
 
-def shard_largest_axis(
+def shard_first_axis(
     shape: tuple[int, ...], mesh: Mesh | AbstractMesh
 ) -> PartitionSpec:
-    """FSDP: split the largest axis that divides; small arrays stay whole."""
+    """FSDP: split the first axis that divides; small arrays stay whole.
+
+    The gradient of rows is then scattered; of columns the TPU compiler sums the whole
+    on every device, twice the traffic.
+    """
     size = mesh.shape[FSDP]
     axes = [i for i, n in enumerate(shape) if n % size == 0]
     if size == 1 or np.prod(shape) < SHARD_ABOVE or not axes:
         return REPLICATED
-    largest = max(axes, key=lambda i: shape[i])
-    return PartitionSpec(*(FSDP if i == largest else None for i in range(len(shape))))
+    return PartitionSpec(*(FSDP if i == axes[0] else None for i in range(len(shape))))
 
 
 def gather(params: Tree) -> Tree:
@@ -95,9 +98,7 @@ def gather(params: Tree) -> Tree:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size <= 1:
         return params
-    return jax.tree.map(
-        lambda x: _gathered(x, shard_largest_axis(x.shape, mesh)), params
-    )
+    return jax.tree.map(lambda x: _gathered(x, shard_first_axis(x.shape, mesh)), params)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -146,7 +147,7 @@ def look_up(
     by_rows = PartitionSpec(FSDP, None)
     if mesh.size <= 1 or ids.shape[0] % mesh.size:
         return gather(table)[ids].astype(dtype)
-    if shard_largest_axis(table.shape, mesh) != by_rows:
+    if shard_first_axis(table.shape, mesh) != by_rows:
         return gather(table)[ids].astype(dtype)
 
     def rows(shard: Array, ids: Array) -> Array:
@@ -164,7 +165,7 @@ def look_up(
 def shard_like_parameters(tree: Tree, mesh: Mesh) -> Tree:
     """A NamedSharding for each array (or ShapeDtypeStruct) of a tree."""
     return jax.tree.map(
-        lambda x: NamedSharding(mesh, shard_largest_axis(x.shape, mesh)), tree
+        lambda x: NamedSharding(mesh, shard_first_axis(x.shape, mesh)), tree
     )
 
 

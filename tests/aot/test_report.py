@@ -60,9 +60,10 @@ def test_evaluation_is_on_one_device(config: Config) -> None:
 
 
 def test_a_ceiling_by_hand() -> None:
-    chip = Chip(hbm=100, bandwidth=10, flops=1000)
+    chip = Chip(hbm=100, bandwidth=10.0, flops=1000.0)
+    memory = Memory(10, 20, 30, 1)
     report = StepReport(
-        "x", 500, 1.0, hlo_flops=600, bytes_accessed=20, memory=Memory(10, 20, 30, 1)
+        "x", 500.0, 1.0, hlo_flops=600.0, bytes_accessed=20.0, memory=memory
     )
     assert report.memory.total == 61 and report.fits(chip)
     assert report.seconds(chip) == {"model_flops": 0.5, "hlo_flops": 0.6, "bytes": 2.0}

@@ -22,6 +22,9 @@ PASSES = {
     "collective-broadcast": 1,
 }
 
+# The TPU compiler's fusion of a reduction and the cut of each device's share.
+_SCATTERS = "all-reduce-scatter"
+
 # What names arrays that are there already.
 _NO_ARRAY = {"bitcast", "get-tuple-element", "tuple", "opt-barrier", "while"}
 
@@ -33,7 +36,11 @@ _CALLED = re.compile(
 )
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_GROUPS = re.compile(r"replica_groups=(?:\{\{([\d,]*)\}|\[(\d+),(\d+)\])")
+# {{0,1},{2,3}}, [2,2]<=[4] or mesh['a'=2,'b'=2] {'b'}: groups of two, thrice.
+_LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
+_EVEN_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+_MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_CHAIN = re.compile(r'\bchain_id="(\d+)"')
 _BITS = re.compile(r"[a-z]+(\d+)")
 
 
@@ -120,9 +127,10 @@ class Program:
     def collectives(self) -> Iterator[Collective]:
         """Every exchange between at least two devices, started ones once.
 
-        One spread over several fusions, to run beside their products, is in each of
-        them and counted once.
+        What the TPU compiler spreads over several fusions, to run beside their
+        products, is in each of them under one chain's number, and counted once.
         """
+        chains = set()
         for name, instructions in self.computations.items():
             for instruction in instructions:
                 kind = instruction.opcode.removesuffix("-start")
@@ -130,8 +138,15 @@ class Program:
                     continue
                 if (devices := _group_size(instruction)) < 2:
                     continue
-                for whole in _whole_arrays(kind, instruction, devices):
-                    yield Collective(kind, whole, devices, self.runs[name])
+                if chain := _CHAIN.search(instruction.rest):
+                    if (kind, chain[1]) in chains:
+                        continue
+                    chains.add((kind, chain[1]))
+                whole = _whole_arrays(kind, instruction, devices)
+                if name.startswith(_SCATTERS):  # whose shares alone are kept
+                    kind = "reduce-scatter"
+                for value in whole:
+                    yield Collective(kind, value, devices, self.runs[name])
 
     def arrays(self) -> list[Value]:
         """What the instructions of the entry make in the chip's main memory.
@@ -162,15 +177,19 @@ def _group_size(instruction: Instruction) -> int:
     """Devices that exchange with each other; for a permutation two."""
     if instruction.opcode.startswith("collective-permute"):
         return 2
-    groups = _GROUPS.search(instruction.rest)
-    if not groups:
-        return 0
-    return int(groups[3]) if groups[3] else len(groups[1].split(","))
+    if listed := _LISTED_GROUPS.search(instruction.rest):
+        return len(listed[1].split(","))
+    if even := _EVEN_GROUPS.search(instruction.rest):
+        return int(even[2])
+    if mesh := _MESH_GROUPS.search(instruction.rest):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
+        # An axis, or a part of one: 'axis_0', 'axis_0':(2)4.
+        axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh[2])
+        return math.prod(int(part or sizes[axis]) for axis, part in axes)
+    return 0
 
 
-def _whole_arrays(
-    kind: str, instruction: Instruction, devices: int
-) -> Iterator[Value]:
+def _whole_arrays(kind: str, instruction: Instruction, devices: int) -> Iterator[Value]:
     """The arrays a collective exchanges, several where the compiler joined them."""
     values = values_of(instruction.result)
     if instruction.opcode.endswith("-start") and kind != "all-reduce":

@@ -15,6 +15,7 @@ from unires_jax.aot.program import Collective, Program, Value
 from unires_jax.aot.steps import Step
 from unires_jax.aot.topology import Chip
 from unires_jax.parameters import flatten
+from unires_jax.training.recipe import OUT_OF_MEMORY
 
 LISTED = 8  # of the largest arrays
 
@@ -53,8 +54,8 @@ class StepReport:
     model_flops: float
     compile_seconds: float  # of all cores together
     refusal: str = ""
-    hlo_flops: float = 0
-    bytes_accessed: float = 0
+    hlo_flops: float = 0.0
+    bytes_accessed: float = 0.0
     memory: Memory = Memory(0, 0, 0, 0)
     parameters: tuple[Parameter, ...] = ()
     itemsize: int = 4  # bytes of an element on its way
@@ -66,7 +67,7 @@ class StepReport:
         return not self.refusal and self.memory.total <= chip.hbm
 
     @property
-    def traffic(self) -> float:
+    def traffic(self) -> int:
         """Bytes of all collectives, as `Collective.bytes` counts them."""
         return sum(c.bytes for c in self.collectives)
 
@@ -110,7 +111,7 @@ def measure(step: Step, itemsize: int) -> StepReport:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if OUT_OF_MEMORY not in str(error):
             raise
         seconds = time.process_time() - started
         return StepReport(step.name, flops, seconds, refusal=str(error))

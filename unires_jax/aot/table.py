@@ -26,9 +26,7 @@ def table(reports: Sequence[StepReport], chip: Chip) -> str:
     return "\n".join(lines)
 
 
-def _rows(
-    reports: Sequence[StepReport], chip: Chip
-) -> Iterator[tuple[str, list[str]]]:
+def _rows(reports: Sequence[StepReport], chip: Chip) -> Iterator[tuple[str, list[str]]]:
     def row(title: str, cell: Any) -> tuple[str, list[str]]:
         return title, ["-" if r.refusal else cell(r) for r in reports]
 
@@ -50,9 +48,7 @@ def _rows(
             lambda r, name=field.name: f"{getattr(r.memory, name) / GIB:.2f}",
         )
     yield row("model TFLOP", lambda r: f"{r.model_flops / 1e12:.3f}")
-    yield row(
-        "compiled / model FLOPs", lambda r: f"{r.hlo_flops / r.model_flops:.3f}"
-    )
+    yield row("compiled / model FLOPs", lambda r: f"{r.hlo_flops / r.model_flops:.3f}")
     yield row("bytes accessed, GB", lambda r: f"{r.bytes_accessed / GB:.2f}")
     yield row("ms at the chip's FLOPs", milliseconds("hlo_flops"))
     yield row("ms at its bandwidth", milliseconds("bytes"))

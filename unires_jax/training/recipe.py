@@ -14,10 +14,13 @@ from jax.sharding import Mesh
 from unires_jax import mesh as mesh_lib
 from unires_jax.config import Config, mask_grid
 from unires_jax.data.batch import Batch
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, TrainingError, shorten
 from unires_jax.models.unires import Apply
 from unires_jax.training.optim import make_optimizer
 from unires_jax.training.train_step import Metrics, TrainState, Tree, make_update
+
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA says it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,24 @@ class Recipe:
     step: Any  # jitted: (state, global batch) -> (state, metrics); donates the state
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """One update. Its metrics are those of `train_step.make_update`."""
-        with jax.set_mesh(self.mesh):
-            updated: tuple[TrainState, Metrics] = self.step(state, batch)
+        """One update. Its metrics are those of `train_step.make_update`.
+
+        Raises TrainingError naming the settings that save memory if there is too little.
+        """
+        try:
+            with jax.set_mesh(self.mesh):
+                updated: tuple[TrainState, Metrics] = self.step(state, batch)
+        except jax.errors.JaxRuntimeError as error:
+            if OUT_OF_MEMORY not in str(error):
+                raise
+            train, model = self.config.train, self.config.model
+            raise TrainingError(
+                f"a device has too little memory for a step of {train.batch} pictures. "
+                "Cut the batch into more rounds (--config.train.accumulation, now "
+                f"{train.accumulation}), recompute activations (--config.model.remat="
+                f"full, now {model.remat}) or share the parameters (--config.mesh.fsdp, "
+                f"now {self.config.mesh.fsdp}): {shorten(str(error))}"
+            ) from error
         return updated
 
 
