@@ -19,7 +19,6 @@ from unires_jax.models.unires import Apply
 from unires_jax.training.optim import make_optimizer
 from unires_jax.training.train_step import Metrics, TrainState, Tree, make_update
 
-
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA says it
 
 
@@ -37,7 +36,7 @@ class Recipe:
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """One update. Its metrics are those of `train_step.make_update`.
 
-        Raises TrainingError naming the settings that save memory if there is too little.
+        Raises TrainingError naming what saves memory if there is too little.
         """
         try:
             with jax.set_mesh(self.mesh):
@@ -50,8 +49,8 @@ class Recipe:
                 f"a device has too little memory for a step of {train.batch} pictures. "
                 "Cut the batch into more rounds (--config.train.accumulation, now "
                 f"{train.accumulation}), recompute activations (--config.model.remat="
-                f"full, now {model.remat}) or share the parameters (--config.mesh.fsdp, "
-                f"now {self.config.mesh.fsdp}): {shorten(str(error))}"
+                f"full, now {model.remat}), share parameters (--config.mesh.fsdp, now "
+                f"{self.config.mesh.fsdp}): {shorten(str(error))}"
             ) from error
         return updated
 
