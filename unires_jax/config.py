@@ -113,7 +113,7 @@ class ModelConfig:
     filters: str = "lrf"  # ablation: "lrf", or "ffn" (no language in the filters)
     stages: int = 2  # ablation: 1 = stage 1 of double depth, no stage 2
     dtype: str = "float32"  # of the computation, or "bfloat16"; parameters: float32
-    remat: str = "none"  # recomputed backward: "full" blocks; all but products: "dots"
+    remat: str = "none"  # recomputed backward: "full", or all but "attention" or "dots"
 
 
 @dataclasses.dataclass
@@ -346,7 +346,7 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         one_of("filters", m.filters, ("lrf", "ffn")),
         one_of("stages", m.stages, (1, 2)),
         one_of("dtype", m.dtype, ("float32", "bfloat16")),
-        one_of("remat", m.remat, ("none", "full", "dots")),
+        one_of("remat", m.remat, ("none", "full", "attention", "dots")),
         (
             m.split_layer < m.vision.depth,
             f"model.split_layer={m.split_layer} must be below model.vision.depth",

@@ -235,7 +235,7 @@ def test_bfloat16_computes_near_float32(full: Model) -> None:
     np.testing.assert_allclose(logits, run(*full)[0], atol=0.1 * scale)
 
 
-@pytest.mark.parametrize("remat", ["full", "dots"])
+@pytest.mark.parametrize("remat", ["full", "attention", "dots"])
 def test_remat_changes_no_gradient(full: Model, remat: str) -> None:
     apply, params = full
     grads = [gradient(a, params) for a in (apply, Apply(tiny(remat=remat)))]

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.mesh import constrain_batch, gather, gathers_in_blocks
+from unires_jax.models.fast import KEPT
 from unires_jax.models.forms import forms
 from unires_jax.models.plain import attention_weights, gelu, gelu_tanh
 
@@ -200,9 +201,14 @@ class Block(nnx.Module):
 
 # What the forward pass keeps of a block beside its input, by the names of
 # `ModelConfig.remat`; the rest is computed again in the backward pass.
+_policies = jax.checkpoint_policies
 REMAT: dict[str, Callable[..., bool]] = {
-    "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": _policies.nothing_saveable,
+    "attention": _policies.save_only_these_names(KEPT),
+    "dots": _policies.save_from_both_policies(
+        _policies.dots_with_no_batch_dims_saveable,
+        _policies.save_only_these_names(KEPT),
+    ),
 }
 
 
