@@ -103,6 +103,48 @@ def test_started_and_joined_collectives_are_counted_once() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("groups", "devices"),
+    [
+        ("{{0,1,2},{3,4,5}}", 3),
+        ("[4,8]<=[32]", 8),
+        ("[16,2]<=[2,16]T(1,0)", 2),
+        ("mesh['axis_0'=4,'axis_1'=2] {'axis_0'}", 4),
+        ("mesh['axis_0'=4,'axis_1'=2] {'axis_0','axis_1'}", 8),
+        ("mesh['axis_0'=16,'axis_1'=1], device_ids=([4,4]T(1,0)) {'axis_0'}", 16),
+        ("mesh['axis_0'=16] {'axis_0':(2)4}", 4),
+    ],
+)
+def test_groups_are_read_however_they_are_written(groups: str, devices: int) -> None:
+    text = TPU.replace("[4,4]<=[16]", groups)
+    gather = next(c for c in Program(text).collectives() if c.kind == "all-gather")
+    assert gather.devices == devices
+
+
+def test_groups_that_cannot_be_read_are_not_passed_over() -> None:
+    with pytest.raises(UserError, match="unknown form"):
+        list(Program(TPU.replace("[4,4]<=[16]", "every other")).collectives())
+
+
+def test_a_collective_spread_over_fusions_is_one() -> None:
+    """Pieces of a gather run beside products; a reduction may keep its shares alone."""
+    piece = (
+        "  %a = bf16[8,4]{1,0} all-gather(%p), replica_groups=[1,2]<=[2], "
+        'dimensions={0}, frontend_attributes={chain_id="4"}\n'
+    )
+    total = "  %r = bf16[6]{0} all-reduce(%p), replica_groups=[1,2]<=[2]\n"
+    texts = [f"%f.{i} (p: bf16[4,4]) -> bf16[8,4] {{\n{piece}}}\n" for i in range(3)]
+    texts.append(f"%all-reduce-scatter.9 (p: bf16[6]) -> bf16[3] {{\n{total}}}\n")
+    called = ("f.0", "f.1", "f.2", "all-reduce-scatter.9")
+    calls = [f"  %c.{x} = bf16[8,4] fusion(%p), calls=%{x}\n" for x in called]
+    entry = f"ENTRY %m (p: bf16[4,4]) -> bf16[8,4] {{\n{''.join(calls)}}}\n"
+    collectives = list(Program("".join([*texts, entry])).collectives())
+    assert [(c.kind, c.bytes) for c in collectives] == [
+        ("all-gather", 8 * 4 * 2),
+        ("reduce-scatter", 6 * 2),
+    ]
+
+
 def test_arrays_outside_the_main_memory_are_no_buffers() -> None:
     arrays = Program(TPU).arrays()
     assert Value("f32", (8, 4), 1, "jit(step)/the_end") in arrays

@@ -36,10 +36,13 @@ _CALLED = re.compile(
 )
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-# {{0,1},{2,3}}, [2,2]<=[4] or mesh['a'=2,'b'=2] {'b'}: groups of two, thrice.
+# Groups of two, as it may be written: {{0,1},{2,3}}, [2,2]<=[4], and by mesh axes
+# mesh['a'=2,'b'=2] {'b'} or mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}.
 _LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _EVEN_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
-_MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_MESH_GROUPS = re.compile(
+    r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(.*?\))? \{([^}]*)\}"
+)
 _CHAIN = re.compile(r'\bchain_id="(\d+)"')
 _BITS = re.compile(r"[a-z]+(\d+)")
 
@@ -49,7 +52,7 @@ class Value(NamedTuple):
 
     dtype: str  # as HLO says it: bf16, f32, s32, pred
     shape: tuple[int, ...]
-    count: int = 1  # how many of them
+    copies: int = 1  # how many there are
     origin: str = ""  # the operation that makes it, as jax names it
 
     @property
@@ -162,7 +165,7 @@ class Program:
                 if not re.search(r"S\([1-9]", layout):  # 0, or unsaid: main memory
                     value = values_of(f"{dtype}[{shape}]")[0]
                     counts[value._replace(origin=instruction.origin)] += 1
-        values = [v._replace(count=n) for v, n in counts.items()]
+        values = [v._replace(copies=n) for v, n in counts.items()]
         return sorted(values, key=lambda v: -v.bytes)
 
 
@@ -186,7 +189,7 @@ def _group_size(instruction: Instruction) -> int:
         # An axis, or a part of one: 'axis_0', 'axis_0':(2)4.
         axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh[2])
         return math.prod(int(part or sizes[axis]) for axis, part in axes)
-    return 0
+    raise UserError(f"a collective of an unknown form: {instruction.rest[:300]}")
 
 
 def _whole_arrays(kind: str, instruction: Instruction, devices: int) -> Iterator[Value]:

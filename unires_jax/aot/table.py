@@ -67,7 +67,7 @@ def _details(report: StepReport) -> Iterator[str]:
     yield f"{report.name}: its largest arrays (not all there at once)"
     for value in report.largest:
         yield (
-            f"  {value.bytes / GB:8.3f} GB x {value.count:<4} "
+            f"  {value.bytes / GB:8.3f} GB x {value.copies:<4} "
             f"{value.dtype}{list(value.shape)}  {value.origin}"
         )
     groups = traffic(report)
