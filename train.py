@@ -4,7 +4,8 @@
     python train.py --config=configs/quickstart.py --config.train.batch=8
 
 A workdir that holds a run is resumed: the same command goes on where it stopped. Two
-runs in one workdir are refused.
+runs in one workdir are refused. With --dry_run it says what each device would hold, and
+ends; no data is read.
 
 TPU pods, GKE, SLURM (srun) and Open MPI describe their clusters themselves: start the
 same command on every host. Elsewhere give each process all three of
@@ -26,6 +27,9 @@ from unires_jax import app
 from unires_jax.config import Config
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; default: runs/<name>")
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "print parameters, sharding, bytes and batch, and end"
+)
 
 
 def main(config: Config) -> int:
@@ -33,9 +37,23 @@ def main(config: Config) -> int:
     app.join_cluster()
     from unires_jax import hosts, lock
 
+    if DRY_RUN.value:
+        return _describe(config)
     workdir = WORKDIR.value or f"runs/{config.name}"
     with lock.hold(workdir) if hosts.member() == 0 else contextlib.nullcontext():
         return _train(config, workdir)
+
+
+def _describe(config: Config) -> int:
+    """What the run would hold on each device."""
+    from unires_jax import hosts
+    from unires_jax.mesh import make_mesh
+    from unires_jax.training import dry_run
+    from unires_jax.training.recipe import make_recipe
+
+    if hosts.is_main():
+        print(dry_run.describe(make_recipe(config, make_mesh(config.mesh))))
+    return 0
 
 
 def _train(config: Config, workdir: str) -> int:

@@ -82,5 +82,5 @@ def get_config(argument: str = "refcoco") -> Config:
             checkpoint_every=1000,
         ),
         eval=EvalConfig(splits=evaluated, watch_images=512, batch=16),
-        mesh=MeshConfig(fsdp=-1),
+        mesh=MeshConfig(fsdp=16),
     )

@@ -11,6 +11,11 @@ MRES-style data prepared under `data/mres32m`, and the evaluation splits of RefC
 RefCOCO+, RefCOCOg, gRefCOCO and RefCOCOm, whose images are dropped from it by COCO id.
 Sizes and rates are ours: the paper gives none. It has not been run on MRES-32M, which
 was never released: no result, no run time is claimed.
+
+The batch is made for a large slice; on fewer devices it is cut into rounds, the result
+the same: `--config.train.accumulation=32` for 8 GPUs, 8 pictures each a round. What a
+chip holds, `unires aot --config configs/unires.py:l14 --topology v5e:16x16` says.
+Parameters are shared by 16 devices, or by all where there are fewer.
 """
 
 from typing import NamedTuple
@@ -79,7 +84,7 @@ def get_config(size: str = "b16") -> Config:
             vision=towers.vision,
             text=towers.text,
             dtype="bfloat16",
-            remat=True,
+            remat="full",
         ),
         data=DataConfig(
             train=("mres32m:train",),
@@ -89,14 +94,14 @@ def get_config(size: str = "b16") -> Config:
             expressions=8,
             part_share=0.5,  # half of the drawn expressions are about parts
         ),
-        optim=OptimConfig(layer_decay=towers.layer_decay, warmup=2000, ema=0.9998),
+        optim=OptimConfig(layer_decay=towers.layer_decay, warmup=500, ema=0.998),
         train=TrainConfig(
-            steps=100_000,
-            batch=256,
-            eval_every=5000,
-            picture_every=5000,
-            checkpoint_every=1000,
+            steps=12_500,
+            batch=2048,  # eight pictures a chip on 256
+            eval_every=625,
+            picture_every=625,
+            checkpoint_every=125,
         ),
         eval=EvalConfig(splits=("mres32m:val",), watch_images=512, batch=16),
-        mesh=MeshConfig(fsdp=-1),
+        mesh=MeshConfig(fsdp=16),
     )

@@ -40,7 +40,8 @@ def test_overrides_take_the_type_of_their_field(good: Path) -> None:
         "--config.optim.rate=1",
         "--config.data.lengths=(8, 16)",
         "--config.eval.splits=partworld:testA",
-        "--config.model.remat",
+        "--config.model.remat=full",
+        "--config.mesh.gather_in_blocks",
         "--noconfig.model.share_eos",
     )
     assert (config.name, config.seed) == ("named", 7)
@@ -48,7 +49,8 @@ def test_overrides_take_the_type_of_their_field(good: Path) -> None:
     assert config.optim.rate == 1.0 and type(config.optim.rate) is float
     assert config.data.lengths == (8, 16)
     assert config.eval.splits == ("partworld:testA",)
-    assert config.model.remat is True and config.model.share_eos is False
+    assert config.model.remat == "full" and config.model.share_eos is False
+    assert config.mesh.gather_in_blocks is True
     assert parse(f"--config={good}").name == "plain"
 
 
@@ -85,7 +87,8 @@ def test_a_mistyped_field_names_the_nearest(
     [
         ("--config.train.steps=5.5", r"config\.train\.steps=5\.5.*; expected int"),
         ("--config.optim.rate=fast", r"config\.optim\.rate=fast.*; expected float"),
-        ("--config.model.remat=3", r"config\.model\.remat=3.*; expected bool"),
+        ("--config.model.gate=3", r"config\.model\.gate=3.*; expected bool"),
+        ("--config.model.remat=all", r"model\.remat='all' must be one of \('none'"),
         ("--config.data.lengths=(16,'a')", r"data\.lengths: expected tuple\[int"),
         ("--config.model=3", r"config\.model is a group of settings: model\.backbone"),
         ("--config.model.heads=7", r"model\.heads=7 must divide model\.width=256"),

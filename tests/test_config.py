@@ -70,6 +70,17 @@ def test_a_config_of_before_a_setting_means_what_held_then() -> None:
         config_lib.from_dict(values)
 
 
+@pytest.mark.parametrize(("written", "name"), [(False, "none"), (True, "full")])
+def test_a_config_of_before_says_remat_by_yes_and_no(written: bool, name: str) -> None:
+    values = json.loads(json.dumps(config_lib.to_dict(Config())))
+    values["model"]["remat"] = written
+    del values["mesh"]["gather_in_blocks"]
+    assert config_lib.from_dict(values).model.remat == name
+    values["model"]["share_eos"] = "full"
+    with pytest.raises(ConfigError, match=r"share_eos='full' must be of type bool"):
+        config_lib.from_dict(values)
+
+
 def test_a_backbone_of_no_row_is_refused() -> None:
     config = Config(model=ModelConfig(backbone="os"))
     with pytest.raises(ConfigError, match=r"model\.backbone='os' must be one of"):

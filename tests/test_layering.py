@@ -45,6 +45,7 @@ MAY_IMPORT["training"] = _MODEL | {"ending", "training"}
 MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
     MAY_IMPORT[above] = _MODEL | {"inference", above}
+MAY_IMPORT["aot"] = _MODEL | {"inference", "training", "aot"}
 ABOVE = {"app", "cli", "__init__"}
 
 # Libraries that only some files may import.
@@ -135,6 +136,7 @@ def test_arrows(path: Path) -> None:
         ("evaluation/metrics.py", "numba"),
         ("training/trainer.py", "orbax.checkpoint"),
         ("data/pipeline.py", "jax.numpy"),
+        ("training/recipe.py", "unires_jax.aot.steps"),
         ("config.py", "numpy"),
         ("cellar/wine.py", "json"),
     ],

@@ -145,7 +145,7 @@ def parse_config(argv: list[str]) -> tuple[Config, list[str]]:
     """The config of `--config=file.py[:argument]` and its overrides; the other flags.
 
     Overrides take the type of their field: `--config.model.width=192`,
-    `--config.data.lengths="(16, 32)"`, `--noconfig.model.remat`. Raises ConfigError
+    `--config.data.lengths="(16, 32)"`, `--noconfig.model.gate`. Raises ConfigError
     for a field that does not exist (naming the nearest), a value of another type, a
     file that cannot be loaded (naming the cause), and settings that cannot work.
     """

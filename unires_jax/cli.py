@@ -6,6 +6,7 @@ unires show DATA     a page of training batches as the model sees them
 unires predict PICTURE SENTENCE...    masks for your own pictures
 unires demo          the same as a page in the browser
 unires export        a trained model for other systems
+unires aot           does a config fit a TPU slice, and how fast can it be there
 
 Each has its own --help.
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from unires_jax import __version__, process
 from unires_jax.errors import UserError
 
-COMMANDS = ("build", "doctor", "show", "predict", "demo", "export")
+COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot")
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -51,6 +52,13 @@ def _show(argv: Sequence[str]) -> int:
     return 0
 
 
+def _aot(argv: Sequence[str]) -> int:
+    from unires_jax import app
+    from unires_jax.aot import command
+
+    return command.main(argv, app.parse_config)
+
+
 def _imported(command: str) -> Callable[[Sequence[str]], int]:
     """A command's function, imported alone: `unires build` needs no jax."""
     match command:
@@ -64,6 +72,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.serving.page.command import main as run
         case "export":
             from unires_jax.export.command import main as run
+        case "aot":
+            run = _aot
         case _:
             run = _show
     return run

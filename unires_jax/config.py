@@ -113,7 +113,7 @@ class ModelConfig:
     filters: str = "lrf"  # ablation: "lrf", or "ffn" (no language in the filters)
     stages: int = 2  # ablation: 1 = stage 1 of double depth, no stage 2
     dtype: str = "float32"  # of the computation, or "bfloat16"; parameters: float32
-    remat: bool = False  # recompute block activations in the backward pass
+    remat: str = "none"  # recomputed backward: "full", or all but "attention" or "dots"
 
 
 @dataclasses.dataclass
@@ -195,7 +195,8 @@ class EvalConfig:
 class MeshConfig:
     """How devices share the work; the batch is always split over all of them."""
 
-    fsdp: int = 1  # devices that share one copy of the parameters; -1 = all
+    fsdp: int = 1  # most devices that share one copy of the parameters; -1 = all
+    gather_in_blocks: bool = False  # blocks gather their own: less memory, more traffic
 
 
 @dataclasses.dataclass
@@ -239,6 +240,12 @@ BEFORE: dict[type, dict[str, Any]] = {
     ModelConfig: {"backbone": "clip"},
     TrainConfig: {"keep_every": 0},
     DataConfig: {"cache": ""},
+    MeshConfig: {"gather_in_blocks": False},
+}
+
+# Names for what files of before say by other values.
+SAID_BEFORE: dict[str, dict[Any, Any]] = {
+    "ModelConfig.remat": {False: "none", True: "full"},
 }
 
 
@@ -266,6 +273,8 @@ def _field(name: str, value: Any, kind: Any) -> Any:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_dict(value, kind)
     value = tuple(value) if isinstance(value, list) else value
+    if isinstance(value, bool):
+        value = SAID_BEFORE.get(name, {}).get(value, value)
     if not fits(value, kind):
         expected = getattr(kind, "__name__", kind)
         raise ConfigError(f"{name}={value!r} must be of type {expected}")
@@ -341,6 +350,7 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         one_of("filters", m.filters, ("lrf", "ffn")),
         one_of("stages", m.stages, (1, 2)),
         one_of("dtype", m.dtype, ("float32", "bfloat16")),
+        one_of("remat", m.remat, ("none", "full", "attention", "dots")),
         (
             m.split_layer < m.vision.depth,
             f"model.split_layer={m.split_layer} must be below model.vision.depth",

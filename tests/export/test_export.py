@@ -113,7 +113,7 @@ def test_run_py_works_where_the_package_is_not(
         {"figure_only": True},
         {"stem_channels": 0},
         {"groups": "low"},
-        {"dtype": "bfloat16", "remat": True},
+        {"dtype": "bfloat16", "remat": "full"},
         {"mask_stride": 2, "stages": 1, "filters": "ffn"},
     ],
     ids=str,

@@ -235,9 +235,10 @@ def test_bfloat16_computes_near_float32(full: Model) -> None:
     np.testing.assert_allclose(logits, run(*full)[0], atol=0.1 * scale)
 
 
-def test_remat_changes_no_gradient(full: Model) -> None:
+@pytest.mark.parametrize("remat", ["full", "attention", "dots"])
+def test_remat_changes_no_gradient(full: Model, remat: str) -> None:
     apply, params = full
-    grads = [gradient(a, params) for a in (apply, Apply(tiny(remat=True)))]
+    grads = [gradient(a, params) for a in (apply, Apply(tiny(remat=remat)))]
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5, rtol=1e-4), *grads
     )

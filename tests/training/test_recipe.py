@@ -1,6 +1,8 @@
 """What a run compiles, made once, without a device being touched."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +12,11 @@ from helpers.tiny_run import assert_same, run_config
 
 from unires_jax.checkpoint import Checkpoints
 from unires_jax.config import Config, ModelConfig
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, TrainingError
 from unires_jax.mesh import make_mesh
 from unires_jax.models.unires import Apply
+from unires_jax.training import dry_run
+from unires_jax.training import recipe as recipe_lib
 from unires_jax.training.recipe import Recipe, make_recipe
 from unires_jax.training.start import start
 
@@ -85,3 +89,36 @@ def test_a_batch_must_divide_over_the_devices(config: Config) -> None:
     config.train.accumulation = 4
     with pytest.raises(ConfigError, match=r"train\.batch=8.*4 rounds.*8 devices"):
         make(config)
+
+
+def test_too_little_memory_names_what_saves_some(config: Config) -> None:
+    def full(*_: Any) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory, 9 GiB")
+
+    recipe = dataclasses.replace(make(config), step=full)
+    settings = r"accumulation, now 1.*remat=full, now none.*fsdp, now 4.*9 GiB"
+    with pytest.raises(TrainingError, match=settings):
+        recipe.train_step(recipe.state, abstract_batch(config))
+
+
+def test_the_batch_of_the_step_is_known_without_data(config: Config) -> None:
+    mesh = make_mesh(config.mesh)
+    batch = recipe_lib.abstract_batch(config, mesh, config.data.lengths[0])
+    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), batch)
+    assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), abstract_batch(config))
+    assert batch.images.sharding.shard_shape(batch.images.shape)[0] == 1
+
+
+def test_a_dry_run_counts_what_a_device_holds(config: Config) -> None:
+    recipe = make(config)
+    lines = dry_run.describe(recipe).splitlines()
+    assert lines[0].startswith("tiny on 8 devices (cpu): data 2 x fsdp 4")
+    (table,) = (line.split() for line in lines if line.startswith("text.embedding"))
+    vocab, width = config.model.text.vocab, config.model.text.width
+    held = f"{vocab // 4 * width * 4 / 1e6:.3f}"
+    assert table[1:] == [f"({vocab},", f"{width})", "fsdp,", "-", "1", held]
+    # Of fewer devices each holds more: the count is of the shards.
+    alone = make_recipe(config, make_mesh(config.mesh, jax.devices()[:1]))
+    assert dry_run.device_bytes(alone.state) > dry_run.device_bytes(recipe.state)
+    assert "batch: 8 pictures in 1 rounds, 1 a device and round" in lines
+    assert "  images uint8 (8, 16, 16, 3): (1, 16, 16, 3) each" in lines

@@ -25,7 +25,7 @@ def make_config(**changes: Any) -> Config:
         "model__image_size": 16,
         "model__vision__width": 64,
         "model__vision__mlp": 64,
-        "model__text__vocab": 32,
+        "model__text__vocab": 512,
         "model__text__context": 8,
         "model__group_bias": 0.0,
         "model__mixer_layers": 0,
@@ -44,7 +44,7 @@ def make_batch(seed: int, b: int = 16, k: int = 2) -> Batch:
     return Batch(
         images=rng.integers(0, 256, (b, 16, 16, 3), dtype=np.uint8),
         extent=rng.integers(8, 17, (b, 2), dtype=np.int32),
-        tokens=rng.integers(0, 32, (b, k, 8), dtype=np.int32),
+        tokens=rng.integers(0, 512, (b, k, 8), dtype=np.int32),
         lengths=rng.integers(2, 9, (b, k), dtype=np.int32),
         masks=rng.integers(0, 256, (b, k, 4, 4), dtype=np.uint8),
         valid=rng.random((b, k)) > 0.3,
@@ -67,6 +67,13 @@ def run(config: Config, devices: int) -> tuple[np.ndarray, Any]:
 @pytest.fixture(scope="module")
 def reference() -> tuple[np.ndarray, Any]:
     return run(make_config(), 1)
+
+
+def test_gathering_in_blocks_trains_alike(reference: tuple[np.ndarray, Any]) -> None:
+    in_blocks = {"mesh__gather_in_blocks": True, "model__remat": "full"}
+    losses, state = run(make_config(mesh__fsdp=4, **in_blocks), 8)
+    np.testing.assert_allclose(losses, reference[0], rtol=LOSS_TOLERANCE)
+    assert not state.params["text"]["embedding"].sharding.is_fully_replicated
 
 
 def test_muon_on_eight_devices_trains_as_on_one() -> None:

@@ -365,7 +365,7 @@ def test_what_may_change_may(data: Path, unbroken: Whole) -> None:
         train__keep=5,
         eval__batch=1,
         mesh__fsdp=2,
-        model__remat=True,
+        model__remat="dots",
         train__steps=4,
     )
     assert_same(run(config, unbroken.workdir).params, unbroken.state.params)

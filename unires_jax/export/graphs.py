@@ -28,7 +28,7 @@ class Graphs:
 
     def __init__(self, config: Config):
         # Without remat: exporters do not know it, and nothing is differentiated.
-        model = dataclasses.replace(config.model, dtype="float32", remat=False)
+        model = dataclasses.replace(config.model, dtype="float32", remat="none")
         self._apply, self._model = Apply(model), model
         size = config.model.image_size
         features = jax.eval_shape(

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Bool, Float
 
 # The name of what attention kernels give, for policies of what to keep: without it the
@@ -104,7 +105,8 @@ def attend(
     top = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)  # [b, h, q, k]
     total = weights.sum(axis=-1, keepdims=True)
-    return (weights.astype(v.dtype) @ v / total).astype(v.dtype)  # [b, h, q, c]
+    mixed = (weights.astype(v.dtype) @ v / total).astype(v.dtype)  # [b, h, q, c]
+    return checkpoint_name(mixed, KEPT)
 
 
 def attention_logits(

@@ -82,7 +82,7 @@ class Stage(nnx.Module):
     """A decoder stage: patches query words (stage 1) or filtered groups (stage 2)."""
 
     def __init__(self, config: ModelConfig, depth: int, *, rngs: nnx.Rngs):
-        """`depth` layers; `config.remat` recomputes each in the backward pass."""
+        """`depth` layers, each recomputed as `config.remat` says."""
         dtype = jnp.dtype(config.dtype)
         self.ln_keys = LayerNorm(config.width, dtype=dtype, rngs=rngs)
         self.layers = nnx.List([FusionLayer(config, rngs=rngs) for _ in range(depth)])

@@ -16,7 +16,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from unires_jax.config import TextConfig, VisionConfig
-from unires_jax.mesh import constrain_batch
+from unires_jax.mesh import constrain_batch, gather, gathers_in_blocks
+from unires_jax.models.fast import KEPT
 from unires_jax.models.forms import forms
 from unires_jax.models.plain import attention_weights, gelu, gelu_tanh
 
@@ -198,12 +199,38 @@ class Block(nnx.Module):
         return constrain_batch(x + self.mlp(self.ln2(x))), weights
 
 
+# What the forward pass keeps of a block beside its input, by the names of
+# `ModelConfig.remat`; the rest is computed again in the backward pass.
+_policies = jax.checkpoint_policies
+REMAT: dict[str, Callable[..., bool]] = {
+    "full": _policies.nothing_saveable,
+    "attention": _policies.save_only_these_names(KEPT),
+    "dots": _policies.save_from_both_policies(
+        _policies.dots_with_no_batch_dims_saveable,
+        _policies.save_only_these_names(KEPT),
+    ),
+}
+
+
 def run_layer(
-    layer: nnx.Module, x: Float[Array, "b l d"], remat: bool, **options: Any
+    layer: nnx.Module, x: Float[Array, "b l d"], remat: str, **options: Any
 ) -> tuple[Float[Array, "b l d"], Float[Array, "b h l k"] | None]:
-    """`layer(x, **options)`, recomputed in the backward pass with `remat`."""
+    """`layer(x, **options)`; `remat` as in `ModelConfig`.
+
+    Where `mesh.gathering_in_blocks` says so, its parameters are gathered here: one that
+    is recomputed gathers them again, and keeps none in between.
+    """
 
     def run(x: Array) -> tuple[Array, Array | None]:
-        return layer(x, **options)
+        return _gathered(layer)(x, **options)
 
-    return jax.checkpoint(run)(x) if remat else run(x)
+    if remat != "none":
+        run = jax.checkpoint(run, policy=REMAT[remat])
+    return run(x)
+
+
+def _gathered(layer: nnx.Module) -> Any:
+    if not gathers_in_blocks():
+        return layer
+    graph, state = nnx.split(layer)
+    return nnx.merge(graph, gather(nnx.to_pure_dict(state)))

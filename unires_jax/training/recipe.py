@@ -12,12 +12,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import Config
+from unires_jax.config import Config, mask_grid
 from unires_jax.data.batch import Batch
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, TrainingError, shorten
 from unires_jax.models.unires import Apply
 from unires_jax.training.optim import make_optimizer
 from unires_jax.training.train_step import Metrics, TrainState, Tree, make_update
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA says it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +39,24 @@ class Recipe:
             self.step.lower(state, batch).compile()
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """One update. Its metrics are those of `train_step.make_update`."""
-        with jax.set_mesh(self.mesh):
-            updated: tuple[TrainState, Metrics] = self.step(state, batch)
+        """One update. Its metrics are those of `train_step.make_update`.
+
+        Raises TrainingError naming what saves memory if there is too little.
+        """
+        try:
+            with jax.set_mesh(self.mesh):
+                updated: tuple[TrainState, Metrics] = self.step(state, batch)
+        except jax.errors.JaxRuntimeError as error:
+            if OUT_OF_MEMORY not in str(error):
+                raise
+            train, model = self.config.train, self.config.model
+            raise TrainingError(
+                f"a device has too little memory for a step of {train.batch} pictures. "
+                "Cut the batch into more rounds (--config.train.accumulation, now "
+                f"{train.accumulation}), recompute activations (--config.model.remat="
+                f"full, now {model.remat}), share parameters (--config.mesh.fsdp, now "
+                f"{self.config.mesh.fsdp}): {shorten(str(error))}"
+            ) from error
         return updated
 
 
@@ -80,3 +97,23 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
     )
     jitted_init = jax.jit(init, out_shardings=shardings)
     return Recipe(config, mesh, apply, state, jitted_init, step)
+
+
+def abstract_batch(config: Config, mesh: Mesh, length: int) -> Batch:
+    """Shapes, types and shardings of a global batch of sentences of `length` tokens."""
+    b, k, size = config.train.batch, config.data.expressions, config.model.image_size
+    grid, sharding = mask_grid(config.model), mesh_lib.batch_sharding(mesh)
+
+    def rows(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((b, *shape), dtype, sharding=sharding)
+
+    return Batch(
+        images=rows(jnp.uint8, size, size, 3),
+        extent=rows(jnp.int32, 2),
+        tokens=rows(jnp.int32, k, length),
+        lengths=rows(jnp.int32, k),
+        masks=rows(jnp.uint8, k, grid, grid),
+        valid=rows(jnp.bool_, k),
+        no_target=rows(jnp.bool_, k),
+        level=rows(jnp.int32, k),
+    )

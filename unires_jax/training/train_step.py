@@ -1,5 +1,6 @@
 """One update of the parameters: loss, gradient, optimizer, average."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from unires_jax import mesh as mesh_lib
 from unires_jax.config import Config, is_pretrained
 from unires_jax.data.batch import Batch
 from unires_jax.models.unires import Apply
+from unires_jax.parameters import map_named
 from unires_jax.training import losses, optim
 from unires_jax.training.losses import Grid
 
@@ -113,10 +115,12 @@ def batch_loss(
         return x.reshape(b * k, *x.shape[2:])
 
     lengths, valid, no_target = map(flat, (batch.lengths, batch.valid, batch.no_target))
-    model = apply.bind(mesh_lib.gather(params))
-    features = model.encode_image(batch.images, batch.extent)
-    words = model.encode_text(flat(batch.tokens), lengths)
-    logits, no_target_logits = model.decode(features, words, lengths)
+    in_blocks = config.mesh.gather_in_blocks
+    model = apply.bind(gather(params, in_blocks))
+    with mesh_lib.gathering_in_blocks(in_blocks):
+        features = model.encode_image(batch.images, batch.extent)
+        words = model.encode_text(flat(batch.tokens), lengths)
+        logits, no_target_logits = model.decode(features, words, lengths)
 
     target = flat(batch.masks).astype(jnp.float32) / 255
     cells = losses.valid_cells(batch.extent, config.model.image_size, model.grid)
@@ -139,6 +143,24 @@ def batch_loss(
         if groups is not None:
             metrics[f"cosine/{name}"] = mean_cosine(groups).sum() / counts.images
     return loss, {"loss": loss} | metrics
+
+
+# Parameters that are gathered where they are used: the table of which only rows are,
+# and on request those of the layers that `layers.run_layer` runs.
+TABLE = re.compile(r"text\.embedding")
+BLOCKS = re.compile(r"(vision|text)\.blocks\..*|stage[12]\.layers\..*")
+
+
+def gather(params: Tree, in_blocks: bool) -> Tree:
+    """Whole parameters of sharded ones, but those of TABLE, and of BLOCKS if asked."""
+
+    def stays(name: str) -> bool:
+        return bool(TABLE.fullmatch(name) or (in_blocks and BLOCKS.fullmatch(name)))
+
+    gathered: Tree = map_named(
+        lambda name, x: x if stays(name) else mesh_lib.gather(x), params
+    )
+    return gathered
 
 
 def grid_iou(logits: Grid, target: Grid, cells: Grid) -> Float[Array, "e"]:

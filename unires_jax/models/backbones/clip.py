@@ -27,7 +27,7 @@ class VisionTower(image_tower.ImageTower):
         image_size: int,
         *,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
+        remat: str = "none",
         rngs: nnx.Rngs,
     ):
         super().__init__(config, image_size, dtype=dtype, remat=remat, rngs=rngs)

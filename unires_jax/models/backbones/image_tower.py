@@ -93,10 +93,10 @@ class ImageTower(nnx.Module):
         image_size: int,
         *,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
+        remat: str = "none",
         rngs: nnx.Rngs,
     ):
-        """`image_size` in pixels, a multiple of the patch; `remat` saves memory."""
+        """`image_size`, a multiple of the patch, in pixels; `remat`: `ModelConfig`."""
         width, side = config.width, image_size // config.patch
         self.patch_embed = Dense(
             3 * config.patch**2, width, use_bias=self.patch_bias, dtype=dtype, rngs=rngs

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import TextConfig
-from unires_jax.mesh import constrain_batch
+from unires_jax.mesh import constrain_batch, look_up
 from unires_jax.models.layers import Block, LayerNorm, run_layer
 
 
@@ -31,10 +31,10 @@ class TextTower(nnx.Module):
         config: TextConfig,
         *,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
+        remat: str = "none",
         rngs: nnx.Rngs,
     ):
-        """`remat` recomputes each block's activations in the backward pass."""
+        """`remat` as in `ModelConfig`."""
         init, width = nnx.initializers.normal, config.width
         self.embedding = nnx.Param(init(0.02)(rngs.params(), (config.vocab, width)))
         self.positions = nnx.Param(init(0.01)(rngs.params(), (config.context, width)))
@@ -52,8 +52,9 @@ class TextTower(nnx.Module):
     def hidden(self, tokens: Int[Array, "e l"]) -> list[Float[Array, "e l d"]]:
         """The stream before the first and after every block."""
         mask = self.mask(tokens)
-        x = self.embedding[...][tokens] + self.positions[...][word_places(tokens)]
-        hidden = [constrain_batch(x.astype(self.dtype))]
+        x = look_up(self.embedding[...], tokens, self.dtype)
+        places = self.positions[...][word_places(tokens)]
+        hidden = [constrain_batch(x + places.astype(self.dtype))]
         for block in self.blocks:
             x, _ = run_layer(block, hidden[-1], self.remat, mask=mask)
             hidden.append(x)
