@@ -2,14 +2,20 @@
 # make test:       the test suite;  make test-slow: the heavy checks
 # make chaos:      random kills over trainings and builds (20 minutes)
 # make lint:       format, lint, types
+# each with PYTHON=python3.13, say: in an environment of its own, .venv-3.13
 # make bundle:     the model that comes with the package, from the quickstart's run
 
 PYTHON ?= python3.11
-VENV ?= .venv
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+CONSTRAINTS := constraints/$(VERSION).txt
+ifeq ($(wildcard $(CONSTRAINTS)),)
+$(error PYTHON=$(PYTHON) is not one of Python $(patsubst constraints/%.txt,%,$(sort $(wildcard constraints/*.txt))))
+endif
+VENV ?= $(patsubst .venv-3.11,.venv,.venv-$(VERSION))
 DATA ?= data
 RUN ?= runs/quickstart
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
 .PHONY: quickstart test test-slow chaos lint bundle
 
@@ -39,7 +45,7 @@ bundle: quickstart
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
 	$(PIP) -e .
 	touch $@
 

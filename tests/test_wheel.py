@@ -57,7 +57,8 @@ def test_it_holds_the_package_alone(wheel: Path) -> None:
 def test_it_answers_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    install = ["-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
+    constraints = ROOT / "constraints" / "{}.{}.txt".format(*sys.version_info)
+    install = ["-m", "pip", "install", "--quiet", "-c", constraints, wheel]
     subprocess.run([python, *install], check=True, cwd=tmp_path)
     picture = tmp_path / "picture.png"
     Image.fromarray(np.full((90, 120, 3), 90, np.uint8)).save(picture)

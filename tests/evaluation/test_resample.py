@@ -3,8 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as torch_f
 
 from unires_jax.evaluation import resample
 from unires_jax.evaluation.protocols import PROTOCOLS
@@ -15,8 +13,11 @@ SIZES = [(26, 104), (30, 89), (104, 57), (20, 7), (7, 20)]
 
 def interpolate(x: np.ndarray, size: tuple[int, int], mode: str, **how: bool) -> object:
     """PyTorch's resize of one map."""
+    torch = pytest.importorskip("torch")
     tensor = torch.tensor(x)[None, None]
-    return torch_f.interpolate(tensor, size=size, mode=mode, **how)[0, 0].numpy()
+    return torch.nn.functional.interpolate(tensor, size=size, mode=mode, **how)[
+        0, 0
+    ].numpy()
 
 
 @pytest.mark.parametrize(("source", "size"), SIZES)
@@ -49,6 +50,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("size", [(480, 640), (640, 427), (375, 500), (300, 301)])
 def test_cris_letterbox_is_undone(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
     height, width = size
     logits = blob(104, height)
     scale = min(416 / height, 416 / width)

@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.exporting import (
+    EACH_KIND,
+    GRAPH_KINDS,
     TOLERANCE,
     assert_equal_answers,
     graph,
     inputs,
     live,
+    needs_onnx,
     run_elsewhere,
     write_run,
 )
@@ -27,7 +30,7 @@ from PIL import Image
 import unires_jax
 from unires_jax.config import BACKBONES
 from unires_jax.export import onnx_graphs
-from unires_jax.export.command import KINDS, export
+from unires_jax.export.command import export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.partworld.world import draw_record
@@ -36,7 +39,7 @@ from unires_jax.pixels.grid import logits_to_mask
 from unires_jax.serving.predictor import BUNDLED, Predictor
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_logits_equal_the_live_models(kind: str, exports: Path, loaded: Loaded) -> None:
     """For numbers of pictures, expressions and tokens that were never traced."""
     assert_equal_answers(exports / kind, loaded, (1, 1, 8), (3, 5, 16), (2, 9, 7))
@@ -86,7 +89,7 @@ def transparent() -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_run_py_works_where_the_package_is_not(
     kind: str, exports: Path, tmp_path: Path, predictor: Predictor
 ) -> None:
@@ -118,7 +121,7 @@ def test_run_py_works_where_the_package_is_not(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+@pytest.mark.parametrize("kind", GRAPH_KINDS)
 def test_ablations_and_other_types_export_too(
     kind: Any, changes: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -134,6 +137,7 @@ def test_ablations_and_other_types_export_too(
     assert_equal_answers(folder, loaded, (2, 3, 9))
 
 
+@needs_onnx
 def test_onnxruntime_fuses_what_it_can(exports: Path, tmp_path: Path) -> None:
     import onnx
     import onnxruntime
@@ -151,6 +155,7 @@ def test_onnxruntime_fuses_what_it_can(exports: Path, tmp_path: Path) -> None:
         assert "CastLike" not in written  # which its CPU lacks
 
 
+@needs_onnx
 def test_large_onnx_models_keep_parameters_beside(
     tmp_path: Path, loaded: Loaded, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +167,7 @@ def test_large_onnx_models_keep_parameters_beside(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+@pytest.mark.parametrize("kind", GRAPH_KINDS)
 def test_200_masks_equal_the_live_models(kind: Any, tmp_path: Path) -> None:
     """The model that comes with the package, on PartWorld."""
     model = unires_jax.load()

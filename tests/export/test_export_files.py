@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.exporting import STEP, reseal, write_run
+from helpers.exporting import (
+    EACH_KIND,
+    GRAPH_KINDS,
+    HAS_ONNX,
+    STEP,
+    reseal,
+    write_run,
+)
 from helpers.tiny import make_loaded, tiny_config
 
 import unires_jax
@@ -31,13 +38,13 @@ def copy_of(exports: Path, tmp_path: Path) -> Callable[[str], Path]:
     return lambda kind: Path(shutil.copytree(exports / kind, tmp_path / "export"))
 
 
-@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+@pytest.mark.parametrize("kind", GRAPH_KINDS)
 def test_graphs_hold_no_parameters_to_load(kind: str, exports: Path) -> None:
     with pytest.raises(CheckpointError, match=r"graphs.*run\.py"):
         unires_jax.load(exports / kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_nothing_tells_of_this_machine(kind: str, exports: Path) -> None:
     """No file names a folder of it, or can be read by one user alone."""
     root = str(Path(unires_jax.__file__).parents[1]).encode()
@@ -140,6 +147,13 @@ def test_arrays_that_do_not_fit_are_not_read(copy_of: Callable[[str], Path]) -> 
     reseal(folder)
     with pytest.raises(CheckpointError, match="arrays cannot be read"):
         exported.read(folder)
+
+
+@pytest.mark.skipif(HAS_ONNX, reason="ONNX can be written here")
+def test_onnx_names_what_it_lacks(tmp_path: Path, run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--to onnx needs .*unires_jax\[export\]"):
+        export(run, "onnx", tmp_path / "onnx")
+    assert not (tmp_path / "onnx").exists()
 
 
 def test_existing_folders_are_kept(tmp_path: Path, run: Path) -> None:

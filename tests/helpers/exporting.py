@@ -11,11 +11,13 @@ from unittest.mock import patch
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 from helpers.programs import run
 from unires_jax.checkpoint import Checkpoints, describe
 from unires_jax.config import TrainConfig
+from unires_jax.export.command import KINDS
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import Compiled
@@ -23,6 +25,18 @@ from unires_jax.training.train_step import TrainState
 
 TOLERANCE = 1e-4  # absolute and relative, of float32 logits
 STEP = 7
+
+HAS_ONNX = (
+    importlib.util.find_spec("jax2onnx") is not None
+    and jax.__version_info__ < (0, 12)  # jax2onnx 0.17 knows no newer one
+)
+needs_onnx = pytest.mark.skipif(
+    not HAS_ONNX, reason="needs pip install 'unires_jax[export]'"
+)
+EACH_KIND = [
+    pytest.param(kind, marks=needs_onnx if kind == "onnx" else ()) for kind in KINDS
+]
+GRAPH_KINDS = ["stablehlo", pytest.param("onnx", marks=needs_onnx)]
 
 
 def write_run(workdir: Path, loaded: Loaded) -> Path:

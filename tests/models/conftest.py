@@ -11,9 +11,6 @@ from flax import nnx
 
 from unires_jax.config import ModelConfig
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
 TINY_VISION = {
     "hidden_size": 48,
     "num_hidden_layers": 4,
@@ -37,6 +34,7 @@ def _make_clip(
     text: dict[str, Any] = TINY_TEXT,
     activation: str = "quick_gelu",
 ) -> Any:
+    transformers = pytest.importorskip("transformers")
     config = transformers.CLIPConfig(
         vision_config=vision | {"hidden_act": activation},
         text_config=SPECIAL | text | {"hidden_act": activation},
@@ -49,6 +47,7 @@ def _make_siglip(
     text: dict[str, Any] = TINY_TEXT,
     form: str = "Siglip",
 ) -> Any:
+    transformers = pytest.importorskip("transformers")
     if form == "Siglip2":
         vision = {k: v for k, v in vision.items() if k != "image_size"} | {
             "num_patches": (vision["image_size"] // vision["patch_size"]) ** 2
@@ -61,6 +60,7 @@ def _make_siglip(
 
 def _perturbed(model_class: Any, config: Any) -> Any:
     """Transformers starts with zero biases and unit norms: swapped ones would pass."""
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     model = model_class(config).eval()
     with torch.no_grad():

@@ -40,7 +40,7 @@ def write(folder: Path, loaded: Loaded, flat: Flat) -> None:
     """Write encode_image.onnx and segment.onnx with their parameters.
 
     Above protobuf's 2 GB the parameters lie in a .onnx.data file beside. Raises
-    ConfigError where jax2onnx is not installed.
+    ConfigError where jax2onnx is not installed or jax is newer than it knows.
     """
     try:
         import jax2onnx
@@ -50,6 +50,11 @@ def write(folder: Path, loaded: Loaded, flat: Flat) -> None:
         raise ConfigError(
             f"--to onnx needs {error.name}: pip install 'unires_jax[export]'"
         ) from None
+    if jax.__version_info__ >= (0, 12):
+        raise ConfigError(
+            f"--to onnx needs jax below 0.12, this is {jax.__version__}: "
+            "pip install 'unires_jax[export]'"
+        )
     params = {name: jnp.asarray(x) for name, x in flat.items()}
     graphs = Graphs(loaded.config)
     for name, function, inputs in graphs.signatures():

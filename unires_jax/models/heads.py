@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from unires_jax.mesh import constrain_batch
@@ -22,7 +23,7 @@ class Conv3x3(nnx.Module):
         outputs: int,
         *,
         stride: int = 1,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         init = nnx.initializers.he_normal()
@@ -48,7 +49,7 @@ class Stem(nnx.Module):
     """
 
     def __init__(
-        self, channels: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs
+        self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
     ):
         self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, rngs=rngs)
         self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs)
@@ -100,7 +101,7 @@ class MaskHead(nnx.Module):
         stem_channels: int,
         gated: bool,
         *,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         """`ratio` grid cells along a patch's side; `stem_channels=0` without a stem.
@@ -141,7 +142,7 @@ class NoTargetHead(nnx.Module):
     Ours: the paper has no such output.
     """
 
-    def __init__(self, width: int, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, width: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
         self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
         self.hidden = Dense(2 * width, width, dtype=dtype, rngs=rngs)
         self.out = Dense(width, 1, zero_init=True, dtype=dtype, rngs=rngs)

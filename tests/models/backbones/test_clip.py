@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax import nnx
 
 from unires_jax.config import TextConfig, VisionConfig
@@ -79,6 +78,7 @@ def test_every_hidden_state_equals_transformers(
 
 
 def _check_vision(theirs, ours, size):
+    torch = pytest.importorskip("torch")
     images = np.random.default_rng(size).normal(size=(2, size, size, 3))
     images = images.astype(np.float32)
     with torch.no_grad():
@@ -99,6 +99,7 @@ def _check_vision(theirs, ours, size):
 
 
 def _check_text(theirs, ours):
+    torch = pytest.importorskip("torch")
     tokens = np.random.default_rng(1).integers(0, EOS, (4, 32))
     lengths = np.array([5, 32, 17, 2])
     for row, length in zip(tokens, lengths, strict=True):

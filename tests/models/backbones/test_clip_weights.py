@@ -7,7 +7,6 @@ import huggingface_hub
 import jax
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 
 from unires_jax.config import TextConfig, VisionConfig
@@ -100,6 +99,7 @@ def test_shards_and_single_file_equal_the_folder(tiny_clip, shapes, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_sources_widen_exactly(dtype, make_clip, shapes, tmp_path):
+    torch = pytest.importorskip("torch")
     model = make_clip().to(getattr(torch, dtype))
     model.save_pretrained(tmp_path / "half")
     model.float().save_pretrained(tmp_path / "widened")
@@ -187,6 +187,7 @@ def test_path_that_is_nothing_is_named(monkeypatch, shapes):
 
 @pytest.mark.parametrize("side", [3, 7, 9, 18, 30])
 def test_positions_resize_like_pytorch(side):
+    torch = pytest.importorskip("torch")
     table = np.random.default_rng(0).normal(size=(1 + 14 * 14, 6)).astype(np.float32)
     grid = torch.tensor(table[1:].reshape(1, 14, 14, 6)).permute(0, 3, 1, 2)
     expected = torch.nn.functional.interpolate(

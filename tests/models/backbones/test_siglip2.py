@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
@@ -63,6 +62,7 @@ def test_every_hidden_state_equals_transformers(
 
 
 def check_vision(theirs, ours, size, form):
+    torch = pytest.importorskip("torch")
     images = np.random.default_rng(size).normal(size=(2, size, size, 3))
     images = torch.tensor(images.astype(np.float32))
     side = size // 16
@@ -104,6 +104,7 @@ def sentences(count=4, length=16):
 
 def check_text(theirs, ours):
     """As transformers' model card feeds it: padded to 64, without a mask."""
+    torch = pytest.importorskip("torch")
     tokens, lengths = sentences()
     full = np.pad(tokens, ((0, 0), (0, CONTEXT - 16)), constant_values=PAD)
     with torch.no_grad():
@@ -288,9 +289,8 @@ def test_other_heads_than_the_models_are_named(folder):
 
 
 def test_the_preprocessing_is_the_published_one():
-    from transformers import SiglipImageProcessor
-
-    processor, ours = SiglipImageProcessor(), BACKBONES["siglip2"]
+    transformers = pytest.importorskip("transformers")
+    processor, ours = transformers.SiglipImageProcessor(), BACKBONES["siglip2"]
     assert tuple(processor.image_mean) == ours.image_mean == (0.5, 0.5, 0.5)
     assert tuple(processor.image_std) == ours.image_std
     assert ours.pad_colour == (128, 128, 128)
