@@ -47,7 +47,7 @@ def test_without_the_compiler_the_extra_is_named(
 
 def test_every_chip_has_slices() -> None:
     assert topology.CHIPS.keys() == topology.SLICES.keys()
-    assert topology.chip_of("v5e:16x16").hbm == 16 * 2**30
+    assert topology.chip_of("v5e:16x16").hbm_bytes == 16 * 2**30
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Steps compiled for eight devices here: their costs, bounds, table and JSON."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from helpers.tiny_run import run_config
 from unires_jax.aot.report import Memory, StepReport, measure
 from unires_jax.aot.steps import evaluation_steps, train_step
 from unires_jax.aot.table import as_json, table, traffic
-from unires_jax.aot.topology import Chip
 from unires_jax.config import Config
+from unires_jax.training.chips import Chip
 
-CHIP = Chip(hbm=10**9, bandwidth=1e9, flops=1e12)
+CHIP = Chip("test", peak_flops=1e12, hbm_bytes=10**9, bandwidth=1e9)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,9 @@ def test_the_step_is_the_one_that_trains(config: Config, train: StepReport) -> N
     assert train.memory.total >= train.memory.arguments > 3 * 4 * table_size // 4
     assert train.bytes_accessed > train.memory.arguments and train.largest
     assert 1 < train.hlo_flops / train.model_flops < 3  # tiny: much is no product
-    assert train.fits(CHIP) and not train.fits(CHIP._replace(hbm=1000))
+    assert train.fits(CHIP) and not train.fits(
+        dataclasses.replace(CHIP, hbm_bytes=1000)
+    )
 
 
 def test_rows_of_the_table_travel_and_not_the_table(
@@ -60,7 +63,7 @@ def test_evaluation_is_on_one_device(config: Config) -> None:
 
 
 def test_a_ceiling_by_hand() -> None:
-    chip = Chip(hbm=100, bandwidth=10.0, flops=1000.0)
+    chip = Chip("test", peak_flops=1000.0, hbm_bytes=100, bandwidth=10.0)
     memory = Memory(10, 20, 30, 1)
     report = StepReport(
         "x", 500.0, 1.0, hlo_flops=600.0, bytes_accessed=20.0, memory=memory

@@ -1,6 +1,7 @@
 """`unires aot`: whether a config fits a TPU slice, and what bounds its speed there."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def main(
     content = {
         "topology": args.topology,
         "chips": len(devices),
-        "chip": chip._asdict(),
+        "chip": dataclasses.asdict(chip),
         "length": length,
         "config": to_dict(config),
         "steps": as_json(reports, chip),

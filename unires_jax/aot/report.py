@@ -13,8 +13,8 @@ import jax
 
 from unires_jax.aot.program import Collective, Program, Value
 from unires_jax.aot.steps import Step
-from unires_jax.aot.topology import Chip
 from unires_jax.parameters import flatten
+from unires_jax.training.chips import Chip
 from unires_jax.training.recipe import OUT_OF_MEMORY
 
 LISTED = 8  # of the largest arrays
@@ -64,7 +64,7 @@ class StepReport:
 
     def fits(self, chip: Chip) -> bool:
         """Whether the chip's memory holds it."""
-        return not self.refusal and self.memory.total <= chip.hbm
+        return not self.refusal and self.memory.total <= chip.hbm_bytes
 
     @property
     def traffic(self) -> int:
@@ -93,8 +93,8 @@ class StepReport:
     def seconds(self, chip: Chip) -> dict[str, float]:
         """The time of the model's FLOPs, of all FLOPs, and of the bytes."""
         return {
-            "model_flops": self.model_flops / chip.flops,
-            "hlo_flops": self.hlo_flops / chip.flops,
+            "model_flops": self.model_flops / chip.peak_flops,
+            "hlo_flops": self.hlo_flops / chip.peak_flops,
             "bytes": self.bytes_accessed / chip.bandwidth,
         }
 

@@ -105,6 +105,5 @@ def evaluation_steps(
 @contextlib.contextmanager
 def tracing(platform: str) -> Iterator[None]:
     """What is traced inside has the forms of this platform, not of this machine."""
-    for_platform = getattr(forms, "for_platform", lambda _: forms.FAST)
-    with forms.use(for_platform(platform)):
+    with forms.use(forms.for_platform(platform)):
         yield

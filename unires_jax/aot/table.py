@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unires_jax.aot.report import Parameter, StepReport
-from unires_jax.aot.topology import GIB, Chip
+from unires_jax.training.chips import GIB, Chip
 
 GB = 1e9
 LISTED = 12  # collectives of a step in the table; the JSON has all
@@ -39,8 +39,8 @@ def _rows(reports: Sequence[StepReport], chip: Chip) -> Iterator[tuple[str, list
     yield "fits", ["yes" if r.fits(chip) else "NO" for r in reports]
     yield row("memory, GiB", lambda r: f"{r.memory.total / GIB:.2f}")
     yield row(
-        f"  of {chip.hbm / GIB:.0f} GiB, %",
-        lambda r: f"{100 * r.memory.total / chip.hbm:.0f}",
+        f"  of {chip.hbm_bytes / GIB:.0f} GiB, %",
+        lambda r: f"{100 * r.memory.total / chip.hbm_bytes:.0f}",
     )
     for field in dataclasses.fields(reports[0].memory):
         yield row(
@@ -132,7 +132,7 @@ def as_json(reports: Sequence[StepReport], chip: Chip) -> list[dict[str, Any]]:
             "fits": r.fits(chip),
             "refusal": r.refusal,
             "memory": dataclasses.asdict(r.memory) | {"total": r.memory.total},
-            "memory_share": r.memory.total / chip.hbm,
+            "memory_share": r.memory.total / chip.hbm_bytes,
             "model_flops": r.model_flops,
             "compiled_flops": r.hlo_flops,
             "bytes_accessed": r.bytes_accessed,

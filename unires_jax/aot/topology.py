@@ -1,30 +1,16 @@
-"""TPU slices that need not be here: their chips, as published, and their devices.
+"""TPU slices that need not be here: their chips and their devices.
 
 The TPU compiler comes with the package libtpu and needs no TPU.
 """
 
 import importlib.util
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from unires_jax.errors import ConfigError
+from unires_jax.training.chips import V5E, V5P, V6E, Chip
 
-GIB = 2**30
-
-
-class Chip(NamedTuple):
-    """A chip's figures, from cloud.google.com/tpu/docs (page of its name)."""
-
-    hbm: int  # bytes
-    bandwidth: float  # of HBM, bytes a second
-    flops: float  # peak in bfloat16, FLOPs a second
-
-
-CHIPS = {
-    "v5e": Chip(16 * GIB, 819e9, 197e12),
-    "v5p": Chip(95 * GIB, 2765e9, 459e12),
-    "v6e": Chip(32 * GIB, 1640e9, 918e12),
-}
+CHIPS = {"v5e": V5E, "v5p": V5P, "v6e": V6E}
 
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8")
