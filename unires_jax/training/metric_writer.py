@@ -70,9 +70,7 @@ class MetricWriter:
 
 
 def truncate(file: Location, step: int) -> None:
-    """Keep the whole lines of a metrics.jsonl up to `step`."""
-    if not file.exists():
-        return
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = (line for line in lines if line.endswith("\n"))
+    """Keep the whole lines of a metrics.jsonl up to `step`: none where it is absent."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    whole = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
     write_whole(file, "".join(x for x in whole if json.loads(x)["step"] <= step))
