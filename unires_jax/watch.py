@@ -18,21 +18,27 @@ from unires_jax import ending, hosts
 PERIOD = 1.0  # seconds between two looks
 SILENCE = 12.0  # seconds without a beat after which a process counts as gone
 CULPRIT = SILENCE + 4 * PERIOD  # seconds within which a cause elsewhere is known
+UNREACHABLE = 5  # looks in a row that fail until member 0 counts as gone
 FAREWELL = 5.0  # seconds that member 0, whose board it is, waits for the others to read
 
 _over = threading.Event()
+_watcher: threading.Thread | None = None
 
 
 def start() -> None:
     """Watch the others, and be watched, from now on. A lone process does nothing."""
+    global _watcher
     if hosts.member_count() > 1:
-        threading.Thread(target=_watch, name="watch", daemon=True).start()
+        _watcher = threading.Thread(target=_watch, name="watch", daemon=True)
+        _watcher.start()
 
 
 def finish() -> None:
     """Wait until all are here, a failure still ending all; then watch no more."""
     hosts.meet("finish")
     _over.set()
+    if _watcher:
+        _watcher.join(FAREWELL)
 
 
 def fail(cause: str, words: str) -> NoReturn:
@@ -94,7 +100,7 @@ def _watch() -> None:
             unreachable = 0
         except jax.errors.JaxRuntimeError:
             unreachable += 1
-            if unreachable < 2 or _over.is_set():
+            if unreachable < UNREACHABLE or _over.is_set():
                 continue
             faults = {
                 0: "cannot be reached: killed, out of memory, or its host is gone"
