@@ -63,7 +63,8 @@ def _rows(reports: Sequence[StepReport], chip: Chip) -> Iterator[tuple[str, list
 def _details(report: StepReport) -> Iterator[str]:
     if report.refusal:
         yield f"{report.name}: the compiler refuses it:"
-        yield report.refusal
+        yield f"  {report.refusal}"
+        yield "  less is needed with --config.train.accumulation, --config.model.remat=full"
         return
     yield f"{report.name}: its largest arrays (not all there at once)"
     for value in report.largest:
