@@ -50,7 +50,7 @@ def test_rows_of_the_table_travel_and_not_the_table(
     assert (sentences, 16, width) in sent  # scattered, and gathered backward
     shard = next(line for line in traffic(train) if line["shape"][0] == vocab // 4)
     assert shard["kind"] == "all-reduce" and shard["times"] == 1
-    assert shard["parameter"] == "text.embedding (share)"
+    assert shard["parameters"] == ["text.embedding (share)"]
 
 
 def test_evaluation_is_on_one_device(config: Config) -> None:

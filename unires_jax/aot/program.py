@@ -88,7 +88,7 @@ class Instruction(NamedTuple):
     def origin(self) -> str:
         """The operation of jax it comes from."""
         match = re.search(r'op_name="([^"]*)"', self.rest)
-        return match[1] if match else ""
+        return match[1].replace("\\'", "'") if match else ""
 
 
 class Program:
@@ -109,23 +109,39 @@ class Program:
         self.runs = self._count_runs()
 
     def _count_runs(self) -> Counter[str]:
-        """How often each computation runs in one run of the program.
-
-        A loop of unknown length counts once.
-        """
+        """How often each computation runs in one run of the program."""
         runs: Counter[str] = Counter()
 
         def visit(name: str, times: int) -> None:
             runs[name] += times
             for instruction in self.computations[name]:
-                trips = _TRIPS.search(instruction.rest)
-                inner = times * (int(trips[1]) if trips else 1)
+                inner = times * self._turns(instruction)
                 for called in called_by(instruction):
                     if called in self.computations:
                         visit(called, inner)
 
         visit(self.entry, 1)
         return runs
+
+    def _turns(self, instruction: Instruction) -> int:
+        """How often an instruction runs what it calls; a loop of unknown length once.
+
+        Where the compiler does not say it, it is the constant below which the loop's
+        condition, as of `jax.lax.scan`, holds its counter.
+        """
+        if instruction.opcode != "while":
+            return 1
+        if said := _TRIPS.search(instruction.rest):
+            return int(said[1])
+        condition = re.search(r"\bcondition=%?([\w.\-]+)", instruction.rest)
+        lines = self.computations.get(condition[1], []) if condition else []
+        constants = {x.name: x.rest for x in lines if x.opcode == "constant"}
+        for line in lines:
+            if line.opcode == "compare" and "direction=LT" in line.rest:
+                for operand in re.findall(r"%([\w.\-]+)", line.rest):
+                    if limit := re.match(r"(\d+)\)", constants.get(operand, "")):
+                        return int(limit[1])
+        return 1
 
     def collectives(self) -> Iterator[Collective]:
         """Every exchange between at least two devices, started ones once.

@@ -105,7 +105,11 @@ class StepReport:
 
 
 def measure(step: Step, itemsize: int) -> StepReport:
-    """Compile a step and read what the compiler made. `itemsize` of its dtype."""
+    """Compile a step and read what the compiler made. `itemsize` of its dtype.
+
+    Of a step in rounds the costs are those of a round times the rounds, the optimizer's
+    small part with them.
+    """
     started = time.process_time()
     lowered, flops = step.lower(), step.flops / step.devices
     try:
@@ -122,8 +126,8 @@ def measure(step: Step, itemsize: int) -> StepReport:
         step.name,
         flops,
         seconds,
-        hlo_flops=costs["flops"],
-        bytes_accessed=costs["bytes accessed"],
+        hlo_flops=costs["flops"] * step.rounds,
+        bytes_accessed=costs["bytes accessed"] * step.rounds,
         memory=Memory(
             memory.argument_size_in_bytes,
             memory.output_size_in_bytes - memory.alias_size_in_bytes,

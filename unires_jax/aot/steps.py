@@ -22,7 +22,8 @@ class Step(NamedTuple):
     name: str
     devices: int  # that share its work
     flops: float  # of the model, by hand, on all devices
-    parameters: dict[str, Any]  # shapes and shardings, by dotted name
+    parameters: dict[str, Any]  # a tree of shapes and shardings
+    rounds: int  # of its one loop, whose body the compiler's costs count once
     lower: Callable[[], Any]
 
 
@@ -40,6 +41,7 @@ def train_step(config: Config, devices: list[Any], length: int, platform: str) -
         mesh.size,
         flops.train_step_flops(config, length),
         recipe.state.params,
+        config.train.accumulation,
         lower,
     )
 
@@ -72,7 +74,7 @@ def evaluation_steps(
             with tracing(platform), jax.set_mesh(compiled.mesh):
                 return jitted.lower(params, *placed)
 
-        return Step(name, 1, float(work), params, lower)
+        return Step(name, 1, float(work), params, 1, lower)
 
     # The hand count has the projection of the words with decoding.
     return [

@@ -10,6 +10,7 @@ from unires_jax.aot.report import Parameter, StepReport
 from unires_jax.training.chips import GIB, Chip
 
 GB = 1e9
+NAMED = 3  # parameters of a collective in the table
 LISTED = 12  # collectives of a step in the table; the JSON has all
 
 
@@ -62,7 +63,8 @@ def _rows(reports: Sequence[StepReport], chip: Chip) -> Iterator[tuple[str, list
 def _details(report: StepReport) -> Iterator[str]:
     if report.refusal:
         yield f"{report.name}: the compiler refuses it:"
-        yield report.refusal
+        yield f"  {report.refusal}"
+        yield "  less is needed with --config.train.accumulation, --config.model.remat=full"
         return
     yield f"{report.name}: its largest arrays (not all there at once)"
     for value in report.largest:
@@ -75,9 +77,11 @@ def _details(report: StepReport) -> Iterator[str]:
         return
     yield f"{report.name}: its collectives"
     for line in groups[:LISTED]:
+        names = line["parameters"]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         yield (
             f"  {line['gb']:8.3f} GB  {line['kind']} {line['dtype']}{line['shape']} "
-            f"x {line['times']} of {line['devices']}  {line['parameter']}"
+            f"x {line['times']} of {line['devices']}  {', '.join(names[:NAMED])}{more}"
         )
     if rest := groups[LISTED:]:
         gb = sum(line["gb"] for line in rest)
@@ -87,7 +91,7 @@ def _details(report: StepReport) -> Iterator[str]:
 def traffic(report: StepReport) -> list[dict[str, Any]]:
     """Collectives of one kind, array and group size together, the costliest first.
 
-    `parameter` are the parameters of that shape, which it most likely carries.
+    `parameters` are those of that shape, which it most likely carries.
     """
     times: dict[tuple[Any, ...], int] = defaultdict(int)
     size: dict[tuple[Any, ...], float] = defaultdict(float)
@@ -104,7 +108,7 @@ def traffic(report: StepReport) -> list[dict[str, Any]]:
             "devices": key[3],
             "times": times[key],
             "gb": size[key] / GB,
-            "parameter": ", ".join(names.get(key[2], [])),
+            "parameters": names.get(key[2], []),
         }
         for key in sorted(size, key=lambda k: -size[k])
     ]
