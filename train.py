@@ -77,5 +77,5 @@ def _train(config: Config, workdir: str) -> int:
     return app.STOPPED if int(state.step) < config.train.steps else 0
 
 
-if __name__ == "__main__":  # the data readers import this file again
+if __name__ == "__main__":
     app.run(main)

@@ -70,12 +70,13 @@ def fit(
         ideal = ideal_seconds(config, list(mesh.devices.flat), batches.length)
         log = ProgressLog(workdir, config, step, ideal)
         with log, contextlib.closing(batches):
-            pairs: Pairs = ((batch, feed(batch, mesh)) for batch in batches)
+            arriving = log.waiting_for(batches)
+            pairs: Pairs = ((batch, feed(batch, mesh)) for batch in arriving)
             pairs = _compiled_for(pairs, recipe, state)
             if stop.received:
                 say(f"stopped before step {step + 1}. The same command goes on.")
                 return state
-            for batch, fed in log.waiting_for(pairs):
+            for batch, fed in pairs:
                 state, metrics = recipe.train_step(state, fed)
                 step, progress = step + 1, _advance(progress, batch, config)
                 log.add(step, metrics)
