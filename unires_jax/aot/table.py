@@ -64,7 +64,8 @@ def _details(report: StepReport) -> Iterator[str]:
     if report.refusal:
         yield f"{report.name}: the compiler refuses it:"
         yield f"  {report.refusal}"
-        yield "  less is needed with --config.train.accumulation, --config.model.remat=full"
+        settings = "--config.train.accumulation, --config.model.remat=full"
+        yield f"  less is needed with {settings}"
         return
     yield f"{report.name}: its largest arrays (not all there at once)"
     for value in report.largest:
