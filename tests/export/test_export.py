@@ -33,6 +33,8 @@ from unires_jax.export import onnx_graphs
 from unires_jax.export.command import export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
+from unires_jax.models import forms
+from unires_jax.models.forms import FAST
 from unires_jax.partworld.world import draw_record
 from unires_jax.pixels.canvas import prepare_image
 from unires_jax.pixels.grid import logits_to_mask
@@ -50,6 +52,17 @@ def test_graphs_are_for_three_platforms(kind: str, exports: Path) -> None:
     for name in ("encode_image", "segment"):
         data = (exports / kind / f"{name}.stablehlo").read_bytes()
         assert jax.export.deserialize(data).platforms == ("cpu", "cuda", "tpu")
+
+
+def test_graphs_hold_the_forms_of_no_platform(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> jax.Array:
+        raise AssertionError("a kernel of this machine's platform was asked for")
+
+    own = FAST._replace(attend=never, dense=never)
+    monkeypatch.setattr(forms, "for_platform", lambda _: own)
+    export(run, "stablehlo", tmp_path / "exported")
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "orbax"])

@@ -180,15 +180,16 @@ def _write_graphs(
     """
     params = {name: jnp.asarray(x) for name, x in flat.items()}
     shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
-    for name, function, inputs in Graphs(loaded.config).signatures():
-        if baked:
-            traced, first = jax.jit(functools.partial(function, params)), []
-        else:
-            traced, first = jax.jit(function), [shapes]
-        exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
-        with _without_folders(), forms.use(forms.FAST):  # of no platform
-            graph = exporter(*first, *inputs.values())
-        (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
+    with forms.use(forms.FAST):  # of no platform
+        for name, function, inputs in Graphs(loaded.config).signatures():
+            if baked:
+                traced, first = jax.jit(functools.partial(function, params)), []
+            else:
+                traced, first = jax.jit(function), [shapes]
+            exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
+            with _without_folders():
+                graph = exporter(*first, *inputs.values())
+            (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
 
 
 @contextlib.contextmanager
