@@ -64,8 +64,7 @@ def _details(report: StepReport) -> Iterator[str]:
     if report.refusal:
         yield f"{report.name}: the compiler refuses it:"
         yield f"  {report.refusal}"
-        settings = "--config.train.accumulation, --config.model.remat=full"
-        yield f"  less is needed with {settings}"
+        yield "  --config.train.accumulation and --config.model.remat=full need less"
         return
     yield f"{report.name}: its largest arrays (not all there at once)"
     for value in report.largest:
