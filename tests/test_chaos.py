@@ -45,7 +45,7 @@ BUILD_KILLS = min(10, KILLS)
 STEPS = 200
 EVALUATE_EVERY = 4
 KEEP_EVERY = 30
-PATIENCE = 3.0  # seconds that processes without their fellow are given to end
+PATIENCE = 60.0  # seconds within which processes without their fellow end
 CLOCK = "train/images_per_second"
 
 
@@ -156,7 +156,8 @@ def kill_at_random(training: Training, rng: random.Random, moment: float) -> str
         for process in victims:
             process.send_signal(signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
-        while any(p.poll() is None for p in processes) and time.monotonic() < deadline:
+        while any(p.poll() is None for p in processes):
+            assert time.monotonic() < deadline, "waits for one that is gone"
             time.sleep(0.05)
     finally:
         for process in processes:
