@@ -22,7 +22,7 @@ TOKEN = "token"  # file of the workdir, written by one process and read by all
 TOKEN_SECONDS = 20  # within which a network's file system shows it to other hosts; ours
 
 # What hosts may have each their own way.
-MAY_DIFFER = ("data.dir", "data.workers")
+MAY_DIFFER = ("data.cache", "data.dir", "data.workers")
 
 
 def describe_run(config: Config, tokenizer: Tokenizer) -> Meta:
