@@ -2,8 +2,8 @@
 # make test:       the test suite;  make test-slow: the heavy checks
 # make chaos:      random kills over trainings and builds (20 minutes)
 # make lint:       format, lint, types
-# each with PYTHON=python3.13, say: in an environment of its own, .venv-3.13
 # make bundle:     the model that comes with the package, from the quickstart's run
+# Each takes PYTHON=python3.13, say: in an environment of its own, .venv-3.13
 
 PYTHON ?= python3.11
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
