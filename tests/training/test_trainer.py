@@ -445,7 +445,9 @@ def test_init_from_is_where_a_new_run_starts(
         raise Crash
 
     with pytest.raises(Crash):
-        recipe = dataclasses.replace(recipe_of(config), step=note)
+        recipe = recipe_of(config)
+        note.lower = recipe.step.lower  # type: ignore[attr-defined]
+        recipe = dataclasses.replace(recipe, step=note)
         run(config, tmp_path, recipe=recipe)
     assert_same(states[0].params, unbroken.hook.params[4])
     assert int(states[0].step) == 0
