@@ -20,19 +20,26 @@ from jaxtyping import Bool, Float
 # The name of what attention kernels give, for policies of what to keep: without it the
 # backward pass runs the forward kernel again.
 KEPT = "attention"
+# The same of a dense layer's product, which policies do not see in a function with a
+# gradient of its own.
+PRODUCT = "product"
 
 
-@jax.custom_vjp
 def dense(
     x: Float[Array, "*b i"], kernel: Float[Array, "i o"], bias: Float[Array, "o"] | None
 ) -> Float[Array, "*b o"]:
     """`plain.dense`."""
+    return checkpoint_name(_dense(x, kernel, bias), PRODUCT)
+
+
+@jax.custom_vjp
+def _dense(x: Array, kernel: Array, bias: Array | None) -> Array:
     y = x @ kernel
     return y if bias is None else y + bias
 
 
 def _dense_forward(x: Array, kernel: Array, bias: Array | None) -> tuple[Array, Any]:
-    return dense(x, kernel, bias), (x, kernel, bias)
+    return _dense(x, kernel, bias), (x, kernel, bias)
 
 
 def _dense_backward(
@@ -50,7 +57,7 @@ def _sum_rows(x: Float[Array, "r o"]) -> Float[Array, "o"]:
     return (jnp.ones((1, len(x)), x.dtype) @ x)[0]
 
 
-dense.defvjp(_dense_forward, _dense_backward)
+_dense.defvjp(_dense_forward, _dense_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

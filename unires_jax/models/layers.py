@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.mesh import constrain_batch, gather, gathers_in_blocks
-from unires_jax.models.fast import KEPT
+from unires_jax.models.fast import KEPT, PRODUCT
 from unires_jax.models.forms import forms
 from unires_jax.models.plain import attention_weights, gelu, gelu_tanh
 
@@ -207,7 +207,7 @@ REMAT: dict[str, Callable[..., bool]] = {
     "attention": _policies.save_only_these_names(KEPT),
     "dots": _policies.save_from_both_policies(
         _policies.dots_with_no_batch_dims_saveable,
-        _policies.save_only_these_names(KEPT),
+        _policies.save_only_these_names(KEPT, PRODUCT),
     ),
 }
 
