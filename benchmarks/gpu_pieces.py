@@ -62,7 +62,8 @@ def main() -> None:
     DRY = args.dry_run
     process.start()
     PIECES[args.piece](args.argument, args.folder)
-    tell(peak_memory_gb=peak_memory())
+    if args.piece != "quickstart":  # whose programs are processes of their own
+        tell(peak_memory_gb=peak_memory())
 
 
 def tell(**figures: Any) -> None:
