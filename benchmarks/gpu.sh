@@ -19,7 +19,8 @@ trap 'rm -rf "$site"' EXIT
 import importlib.metadata as metadata, pathlib, sys, tomllib, zipfile
 
 root, site = map(pathlib.Path, sys.argv[1:])
-have = {d.metadata["Name"].lower().replace("-", "_") for d in metadata.distributions()}
+names = [d.metadata["Name"] or "" for d in metadata.distributions()]
+have = {name.lower().replace("-", "_") for name in names}
 for wheel in sorted((root / "benchmarks" / "wheels").glob("*.whl")):
     if wheel.name.split("-")[0].lower() not in have:
         zipfile.ZipFile(wheel).extractall(site)

@@ -62,7 +62,8 @@ def main() -> None:
     DRY = args.dry_run
     process.start()
     PIECES[args.piece](args.argument, args.folder)
-    tell(peak_memory_gb=peak_memory())
+    if args.piece != "quickstart":  # whose programs are processes of their own
+        tell(peak_memory_gb=peak_memory())
 
 
 def tell(**figures: Any) -> None:
@@ -443,14 +444,17 @@ def quickstart(_: str, folder: Path) -> None:
     tell(train_s=time.monotonic() - start)
     start = time.monotonic()
     output = program("evaluate.py", f"--workdir={work}")
-    tell(evaluate_s=time.monotonic() - start)
+    duration = time.monotonic() - start
     metrics = json.loads((work / "evaluation" / "metrics.json").read_text("utf-8"))
+    pictures = sum(block["images"] for block in metrics.values())
+    tell(evaluate_s=duration, evaluate_pictures_per_s=pictures / duration)
     lines = (work / "metrics.jsonl").read_text("utf-8").splitlines()
-    scalars = {
-        split: {k: v for k, v in block.items() if isinstance(v, int | float)}
+    shown = ("object", "part", "pooled", "no_target", "images", "expressions")
+    blocks = {
+        split: {name: block[name] for name in shown if name in block}
         for split, block in metrics.items()
     }
-    tell(metrics=scalars, table=plain_text(output)[-6000:], last=json.loads(lines[-1]))
+    tell(metrics=blocks, table=plain_text(output)[-6000:], last=json.loads(lines[-1]))
 
 
 def program(*arguments: str) -> str:

@@ -77,8 +77,9 @@ def export(
     try:
         temporary.mkdir(parents=True)
         _write_about(temporary, loaded, kind)
-        KINDS[kind].write(temporary, loaded, flat)
-        manifest = _manifest(loaded, kind, weights, dtype)
+        with forms.use(forms.FAST):  # of no platform
+            KINDS[kind].write(temporary, loaded, flat)
+            manifest = _manifest(loaded, kind, weights, dtype)
         manifest["sha256"] = exported.hashes(temporary)
         _write_json(temporary / exported.MANIFEST, manifest)
         _put(temporary, out, overwrite)
@@ -180,16 +181,15 @@ def _write_graphs(
     """
     params = {name: jnp.asarray(x) for name, x in flat.items()}
     shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in flat.items()}
-    with forms.use(forms.FAST):  # of no platform
-        for name, function, inputs in Graphs(loaded.config).signatures():
-            if baked:
-                traced, first = jax.jit(functools.partial(function, params)), []
-            else:
-                traced, first = jax.jit(function), [shapes]
-            exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
-            with _without_folders():
-                graph = exporter(*first, *inputs.values())
-            (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
+    for name, function, inputs in Graphs(loaded.config).signatures():
+        if baked:
+            traced, first = jax.jit(functools.partial(function, params)), []
+        else:
+            traced, first = jax.jit(function), [shapes]
+        exporter = jax.export.export(traced, platforms=("cpu", "cuda", "tpu"))
+        with _without_folders():
+            graph = exporter(*first, *inputs.values())
+        (folder / f"{name}.stablehlo").write_bytes(graph.serialize())
 
 
 @contextlib.contextmanager
