@@ -234,7 +234,7 @@ def step(argument: str, _: Path) -> None:
     """The training step at the largest batch that fits: seconds, MFU, memory."""
     size, _, remat = argument.partition("_")
     config = config_of(size)
-    config.model.remat = remat == "remat"
+    config.model.remat = "full" if remat else "none"
     tell(matmul_tflops=matmul_rate())
     for batch in batches(config):
         try:
@@ -339,7 +339,7 @@ def forms(argument: str, _: Path) -> None:
     The reference is the textbook form in float32.
     """
     config = with_depth(config_of(argument), 4, 2, 2 if DRY else 8)
-    config.model.remat = False
+    config.model.remat = "none"
     tell(matmul_tflops=matmul_rate())
     batch = jax.tree.map(jnp.asarray, noise(config))
     params = Apply(config.model).init(jax.random.key(0))

@@ -84,7 +84,7 @@ def get_config(size: str = "b16") -> Config:
             vision=towers.vision,
             text=towers.text,
             dtype="bfloat16",
-            remat="full",
+            remat="attention",  # blocks recomputed, but for what attention gives
         ),
         data=DataConfig(
             train=("mres32m:train",),
