@@ -69,6 +69,7 @@ def train_here(config: Config, workdir: Path) -> Any:
     return fit(recipe, workdir, tokenizer, make_evaluate(config, tokenizer))
 
 
+@pytest.mark.slow
 def test_saved_on_two_processes_and_continued_on_one(
     data: Path, cache: Path, tmp_path: Path
 ) -> None:
