@@ -171,7 +171,7 @@ def test_one_stage_keeps_the_depth_and_the_groups() -> None:
 @pytest.mark.parametrize("filters", ["lrf", "ffn"])
 def test_only_the_filter_reads_language(filters: str) -> None:
     apply = Apply(tiny(filters=filters))
-    params = perturbed(apply)
+    params = jax.tree.map(jnp.asarray, perturbed(apply))
     rng = np.random.default_rng(2)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
     features = ImageFeatures(
