@@ -32,9 +32,7 @@ _FIRST_PORT, _PORTS = 61440, 4096  # jax's range
 class Cluster:
     """What is known of a cluster before it is joined."""
 
-    source: (
-        str  # who describes it; "" for a process that nobody launched as one of many
-    )
+    source: str  # who describes it; "" where nobody launched it as one of many
     processes: int | None = None  # None: jax asks the machine
     process: int | None = None
     coordinator: str = ""  # host:port of process 0

@@ -4,7 +4,9 @@ Making one and lowering its functions touches no device and no array, so that a 
 devices that are only described will do.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -34,8 +36,11 @@ class Recipe:
     step: Any  # jitted: (state, global batch) -> (state, metrics); donates the state
 
     def compile(self, state: TrainState, batch: Batch) -> None:
-        """Compile the step for these shapes without running it."""
-        with jax.set_mesh(self.mesh):
+        """Compile the step for these shapes without running it.
+
+        Raises TrainingError as `train_step` does: on TPU the compiler knows already.
+        """
+        with self._too_little_memory_explained(), jax.set_mesh(self.mesh):
             self.step.lower(state, batch).compile()
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -43,9 +48,14 @@ class Recipe:
 
         Raises TrainingError naming what saves memory if there is too little.
         """
+        with self._too_little_memory_explained(), jax.set_mesh(self.mesh):
+            updated: tuple[TrainState, Metrics] = self.step(state, batch)
+        return updated
+
+    @contextlib.contextmanager
+    def _too_little_memory_explained(self) -> Iterator[None]:
         try:
-            with jax.set_mesh(self.mesh):
-                updated: tuple[TrainState, Metrics] = self.step(state, batch)
+            yield
         except jax.errors.JaxRuntimeError as error:
             if OUT_OF_MEMORY not in str(error):
                 raise
@@ -57,7 +67,6 @@ class Recipe:
                 f"full, now {model.remat}), share parameters (--config.mesh.fsdp, now "
                 f"{self.config.mesh.fsdp}): {shorten(str(error))}"
             ) from error
-        return updated
 
 
 def make_recipe(config: Config, mesh: Mesh) -> Recipe:
