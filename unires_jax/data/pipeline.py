@@ -36,9 +36,12 @@ class Concatenated:
 
 def open_splits(config: Config) -> list[PreparedSplit | LeakFreeSplit]:
     """The training splits of `config.data.train`, less the images of `data.exclude`."""
+    return without_evaluation(config, _whole_splits(config))
+
+
+def _whole_splits(config: Config) -> list[PreparedSplit]:
     data = config.data
-    splits = [prepared.open_split(s, data.dir, data.cache) for s in data.train]
-    return without_evaluation(config, splits)
+    return [prepared.open_split(s, data.dir, data.cache) for s in data.train]
 
 
 def run_tokenizer(config: Config) -> Tokenizer:
@@ -70,10 +73,8 @@ def training_length(config: Config, tokenizer: Tokenizer) -> int:
     chosen from the sentences of up to `summary.SAMPLE` records of every split, as
     written and mirrored; a longer sentence elsewhere is cut and counted.
     """
-    whole = [
-        s.split if isinstance(s, LeakFreeSplit) else s for s in open_splits(config)
-    ]
-    texts = {text for split in whole for text in summary.sentences(split)}
+    splits = _whole_splits(config)
+    texts = {text for split in splits for text in summary.sentences(split)}
     sentences = [s for s in texts if s.strip()]
     sentences += [augment.mirrored(s) for s in sentences]
     longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0)
