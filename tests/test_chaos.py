@@ -37,6 +37,7 @@ from helpers.tiny_run import (
 from unires_jax.checkpoint import read_meta
 from unires_jax.config import Config
 from unires_jax.data.prepared import open_split
+from unires_jax.training.agreement import TOKEN
 
 pytestmark = pytest.mark.chaos
 
@@ -250,8 +251,8 @@ def assert_as_unbroken(workdir: Path, unbroken: Path) -> None:
 
 
 def plain_files(workdir: Path) -> dict[str, bytes]:
-    """What lies in a workdir beside events, metrics and checkpoints."""
-    files = (p for p in workdir.iterdir() if p.is_file())
+    """What lies in a workdir beside events, metrics, checkpoints and a start's token."""
+    files = (p for p in workdir.iterdir() if p.is_file() and p.name != TOKEN)
     return {
         p.name: p.read_bytes()
         for p in sorted(files)
