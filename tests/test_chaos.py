@@ -251,7 +251,7 @@ def assert_as_unbroken(workdir: Path, unbroken: Path) -> None:
 
 
 def plain_files(workdir: Path) -> dict[str, bytes]:
-    """What lies in a workdir beside events, metrics, checkpoints and a start's token."""
+    """What lies in a workdir beside events, metrics, checkpoints and the token."""
     files = (p for p in workdir.iterdir() if p.is_file() and p.name != TOKEN)
     return {
         p.name: p.read_bytes()
