@@ -1,7 +1,9 @@
 """What two real processes of a cluster tell each other, and what one tells itself."""
 
 import numpy as np
-from helpers.programs import check_in_two_processes
+import pytest
+from helpers.paths import ROOT
+from helpers.programs import check_in_two_processes, free_port, run
 
 from unires_jax import hosts
 
@@ -51,3 +53,16 @@ def test_one_process_is_the_whole_run() -> None:
     hosts.meet("here")
     tree = {"a": np.ones(2)}
     assert hosts.gather_arrays(tree)["a"] is tree["a"]
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_one_that_never_comes_is_waited_for_so_long(process: int) -> None:
+    place = f"localhost:{free_port()}"
+    cluster = [f"--coordinator={place}", "--processes=2", f"--process={process}"]
+    alone = run(
+        ROOT / "evaluate.py", *cluster, "--join_seconds=1", PYTHONPATH=str(ROOT)
+    )
+    assert alone.returncode == 1
+    assert "the 2 processes" in alone.stderr and place in alone.stderr
+    assert "within 1 s" in alone.stderr and "--join_seconds" in alone.stderr
+    assert "Traceback" not in alone.stderr and "***" not in alone.stderr

@@ -42,6 +42,13 @@ PROCESS = flags.DEFINE_integer(
     "process", None, "which of them this is, from 0; or JAX_PROCESS_ID"
 )
 
+JOIN_SECONDS = flags.DEFINE_integer(
+    "join_seconds",
+    cluster.JOIN_SECONDS,
+    "how long to wait at the start until all processes have come",
+    lower_bound=1,
+)
+
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 SPEC = re.compile(r"((?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)  # file[:argument]
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
@@ -100,7 +107,7 @@ def join_cluster() -> None:
     )
     from unires_jax import hosts, watch
 
-    hosts.join_cluster(described)
+    hosts.join_cluster(described, JOIN_SECONDS.value)
     watch.start()
 
 

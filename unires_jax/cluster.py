@@ -23,6 +23,8 @@ COORDINATOR = ("--coordinator", "JAX_COORDINATOR_ADDRESS")
 PROCESSES = ("--processes", "JAX_NUM_PROCESSES")
 PROCESS = ("--process", "JAX_PROCESS_ID")
 
+JOIN_SECONDS = 300  # that all wait for each other: machines start minutes apart
+
 ALONE_HINT = "--processes=1 runs it alone"
 _NO_SRUN = {"4294967290", "4294967291"}  # SLURM_STEP_ID of a shell, of a batch script
 _FIRST_PORT, _PORTS = 61440, 4096  # jax's range

@@ -19,10 +19,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from unires_jax import ending
-from unires_jax.cluster import Cluster
+from unires_jax.cluster import JOIN_SECONDS, Cluster
 from unires_jax.errors import ClusterError
 
-JOIN_SECONDS = 300  # machines of a pod start minutes apart
 HEARTBEAT_SECONDS = 25  # jax ends all when one is silent for so long
 ASK_SECONDS = 0.2  # between two looks at the board
 MEMBER_SECONDS = 1800  # for what may take long in one process: reading data, compiling
@@ -32,19 +31,20 @@ Tree = TypeVar("Tree")
 PIECE = 1 << 20  # bytes of a message that are sent at a time; ours
 
 
-def join_cluster(cluster: Cluster) -> None:
+def join_cluster(cluster: Cluster, seconds: float = JOIN_SECONDS) -> None:
     """Join the cluster described, if any. Before anything touches a device.
 
-    Ends the process if the others do not come within `JOIN_SECONDS`. Raises
-    ClusterError if jax cannot ask the machine which cluster it belongs to.
+    Ends the process if the others do not come within so many `seconds`: until all have
+    come, nobody can tell one that is late from one that is gone. Raises ClusterError if
+    jax cannot ask the machine which cluster it belongs to.
     """
     if cluster.processes == 1:
         return
-    overdue = threading.Timer(JOIN_SECONDS, _leave_unjoined, [cluster])
+    overdue = threading.Timer(seconds, _leave_unjoined, [cluster, seconds])
     overdue.daemon = True
     overdue.start()
     try:
-        _initialize(cluster)
+        _initialize(cluster, seconds + 60)  # ours speaks first
     finally:
         overdue.cancel()
     if member_count() > 1:
@@ -52,7 +52,7 @@ def join_cluster(cluster: Cluster) -> None:
         post(f"host/{member()}", _host())
 
 
-def _initialize(cluster: Cluster) -> None:
+def _initialize(cluster: Cluster, seconds: float) -> None:
     described: dict[str, Any] = {}
     if cluster.processes:
         described = {
@@ -66,7 +66,7 @@ def _initialize(cluster: Cluster) -> None:
     try:
         jax.distributed.initialize(
             **described,
-            initialization_timeout=JOIN_SECONDS + 60,  # ours speaks first
+            initialization_timeout=int(seconds),
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
@@ -78,13 +78,13 @@ def _initialize(cluster: Cluster) -> None:
             ) from error
 
 
-def _leave_unjoined(cluster: Cluster) -> None:
+def _leave_unjoined(cluster: Cluster, seconds: float) -> None:
     where = f" at {cluster.coordinator}" if cluster.coordinator else ""
     ending.leave(
         f"error: {_host()}: the {cluster.processes or 'other'} processes that "
         f"{cluster.source or 'the machine'} describes did not all come{where} within "
-        f"{JOIN_SECONDS} s; see that each is started, and that this host reaches that "
-        "of process 0",
+        f"{seconds:g} s; see that each is started, and that this host reaches that of "
+        "process 0. --join_seconds waits longer",
         1,
     )
 
