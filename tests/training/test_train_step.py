@@ -69,6 +69,7 @@ def reference() -> tuple[np.ndarray, Any]:
     return run(make_config(), 1)
 
 
+@pytest.mark.slow
 def test_gathering_in_blocks_trains_alike(reference: tuple[np.ndarray, Any]) -> None:
     in_blocks = {"mesh__gather_in_blocks": True, "model__remat": "full"}
     losses, state = run(make_config(mesh__fsdp=4, **in_blocks), 8)
@@ -76,6 +77,7 @@ def test_gathering_in_blocks_trains_alike(reference: tuple[np.ndarray, Any]) -> 
     assert not state.params["text"]["embedding"].sharding.is_fully_replicated
 
 
+@pytest.mark.slow
 def test_muon_on_eight_devices_trains_as_on_one() -> None:
     alone, _ = run(make_config(optim__method="muon"), 1)
     eight, _ = run(make_config(mesh__fsdp=8, optim__method="muon"), 8)
