@@ -8,9 +8,11 @@ from unires_jax.data import records
 from unires_jax.data.catalogue import COUNTED
 from unires_jax.data.records import PART, Record, decode_record_image
 from unires_jax.errors import DataError, Kind
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 
 ERROR, WARNING = "error", "warning"
+NOTE = "to know"  # the kind of what is no fault
 NAMED = 3  # places named of each kind
 BOX_PIXELS, BOX_SHARE = 3.0, 0.1  # what a side of a box may be off by; ours
 
@@ -47,6 +49,11 @@ class Findings:
     def warning(self, where: str, error: DataError) -> None:
         """Note what makes data only doubtful."""
         self.add(WARNING, error.kind, where, str(error))
+
+    def notes(self, where: str, notes: Notes) -> None:
+        """Note what a conversion would tell beside faults."""
+        for note in notes:
+            self.add(WARNING, NOTE, where, str(note))
 
     def list(self) -> list[Finding]:
         """All, errors first."""

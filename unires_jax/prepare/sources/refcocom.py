@@ -78,7 +78,7 @@ def read(
             whole = _object_half(raw.root, split, parts[split], masks, rejects)
         referents += [*whole, *_parts(bare, whole, split)]
     rejects.check()
-    picture = objects.picture if objects else raw.pictures()
+    picture = objects.picture if objects else raw.pictures(rejects.notes)
     return Source("refcocom", referents, picture)
 
 
