@@ -33,7 +33,8 @@ class Instances:
     """An index of instances.json; entries are checked when they are asked for."""
 
     def __init__(self, content: Any, where: str, notes: Notes | None = None) -> None:
-        self.where, self.notes = where, notes
+        self.where = where
+        self._notes, self._noted = notes, set[int]()
         self._images = _by_id(content, "images", where)
         self._annotations = _by_id(content, "annotations", where)
         self._categories = _by_id(content, "categories", where)
@@ -77,7 +78,9 @@ class Instances:
             )
         size = self.image(image_id)
         category = self.category(get(entry, "category_id", int, place))
-        return mask(entry, size.height, size.width, category, place, self.notes)
+        notes = None if ann_id in self._noted else self._notes
+        self._noted.add(ann_id)
+        return mask(entry, size.height, size.width, category, place, notes)
 
 
 def number(filename: str) -> int | None:
