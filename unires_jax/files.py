@@ -42,7 +42,7 @@ def locate(place: str | os.PathLike[str]) -> Location:
     scheme = _SCHEME.match(text)
     if scheme is None:
         path = Path(text)
-        home = text.startswith("~") and not path.exists()
+        home = text.startswith("~") and not os.path.exists(path.parts[0])
         return Path(os.path.expanduser(text)) if home else path
     if scheme[1] not in BUCKETS or not re.match(r"\w+://[^/]", text):
         kinds = ", ".join(f"{name}://<bucket>/<folder>" for name in BUCKETS)

@@ -1,4 +1,4 @@
-"""What a folder holds of which data set: read once, not mixed, and told if it is not."""
+"""What a folder holds of which data set: read once, not mixed, or told."""
 
 import json
 import shutil
