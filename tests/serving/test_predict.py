@@ -80,7 +80,7 @@ def test_a_glob_keeps_files_of_equal_names_apart(photos: Path, tmp_path: Path) -
 def test_sentences_from_standard_input(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("a dog\n\n  its head \n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffa dog\n\n  its head \n"))
     argv = ["predict", str(photos / "a.png"), "-", "--out", str(tmp_path / "masks")]
     assert cli.main(argv) == 0
     listing = json.loads((tmp_path / "masks" / "a.png.json").read_text())

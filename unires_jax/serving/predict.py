@@ -86,9 +86,9 @@ def find_pictures(pattern: str) -> tuple[list[Path], str]:
     Raises DataError if there are none.
     """
     path = local(pattern)
-    if path.is_file():
+    if os.path.isfile(path):
         return [path], ""
-    if path.is_dir():
+    if os.path.isdir(path):
         paths = sorted(path.iterdir())
         fault = f"no picture in this folder ({', '.join(sorted(SUFFIXES))})"
     else:
@@ -133,7 +133,7 @@ def _sentences(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the lines of standard input in place of a -."""
     if "-" not in arguments:
         return list(arguments)
-    lines = [line.strip() for line in sys.stdin]
+    lines = [line.strip().lstrip("\ufeff") for line in sys.stdin]
     at = list(arguments).index("-")
     sentences = [*arguments[:at], *filter(None, lines), *arguments[at + 1 :]]
     if not sentences:

@@ -171,6 +171,12 @@ def test_a_part_of_a_split_that_is_not_there_is_no_split(
         other.write_bytes(POINTER if damage == "pointer" else b"PAR1")
     with pytest.raises(DataError, match=r"lacks: .*testA-00001-of-00002\.parquet"):
         convert(tmp_path)
+    (tmp_path / "data/testA-00000-of-00002.parquet").unlink()
+    if damage != "lost":  # nothing is left of the split: it is no less wanted
+        with pytest.raises(DataError, match=r"lacks: .*testA-00001-of-00002"):
+            convert(tmp_path)
+        other.rename(tmp_path / "data/notes.parquet")  # of no split
+    assert {r.source for r in convert(tmp_path)} == {"testB"}
 
 
 def test_rows_with_ids_are_preferred_to_the_same_without(tmp_path: Path) -> None:

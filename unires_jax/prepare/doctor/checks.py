@@ -84,6 +84,7 @@ class SplitCheck:
         """`where` names data set and split."""
         self.counts = dict.fromkeys((*COUNTED, "masks"), 0)
         self.image_ids: set[int] = set()
+        self._pictures: dict[int, int] = {}  # hash of the bytes: image_id
         self._findings, self._where = findings, where
 
     def add(self, record: Record, place: str = "") -> None:
@@ -94,6 +95,7 @@ class SplitCheck:
             text = f"image_id {record.image_id} occurs twice"
             self._error(DataError(text, place=place, kind=Kind.ID_TWICE))
         self.image_ids.add(record.image_id)
+        self._pictures[hash(record.image)] = record.image_id
         try:
             # It names the image; the source is named by the finding.
             records.validate(dataclasses.replace(record, source=""))
@@ -109,6 +111,11 @@ class SplitCheck:
                 text = f"sentence {x.sent_id} {x.raw!r} lost characters"
                 lost = DataError(text, place=place, kind=Kind.ENCODING)
                 self._findings.warning(self._where, lost)
+
+    def pictures_of(self, other: "SplitCheck") -> int:
+        """How many pictures another split holds too, under another image_id."""
+        shared = self._pictures.keys() & other._pictures.keys()
+        return sum(self._pictures[key] != other._pictures[key] for key in shared)
 
     def _count(self, record: Record) -> None:
         expressions = record.expressions

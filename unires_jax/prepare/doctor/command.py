@@ -8,6 +8,7 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def examine(folder: str | Path, images: str | Path = "") -> Report:
     `images` names the folder of pictures of a raw benchmark where it lies elsewhere.
     """
     root, findings = local(folder), Findings()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError("no such folder", place=str(root), kind=Kind.FILE_MISSING)
     holdings = [
         *_prepared(root, findings),
@@ -232,6 +233,9 @@ def _conclude(
             text = f"is not there; expected {counts.describe()}"
             findings.add(WARNING, "split missing", f"{name}/{split}", text)
     for earlier, split in itertools.combinations(checks, 2):
+        if same := checks[split].pictures_of(checks[earlier]):
+            text = f"{same} pictures are in {earlier} too, under other image_ids"
+            findings.add(WARNING, "image shared", f"{name}/{split}", text)
         if shared := checks[split].image_ids & checks[earlier].image_ids:
             text = f"{len(shared)} image_ids are in {earlier} too, e.g. {min(shared)}"
             findings.add(WARNING, "image shared", f"{name}/{split}", text)

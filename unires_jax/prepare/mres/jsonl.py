@@ -8,6 +8,7 @@ import codecs
 import dataclasses
 import io
 import json
+import os
 import re
 import zlib
 from collections import Counter
@@ -88,8 +89,9 @@ def find_files(
     """
     notes = notes or Notes()
     root = local(raw)
-    paths = list(root.iterdir()) if root.is_dir() else matching(raw)
-    taken = [path for path in paths if _is_taken(path, root.is_dir(), notes)]
+    of_folder = os.path.isdir(root)
+    paths = list(root.iterdir()) if of_folder else matching(raw)
+    taken = [path for path in paths if _is_taken(path, of_folder, notes)]
     if not taken or not str(raw):
         raise DataError(
             "expected a folder or pattern of .jsonl or .jsonl.gz files, found none"
@@ -123,6 +125,10 @@ def _others(paths: Iterable[Path]) -> str:
     """The kinds of files that lie there instead, in words."""
     kinds = Counter(path.suffix for path in paths if path.suffix)
     words = [f"{count} {suffix}" for suffix, count in kinds.most_common(3)]
+    folders = (path for path in paths if path.is_dir())
+    words += [
+        f"one within {p.name}/" for p in folders if next(p.glob("*.jsonl*"), None)
+    ]
     return f" (there are: {', '.join(words)})" if words else ""
 
 

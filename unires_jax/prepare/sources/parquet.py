@@ -65,23 +65,29 @@ class Scan(NamedTuple):
 def scan(root: str | Path) -> Scan:
     """Look at the columns of every parquet file below a folder."""
     schemas, passed, broken = {}, {}, set[Path]()
-    for path in sorted(p for p in Path(root).rglob("*.parquet") if p.is_file()):
+    for path in sorted(p for p in Path(root).rglob("*.parquet") if not p.is_dir()):
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             passed[path] = "its name begins with a dot, as what macOS and tools leave"
             continue
         try:
+            if not path.is_file():
+                raise DataError("is no regular file, or a link to nothing")
             columns = _open(path).schema_arrow.names
         except DataError as error:
             passed[path] = error.text
             broken.add(path)
             continue
-        schema = next((s for s, need in SCHEMAS.items() if need <= set(columns)), None)
-        if schema:
+        if schema := _schema_of(columns):
             schemas[path] = schema
         else:
             names = shorten(", ".join(columns))
             passed[path] = f"its columns {names} are of no known schema"
     return Scan(schemas, passed, broken)
+
+
+def _schema_of(columns: Collection[str]) -> str:
+    """The name of the schema that has these columns; "" if none is known."""
+    return next((s for s, need in SCHEMAS.items() if need <= set(columns)), "")
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -128,16 +134,18 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if benchmark.refs != "refs":
         return Files()
     schemas, passed, broken = scan(root)
-    rows_alike = "jxu124" in schemas.values()
+    has_ids = "jxu124" in schemas.values()
+    lmms = _LMMS_SPLITS.get(benchmark.name, ())
+    words = {*benchmark.splits, "validation", "test"} if has_ids else set(lmms)
     present: list[Path] = []
     for path, schema in schemas.items():
-        if reason := _foreign(path, schema, root, benchmark, rows_alike):
+        if reason := _foreign(path, schema, root, benchmark, has_ids):
             passed[path] = reason
         else:
             present.append(path)
     return Files(
         present=tuple(present),
-        missing=tuple(lost_shards(present, broken)),
+        missing=tuple(lost_shards(present, broken, words)),
         usual=(root / "data" / f"{benchmark.splits[0]}-*.parquet",),
         passed=passed,
     )
@@ -160,10 +168,16 @@ def _foreign(
     return ""
 
 
-def lost_shards(present: Sequence[Path], broken: Collection[Path]) -> list[Path]:
-    """The shards that are not there, or not readable, of splits that are."""
-    splits = {(path.parent, _split_of(path)) for path in present}
-    lost = [path for path in broken if (path.parent, _split_of(path)) in splits]
+def lost_shards(
+    present: Sequence[Path], broken: Collection[Path], words: Collection[str]
+) -> list[Path]:
+    """The files that lack beside those that are present.
+
+    These are the shards that are not there, and of the `broken` files those that are
+    named by one of the `words` for splits.
+    """
+    folders = {path.parent for path in present}
+    lost = sorted(p for p in broken if p.parent in folders and _split_of(p) in words)
     numbers: dict[tuple[Path, str, int], set[int]] = {}
     for path in (*present, *lost):
         if match := _SHARD.search(path.stem):
@@ -180,9 +194,9 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
 
     They are taken from there, unless a folder of pictures is named or needed.
     """
-    schemas = scan(raw.root).schemas
     present = find(raw.root, benchmark).present
-    inside = not any(schemas[path] == "jxu124" for path in present)
+    schemas = {_schema_of(_open(path).schema_arrow.names) for path in present}
+    inside = "jxu124" not in schemas  # all the same, as `find` takes them
     once = Once(rejects.notes, has_ids=not inside)
     first = 0  # number of a file's first row
     for path in present:

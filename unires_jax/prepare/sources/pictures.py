@@ -89,7 +89,7 @@ class ImageFolder:
 
     def _find(self, parts: Sequence[str]) -> Path | None:
         exact = self.folder.joinpath(*parts)
-        if exact.is_file():
+        if os.path.isfile(exact):  # also of a name that no file system can hold
             return exact
         at = self.folder
         for part in parts:
@@ -120,7 +120,7 @@ class ImageFolder:
         same = [n for n in near if stem and _folded(n).rpartition(".")[0] == stem]
         if same:
             return f" (there is {same[0]!r})"
-        if parts[:-1] and (self.folder / parts[-1]).is_file():
+        if parts[:-1] and os.path.isfile(self.folder / parts[-1]):
             return f" ({parts[-1]!r} lies in {self.folder}, which may be another one)"
         return ""
 

@@ -1,5 +1,6 @@
 """Which form of a benchmark a folder holds, and what it lacks."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def recognise(root: str | Path, benchmark: Benchmark) -> Match:
 
 
 def _forms(root: Path, benchmark: Benchmark) -> list[Match]:
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(
             "no such folder; name that of the raw files with --raw",
             place=str(root),

@@ -27,7 +27,7 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     others = {p: f"of {s}'s schema" for p, s in schemas.items() if p not in present}
     return Files(
         present=tuple(present),
-        missing=tuple(parquet.lost_shards(present, broken)),
+        missing=tuple(parquet.lost_shards(present, broken, ("validation", "val"))),
         usual=(root / "data" / "validation-*.parquet",),
         passed=passed | others,
     )

@@ -28,7 +28,9 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if refs.exists() and (name := identity.other(refs, root, benchmark)):
         passed = {refs: f"its folder is called {name}, not {benchmark.folder}"}
         return Files(usual=(root / benchmark.folder / refs.name,), passed=passed)
+    beside = (find_any_case(refs.parent, name) for name in _names(benchmark))
     return Files(
+        passed={p: f"{refs.name} is read" for p in beside if p and p != refs},
         present=(refs,) if refs.exists() else (),
         missing=() if instances.exists() else (instances,),
         usual=(root / benchmark.folder / _names(benchmark)[0],),
