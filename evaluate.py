@@ -131,10 +131,10 @@ def _checkpoint() -> tuple[str, Any]:
 
 
 def _splits(names: Any, config: Config) -> dict[str, Any]:
-    from unires_jax.data.prepared import open_split
+    from unires_jax.data.prepared import open_split, rejoined
 
     data_dir, cache = DATA_DIR.value or config.data.dir, config.data.cache
-    return {name: open_split(name, data_dir, cache) for name in names}
+    return {name: open_split(name, data_dir, cache) for name in rejoined(names)}
 
 
 def _file(protocol: Protocol) -> None:
