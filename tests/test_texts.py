@@ -107,3 +107,5 @@ def test_an_archive_that_swells_is_refused() -> None:
     with pytest.raises(DataError, match="unpacks to more than 1000 bytes"):
         texts.unpacked(gzip.compress(b" " * 1001), limit=1000)
     assert texts.unpacked(gzip.compress(b" " * 1000), limit=1000) == b" " * 1000
+    with pytest.raises(DataError, match="unpacks to more than 16777216 bytes"):
+        texts.unpacked(gzip.compress(bytes(1 << 25)))

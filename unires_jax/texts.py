@@ -16,6 +16,8 @@ from typing import Any
 from unires_jax.errors import DataError, Kind
 
 MAX_PLAIN = 1 << 30  # bytes of a text that is held whole, once unpacked; ours
+MAX_SWELL = 200  # times the bytes of its archive, JSON takes up to some 40; ours
+_FREE = 1 << 24  # bytes that any archive may hold
 GZIP = b"\x1f\x8b"
 _POINTER = b"version https://git-lfs"
 _CHUNK = 1 << 16
@@ -24,12 +26,14 @@ _CHUNK = 1 << 16
 def unpacked(data: bytes, limit: int = MAX_PLAIN) -> bytes:
     """The bytes, without gzip where they have it.
 
-    Raises DataError for a damaged archive, for one of more than `limit` bytes, and for
-    the pointer that git-lfs leaves in place of a file.
+    Raises DataError for a damaged archive, for one of more than `limit` bytes or of
+    more than MAX_SWELL times its own, and for the pointer that git-lfs leaves in place
+    of a file.
     """
     require_content(data)
     if not data.startswith(GZIP):
         return data
+    limit = min(limit, max(_FREE, MAX_SWELL * len(data)))
     try:
         with gzip.open(io.BytesIO(data)) as file:
             plain = file.read(limit + 1)

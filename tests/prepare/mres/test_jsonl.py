@@ -425,6 +425,10 @@ def test_files_name_their_splits(tmp_path: Path) -> None:
     (tmp_path / "2024.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"2024.jsonl: expected a name such as train"):
         jsonl.find_files(tmp_path)
+    (tmp_path / "2024.jsonl").unlink()
+    (tmp_path / "val.jsonl.gz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"val.jsonl.gz: lies beside val.jsonl"):
+        jsonl.find_files(tmp_path)
     with pytest.raises(DataError, match="expected a folder or pattern"):
         jsonl.find_files(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"--raw=''"):

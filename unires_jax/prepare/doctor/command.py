@@ -138,10 +138,11 @@ def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding
     for benchmark in BENCHMARKS.values():
         name = benchmark.name
         try:
-            matches = recognise.matches(root, benchmark)
+            forms = recognise.every(root, benchmark)
         except DataError as error:
             findings.error(name, error)
             continue
+        matches = recognise.best_first(forms)
         for form, files in matches:
             for path in files.missing:
                 text = f"{path} is not there; the {form.name} form cannot be read "
@@ -149,7 +150,6 @@ def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding
             for path in files.absent:
                 findings.add(WARNING, "split missing", name, f"{path} is not there")
         if not matches:
-            forms = recognise.every(root, benchmark)
             passed |= {p: why for m in forms for p, why in m.files.passed.items()}
             continue
         holds_any = True

@@ -85,7 +85,8 @@ def find_files(
     The split is `split` for all, else the word of a file's name that says one
     (`pets-train.jsonl`, `valid_2.jsonl.gz`), else what is before the first `-` or `.`.
     `notes` takes what the names were taken for and what is passed over. Raises
-    DataError if there are no files, or for a name that says no split or two.
+    DataError if there are no files, for a name that says no split or two, and for a
+    file that is packed beside itself.
     """
     notes = notes or Notes()
     root = local(raw)
@@ -98,6 +99,14 @@ def find_files(
             f"{_others(paths)}; see docs/mres_jsonl.md",
             place=f"--raw={str(raw)!r}",
         )
+    names = {path: path.with_name(path.name.removesuffix(".gz")) for path in taken}
+    for path, name in names.items():
+        if path != name and name in names:
+            raise DataError(
+                f"lies beside {name.name}: are they the same lines? Remove one",
+                place=str(path),
+                kind=Kind.ID_TWICE,
+            )
     files: dict[str, list[Path]] = {}
     for path in sorted(taken):
         files.setdefault(split or _split_of(path), []).append(path)

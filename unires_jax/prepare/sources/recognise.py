@@ -43,15 +43,11 @@ class Match(NamedTuple):
     files: Files
 
 
-def matches(root: str | Path, benchmark: Benchmark) -> list[Match]:
+def best_first(forms: Iterable[Match]) -> list[Match]:
     """The forms of which the folder holds something, the best to convert first.
 
     Those that lack nothing go before those that do; among them, what keeps most.
     """
-    return _best_first(every(root, benchmark))
-
-
-def _best_first(forms: Iterable[Match]) -> list[Match]:
     some = [match for match in forms if match.files.present]
     return sorted(some, key=lambda m: (bool(m.files.missing), m.form.loss))
 
@@ -79,7 +75,7 @@ def _forms(root: Path, benchmark: Benchmark) -> list[Match]:
 
 def _best(root: Path, benchmark: Benchmark, forms: Sequence[Match]) -> Match:
     """The form to convert. Raises DataError as `recognise`."""
-    best = next(iter(_best_first(forms)), None)
+    best = next(iter(best_first(forms)), None)
     if best is None:
         usual = ", ".join(str(path) for m in forms for path in m.files.usual)
         raise DataError(
@@ -129,7 +125,7 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
 
 def tell(forms: Sequence[Match], notes: Notes) -> None:
     """Note what is not read of what a folder holds."""
-    best, *others = _best_first(forms)
+    best, *others = best_first(forms)
     for path in best.files.absent:
         notes.add("is not there; its split is left out", str(path))
     for match in others:

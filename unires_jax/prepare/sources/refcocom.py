@@ -79,7 +79,8 @@ def read(
         referents += [*whole, *_parts(bare, whole, split)]
     rejects.check()
     picture = objects.picture if objects else raw.pictures(rejects.notes)
-    return Source("refcocom", referents, picture)
+    files = (*parts.values(), *(objects.files if objects else ()))
+    return Source("refcocom", referents, picture, files)
 
 
 def _object_half(
