@@ -115,11 +115,11 @@ def test_a_split_with_the_counts_of_another_benchmark_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw_forms.write_lmms(tmp_path)
-    few = {"testB": Counts(referents=1)}
+    few = {"test": Counts(referents=1)}
     plus = BENCHMARKS["refcocoplus_unc"]._replace(counts=few)
     monkeypatch.setitem(BENCHMARKS, plus.name, plus)
     with pytest.raises(
-        DataError, match=r"1 referents of testB, as many as refcocoplus"
+        DataError, match=r"1 referents of testA, as many as test of refcocoplus"
     ):
         convert(tmp_path)
 
@@ -185,7 +185,9 @@ def test_rows_with_ids_are_preferred_to_the_same_without(tmp_path: Path) -> None
     raw_forms.write_lmms(tmp_path / "lmms")
     rejects = Rejects()
     assert convert(tmp_path, rejects=rejects) == expected
-    assert "rows without ids beside jxu124's" in notes(rejects)
+    assert "its rows have no ids, and lie beside jxu124's" in notes(rejects)
+    (tmp_path / "data").rename(tmp_path / "refcocog")  # another's rows have no say
+    assert {r.source for r in convert(tmp_path)} == {"testA", "testB"}
 
 
 @pytest.mark.parametrize("file", ["instances.json", "refs(unc).p"])

@@ -60,14 +60,16 @@ def check_counts(
     for split, count in referents.items():
         ours = benchmark.counts.get(split, Counts()).referents
         same = [
-            row.name
+            (row.name, theirs)
             for row in BENCHMARKS.values()
-            if row.counts.get(split, Counts()).referents == count
+            for theirs, counts in row.counts.items()
+            if row.name != benchmark.name and counts.referents == count
         ]
         if ours is not None and ours != count and same:
+            name, theirs = same[0]
             raise DataError(
-                f"holds {count:,} referents of {split}, as many as {same[0]} is "
-                f"published with; {benchmark.name} has {ours:,}. Name the folder of "
-                f"{benchmark.name}, or build {same[0]}",
+                f"holds {count:,} referents of {split}, as many as {theirs} of {name} "
+                f"is published with; that of {benchmark.name} has {ours:,}. Name the "
+                f"folder of {benchmark.name}, or build {name}",
                 place=place,
             )

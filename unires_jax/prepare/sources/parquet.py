@@ -134,15 +134,21 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if benchmark.refs != "refs":
         return Files()
     schemas, passed, broken = scan(root)
+    for path in list(schemas):
+        if reason := _foreign(path, schemas[path], root, benchmark):
+            passed[path] = reason
+            del schemas[path]
     has_ids = "jxu124" in schemas.values()
     lmms = _LMMS_SPLITS.get(benchmark.name, ())
     words = {*benchmark.splits, "validation", "test"} if has_ids else set(lmms)
     present: list[Path] = []
     for path, schema in schemas.items():
-        if reason := _foreign(path, schema, root, benchmark, has_ids):
-            passed[path] = reason
-        else:
+        if schema == "jxu124" or (not has_ids and _split_of(path) in lmms):
             present.append(path)
+        elif has_ids:
+            passed[path] = "its rows have no ids, and lie beside jxu124's, which have"
+        else:
+            passed[path] = f"its rows are not {benchmark.name}'s alone"
     return Files(
         present=tuple(present),
         missing=tuple(lost_shards(present, broken, words)),
@@ -151,21 +157,12 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     )
 
 
-def _foreign(
-    path: Path, schema: str, root: Path, benchmark: Benchmark, has_ids: bool
-) -> str:
-    """Why a file is not the benchmark's; "" if it is. `has_ids`: others have all."""
+def _foreign(path: Path, schema: str, root: Path, benchmark: Benchmark) -> str:
+    """Why a file is another data set's; "" if nothing says so."""
     if schema == "moondream":
         return "holds RefCOCO-M; build refcoco_m"
-    if name := identity.other(path, root, benchmark):
-        return f"its path names {name}, {benchmark.name} is asked for"
-    if schema == "lmms-lab" and has_ids:
-        return "rows without ids beside jxu124's, which have them"
-    if schema == "lmms-lab" and _split_of(path) not in _LMMS_SPLITS.get(
-        benchmark.name, ()
-    ):
-        return f"its rows are not {benchmark.name}'s alone"
-    return ""
+    name = identity.other(path, root, benchmark)
+    return f"its path names {name}, {benchmark.name} is asked for" if name else ""
 
 
 def lost_shards(
