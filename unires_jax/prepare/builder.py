@@ -47,6 +47,7 @@ class RawBuilder(
     ) -> None:
         super().__init__(**kwargs)
         self.raw, self.images, self.share = raw, images, max_bad_share
+        self._rejects = Rejects()
 
     @property
     def benchmark(self) -> Benchmark:
@@ -116,8 +117,10 @@ class RawBuilder(
             self._rejects.notes.add(text, f"{name} {split}")
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        super()._download_and_prepare(*args, **kwargs)
-        self._rejects.notes.print()
+        try:
+            super()._download_and_prepare(*args, **kwargs)
+        finally:
+            self._rejects.notes.print()  # they may say why a build stopped
         build_summary.write(self.data_dir, self._summary, self._rejects)
 
     def _is_whole(self, record: Record, split: str) -> bool:

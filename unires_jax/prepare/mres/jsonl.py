@@ -99,11 +99,11 @@ def find_files(
             f"{_others(paths)}; see docs/mres_jsonl.md",
             place=f"--raw={str(raw)!r}",
         )
-    names = {path: path.with_name(path.name.removesuffix(".gz")) for path in taken}
-    for path, name in names.items():
-        if path != name and name in names:
+    plain = {path: path.with_name(path.name.removesuffix(".gz")) for path in taken}
+    for path, beside in plain.items():
+        if path != beside and beside in plain:
             raise DataError(
-                f"lies beside {name.name}: are they the same lines? Remove one",
+                f"lies beside {beside.name}: are they the same lines? Remove one",
                 place=str(path),
                 kind=Kind.ID_TWICE,
             )
