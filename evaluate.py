@@ -58,7 +58,7 @@ PROTOCOL = flags.DEFINE_enum(
 PREDICTIONS = flags.DEFINE_string(
     "predictions", "", "score the masks of this predictions.jsonl instead of a model's"
 )
-COMPARE = flags.DEFINE_list(
+COMPARE = flags.DEFINE_multi_string(
     "compare", [], "A B: two evaluation folders or predictions files"
 )
 SPLITS = flags.DEFINE_list(
@@ -131,10 +131,10 @@ def _checkpoint() -> tuple[str, Any]:
 
 
 def _splits(names: Any, config: Config) -> dict[str, Any]:
-    from unires_jax.data.prepared import open_split
+    from unires_jax.data.prepared import open_split, rejoined
 
     data_dir, cache = DATA_DIR.value or config.data.dir, config.data.cache
-    return {name: open_split(name, data_dir, cache) for name in names}
+    return {name: open_split(name, data_dir, cache) for name in rejoined(names)}
 
 
 def _file(protocol: Protocol) -> None:
@@ -162,9 +162,10 @@ def _compare() -> None:
     from unires_jax.evaluation import compare, predictions
     from unires_jax.evaluation.report import comparison_page
 
-    if len(COMPARE.value) != 2:
+    sides = _pair(COMPARE.value)
+    if len(sides) != 2:
         raise ConfigError("--compare takes two folders or files: --compare A B")
-    files = [predictions.read(p) for p in COMPARE.value]
+    files = [predictions.read(path) for path in sides]
     protocol = compare.protocol_of(files, PROTOCOL.value)
     splits = _splits(SPLITS.value or _evaluated(files[0].path), Config())
     a, b = (compare.load(x, splits, protocol, IMAGES.value) for x in files)
@@ -172,7 +173,7 @@ def _compare() -> None:
     about = {"protocol": f"protocol {protocol.name}"}
     if any(compare.binary_input(x, protocol) for x in files):
         about["input"] = "binary input"
-    names = (COMPARE.value[0], COMPARE.value[1])
+    names = (sides[0], sides[1])
     comparison_page.write(compared, names, OUT.value or "comparison", about)
 
 
@@ -188,13 +189,23 @@ def _evaluated(file: Location) -> list[str]:
 
 
 def _joined(argv: list[str]) -> list[str]:
-    """`--compare A B` as the one argument that absl takes."""
+    """`--compare A B` as absl takes a flag that is repeated."""
     if "--compare" not in argv:
         return argv
     at = argv.index("--compare")
     paths = [a for a in argv[at + 1 : at + 3] if not a.startswith("--")]
     after = argv[at + 1 + len(paths) :]
-    return [*argv[:at], f"--compare={','.join(paths)}", *after]
+    return [*argv[:at], *(f"--compare={path}" for path in paths or [""]), *after]
+
+
+def _pair(values: list[str]) -> list[str]:
+    """The two of `--compare A B` or `--compare=A,B`; folders may have commas too."""
+    if len(values) != 1:
+        return values
+    words = values[0].split(",")
+    pairs = [[",".join(words[:i]), ",".join(words[i:])] for i in range(1, len(words))]
+    there = [pair for pair in pairs if all(locate(path).exists() for path in pair)]
+    return (there or pairs or [values])[0]
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ PACKAGE = ROOT / "unires_jax"
 
 # What a room (a folder, or a file beside them) may import of the package. Rooms that
 # are not here stand above all others: app, cli.
-_BASE = {"config", "errors", "files", "pages", "process"}
+_BASE = {"config", "errors", "files", "pages", "process", "texts"}
 _DATA = _BASE | {"pixels", "data"}
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors"},
+    "files": {"errors", "texts"},
     "pages": set(),
+    "texts": {"errors"},
     "process": set(),
     "settings_help": set(),
     "config": {"errors"},

@@ -7,9 +7,11 @@ its folder, by `..` or by a symbolic link, is refused.
 
 import contextlib
 import functools
+import glob
 import importlib.util
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeAlias
@@ -18,9 +20,13 @@ import fsspec
 from etils import epath
 
 from unires_jax.errors import ConfigError, DataError, Kind, shorten
+from unires_jax.texts import require_content
 
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
 BUCKETS = ("gs", "s3")  # schemes of locations that are no path of this machine
+# Folders of annotations, which lie beside those of pictures.
+ANNOTATIONS = ("annotations", "annotation", "anns", "labels")
+_HUB = re.compile(r"(?:datasets|models)--.+--.+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # not a drive's one letter
 
 Location: TypeAlias = Path | epath.Path  # what `locate` gives
@@ -29,13 +35,15 @@ Location: TypeAlias = Path | epath.Path  # what `locate` gives
 def locate(place: str | os.PathLike[str]) -> Location:
     """A file or folder that a user names, here or in a bucket.
 
-    Raises ConfigError for a scheme that is neither `gs://` nor `s3://`, and for a
-    bucket that nothing installed can reach.
+    A `~` is the user's home, as shells have it. Raises ConfigError for a scheme that
+    is neither `gs://` nor `s3://`, and for a bucket that nothing installed can reach.
     """
     text = os.fspath(place)
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return Path(text)
+        path = Path(text)
+        home = text.startswith("~") and not os.path.exists(path.parts[0])
+        return Path(os.path.expanduser(text)) if home else path
     if scheme[1] not in BUCKETS or not re.match(r"\w+://[^/]", text):
         kinds = ", ".join(f"{name}://<bucket>/<folder>" for name in BUCKETS)
         raise ConfigError(f"{text}: expected a path of this machine, or {kinds}")
@@ -56,6 +64,20 @@ def _require_library(scheme: str) -> None:
         raise ConfigError(
             f"{scheme}:// needs pip install 'unires_jax[bucket]' ({error})"
         ) from None
+
+
+def matching(pattern: str | os.PathLike[str]) -> list[Path]:
+    """The files of a pattern such as `photos/**/*.jpg`, sorted.
+
+    A path that is there is itself, whatever characters it has: in `runs[1]/*.jpg` only
+    the second part is a pattern.
+    """
+    path = local(pattern)
+    fixed = next((p for p in (path, *path.parents) if os.path.exists(p)), Path())
+    rest = path.relative_to(fixed)
+    whole = os.path.join(glob.escape(str(fixed)), rest)
+    names = glob.glob(whole, recursive=True) if rest.parts else [fixed]
+    return sorted(name for name in map(Path, names) if name.is_file())
 
 
 def in_bucket(place: str | os.PathLike[str]) -> bool:
@@ -152,7 +174,11 @@ def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
             "store the picture smaller"
         )
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
+        require_content(data)
+        return data
+    except DataError as error:
+        raise error.at(named) from None
     except OSError as error:
         raise DataError(
             f"expected a readable file, found {error.strerror} at {named}; "
@@ -161,12 +187,19 @@ def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
 
 
 def find_inside(folder: Path, relative: str) -> Path:
-    """The regular file `relative` names below `folder`. Raises DataError otherwise."""
+    """The regular file `relative` names below `folder`. Raises DataError otherwise.
+
+    From a folder of annotations, `../` leads to what lies beside it. The links of a
+    Hugging Face cache lead to its blobs.
+    """
     root, named = _resolved(folder), repr(shorten(relative))
+    if relative.startswith("../") and root.name.lower() in ANNOTATIONS:
+        root, relative = root.parent, relative.removeprefix("../")
     if "\\" in relative or not stays_inside(relative):
         raise DataError(
             f"expected a path below the file's own folder, found {named}; put the "
-            "pictures beside the file and name them with forward slashes"
+            "pictures beside the file (or the file into a folder called annotations, "
+            "beside theirs) and name them with forward slashes"
         )
     parts = PurePosixPath(relative)
     try:
@@ -174,10 +207,10 @@ def find_inside(folder: Path, relative: str) -> Path:
         exists = path.is_file()
     except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
         exists, path = False, root
-    if not path.is_relative_to(root):
+    if not path.is_relative_to(root) and path.parent != _blobs(root):
         raise DataError(
-            f"expected a file below {folder}, found {named}, a link out of it; "
-            "copy the file there"
+            f"expected a file below {root}, found {named}, a link out of it; copy the "
+            "file there (cp -rL copies a folder with what its links name)"
         )
     if not exists:
         raise DataError(
@@ -195,17 +228,37 @@ def stays_inside(relative: str) -> bool:
     return not hostile and not PureWindowsPath(relative).drive
 
 
+def _blobs(root: Path) -> Path | None:
+    """Where the links of a folder lead that is a snapshot in a Hugging Face cache."""
+    for place in (root, *root.parents):
+        data_set = place.parent.parent
+        if place.parent.name == "snapshots" and _HUB.fullmatch(data_set.name):
+            return data_set / "blobs"
+    return None
+
+
 @functools.lru_cache(maxsize=64)
 def _resolved(folder: Path) -> Path:
     return folder.resolve()
 
 
 def _same_name(root: Path, parts: PurePosixPath) -> str:
-    """A hint at a file whose name differs only in case."""
+    """A hint at a file whose name differs in case, Unicode form or suffix."""
     parent = root / parts.parent
     try:
         names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
     except OSError:
         return ""
-    close = [n for n in names if n.lower() == parts.name.lower()]
-    return f" (there is {close[0]!r}: upper and lower case differ)" if close else ""
+    asked = _folded(parts.name)
+    if close := [n for n in names if _folded(n) == asked]:
+        cased = close[0].lower() == parts.name.lower()
+        what = "upper and lower case" if cased else "the forms of its Unicode"
+        return f" (there is {close[0]!r}: {what} differ)"
+    stem = asked.rpartition(".")[0]
+    close = [n for n in names if stem and _folded(n).rpartition(".")[0] == stem]
+    return f" (there is {close[0]!r})" if close else ""
+
+
+def _folded(name: str) -> str:
+    """A name without what file systems change: case, and Unicode's normal form."""
+    return unicodedata.normalize("NFC", name).casefold()

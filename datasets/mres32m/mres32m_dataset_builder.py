@@ -12,13 +12,14 @@ from unires_jax.prepare import tfds_folder
 from unires_jax.prepare import workers as in_processes
 from unires_jax.prepare.mres.jsonl import find_files
 from unires_jax.prepare.mres.plan import plan
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.shards import Ledger
 
 
 class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """MRES JSONL (docs/mres_jsonl.md), converted from `--raw`.
 
-    The names of the files name the splits: train-00000.jsonl.gz, val.jsonl.
+    The names of the files say the splits: train-00000.jsonl.gz, pets-val.jsonl.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -44,7 +45,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def download_and_prepare(self, **_: Any) -> None:
         """Write what is not written yet. TFDS's own way starts anew after a death."""
-        runs = plan(find_files(self._raw, self._split), self._shards)
+        notes = Notes()
+        runs = plan(find_files(self._raw, self._split, notes), self._shards)
         work = [tfds_folder.Conversion(lines) for lines in runs]
         ledger = Ledger(Path(f"{self.data_path}.partial"), work, self._share)
         with ledger.locked():
@@ -52,7 +54,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 on_beam.run(ledger, self._beam.split())
             else:
                 in_processes.run(ledger, self._workers)
-            tfds_folder.publish(ledger, self)
+            tfds_folder.publish(ledger, self, notes)
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> Any:
         raise NotImplementedError("download_and_prepare writes the shards itself")

@@ -1,10 +1,10 @@
 """RefCOCOm: expressions for parts beside those for objects."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import BENCHMARKS
+from unires_jax.files import local
 from unires_jax.prepare.builder import RawBuilder
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import recognise, refcocom
@@ -26,6 +26,6 @@ class Builder(RawBuilder, skip_registration=True):
     def read(self, raw: Raw, rejects: Rejects) -> Source:
         if not self.objects:
             return refcocom.read(raw, self.benchmark, rejects)
-        unc = dataclasses.replace(raw, root=Path(self.objects))
+        unc = dataclasses.replace(raw, root=local(self.objects))
         objects = recognise.read(unc, BENCHMARKS["refcoco_unc"], rejects)
         return refcocom.read(raw, self.benchmark, rejects, objects)

@@ -292,11 +292,13 @@ def test_a_file_of_masks_from_start_to_end(data: Path, tmp_path: Path) -> None:
     html = (tmp_path / "some_lisa" / "report.html").read_text()
     assert "protocol lisa, binary input" in html
 
-    sides = (str(tmp_path / "some_lisa"), str(tmp_path / "a"))
+    (tmp_path / "a").rename(tmp_path / "lr=1,bs=2")
+    sides = (str(tmp_path / "some_lisa"), str(tmp_path / "lr=1,bs=2"))
     done = start("--compare", *sides, f"--data_dir={data}", f"--out={tmp_path / 'c'}")
     assert done.returncode == 1 and "--protocol=<one>" in done.stderr
     done = start(
-        *("--compare", *sides, *common, f"--out={tmp_path / 'c'}", "--protocol=cris")
+        *(f"--compare={','.join(sides)}", *common),
+        *(f"--out={tmp_path / 'c'}", "--protocol=cris"),
     )
     assert done.returncode == 0, done.stderr
     assert "protocol cris, binary input" in done.stdout

@@ -191,7 +191,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         predictions.read(tmp_path / "preds.jsonl")
     with pytest.raises(DataError, match=r"predictions.jsonl: cannot be read"):
         predictions.read(tmp_path)
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes").write_bytes(b"\xff\xff")
     with pytest.raises(DataError, match="bytes: cannot be read"):
         predictions.read(tmp_path / "bytes")
     (tmp_path / "empty").write_text("\n\n")

@@ -169,6 +169,20 @@ def test_options_without_a_value_and_unknown_ones_are_refused(words, message):
         builds.main(["mres32m", *words])
 
 
+@pytest.mark.parametrize(
+    "specs",
+    [
+        [],
+        ["a:val"],
+        ["a/b:val", "c:test"],
+        ["/d/lr=1,bs=2/a/1.0.0:val", "c:test"],
+        ["gs://b/lr=1,bs=2,x/a:val", "c"],
+    ],
+)
+def test_commas_of_folders_are_no_ends_of_specs(specs):
+    assert prepared.rejoined(",".join(specs).split(",") if specs else []) == specs
+
+
 def test_a_config_without_its_data_set_is_named(data_dir, tmp_path):
     shutil.copytree(data_dir / "partworld", tmp_path / "family" / "partworld_small")
     with pytest.raises(DataError, match=r"write family/partworld_small$"):

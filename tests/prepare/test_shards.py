@@ -22,7 +22,7 @@ from unires_jax.data import prepared
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
 from unires_jax.prepare import build as builds
-from unires_jax.prepare import shards
+from unires_jax.prepare import build_summary, shards
 from unires_jax.prepare.mres.jsonl import find_files
 from unires_jax.prepare.mres.plan import plan
 
@@ -78,6 +78,7 @@ def test_what_is_read_back_is_what_the_lines_say(raw: Path, unbroken: Path) -> N
     shards = {n for n in names if "array_record" in n}
     assert len({n for n in shards if "train" in n}) >= SHARDS
     stored = {"dataset_info.json", "features.json", builds.OPTIONS_FILE}
+    stored.add(build_summary.FILE)
     for split in (train, val):
         ids = f"coco_ids-{split.split}-{split.fingerprint()}.npy"
         stored |= {ids, f"sentences-{split.split}-{split.fingerprint()}.json"}
@@ -85,6 +86,29 @@ def test_what_is_read_back_is_what_the_lines_say(raw: Path, unbroken: Path) -> N
         assert np.load(unbroken / ids).tolist() == coco_ids
         assert len(set(coco_ids)) == len(split)
     assert names - shards == stored
+
+
+def test_what_is_told_of_files_and_of_pictures_in_two_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw"
+    lines = [mres_lines.small_line(i) for i in range(5)]
+    mres_lines.write_lines(raw / "pets-train.jsonl", lines[:3])
+    same = {"image_bytes": lines[1]["image_bytes"]}  # under another number
+    val = [lines[3] | same, lines[4]]
+    (raw / "pets-val.jsonl").write_bytes(
+        "".join(json.dumps(x) + "\n" for x in val).encode("utf-16")
+    )
+    folder = build(raw, tmp_path)
+    summary = json.loads((folder / build_summary.FILE).read_text())
+    assert summary["splits"] == {
+        "train": {"images": 3, "expressions": 3, "files": ["pets-train.jsonl"]},
+        "val": {"images": 2, "expressions": 2, "files": ["pets-val.jsonl"]},
+    }
+    (shared,) = (n for n in summary["notes"] if "byte for byte" in n["text"])
+    assert shared["count"] == 1
+    printed = capsys.readouterr().out
+    assert "note: pets-val.jsonl: split val" in printed and shared["text"] in printed
 
 
 def test_tfds_reads_it_as_its_own(unbroken: Path) -> None:

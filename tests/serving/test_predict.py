@@ -26,6 +26,8 @@ def photos(tmp_path: Path) -> Path:
         (folder / name).write_bytes(encode_png(noise(i, 40 + i, 50)))
     (folder / "broken.jpg").write_bytes(b"no picture")
     (folder / "notes.txt").write_text("hello")
+    (folder / "b.HEIC").write_bytes(b"")
+    (folder / "._a.png").write_bytes(b"")
     return folder
 
 
@@ -64,6 +66,8 @@ def test_a_folder_goes_on_after_a_broken_picture(
     assert {p.name for p in out.glob("*.json")} == {"a.png.json", "b.PNG.json"}
     printed = capsys.readouterr()
     assert "broken.jpg" in printed.err and "2 pictures, 1 could not" in printed.out
+    note = "passed over: 1 hidden, 1 .HEIC (convert them to JPEG or PNG), 1 .txt, "
+    assert f"{note}1 folders within ('more'" in printed.err
 
 
 def test_a_glob_keeps_files_of_equal_names_apart(photos: Path, tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_a_glob_keeps_files_of_equal_names_apart(photos: Path, tmp_path: Path) -
 def test_sentences_from_standard_input(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("a dog\n\n  its head \n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffa dog\n\n  its head \n"))
     argv = ["predict", str(photos / "a.png"), "-", "--out", str(tmp_path / "masks")]
     assert cli.main(argv) == 0
     listing = json.loads((tmp_path / "masks" / "a.png.json").read_text())

@@ -64,6 +64,8 @@ class Benchmark(NamedTuple):
     split_by: str = ""
     cris: tuple[str, ...] = ()  # folders below anns/ and masks/ in CRIS's layout
     mdetr: str = ""  # the middle of finetune_<name>_<split>.json
+    # Some of its referents have no sentence, and its authors say to skip them.
+    has_silent: bool = False
 
     def split(self, word: str) -> str:
         """Its own name of a split. Raises DataError for one it has not."""
@@ -155,6 +157,7 @@ _ROWS = (
         refs="grefs",
         split_by="unc",
         mdetr="grefcoco",
+        has_silent=True,
     ),
     Benchmark(
         "refcocom",

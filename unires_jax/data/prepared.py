@@ -5,7 +5,8 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,20 @@ def split_names(folder: str | os.PathLike[str]) -> list[str]:
 def _split_info(folder: Location) -> dict[str, Any]:
     info = json.loads((folder / "dataset_info.json").read_text())
     return {s["name"]: s for s in info.get("splits", [])}
+
+
+def rejoined(words: Iterable[str]) -> list[str]:
+    """The specs of splits in a list that was cut at its commas: folders have some too.
+
+    A spec ends with `:<split>`; what has no such end belongs to the next word.
+    """
+    specs, begun = [], ""
+    for word in words:
+        begun = f"{begun},{word}" if begun else word
+        if re.search(r":[^:/]+$", begun):
+            specs.append(begun)
+            begun = ""
+    return [*specs, begun] if begun else specs
 
 
 def open_split(

@@ -20,6 +20,7 @@ from unires_jax.evaluation.results import Result
 from unires_jax.files import Location, local, locate, read_inside
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
+from unires_jax.texts import decoded
 
 
 def to_line(result: Result) -> str:
@@ -98,8 +99,8 @@ def read(path: str | os.PathLike[str]) -> Predictions:
 
 def _text(file: Location) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decoded(file.read_bytes())
+    except (OSError, DataError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
             f"cannot be read ({reason}); expected JSON lines in UTF-8, or the folder "

@@ -1,17 +1,21 @@
 """What the builders of raw data share: read a folder, write records, count."""
 
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from unires_jax.data.catalogue import BENCHMARKS, Benchmark
+from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.records import Record, decode_record_image
 from unires_jax.data.stored import dataset_info, to_example
 from unires_jax.errors import DataError
+from unires_jax.files import local
+from unires_jax.prepare import build_summary
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
 from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw, Source
@@ -28,6 +32,7 @@ class RawBuilder(
 
     What cannot be used is written to rejected.jsonl beside the versioned folder and
     skipped up to `max_bad_share`; beyond it nothing is written and DataError raised.
+    What was read, counted and passed over is in build_summary.json within it.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -42,6 +47,7 @@ class RawBuilder(
     ) -> None:
         super().__init__(**kwargs)
         self.raw, self.images, self.share = raw, images, max_bad_share
+        self._rejects = Rejects()
 
     @property
     def benchmark(self) -> Benchmark:
@@ -66,12 +72,18 @@ class RawBuilder(
         beside.mkdir(parents=True, exist_ok=True)
         self._rejects = Rejects(beside / REJECTED, self.share)
         self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=SPOOL)
-        raw = Raw(Path(self.raw), Spool(self._spool.name), self.images)
+        raw = Raw(local(self.raw), Spool(self._spool.name), self.images)
         source = self.read(raw, self._rejects)
         splits = by_split(source.referents)
         if not splits:
             raise DataError("holds no referent that can be used", place=self.raw)
         print(f"{self.raw}: the {source.form} form")
+        self._summary: dict[str, Any] = {
+            "form": source.form,
+            "files": build_summary.files(source.files),
+            "splits": {},
+        }
+        _note_shared(splits, self._rejects.notes)
         return {
             split: self._generate_examples(split, splits[split], source.picture)
             for split in sorted(splits)
@@ -81,22 +93,35 @@ class RawBuilder(
         self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         name = self.benchmark.name
-        images = expressions = 0
+        images = kept = expressions = 0
         records = to_records(referents, picture, name, self._rejects)
         total = len({r.image.image_id for r in referents})
         for record in tqdm(records, split, total, unit=" images"):
             if not self._is_whole(record, split):
                 continue
             images, expressions = images + 1, expressions + len(record.expressions)
+            kept += len({x.ref_id for x in record.expressions})
             yield record.image_id, to_example(record)
         if not images:
             raise DataError(
                 f"none of its {total} images can be used; {self._rejects.summary()}",
                 place=f"{name} {split}",
             )
-        counts = f"{images} images, {len(referents)} referents, {expressions}"
-        summary = f"{counts} expressions. {self._rejects.summary()}".rstrip()
-        print(f"{name} {split}: {summary}")
+        counts = {"images": images, "referents": kept, "expressions": expressions}
+        self._summary["splits"][split] = counts
+        words = ", ".join(f"{count} {noun}" for noun, count in counts.items())
+        print(f"{name} {split}: {words}. {self._rejects.summary()}".rstrip())
+        published = self.benchmark.counts.get(split, Counts()).referents
+        if published not in (None, kept):
+            text = f"{kept:,} referents, published are {published:,}"
+            self._rejects.notes.add(text, f"{name} {split}")
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._download_and_prepare(*args, **kwargs)
+        finally:
+            self._rejects.notes.print()  # they may say why a build stopped
+        build_summary.write(self.data_dir, self._summary, self._rejects)
 
     def _is_whole(self, record: Record, split: str) -> bool:
         """Whether the picture can be decoded; if not, its referents are rejected."""
@@ -108,3 +133,12 @@ class RawBuilder(
                 self._rejects.add(f"{place} ({record.filename})", error)
             return False
         return True
+
+
+def _note_shared(splits: Mapping[str, Sequence[Referent]], notes: Notes) -> None:
+    """Note the images that two splits share, as those of google do."""
+    images = {s: {r.image.image_id for r in group} for s, group in splits.items()}
+    for a, b in itertools.combinations(images, 2):
+        if shared := images[a] & images[b]:
+            text = f"images of {a} are in {b} too, e.g. {min(shared)}"
+            notes.add(text, count=len(shared))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from unires_jax.errors import DataError
+from unires_jax.prepare.notes import Notes
 
 REJECTED = "rejected.jsonl"
 MAX_BAD_SHARE = 0.001  # as in training; ours
@@ -13,13 +14,13 @@ class Rejects:
     """Counts unusable entries against all that were announced.
 
     With a path, each is a line `{"record", "reason"}` there; a file of an earlier run
-    is replaced.
+    is replaced. `notes` takes what is told of the entries beside that.
     """
 
     def __init__(
         self, path: str | Path | None = None, share: float = MAX_BAD_SHARE
     ) -> None:
-        self.path = Path(path) if path else None
+        self.path, self.notes = Path(path) if path else None, Notes()
         self.share, self.total, self.count, self._last = share, 0, 0, ""
         if self.path:
             self.path.unlink(missing_ok=True)

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import heapq
+import itertools
 import os
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -12,12 +14,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
+from jaxtyping import Int64
 
 from unires_jax.data import records, stored, summary
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
+from unires_jax.prepare import build_summary
 from unires_jax.prepare.mres.jsonl import Lines
+from unires_jax.prepare.notes import Notes
+from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.shards import PROGRESS, Ledger, Marker, Refusal, Shard
 
 RECORDS, IDS = ".array_record", ".ids"
@@ -51,11 +57,12 @@ class Conversion:
     ) -> Generator[Refusal | None, None, None]:
         """Write the records that keep their contract; others are refused."""
         figures |= {"records": 0, "masks": 0, "expressions": 0, "mask_bytes": 0}
-        ids: list[tuple[int, int, int]] = []
+        ids: list[tuple[int, int, int, int]] = []
+        notes = Notes()
         path = str(paths[RECORDS])
         # One record a group, as TFDS writes.
         with contextlib.closing(ArrayRecordWriter(path, "group_size:1")) as writer:
-            for number, record in self.lines.read():
+            for number, record in self.lines.read(notes):
                 place = self.lines.place(number)
                 try:
                     if isinstance(record, DataError):
@@ -65,15 +72,17 @@ class Conversion:
                     yield Refusal(place, error)
                     continue
                 writer.write(_serialize(record))
-                ids.append((record.image_id, number, record.coco_id))
+                digest = _digest(record.image)
+                ids.append((record.image_id, number, record.coco_id, digest))
                 figures["records"] += 1
                 figures["masks"] += len(record.masks)
                 figures["expressions"] += len(record.expressions)
                 figures["mask_bytes"] += sum(len(m.rle) for m in record.masks)
                 yield None
         figures["bytes"] = paths[RECORDS].stat().st_size
+        figures["notes"] = notes.to_json()
         with paths[IDS].open("wb") as file:
-            np.save(file, np.array(sorted(ids), np.int64).reshape(-1, 3))
+            np.save(file, np.array(sorted(ids), np.int64).reshape(-1, 4))
 
 
 def _serialize(record: Record) -> bytes:
@@ -92,12 +101,13 @@ def _serializer() -> tuple[Any, Any]:
     return features, ExampleSerializer(features.get_serialized_info())
 
 
-def publish(ledger: Ledger, builder: Any) -> None:
+def publish(ledger: Ledger, builder: Any, notes: Notes | None = None) -> None:
     """Make the folder of finished conversions an ordinary TFDS directory in its place.
 
-    `builder` is a TFDS builder whose `data_path` is that place. Prints what it holds
-    and how many lines were skipped. Raises DataError for an
-    image_id that two lines of a split share, and for a split without records.
+    `builder` is a TFDS builder whose `data_path` is that place. Prints what it holds,
+    how many lines were skipped, and `notes` with those of the conversions; all of it
+    is in build_summary.json too. Raises DataError for an image_id that two lines of a
+    split share, and for a split without records.
     """
     import tensorflow_datasets as tfds
 
@@ -118,12 +128,20 @@ def publish(ledger: Ledger, builder: Any) -> None:
         _summarize(PreparedSplit(str(folder), split), shards)
     refused = ledger.refused()
     listed = ledger.list_refused(refused)
+    rejects = Rejects()
+    rejects.expect(ledger.entries)
+    rejects.count, rejects.notes = len(refused), notes or Notes()
+    for marker in markers.values():
+        rejects.notes.merge(marker.get("notes", ()))
+    _note_shared(splits, rejects.notes)
+    build_summary.write(folder, _described(splits, markers), rejects)
     if final.exists():
         shutil.rmtree(final)
     os.replace(folder, final)
     shutil.rmtree(final / PROGRESS)
     for info in infos:
         print(f"{builder.name} {info.name}: {info.num_examples} images")
+    rejects.notes.print()
     if refused:
         print(f"skipped {len(refused)} lines; reasons: {final / listed.name}")
 
@@ -131,10 +149,52 @@ def publish(ledger: Ledger, builder: Any) -> None:
 def _summarize(split: PreparedSplit, shards: Sequence[Shard]) -> None:
     """Store what a start needs to know; the COCO ids without reading the records."""
     arrays = [np.load(shard.path(IDS)) for shard in shards]
-    if all(array.shape[1] == 3 for array in arrays):  # else of a version before
+    if all(array.shape[1] >= 3 for array in arrays):  # else of a version before
         in_order = [array[np.argsort(array[:, 1]), 2] for array in arrays]
         summary.store_coco_ids(split, np.concatenate(in_order))
     summary.coco_ids(split), summary.sentences(split)
+
+
+def _described(
+    splits: Mapping[str, Sequence[Shard]], markers: Mapping[Shard, Marker]
+) -> dict[str, Any]:
+    """What was read and written, for build_summary.json."""
+    names = {_lines(shard).file: None for shard in markers}
+    counts = {}
+    for split, shards in splits.items():
+        of_split = {_lines(shard).file: None for shard in shards}
+        total = {
+            noun: sum(markers[shard][figure] for shard in shards)
+            for noun, figure in (("images", "records"), ("expressions", "expressions"))
+        }
+        counts[split] = {**total, "files": [Path(name).name for name in of_split]}
+    return {"form": "mres_jsonl", "files": build_summary.files(names), "splits": counts}
+
+
+def _note_shared(splits: Mapping[str, Sequence[Shard]], notes: Notes) -> None:
+    """Note the pictures that two splits share, byte for byte.
+
+    No more is held at once than what names the pictures of one split.
+    """
+    by_size = sorted(splits, key=lambda split: len(splits[split]))
+    for a, b in itertools.combinations(by_size, 2):  # the smaller one is held
+        ours = np.concatenate([_digests(shard) for shard in splits[a]])
+        shared = sum(int(np.isin(_digests(s), ours).sum()) for s in splits[b])
+        if shared:
+            text = f"pictures of {b} are in {a} too, byte for byte: what is trained on "
+            notes.add(f"{text}must not be judged", count=shared)
+
+
+def _digests(shard: Shard) -> Int64[np.ndarray, " records"]:
+    """What names the pictures of a shard; nothing in one of a version before."""
+    array = np.load(shard.path(IDS))
+    return array[:, 3] if array.shape[1] > 3 else array[:0, 0]
+
+
+def _digest(picture: bytes) -> int:
+    """64 bits that name a picture."""
+    digest = hashlib.blake2b(picture, digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _lines(shard: Shard) -> Lines:

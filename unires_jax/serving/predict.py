@@ -10,10 +10,10 @@ boxes, areas, COCO RLE).
 """
 
 import argparse
-import glob
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,13 +24,16 @@ from rich.text import Text
 from tqdm import tqdm
 
 from unires_jax.errors import ConfigError, DataError
-from unires_jax.files import local, write_whole
+from unires_jax.files import local, matching, write_whole
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import EncodedImage
 
+# Pictures that cannot be read here.
+UNREADABLE = {".heic", ".heif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd"}
+NAMED = 3  # folders that are named; ours
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
 
@@ -38,7 +41,9 @@ def main(argv: Sequence[str]) -> int:
     """Answer the command line; 1 if a picture could not be used."""
     args = _parser().parse_args(argv)
     out = local(args.out)
-    paths = find_pictures(args.pictures)
+    paths, others = find_pictures(args.pictures)
+    if others:
+        print(f"note: {others}", file=sys.stderr)
     sentences = _sentences(args.sentences)
     model = start(args)
     names = _names(paths)
@@ -75,28 +80,60 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_pictures(pattern: str) -> list[Path]:
-    """The pictures of a path, a folder or a glob, sorted. Raises DataError if none."""
-    path = Path(pattern)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        pictures = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
+def find_pictures(pattern: str) -> tuple[list[Path], str]:
+    """The pictures of a path, a folder or a glob, sorted, and what is passed over.
+
+    Raises DataError if there are none.
+    """
+    path = local(pattern)
+    if os.path.isfile(path):
+        return [path], ""
+    if os.path.isdir(path):
+        paths = sorted(path.iterdir())
         fault = f"no picture in this folder ({', '.join(sorted(SUFFIXES))})"
     else:
-        matches = map(Path, glob.glob(pattern, recursive=True))
-        pictures = [p for p in matches if p.is_file()]
+        paths = matching(pattern)
         fault = "no such file or folder, and no file matches it as a glob"
+    pictures = [p for p in paths if p.is_file() and _is_picture(p)]
+    others = _passed_over([p for p in paths if p not in set(pictures)])
     if not pictures:
-        raise DataError(fault, place=pattern)
-    return sorted(pictures)
+        raise DataError("; ".join(filter(None, (fault, others))), place=pattern)
+    return pictures, others
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a name is a picture's; a dot first is macOS's or a tool's own file."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _passed_over(paths: Sequence[Path]) -> str:
+    """What is no picture that can be read, in words; "" if there is nothing."""
+    folders = [path for path in paths if path.is_dir()]
+    kinds = Counter(_kind(path) for path in paths if path not in set(folders))
+    words = [f"{count} {kind}" for kind, count in kinds.most_common()]
+    if folders:
+        names = ", ".join(repr(path.name) for path in folders[:NAMED])
+        words.append(
+            f"{len(folders)} folders within ({names}; a glob such as 'DIR/**/*' takes "
+            "them)"
+        )
+    return f"passed over: {', '.join(words)}" if words else ""
+
+
+def _kind(path: Path) -> str:
+    """What a file that is passed over is called: by its suffix."""
+    if path.name.startswith("."):
+        return "hidden"
+    if path.suffix.lower() in UNREADABLE:
+        return f"{path.suffix} (convert them to JPEG or PNG)"
+    return path.suffix or "without a suffix"
 
 
 def _sentences(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the lines of standard input in place of a -."""
     if "-" not in arguments:
         return list(arguments)
-    lines = [line.strip() for line in sys.stdin]
+    lines = [line.strip().lstrip("\ufeff") for line in sys.stdin]
     at = list(arguments).index("-")
     sentences = [*arguments[:at], *filter(None, lines), *arguments[at + 1 :]]
     if not sentences:

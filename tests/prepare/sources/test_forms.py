@@ -16,6 +16,7 @@ from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
+from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import recognise
 
 UNC = BENCHMARKS["refcoco_unc"]
@@ -113,16 +114,19 @@ def test_one_referent_of_a_shared_mask_stores_it_once(tmp_path: Path) -> None:
     assert {x.targets for x in train.expressions if x.ref_id in (1, 700)} == {(0,)}
 
 
-def test_lmms_rows_of_two_benchmarks_are_left_out(tmp_path: Path, capsys) -> None:
+def test_lmms_rows_of_two_benchmarks_are_left_out(tmp_path: Path) -> None:
     raw_forms.write_lmms(tmp_path)
-    converted = convert(tmp_path)
+    rejects = Rejects(share=0.0)
+    converted = convert(tmp_path, rejects=rejects)
     assert [(r.source, len(r.expressions)) for r in converted] == [
         ("testA", 2),
         ("testB", 2),
     ]
     assert converted[0].image == raw_forms.jpeg(202)
     assert converted[0].filename == raw_forms.name(202)
-    assert "val-00000-of-00001.parquet: left out" in capsys.readouterr().out
+    (note,) = rejects.notes
+    words = "val-00000-of-00001.parquet: passed over: its rows are not refcoco_unc's"
+    assert words in str(note)
 
 
 def test_one_two_and_no_targets(tmp_path: Path) -> None:
@@ -179,12 +183,15 @@ def test_cris_without_masks_and_mdetr_without_instances(tmp_path: Path) -> None:
         convert(tmp_path / "m")
 
 
-def test_splits_that_are_not_there_are_told(tmp_path: Path, capsys) -> None:
+def test_splits_that_are_not_there_are_told(tmp_path: Path) -> None:
     raw_forms.write_cris(tmp_path)
     (tmp_path / "anns/refcoco/testB.json").unlink()
-    assert {r.source for r in convert(tmp_path)} == {"train", "val", "testA"}
-    words = f"{tmp_path}/anns/refcoco/testB.json: not there; its split is left out"
-    assert words in capsys.readouterr().out
+    rejects = Rejects()
+    records = convert(tmp_path, rejects=rejects)
+    assert {r.source for r in records} == {"train", "val", "testA"}
+    (note,) = rejects.notes
+    words = f"{tmp_path}/anns/refcoco/testB.json: is not there; its split is left out"
+    assert str(note) == words
 
 
 def test_a_whole_form_is_preferred_to_one_that_lacks_something(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.errors import DataError
 from unires_jax.prepare import build
 from unires_jax.prepare.builders import builder_options, load_builder
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import REJECTED, Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.pictures import ImageFolder
@@ -113,6 +114,48 @@ def test_images_are_found_in_any_case_and_by_coco_2017_s_names(tmp_path: Path) -
     assert folder("train2014/" + raw_forms.name(101)) == b"b"
     with pytest.raises(DataError, match="no such folder of images"):
         ImageFolder(tmp_path / "none")
+
+
+def test_no_picture_is_taken_for_another(tmp_path: Path) -> None:
+    """By case, Unicode form, suffix, or what is left of a path."""
+    for name in ("a.JPG", "a.jpg", "0001.jpg", "b.HEIC", "d.JPG", "D.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "cafe\u0301.jpg").write_bytes(b"cafe")
+    (tmp_path / "000000000101.jpg").write_bytes(b"coco")
+    (tmp_path / "lfs.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/a.jpg").write_bytes(b"within")
+    notes = Notes()
+    folder = ImageFolder(tmp_path, notes)
+    assert (folder("a.JPG"), folder("./a.jpg")) == (b"a.JPG", b"a.jpg")
+    assert not list(notes)
+    for _ in range(2):  # a file is noted once
+        assert folder("caf\u00e9.jpg") == b"cafe"
+    assert folder("CAFE\u0301.JPG") == b"cafe"
+    (note,) = notes
+    assert note.count == 1 and "differ in case or Unicode form" in note.text
+    assert folder("train2014/000000000101.jpg") == b"coco"  # COCO's own folder
+    for name, message in {
+        "A.JpG": "is called a.JPG and a.jpg",
+        "d.jpg": "is called D.jpg and d.JPG",
+        "b.jpg": "no such image .there is 'b.HEIC'",
+        "cam2/0001.jpg": "'0001.jpg' lies in .* which may be another one",
+        "cam2/000000000101.jpg": "which may be another one",
+        "http://host/train2014/x.jpg": "no such image",
+        "lfs.jpg": "pointer of git-lfs",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            folder(name)
+    for name in ("A//a.jpg", "a\\a.jpg", "a/a.jpg/"):
+        assert folder(name) == b"within"
+
+
+def test_folders_that_differ_in_case_are_not_chosen_from(tmp_path: Path) -> None:
+    raw_forms.write_refer(tmp_path)
+    (tmp_path / "refcoco").rename(tmp_path / "RefCOCO")
+    (tmp_path / "REFCOCO").mkdir()
+    with pytest.raises(DataError, match="holds REFCOCO and RefCOCO, refcoco is looked"):
+        convert(tmp_path)
 
 
 def test_one_id_for_two_annotations(tmp_path: Path) -> None:

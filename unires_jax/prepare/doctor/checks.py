@@ -8,9 +8,11 @@ from unires_jax.data import records
 from unires_jax.data.catalogue import COUNTED
 from unires_jax.data.records import PART, Record, decode_record_image
 from unires_jax.errors import DataError, Kind
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 
 ERROR, WARNING = "error", "warning"
+NOTE = "to know"  # the kind of what is no fault
 NAMED = 3  # places named of each kind
 BOX_PIXELS, BOX_SHARE = 3.0, 0.1  # what a side of a box may be off by; ours
 
@@ -48,6 +50,11 @@ class Findings:
         """Note what makes data only doubtful."""
         self.add(WARNING, error.kind, where, str(error))
 
+    def notes(self, where: str, notes: Notes) -> None:
+        """Note what a conversion would tell beside faults."""
+        for note in notes:
+            self.add(WARNING, NOTE, where, str(note))
+
     def list(self) -> list[Finding]:
         """All, errors first."""
         findings = self._by_kind.values()
@@ -77,6 +84,7 @@ class SplitCheck:
         """`where` names data set and split."""
         self.counts = dict.fromkeys((*COUNTED, "masks"), 0)
         self.image_ids: set[int] = set()
+        self._pictures: dict[int, int] = {}  # hash of the bytes: image_id
         self._findings, self._where = findings, where
 
     def add(self, record: Record, place: str = "") -> None:
@@ -87,6 +95,7 @@ class SplitCheck:
             text = f"image_id {record.image_id} occurs twice"
             self._error(DataError(text, place=place, kind=Kind.ID_TWICE))
         self.image_ids.add(record.image_id)
+        self._pictures[hash(record.image)] = record.image_id
         try:
             # It names the image; the source is named by the finding.
             records.validate(dataclasses.replace(record, source=""))
@@ -102,6 +111,11 @@ class SplitCheck:
                 text = f"sentence {x.sent_id} {x.raw!r} lost characters"
                 lost = DataError(text, place=place, kind=Kind.ENCODING)
                 self._findings.warning(self._where, lost)
+
+    def pictures_of(self, other: "SplitCheck") -> int:
+        """How many pictures another split holds too, under another image_id."""
+        shared = self._pictures.keys() & other._pictures.keys()
+        return sum(self._pictures[key] != other._pictures[key] for key in shared)
 
     def _count(self, record: Record) -> None:
         expressions = record.expressions

@@ -8,6 +8,7 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import write_whole
+from unires_jax.files import local, write_whole
 from unires_jax.prepare.doctor.checks import (
     ERROR,
+    NOTE,
     WARNING,
     Findings,
     NotedRejects,
@@ -29,6 +31,7 @@ from unires_jax.prepare.doctor.checks import (
 from unires_jax.prepare.doctor.report import Holding, Report, print_report
 from unires_jax.prepare.mres import jsonl
 from unires_jax.prepare.mres.plan import plan
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw
 from unires_jax.prepare.sources.grouping import by_split, to_records
@@ -40,8 +43,8 @@ def examine(folder: str | Path, images: str | Path = "") -> Report:
 
     `images` names the folder of pictures of a raw benchmark where it lies elsewhere.
     """
-    root, findings = Path(folder), Findings()
-    if not root.is_dir():
+    root, findings = local(folder), Findings()
+    if not os.path.isdir(root):
         raise DataError("no such folder", place=str(root), kind=Kind.FILE_MISSING)
     holdings = [
         *_prepared(root, findings),
@@ -100,8 +103,9 @@ def _stream(split: PreparedSplit, check: SplitCheck, findings: Findings) -> None
 
 
 def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
+    notes = Notes()
     try:
-        files = jsonl.find_files(root)
+        files = jsonl.find_files(root, notes=notes)
         runs = plan(files)
     except DataError as error:
         if any(p.name.endswith(jsonl.SUFFIXES) for p in root.iterdir()):
@@ -116,7 +120,7 @@ def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
         for lines in runs:
             where = f"mres32m/{lines.split}"
             try:
-                for number, record in lines.read():
+                for number, record in lines.read(notes):
                     bar.update()
                     if isinstance(record, Record):
                         checks[lines.split].add(record, lines.place(number))
@@ -124,14 +128,21 @@ def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
                         findings.error(where, record)
             except DataError as error:
                 findings.error(where, error)
+    findings.notes("mres32m", notes)
     _conclude(holding, checks, findings)
     yield holding
 
 
 def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding]:
+    holds_any, passed = False, dict[Path, str]()
     for benchmark in BENCHMARKS.values():
-        matches = recognise.matches(root, benchmark)
         name = benchmark.name
+        try:
+            forms = recognise.every(root, benchmark)
+        except DataError as error:
+            findings.error(name, error)
+            continue
+        matches = recognise.best_first(forms)
         for form, files in matches:
             for path in files.missing:
                 text = f"{path} is not there; the {form.name} form cannot be read "
@@ -139,13 +150,18 @@ def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding
             for path in files.absent:
                 findings.add(WARNING, "split missing", name, f"{path} is not there")
         if not matches:
+            passed |= {p: why for m in forms for p, why in m.files.passed.items()}
             continue
+        holds_any = True
         form, files = matches[0]
         holding = Holding(name, form.name, list(map(str, files.present)))
         if not files.missing:
             _cases(root, files.present, benchmark, findings)
             _read(holding, root, images, benchmark, findings)
         yield holding
+    if not holds_any:
+        for path, reason in passed.items():
+            findings.add(WARNING, NOTE, str(root), f"{path} is passed over: {reason}")
 
 
 def _read(
@@ -162,6 +178,7 @@ def _read(
         except DataError as error:
             findings.error(name, error)
             return
+        findings.notes(name, rejects.notes)
         for split, group in by_split(source.referents).items():
             where = f"{name}/{split}"
             checks[split] = SplitCheck(findings, where)
@@ -170,6 +187,7 @@ def _read(
             total = len({r.image.image_id for r in group})
             for record in tqdm(stream, where, total, unit=" images", leave=False):
                 checks[split].add(record)
+            findings.notes(where, refused.notes)
     _conclude(holding, checks, findings)
 
 
@@ -215,6 +233,9 @@ def _conclude(
             text = f"is not there; expected {counts.describe()}"
             findings.add(WARNING, "split missing", f"{name}/{split}", text)
     for earlier, split in itertools.combinations(checks, 2):
+        if same := checks[split].pictures_of(checks[earlier]):
+            text = f"{same} pictures are in {earlier} too, under other image_ids"
+            findings.add(WARNING, "image shared", f"{name}/{split}", text)
         if shared := checks[split].image_ids & checks[earlier].image_ids:
             text = f"{len(shared)} image_ids are in {earlier} too, e.g. {min(shared)}"
             findings.add(WARNING, "image shared", f"{name}/{split}", text)

@@ -22,6 +22,8 @@ from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import MAX_PIXELS, check_size
 from unires_jax.prepare.mres.fields import Fields, load_json, short
 from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask
+from unires_jax.prepare.notes import Notes
+from unires_jax.prepare.pieces import STRAY, whole_pieces
 
 SOURCE = "mres_jsonl"
 LINE_FIELDS = (
@@ -38,8 +40,12 @@ MASK_FIELDS = ("id", "level", "category", "part", "parent", *FORMS, "bbox")
 EXPRESSION_FIELDS = ("ref_id", "sent_id", "text", "level", "targets")
 
 
-def parse(text: bytes, folder: Path) -> Record:
+def parse(
+    text: bytes, folder: Path, notes: Notes | None = None, place: str = ""
+) -> Record:
     """The record of one line, its picture read from below `folder` and decoded once.
+
+    `notes` takes, with its `place`, what is passed over in it.
 
     Raises DataError naming the field, what was expected and what to do.
     """
@@ -47,7 +53,11 @@ def parse(text: bytes, folder: Path) -> Record:
     height = fields.integer("height", 1, MAX_PIXELS)
     width = fields.integer("width", 1, MAX_PIXELS)
     name, image = _read_image(fields, folder, height, width)
-    masks, indices = _read_masks(fields.items("masks"), folder, height, width)
+    items = fields.items("masks")
+    masks, indices = _read_masks(items, folder, height, width)
+    polygons = [p for m in items if (p := m.get("polygons")) is not None]
+    if notes and any(len(whole_pieces(p)) < len(p) for p in polygons):
+        notes.add(STRAY, place)
     record = Record(
         image=image,
         image_id=fields.integer("image_id", 0),
@@ -77,7 +87,7 @@ def _read_image(
         check_size(data, height, width, field="")
     except DataError as error:
         raise error.at(field) from None
-    return "" if inline else value, data
+    return "" if inline else value.removeprefix("../"), data
 
 
 def _from_base64(text: str) -> bytes:
@@ -130,7 +140,10 @@ def _read_mask(
             if fields.get(name) is not None:
                 raise fields.fault(name, "none on an object", "is it a part?")
     runs = read_mask(fields, folder, height, width)
-    polygons = fields.get("polygons")  # as they are: some protocols redraw them
+    # As they are, but for stray pieces: some protocols redraw them.
+    polygons = fields.get("polygons")
+    if polygons is not None:
+        polygons = list(whole_pieces(polygons).values())
     return Mask(
         ann_id=number,
         category=fields.text("category"),

@@ -8,6 +8,7 @@ from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.pixels.images import check_size, decode_png_mask, is_grey_png
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.fields import Fields, fault, finite
+from unires_jax.prepare.pieces import whole_pieces
 
 FORMS = ("rle", "polygons", "png")
 _OUTSIDE = 1.0  # pixels by which a polygon or box may leave the picture; rounding
@@ -77,14 +78,18 @@ def _from_runs(fields: Fields, runs: list[Any], height: int, width: int) -> RunM
 
 
 def from_polygons(value: Any, place: str, height: int, width: int) -> RunMask:
-    """The union of polygons. Raises DataError naming `place` unless they fit."""
+    """The union of polygons, but for stray pieces.
+
+    Raises DataError naming `place` unless they fit.
+    """
     if not isinstance(value, list) or not value:
         raise fault(
             place, "a list of polygons", value, "write [[x, y, x, y, ...], ...]"
         )
-    for i, polygon in enumerate(value):
+    pieces = whole_pieces(value)
+    for i, polygon in pieces.items():
         _check_polygon(polygon, f"{place}[{i}]", height, width)
-    masks = [RunMask.from_polygon(polygon, height, width) for polygon in value]
+    masks = [RunMask.from_polygon(p, height, width) for p in pieces.values()]
     return RunMask.union(masks, height, width)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from unires_jax.errors import DataError
-from unires_jax.prepare.mres.jsonl import Lines, open_lines
+from unires_jax.prepare.mres.jsonl import Lines, opened
+from unires_jax.texts import is_plain
 
 SHARD_TEXT = 16 << 20  # bytes of plain text that become one shard; ours
 _CHUNK = 1 << 20
@@ -16,7 +17,8 @@ def plan(files: Mapping[str, Sequence[Path]], shards: int = 0) -> list[Lines]:
     """The runs of lines of all splits, in the order of their files.
 
     A split is cut into about `shards` runs of equal size, by default into runs of
-    SHARD_TEXT bytes. A compressed file is never cut. The runs follow from the files
+    SHARD_TEXT bytes. A file that is compressed or
+    no UTF-8 is never cut. The runs follow from the files
     alone. Raises DataError for a file that cannot be read or a split without lines.
     """
     runs: list[Lines] = []
@@ -38,7 +40,7 @@ def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
     stamp = (stat.st_size, stat.st_mtime_ns)
     start, first = 0, 1  # byte and number of the run's first line
     at, number = 0, 1  # the same of what is read next
-    cuttable = path.suffix != ".gz"
+    cuttable = is_plain(path)
     last = b"\n"
     for chunk in _chunks(path):
         counted = 0
@@ -59,11 +61,11 @@ def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    with open_lines(path) as file:
+    with opened(path) as file:
         try:
             while chunk := file.read(_CHUNK):
                 yield chunk
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, zlib.error, UnicodeError) as error:
             raise DataError(
                 f"damaged: {error}; fetch or pack the file again", place=str(path)
             ) from None

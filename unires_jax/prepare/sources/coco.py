@@ -12,6 +12,8 @@ from unires_jax.data.records import Mask
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import plausible
 from unires_jax.pixels.masks import RunMask
+from unires_jax.prepare.notes import Notes
+from unires_jax.prepare.pieces import STRAY, whole_pieces
 from unires_jax.prepare.sources.fields import check, get, numbers, read_json
 
 MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
@@ -30,16 +32,17 @@ class Image(NamedTuple):
 class Instances:
     """An index of instances.json; entries are checked when they are asked for."""
 
-    def __init__(self, content: Any, where: str) -> None:
+    def __init__(self, content: Any, where: str, notes: Notes | None = None) -> None:
         self.where = where
+        self._notes, self._noted = notes, set[int]()
         self._images = _by_id(content, "images", where)
         self._annotations = _by_id(content, "annotations", where)
         self._categories = _by_id(content, "categories", where)
 
     @classmethod
-    def open(cls, path: str | Path) -> "Instances":
+    def open(cls, path: str | Path, notes: Notes | None = None) -> "Instances":
         """The index of a file. Raises DataError if it is no instances.json."""
-        return cls(read_json(path), str(path))
+        return cls(read_json(path), str(path), notes)
 
     def image(self, image_id: int) -> Image:
         """The image of an id. Raises DataError if it is not listed."""
@@ -75,7 +78,9 @@ class Instances:
             )
         size = self.image(image_id)
         category = self.category(get(entry, "category_id", int, place))
-        return mask(entry, size.height, size.width, category, place)
+        notes = None if ann_id in self._noted else self._notes
+        self._noted.add(ann_id)
+        return mask(entry, size.height, size.width, category, place, notes)
 
 
 def number(filename: str) -> int | None:
@@ -115,13 +120,25 @@ def image(entry: Any, place: str) -> Image:
     return Image(get(entry, "id", int, place), filename, height, width)
 
 
-def mask(entry: Any, height: int, width: int, category: str, place: str) -> Mask:
+def mask(
+    entry: Any,
+    height: int,
+    width: int,
+    category: str,
+    place: str,
+    notes: Notes | None = None,
+) -> Mask:
     """An annotation as a mask over an image: the union of its pieces.
 
-    `area` is counted on the decoded mask, `segmentation` keeps polygons as they are.
-    Raises DataError naming what is wrong.
+    `area` is counted on the decoded mask, `segmentation` keeps polygons as they are,
+    but for stray pieces, which go to `notes`. Raises DataError naming what is wrong.
     """
     pieces = entry.get("segmentation") if isinstance(entry, dict) else None
+    if isinstance(pieces, list):
+        whole = list(whole_pieces(pieces).values())
+        if notes and len(whole) < len(pieces):
+            notes.add(STRAY, place)
+        pieces = whole
     runs = read_segmentation(pieces, height, width, f"{place}: segmentation")
     x, y, w, h = runs.bbox
     if box := get(entry, "bbox", list, place, []):

@@ -53,7 +53,7 @@ def _masks(root: Path, benchmark: Benchmark, usual: str) -> Path:
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the splits that are there."""
-    picture = raw.pictures()  # before the long reading
+    picture = raw.pictures(rejects.notes)  # before the long reading
     masks = _masks(raw.root, benchmark, benchmark.cris[0])
     referents: list[Referent] = []
     for split, path in _split_files(raw.root, benchmark).items():

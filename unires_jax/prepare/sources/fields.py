@@ -6,6 +6,7 @@ import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
+from unires_jax import texts
 from unires_jax.errors import DataError, Kind, shorten
 
 T = TypeVar("T")
@@ -21,10 +22,15 @@ _NAMES = {
 
 
 def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises DataError naming the file and the reason."""
+    """The content of a JSON file, packed with gzip or not, in any Unicode encoding.
+
+    Raises DataError naming the file and the reason.
+    """
     place = str(path)
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(texts.unpacked(Path(path).read_bytes()))
+    except DataError as error:
+        raise error.at(place) from None
     except FileNotFoundError:
         raise DataError("no such file", place=place, kind=Kind.FILE_MISSING) from None
     except OSError as error:

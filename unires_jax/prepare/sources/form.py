@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unires_jax.data.catalogue import Benchmark
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.pictures import ImageFolder, Spool, find_images
 from unires_jax.prepare.sources.referent import Referent
@@ -19,9 +20,12 @@ class Raw:
     spool: Spool  # takes the pictures that come within rows
     images: str = ""  # folder of the pictures; "": found below root or beside it
 
-    def pictures(self) -> ImageFolder:
-        """The folder of pictures. Raises DataError naming where it was looked for."""
-        return find_images(self.root, self.images)
+    def pictures(self, notes: Notes) -> ImageFolder:
+        """The folder of pictures. Raises DataError naming where it was looked for.
+
+        `notes` takes the names under which they are not quite there.
+        """
+        return find_images(self.root, self.images, notes)
 
 
 class Files(NamedTuple):
@@ -31,6 +35,7 @@ class Files(NamedTuple):
     missing: tuple[Path, ...] = ()  # without these it cannot be converted
     absent: tuple[Path, ...] = ()  # files of splits that are not there
     usual: tuple[Path, ...] = ()  # where a file of it belongs, to name what is missing
+    passed: Mapping[Path, str] = {}  # files that look like it and are not, and why
 
     @classmethod
     def of_splits(
@@ -54,6 +59,7 @@ class Source(NamedTuple):
     form: str
     referents: list[Referent]
     picture: Callable[[str], bytes]
+    files: tuple[Path, ...] = ()  # that were read, pictures and masks aside
 
 
 class Form(NamedTuple):

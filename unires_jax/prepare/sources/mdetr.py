@@ -63,12 +63,14 @@ def _instances(root: Path, benchmark: Benchmark) -> Path:
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of the splits that are there."""
-    picture = raw.pictures()  # before the long reading
-    index = Instances.open(_instances(raw.root, benchmark))
+    picture = raw.pictures(rejects.notes)  # before the long reading
+    instances = _instances(raw.root, benchmark)
+    index = Instances.open(instances, rejects.notes)
     referents: list[Referent] = []
-    for split, file in _split_files(raw.root, benchmark).items():
+    files = _split_files(raw.root, benchmark)
+    for split, file in files.items():
         referents += _read_file(file, split, index, rejects)
-    return Source("mdetr", referents, picture)
+    return Source("mdetr", referents, picture, (*files.values(), instances))
 
 
 def _read_file(

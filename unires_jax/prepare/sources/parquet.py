@@ -9,22 +9,26 @@ Three schemas, known by their columns:
 - `moondream` (moondream/refcoco-m): an image a row with its referents (refcoco_m.py).
 """
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.pixels.images import image_size
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
-from unires_jax.prepare.sources import coco
+from unires_jax.prepare.sources import coco, identity
 from unires_jax.prepare.sources.coco_categories import NAMES
 from unires_jax.prepare.sources.fields import get, parse_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import Spool
 from unires_jax.prepare.sources.referent import Referent, collect, sentences, texts
+from unires_jax.texts import require_content
 
 SCHEMAS = {
     "jxu124": {
@@ -46,17 +50,44 @@ _LMMS_SPLITS = {
     "refcocog_umd": ("test",),
 }
 _ROWS = 64  # read at once
+_SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})")
+MAX_SHARDS = 1000  # that are looked for; ours
 
 
-def files(root: str | Path) -> dict[Path, str]:
-    """The parquet files below root that have a known schema, with its name."""
-    schemas = {}
-    for path in sorted(Path(root).rglob("*.parquet")):
-        columns = set(_open(path).schema_arrow.names)
-        schema = next((s for s, need in SCHEMAS.items() if need <= columns), None)
-        if schema:
+class Scan(NamedTuple):
+    """The parquet files below a folder."""
+
+    schemas: dict[Path, str]  # of those that have a known one, its name
+    passed: dict[Path, str]  # the others, and why they cannot be read
+    broken: set[Path]  # of these, what might be data once it is mended
+
+
+def scan(root: str | Path) -> Scan:
+    """Look at the columns of every parquet file below a folder."""
+    schemas, passed, broken = {}, {}, set[Path]()
+    for path in sorted(p for p in Path(root).rglob("*.parquet") if not p.is_dir()):
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            passed[path] = "its name begins with a dot, as what macOS and tools leave"
+            continue
+        try:
+            if not path.is_file():
+                raise DataError("is no regular file, or a link to nothing")
+            columns = _open(path).schema_arrow.names
+        except DataError as error:
+            passed[path] = error.text
+            broken.add(path)
+            continue
+        if schema := _schema_of(columns):
             schemas[path] = schema
-    return schemas
+        else:
+            names = shorten(", ".join(columns))
+            passed[path] = f"its columns {names} are of no known schema"
+    return Scan(schemas, passed, broken)
+
+
+def _schema_of(columns: Collection[str]) -> str:
+    """The name of the schema that has these columns; "" if none is known."""
+    return next((s for s, need in SCHEMAS.items() if need <= set(columns)), "")
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -87,7 +118,11 @@ def _open(path: Path) -> Any:
             place=str(path),
         ) from None
     try:
+        with path.open("rb") as file:
+            require_content(file.read(64))
         return pq.ParquetFile(path)
+    except DataError as error:
+        raise error.at(str(path)) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"is no parquet: {shorten(str(error))}", place=str(path)
@@ -98,9 +133,57 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     """The files of the first two schemas, which hold RefCOCO, RefCOCO+ and RefCOCOg."""
     if benchmark.refs != "refs":
         return Files()
-    paths = [path for path, schema in files(root).items() if schema != "moondream"]
-    usual = root / "data" / f"{benchmark.splits[0]}-*.parquet"
-    return Files(present=tuple(paths), usual=(usual,))
+    schemas, passed, broken = scan(root)
+    for path in list(schemas):
+        if reason := _foreign(path, schemas[path], root, benchmark):
+            passed[path] = reason
+            del schemas[path]
+    has_ids = "jxu124" in schemas.values()
+    lmms = _LMMS_SPLITS.get(benchmark.name, ())
+    words = {*benchmark.splits, "validation", "test"} if has_ids else set(lmms)
+    present: list[Path] = []
+    for path, schema in schemas.items():
+        if schema == "jxu124" or (not has_ids and _split_of(path) in lmms):
+            present.append(path)
+        elif has_ids:
+            passed[path] = "its rows have no ids, and lie beside jxu124's, which have"
+        else:
+            passed[path] = f"its rows are not {benchmark.name}'s alone"
+    return Files(
+        present=tuple(present),
+        missing=tuple(lost_shards(present, broken, words)),
+        usual=(root / "data" / f"{benchmark.splits[0]}-*.parquet",),
+        passed=passed,
+    )
+
+
+def _foreign(path: Path, schema: str, root: Path, benchmark: Benchmark) -> str:
+    """Why a file is another data set's; "" if nothing says so."""
+    if schema == "moondream":
+        return "holds RefCOCO-M; build refcoco_m"
+    name = identity.other(path, root, benchmark)
+    return f"its path names {name}, {benchmark.name} is asked for" if name else ""
+
+
+def lost_shards(
+    present: Sequence[Path], broken: Collection[Path], words: Collection[str]
+) -> list[Path]:
+    """The files that lack beside those that are present.
+
+    These are the shards that are not there, and of the `broken` files those that are
+    named by one of the `words` for splits.
+    """
+    folders = {path.parent for path in present}
+    lost = sorted(p for p in broken if p.parent in folders and _split_of(p) in words)
+    numbers: dict[tuple[Path, str, int], set[int]] = {}
+    for path in (*present, *lost):
+        if match := _SHARD.search(path.stem):
+            key = path.parent, path.name[: match.start()], int(match[2])
+            numbers.setdefault(key, set()).add(int(match[1]))
+    for (folder, stem, count), there in numbers.items():
+        for number in sorted(set(range(min(count, MAX_SHARDS))) - there):
+            lost.append(folder / f"{stem}-{number:05}-of-{count:05}.parquet")
+    return lost
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
@@ -108,32 +191,79 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
 
     They are taken from there, unless a folder of pictures is named or needed.
     """
-    schemas = files(raw.root)
-    referents: list[Referent] = []
+    present = find(raw.root, benchmark).present
+    schemas = {_schema_of(_open(path).schema_arrow.names) for path in present}
+    inside = "jxu124" not in schemas  # all the same, as `find` takes them
+    once = Once(rejects.notes, has_ids=not inside)
     first = 0  # number of a file's first row
-    for path, schema in schemas.items():
-        if schema == "jxu124":
-            build = functools.partial(_jxu124, benchmark=benchmark)
-            referents += collect(rows(path), build, str(path), rejects, count(path))
-        elif schema == "lmms-lab":
-            referents += _read_lmms(path, benchmark, rejects, raw.spool, first)
+    for path in present:
+        if inside:
+            numbers, split = itertools.count(first), _split_of(path)
+            build = functools.partial(
+                _lmms,
+                numbers=numbers,
+                split=split,
+                spool=raw.spool,
+                notes=rejects.notes,
+            )
+        else:
+            build = functools.partial(_jxu124, benchmark=benchmark, notes=rejects.notes)
+        once.add(path, collect(rows(path), build, str(path), rejects, count(path)))
         first += count(path)
-    names = set(schemas.values())
-    inside = "lmms-lab" in names and "jxu124" not in names
-    picture = raw.spool if inside and not raw.images else raw.pictures()
-    return Source("parquet", referents, picture)
+    spooled = inside and not raw.images
+    picture = raw.spool if spooled else raw.pictures(rejects.notes)
+    return Source("parquet", once.referents, picture, present)
 
 
-def _read_lmms(
-    path: Path, benchmark: Benchmark, rejects: Rejects, spool: Spool, first: int
-) -> list[Referent]:
-    split = _split_of(path)
-    if split not in _LMMS_SPLITS.get(benchmark.name, ()):
-        print(f"{path}: left out: its rows are not {benchmark.name}'s alone")
-        return []
-    numbers = itertools.count(first)
-    build = functools.partial(_lmms, numbers=numbers, split=split, spool=spool)
-    return collect(rows(path), build, str(path), rejects, count(path))
+class Once:
+    """The referents of several files; those that lie there again are taken once."""
+
+    def __init__(self, notes: Notes, has_ids: bool) -> None:
+        self.referents: list[Referent] = []
+        self._notes, self._has_ids = notes, has_ids
+        self._known: set[Referent] = set()
+        self._shards: dict[tuple[frozenset[str], int], Path] = {}
+
+    def add(self, path: Path, referents: Iterable[Referent]) -> None:
+        """Take those of a file that are not there yet.
+
+        Raises DataError if they differ from those of a file that is the same shard.
+        """
+        fresh = []
+        for referent in referents:
+            content = referent if self._has_ids else _without_ids(referent)
+            if content in self._known:
+                text = "rows that lie there already are taken once"
+                self._notes.add(text, str(path))
+            else:
+                self._known.add(content)
+                fresh.append(referent)
+        self.referents += fresh
+        if fresh:
+            self._check(path, frozenset(r.split for r in fresh))
+
+    def _check(self, path: Path, splits: frozenset[str]) -> None:
+        first = self._shards.setdefault((splits, _shard_of(path)), path)
+        apart = first.parent != path.parent
+        if first != path and (apart or _SHARD.search(first.name)):
+            raise DataError(
+                f"is the same part of {', '.join(sorted(splits))} as {first} and has "
+                "other rows: they are of two data sets, or versions of one. Name the "
+                "folder of one with --raw",
+                place=str(path),
+            )
+
+
+def _without_ids(referent: Referent) -> Referent:
+    """The referent without the numbers that its row's place stands for."""
+    masks = tuple(dataclasses.replace(m, ann_id=0) for m in referent.masks)
+    return dataclasses.replace(referent, ref_id=0, masks=masks)
+
+
+def _shard_of(path: Path) -> int:
+    """Which part of a split a file's name says it is."""
+    match = _SHARD.search(path.stem) or re.search(r"(\d{1,9})$", path.stem)
+    return int(match[1]) if match else 0
 
 
 def _split_of(path: Path) -> str:
@@ -142,7 +272,9 @@ def _split_of(path: Path) -> str:
     return stem if dash else path.parent.name
 
 
-def _jxu124(row: dict[str, Any], place: str, benchmark: Benchmark) -> Referent:
+def _jxu124(
+    row: dict[str, Any], place: str, benchmark: Benchmark, notes: Notes
+) -> Referent:
     word = get(row, "split", str, place)
     if word == "test" and "test" not in benchmark.splits:
         word = "testA"  # as its file of that split is called
@@ -156,7 +288,8 @@ def _jxu124(row: dict[str, Any], place: str, benchmark: Benchmark) -> Referent:
             "of different images", place=f"{place}: raw_anns and raw_image_info"
         )
     category = NAMES.get(get(annotation, "category_id", int, place), "")
-    mask = coco.mask(annotation, image.height, image.width, category, at_mask)
+    size = image.height, image.width
+    mask = coco.mask(annotation, *size, category, at_mask, notes)
     return Referent(
         image=image,
         split=benchmark.split(word),
@@ -167,7 +300,12 @@ def _jxu124(row: dict[str, Any], place: str, benchmark: Benchmark) -> Referent:
 
 
 def _lmms(
-    row: dict[str, Any], place: str, numbers: Iterator[int], split: str, spool: Spool
+    row: dict[str, Any],
+    place: str,
+    numbers: Iterator[int],
+    split: str,
+    spool: Spool,
+    notes: Notes,
 ) -> Referent:
     """A row without ids: its number stands for ref_id and ann_id."""
     ref_id = next(numbers)
@@ -185,7 +323,7 @@ def _lmms(
     }
     answers = texts(row, "answer", place)
     name = f"COCO_train2014_{image_id:012d}.jpg"
-    mask = coco.mask(annotation, height, width, "", place)
+    mask = coco.mask(annotation, height, width, "", place, notes)
     spool.add(name, data)
     return Referent(
         image=coco.Image(image_id, name, height, width),

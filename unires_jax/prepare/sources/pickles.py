@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.prepare.sources.fields import short
+from unires_jax.texts import unpacked
 
 MAX_BYTES = 1 << 30  # the largest circulating refs file has 40 MB
 MAX_DEPTH = 32  # containers within containers; the refer files have 4
@@ -24,16 +25,18 @@ _SCALARS = (str, bytes, int, float, bool, type(None))
 def load_pickle(path: str | Path) -> Any:
     """The object in a pickle file: builtin containers and scalars, else DataError.
 
-    Protocols 0 to 5; Python 2 strings are read as latin1, as all projects read them.
-    The error names the file, the opcode and, where it names a global, that global. Also
-    refused: more than MAX_DEPTH nested containers, containers shared so often that the
-    object is larger than its file, and files above MAX_BYTES.
+    Protocols 0 to 5, packed with gzip or not; Python 2 strings are read as latin1, as
+    all projects read them. The error names the file, the opcode and, where it names a
+    global, that global. Also refused: more than MAX_DEPTH nested containers, containers
+    shared so often that the object is larger than its file, and files above MAX_BYTES.
     """
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"larger than {MAX_BYTES} bytes, refused", place=str(path))
-        data = path.read_bytes()
+            raise DataError(f"larger than {MAX_BYTES} bytes, refused")
+        data = unpacked(path.read_bytes(), MAX_BYTES)
+    except DataError as error:
+        raise error.at(str(path)) from None
     except FileNotFoundError:
         raise DataError(
             "no such file", place=str(path), kind=Kind.FILE_MISSING

@@ -22,33 +22,32 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     """The parquet files of its schema."""
     if benchmark.name != "refcoco_m":
         return Files()
-    schemas = parquet.files(root)
+    schemas, passed, broken = parquet.scan(root)
+    present = [path for path, schema in schemas.items() if schema == "moondream"]
+    others = {p: f"of {s}'s schema" for p, s in schemas.items() if p not in present}
     return Files(
-        present=tuple(path for path, s in schemas.items() if s == "moondream"),
+        present=tuple(present),
+        missing=tuple(parquet.lost_shards(present, broken, ("validation", "val"))),
         usual=(root / "data" / "validation-*.parquet",),
+        passed=passed | others,
     )
 
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
-    """The referents of the one split, val. Raises DataError if no file holds them."""
+    """The referents of the one split, val."""
     files = find(raw.root, benchmark)
-    if not files.present:
-        columns = sorted(parquet.SCHEMAS["moondream"])
-        raise DataError(
-            f"no such file, nor one with the columns {columns}",
-            place=str(files.usual[0]),
-            kind=Kind.FILE_MISSING,
-        )
-    referents: list[Referent] = []
+    once = parquet.Once(rejects.notes, has_ids=True)
     refused: list[tuple[str, DataError]] = []
     for path in files.present:
+        referents: list[Referent] = []
         for i, row in enumerate(parquet.rows(path)):
             referents += _row(row, raw.spool, f"{path}[{i}]", refused)
-    rejects.expect(len(referents) + len(refused))
+        once.add(path, referents)
+    rejects.expect(len(once.referents) + len(refused))
     for place, error in refused:
         rejects.note(place, error)
     rejects.check()
-    return Source("moondream", referents, raw.spool)
+    return Source("moondream", once.referents, raw.spool)
 
 
 def _row(

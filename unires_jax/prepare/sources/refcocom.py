@@ -78,8 +78,9 @@ def read(
             whole = _object_half(raw.root, split, parts[split], masks, rejects)
         referents += [*whole, *_parts(bare, whole, split)]
     rejects.check()
-    picture = objects.picture if objects else raw.pictures()
-    return Source("refcocom", referents, picture)
+    picture = objects.picture if objects else raw.pictures(rejects.notes)
+    files = (*parts.values(), *(objects.files if objects else ()))
+    return Source("refcocom", referents, picture, files)
 
 
 def _object_half(

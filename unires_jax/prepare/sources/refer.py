@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
+from unires_jax.prepare.sources import identity
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import check, get, read_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
@@ -23,7 +25,12 @@ def find(root: Path, benchmark: Benchmark) -> Files:
     if not benchmark.refs:
         return Files()
     refs, instances = _paths(root, benchmark)
+    if refs.exists() and (name := identity.other(refs, root, benchmark)):
+        passed = {refs: f"its folder is called {name}, not {benchmark.folder}"}
+        return Files(usual=(root / benchmark.folder / refs.name,), passed=passed)
+    beside = (find_any_case(refs.parent, name) for name in _names(benchmark))
     return Files(
+        passed={p: f"{refs.name} is read" for p in beside if p and p != refs},
         present=(refs,) if refs.exists() else (),
         missing=() if instances.exists() else (instances,),
         usual=(root / benchmark.folder / _names(benchmark)[0],),
@@ -50,14 +57,25 @@ def _paths(root: Path, benchmark: Benchmark) -> tuple[Path, Path]:
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of a benchmark, all splits."""
-    picture = raw.pictures()  # before the long reading
+    picture = raw.pictures(rejects.notes)  # before the long reading
     refs, instances = _paths(raw.root, benchmark)
-    content = load_pickle(refs) if refs.suffix.lower() != ".json" else read_json(refs)
+    plain = refs.name.lower().removesuffix(".gz")
+    content = read_json(refs) if plain.endswith(".json") else load_pickle(refs)
     entries = check(content, list, str(refs), "the whole")
-    index = Instances.open(instances)
+    index = Instances.open(instances, rejects.notes)
     build = functools.partial(_referent, index=index, benchmark=benchmark)
     referents = collect(entries, build, str(refs), rejects, len(entries))
-    return Source("refer", referents, picture)
+    if benchmark.has_silent:
+        referents = _spoken(referents, rejects.notes)
+    return Source("refer", referents, picture, (refs, instances))
+
+
+def _spoken(referents: list[Referent], notes: Notes) -> list[Referent]:
+    """The referents that are spoken of; the others are told."""
+    for referent in referents:
+        if not referent.sentences:
+            notes.add("a referent without a sentence is left out", referent.name)
+    return [referent for referent in referents if referent.sentences]
 
 
 def _referent(

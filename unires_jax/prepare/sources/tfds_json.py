@@ -11,6 +11,7 @@ from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.errors import DataError
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.coco_categories import NAMES
@@ -32,14 +33,16 @@ def find(root: Path, benchmark: Benchmark) -> Files:
 
 def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     """The referents of one benchmark; the file holds all five."""
-    picture = raw.pictures()  # before the long reading
+    picture = raw.pictures(rejects.notes)  # before the long reading
     path = find_any_case(raw.root, FILE) or raw.root / FILE
     content, place = read_json(path), str(path)
     images = get(content, "coco_anns", dict, place)
     refs = [r for r in get(content, "ref", list, place) if _belongs(r, benchmark)]
     if not refs:
         raise DataError(f"holds no referent of {benchmark.name}", place=place)
-    build = functools.partial(_referent, images=images, benchmark=benchmark)
+    build = functools.partial(
+        _referent, images=images, benchmark=benchmark, notes=rejects.notes
+    )
     where = f"{place}: {benchmark.name}"
     referents = collect(refs, build, where, rejects, len(refs))
     return Source("tfds", referents, picture)
@@ -54,7 +57,11 @@ def _belongs(ref: Any, benchmark: Benchmark) -> bool:
 
 
 def _referent(
-    entry: Any, place: str, images: dict[str, Any], benchmark: Benchmark
+    entry: Any,
+    place: str,
+    images: dict[str, Any],
+    benchmark: Benchmark,
+    notes: Notes,
 ) -> Referent:
     image_id = get(entry, "image_id", int, place)
     listed = get(images, str(image_id), dict, f"{place}: coco_anns")
@@ -65,7 +72,8 @@ def _referent(
             f"image_id {image_id}, its annotation or image differ", place=place
         )
     category = NAMES.get(get(annotation, "category_id", int, place), "")
-    mask = coco.mask(annotation, image.height, image.width, category, f"{place}: ann")
+    size = image.height, image.width
+    mask = coco.mask(annotation, *size, category, f"{place}: ann", notes)
     return Referent(
         image=image,
         split=benchmark.split(get(entry, "split", str, place)),

@@ -1,0 +1,125 @@
+"""Text files as people have them: packed or not, in any encoding of Unicode.
+
+Editors on Windows begin a file with a byte order mark or write UTF-16, and browsers
+unpack what they fetch or do not. A file's first bytes say what it is, not its name.
+"""
+
+import codecs
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unires_jax.errors import DataError, Kind
+
+MAX_PLAIN = 1 << 30  # bytes of a text that is held whole, once unpacked; ours
+MAX_SWELL = 200  # times the bytes of its archive, JSON takes up to some 40; ours
+_FREE = 1 << 24  # bytes that any archive may hold
+GZIP = b"\x1f\x8b"
+_POINTER = b"version https://git-lfs"
+_CHUNK = 1 << 16
+
+
+def unpacked(data: bytes, limit: int = MAX_PLAIN) -> bytes:
+    """The bytes, without gzip where they have it.
+
+    Raises DataError for a damaged archive, for one of more than `limit` bytes or of
+    more than MAX_SWELL times its own, and for the pointer that git-lfs leaves in place
+    of a file.
+    """
+    require_content(data)
+    if not data.startswith(GZIP):
+        return data
+    limit = min(limit, max(_FREE, MAX_SWELL * len(data)))
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            plain = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"damaged: {error}; fetch or pack the file again") from None
+    if len(plain) > limit:
+        raise DataError(f"unpacks to more than {limit} bytes, refused")
+    return plain
+
+
+def decoded(data: bytes) -> str:
+    """The text of bytes in UTF-8, UTF-16 or UTF-32, without its byte order mark.
+
+    Raises DataError if they are none of these, or as `unpacked`.
+    """
+    plain = unpacked(data)
+    encoding = json.detect_encoding(plain)
+    try:
+        return plain.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"is no {encoding}: {error.reason} at byte {error.start}; save it as UTF-8",
+            kind=Kind.ENCODING,
+        ) from None
+
+
+def require_content(head: bytes) -> None:
+    """Raise DataError if a file begins as the pointers of git-lfs do."""
+    if head.startswith(_POINTER):
+        raise DataError(
+            "is a pointer of git-lfs and not the file; run git lfs pull where it was "
+            "cloned, or fetch the file itself",
+            kind=Kind.FILE_MISSING,
+        )
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the lines of a file can be read from any of its bytes on."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return not head.startswith(GZIP) and json.detect_encoding(head).startswith("utf-8")
+
+
+def open_lines(path: Path) -> io.BufferedIOBase:
+    """The lines of a file as bytes of UTF-8, unpacked; a byte order mark may be first.
+
+    Raises OSError where it cannot be opened or is damaged, and as `require_content`.
+    """
+    try:
+        with _open(path) as plain:
+            encoding = json.detect_encoding(plain.read(4))
+    except (EOFError, zlib.error) as error:
+        raise OSError(None, f"damaged: {error}") from None
+    if encoding.startswith("utf-8"):
+        return _open(path)
+    return io.BufferedReader(_Recoded(_open(path), encoding))
+
+
+def _open(path: Path) -> io.BufferedIOBase:
+    with path.open("rb") as file:
+        head = file.read(len(_POINTER))
+    require_content(head)
+    return gzip.open(path) if head.startswith(GZIP) else path.open("rb")
+
+
+class _Recoded(io.RawIOBase):
+    """A text of another encoding as bytes of UTF-8, once from its beginning."""
+
+    def __init__(self, file: io.BufferedIOBase, encoding: str) -> None:
+        self._file, self._rest = file, memoryview(b"")
+        decoder = codecs.getincrementaldecoder(encoding)()
+        self._decode: Callable[[bytes, bool], str] = decoder.decode
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = b"-"
+        while chunk and not self._rest:
+            chunk = self._file.read(_CHUNK)
+            text = self._decode(chunk, not chunk)
+            self._rest = memoryview(text.encode())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
