@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
@@ -31,8 +30,7 @@ REPLICATED = PartitionSpec()
 # Arrays below this many elements are cheaper to keep whole than to gather.
 SHARD_ABOVE = 2**12
 
-# Rows to a column above which an array is a table: rows are looked up in it, and nothing
-# is multiplied by it.
+# Rows to a column above which a matrix is taken for a table, whose rows are looked up.
 TALL = 16
 
 # Devices to a copy of the parameters above which XLA makes an all-reduce of a gather:
@@ -98,9 +96,7 @@ def over_batch(
     return split(*batched, *whole)
 
 
-def shard_one_axis(
-    shape: tuple[int, ...], mesh: Mesh | AbstractMesh
-) -> PartitionSpec:
+def shard_one_axis(shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> PartitionSpec:
     """FSDP: split the first axis that divides, of a table the last; see SHARD_ABOVE.
 
     The gradient of rows is scattered; of columns the TPU compiler sums the whole on
