@@ -41,18 +41,20 @@ def test_fsdp_must_divide_the_devices() -> None:
         ((512, 64), P("fsdp", None)),
         ((64, 512), P("fsdp", None)),  # rows, though there are more columns
         ((511, 64), P(None, "fsdp")),  # the first that divides
+        ((2048, 64), P(None, "fsdp")),  # a table, by columns
+        ((2048, 63), P("fsdp", None)),  # or as it divides
         ((511, 63), P()),
         ((8, 8), P()),  # too small to be worth it
     ],
 )
-def test_the_first_dividing_axis_is_split(shape: tuple[int, ...], spec: P) -> None:
+def test_one_axis_that_divides_is_split(shape: tuple[int, ...], spec: P) -> None:
     mesh = mesh_lib.make_mesh(MeshConfig(fsdp=8))
-    assert mesh_lib.shard_first_axis(shape, mesh) == spec
+    assert mesh_lib.shard_one_axis(shape, mesh) == spec
 
 
 def test_without_fsdp_everything_is_whole() -> None:
     mesh = mesh_lib.make_mesh(MeshConfig())
-    assert mesh_lib.shard_first_axis((512, 64), mesh) == P()
+    assert mesh_lib.shard_one_axis((512, 64), mesh) == P()
 
 
 def test_feed_splits_rows_over_all_devices() -> None:
@@ -76,12 +78,12 @@ def test_constrain_batch_needs_a_mesh_and_a_divisible_axis() -> None:
 
 @pytest.mark.parametrize(
     ("fsdp", "rows", "sentences"),
-    [(4, 512, 16), (8, 512, 8), (1, 512, 8), (4, 510, 8), (4, 512, 9)],
+    [(4, 512, 16), (8, 510, 8), (1, 512, 8), (4, 250, 8), (4, 256, 8), (4, 512, 9)],
 )
 def test_rows_are_looked_up_as_on_one_device(
     fsdp: int, rows: int, sentences: int
 ) -> None:
-    """Whether the table is split by rows, by columns or not, or the ids do not divide.
+    """Whether the table is split by columns, by rows or not, or the ids do not divide.
 
     The gradient too, in which a row that is asked for twice sums.
     """

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
@@ -30,6 +29,9 @@ REPLICATED = PartitionSpec()
 
 # Arrays below this many elements are cheaper to keep whole than to gather.
 SHARD_ABOVE = 2**12
+
+# Rows to a column above which a matrix is taken for a table, whose rows are looked up.
+TALL = 16
 
 # Devices to a copy of the parameters above which XLA makes an all-reduce of a gather:
 # 1.7 times the traffic, compiled for v5e:16x16.
@@ -94,19 +96,19 @@ def over_batch(
     return split(*batched, *whole)
 
 
-def shard_first_axis(
-    shape: tuple[int, ...], mesh: Mesh | AbstractMesh
-) -> PartitionSpec:
-    """FSDP: split the first axis that divides; small arrays stay whole.
+def shard_one_axis(shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> PartitionSpec:
+    """FSDP: split the first axis that divides, of a table the last; see SHARD_ABOVE.
 
-    The gradient of rows is then scattered; of columns the TPU compiler sums the whole
-    on every device, twice the traffic.
+    The gradient of rows is scattered; of columns the TPU compiler sums the whole on
+    every device, twice the traffic. A table's is never whole: see `look_up`.
     """
     size = mesh.shape[FSDP]
     axes = [i for i, n in enumerate(shape) if n % size == 0]
     if size == 1 or np.prod(shape) < SHARD_ABOVE or not axes:
         return REPLICATED
-    return PartitionSpec(*(FSDP if i == axes[0] else None for i in range(len(shape))))
+    is_table = len(shape) == 2 and shape[0] > TALL * shape[1]
+    split = axes[-1 if is_table else 0]
+    return PartitionSpec(*(FSDP if i == split else None for i in range(len(shape))))
 
 
 def gather(params: Tree) -> Tree:
@@ -119,7 +121,7 @@ def gather(params: Tree) -> Tree:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size <= 1:
         return params
-    return jax.tree.map(lambda x: _gathered(x, shard_first_axis(x.shape, mesh)), params)
+    return jax.tree.map(lambda x: _gathered(x, shard_one_axis(x.shape, mesh)), params)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -159,34 +161,31 @@ def gathers_in_blocks() -> bool:
 def look_up(
     table: Float[Array, "v d"], ids: Int[Array, "e l"], dtype: DTypeLike
 ) -> Float[Array, "e l d"]:
-    """Rows of a table, as `dtype`; not gathered first if it is split by rows.
+    """Rows of a table, as `dtype`; not gathered first if it is split by columns.
 
-    Each device then asks the others of its copy: they send rows, and get the gradient
-    of rows, where a gathered table would be sent whole both ways. Summed in float32.
+    Each device then has a part of every row, and sends it to those of its copy that ask
+    for the row; the gradient goes the same way back. So a row travels to one device,
+    where a gathered table would go to all of them. Summed in float32.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    by_rows = PartitionSpec(FSDP, None)
+    by_columns = PartitionSpec(None, FSDP)
     if mesh.size <= 1 or ids.shape[0] % mesh.size:
         return gather(table)[ids].astype(dtype)
-    if shard_first_axis(table.shape, mesh) != by_rows:
+    if shard_one_axis(table.shape, mesh) != by_columns:
         return gather(table)[ids].astype(dtype)
 
     def rows(shard: Array, ids: Array) -> Array:
-        ids = jax.lax.all_gather(ids, FSDP, tiled=True)
-        places = ids - jax.lax.axis_index(FSDP) * len(shard)
-        places = jnp.where(places < 0, len(shard), places)  # not from the end
-        held = jnp.take(shard, places, axis=0, mode="fill", fill_value=0).astype(dtype)
-        # Each row is held once, so this is a choice and not a sum.
-        return jax.lax.psum_scatter(held, FSDP, tiled=True)
+        parts = shard[jax.lax.all_gather(ids, FSDP, tiled=True)].astype(dtype)
+        return jax.lax.all_to_all(parts, FSDP, split_axis=0, concat_axis=2, tiled=True)
 
-    in_specs = (by_rows, BATCH)
+    in_specs = (by_columns, BATCH)
     return jax.shard_map(rows, in_specs=in_specs, out_specs=BATCH)(table, ids)
 
 
 def shard_like_parameters(tree: Tree, mesh: Mesh) -> Tree:
     """A NamedSharding for each array (or ShapeDtypeStruct) of a tree."""
     return jax.tree.map(
-        lambda x: NamedSharding(mesh, shard_first_axis(x.shape, mesh)), tree
+        lambda x: NamedSharding(mesh, shard_one_axis(x.shape, mesh)), tree
     )
 
 

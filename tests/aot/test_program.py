@@ -89,6 +89,7 @@ replica_groups={{0,1},{2,3}}, dimensions={0}, to_apply=%add
   %r = f32[8,4]{1,0} all-reduce-start(%p), replica_groups={{0},{1}}, to_apply=%add
   %s = (f8e4m3fn[8,4], f8e4m3fn[8,4], u32[], u32[]) collective-permute-start(%p), \
 source_target_pairs={{0,1},{1,0}}
+  %x = bf16[8,4]{1,0} all-to-all(%p), replica_groups=[2,8]<=[16], dimensions={0}
   %big = f32[99,99]{1,0:T(8,128)S(1)} copy(%p)
   ROOT %o = f32[8,4]{1,0} copy(%p), metadata={op_name="out[\\'the_end\\']"}
 }
@@ -104,6 +105,8 @@ def test_started_and_joined_collectives_are_counted_once() -> None:
         ("all-gather", "bf16", (32, 4), 4, 3, 3 * 32 * 4 * 2): 1,
         ("reduce-scatter", "bf16", (4, 4), 2, 1, 4 * 4 * 2): 1,
         ("reduce-scatter", "f32", (12,), 2, 1, 12 * 4): 1,
+        # What each of eight devices sends, a quarter of the way round.
+        ("all-to-all", "bf16", (64, 4), 8, 1, 64 * 4 * 2 // 4): 1,
         # Groups of one exchange nothing.
         ("collective-permute", "f8e4m3fn", (8, 4), 2, 1, 8 * 4): 1,
     }

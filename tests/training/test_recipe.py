@@ -117,8 +117,8 @@ def test_a_dry_run_counts_what_a_device_holds(config: Config) -> None:
     assert lines[0].startswith("tiny on 8 devices (cpu): data 2 x fsdp 4")
     (table,) = (line.split() for line in lines if line.startswith("text.embedding"))
     vocab, width = config.model.text.vocab, config.model.text.width
-    held = f"{vocab // 4 * width * 4 / 1e6:.3f}"
-    assert table[1:] == [f"({vocab},", f"{width})", "fsdp,", "-", "1", held]
+    held = f"{vocab * width // 4 * 4 / 1e6:.3f}"
+    assert table[1:] == [f"({vocab},", f"{width})", "-,", "fsdp", "1", held]
     # Of fewer devices each holds more: the count is of the shards.
     alone = make_recipe(config, make_mesh(config.mesh, jax.devices()[:1]))
     assert dry_run.device_bytes(alone.state) > dry_run.device_bytes(recipe.state)

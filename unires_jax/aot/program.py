@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 from unires_jax.errors import UserError
 
-# Collectives, and how often the bytes of the whole array pass each link of a ring.
+# Collectives, and how often the bytes of the whole array, all devices' together, pass
+# each link of a ring. What goes to one device takes the shorter way: a quarter of it.
 PASSES = {
     "all-gather": 1,
     "reduce-scatter": 1,
     "all-reduce": 2,
-    "all-to-all": 1,
+    "all-to-all": 0.25,
     "collective-permute": 1,
-    "ragged-all-to-all": 1,
+    "ragged-all-to-all": 0.25,
     "collective-broadcast": 1,
 }
 
@@ -66,14 +67,14 @@ class Collective(NamedTuple):
     """A collective of one array."""
 
     kind: str  # of PASSES
-    whole: Value  # gathered, before it is scattered, or reduced
+    whole: Value  # gathered, before it is scattered or sent around, or reduced
     devices: int  # that exchange
     times: int  # in one run of the program
 
     @property
     def bytes(self) -> int:
         """What passes each link in one run, a ring's (n - 1) / n taken as 1."""
-        return PASSES[self.kind] * self.times * self.whole.bytes
+        return int(PASSES[self.kind] * self.times * self.whole.bytes)
 
 
 class Instruction(NamedTuple):
@@ -217,7 +218,7 @@ def _whole_arrays(kind: str, instruction: Instruction, devices: int) -> Iterator
         values = values[len(values) // 2 :]
     for value in values:
         shape = value.shape
-        if kind == "reduce-scatter":
+        if kind == "reduce-scatter" or kind.endswith("all-to-all"):
             cut = re.search(r"\bdimensions=\{(\d+)\}", instruction.rest)
             axis = int(cut[1]) if cut else 0
             shape = (*shape[:axis], shape[axis] * devices, *shape[axis + 1 :])
