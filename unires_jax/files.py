@@ -137,6 +137,10 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        # A write that fails does not say of which file.
+        named = error.filename is None and error.errno is not None
+        raise OSError(error.errno, error.strerror, str(path)) if named else error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from unires_jax.errors import ConfigError, DataError
+from unires_jax import terminal
+from unires_jax.errors import ConfigError, DataError, shorten
 from unires_jax.files import local, write_whole
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
             answers = model.segment(image, sentences)
         except DataError as error:
             failed += 1
-            bar.write(f"error: {error}", file=sys.stderr)
+            bar.write(f"error: {terminal.indented(str(error))}", file=sys.stderr)
             continue
         picture = write(out, names[path], image, answers)
         if len(paths) == 1:
@@ -152,8 +152,8 @@ def _print(image: EncodedImage, answers: Sequence[Segment], picture: Path) -> No
         swatch = Text("██", style="rgb({},{},{})".format(*overlay.colour(i)))
         score = "nothing here" if a.no_target else f"{a.score:.2f}"
         box = " ".join(map(str, a.box))
-        table.add_row(swatch, Text(a.expression), score, f"{a.area / pixels:.1%}", box)
-    console = Console()
+        table.add_row(swatch, Text(shorten(a.expression, 1000)), score, f"{a.area / pixels:.1%}", box)
+    console = terminal.console()
     if image.note:
         console.print(f"note: {image.note}", highlight=False)
     console.print(table)

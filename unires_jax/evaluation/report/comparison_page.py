@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from unires_jax import terminal
 from unires_jax.evaluation.compare import Compared
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.report import pictures
@@ -43,7 +44,7 @@ def print_tables(
     console: Console | None = None,
 ) -> None:
     """Both sides, b - a and its interval, in percent."""
-    console = console or Console()
+    console = console or terminal.console()
     console.print(f"a: {names[0]}\nb: {names[1]}", highlight=False, soft_wrap=True)
     for name, compared in splits.items():
         title = f"{name}, {', '.join(str(v) for v in about.values())}"
