@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "parameters": {"errors"},
     "pixels": {"errors", "pixels"},
     "data": _DATA,
-    "prepare": _DATA | {"settings_help", "prepare"},
+    "prepare": _DATA | {"lock", "settings_help", "prepare"},
     "partworld": _DATA | {"partworld"},
     "engine": _DATA | {"prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
@@ -46,7 +46,7 @@ _MODEL = _DATA | {"hosts", "mesh", "models", "parameters", "checkpoint"}
 MAY_IMPORT["training"] = _MODEL | {"ending", "training"}
 MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
-    MAY_IMPORT[above] = _MODEL | {"inference", above}
+    MAY_IMPORT[above] = _MODEL | {"inference", "lock", above}
 MAY_IMPORT["aot"] = _MODEL | {"inference", "training", "aot"}
 ABOVE = {"app", "cli", "__init__"}
 

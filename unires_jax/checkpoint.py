@@ -11,6 +11,7 @@ import functools
 import glob
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -35,6 +36,11 @@ COMMIT = "commit_success.txt"  # orbax's, of a step in a bucket
 FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
 MIOU = "score"  # what a step's pooled mIoU is called in its file `metrics`
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+# It logs what stops its threads, with its traceback, and raises it too.
+logging.getLogger("absl").addFilter(
+    lambda record: not (record.exc_info and record.threadName != "MainThread")
+)
 
 Tree = dict[Any, Any]
 Meta = dict[str, Any]
@@ -325,7 +331,9 @@ def _int_keys(tree: Any) -> Any:
 def _saved_arrays(folder: Location) -> Tree:
     """Names, shapes and types of the saved state, without reading it."""
     try:
-        tree: Tree = ocp.PyTreeCheckpointHandler().metadata(_plain(folder / "state")).tree
+        tree: Tree = (
+            ocp.PyTreeCheckpointHandler().metadata(_plain(folder / "state")).tree
+        )
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder}: its arrays cannot be read ({error}); take another step"

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from unires_jax.errors import UserError
+from unires_jax.errors import UserError, shorten
 
 # Wherever in a chain of errors they stand, they are why it failed.
 FULL = {
@@ -37,11 +37,16 @@ REFUSED = FULL | {
     errno.EBUSY: "another program holds it; end that, or name another",
 }
 _WORDS = {number: os.strerror(number) for number in FULL}
+_PATH = re.compile(r"""(?:["']|writing )(/[^"';\n]+)""")
 _NUMPY = re.compile(r"\d+ requested and \d+ written")  # a short write, without a number
 
 
 class StorageError(UserError):
     """A file that cannot be written or read. The message names it and the remedy."""
+
+
+class DiskFullError(StorageError):
+    """There is no room for a file, or none that this user may have."""
 
 
 def explain(error: BaseException) -> StorageError | None:
@@ -70,14 +75,19 @@ def _number(error: BaseException, known: dict[int, str]) -> int | None:
 
 
 def _in_words(error: BaseException, number: int) -> StorageError:
-    own = error if isinstance(error, OSError) else None
-    place = _text(own.filename2 or own.filename) if own else ""
-    cause = (own and own.strerror) or os.strerror(number)
+    cause = os.strerror(number)
+    if isinstance(error, OSError):
+        cause = error.strerror or cause
+        place = _text(error.filename2 or error.filename)
+    else:  # a library's, which names the file in its own words
+        named = _PATH.search(str(error))
+        place = named[1] if named else ""
+        cause += "" if named else f" ({type(error).__name__}: {shorten(str(error))})"
     if number == errno.ENOSPC and place:
         cause += f" ({size(free(place))} are free)"
-    elif not own:  # a library's, which names the file in its own words
-        cause += f" ({type(error).__name__}: {error})"
-    return StorageError(f"{cause}; {REFUSED[number]}", place=place)
+    full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    kind = DiskFullError if full else StorageError
+    return kind(f"{cause}; {REFUSED[number]}", place=place)
 
 
 def _text(name: object) -> str:
@@ -98,13 +108,13 @@ def require_room(place: str | os.PathLike[str], needed: int, remedy: str) -> Non
     """Raise StorageError unless there is room for so many bytes."""
     there = free(place)
     if needed > there:
-        raise StorageError(
+        raise DiskFullError(
             f"{size(needed)} are needed and {size(there)} are free; {remedy}",
             place=os.fspath(place),
         )
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """Bytes as people read them: `1.3 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:

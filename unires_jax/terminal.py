@@ -17,8 +17,7 @@ if TYPE_CHECKING:  # rich is slow to import
     from rich.console import Console
     from rich.text import Text
 
-# Whole writes of tqdm: back to the start of a line, and up again to its bar.
-_MOVES = re.compile(r"\r?[^\r\x1b]*\r?|\n*(?:\x1b\[A)*")
+_UP = re.compile(r"\n*(?:\x1b\[A)*")  # a whole write of tqdm: to the line of its bar
 
 
 class Guarded:
@@ -29,11 +28,13 @@ class Guarded:
         self.rich_proxied_file = stream  # rich writes its own escapes, of clean text
 
     def write(self, text: str) -> int:
-        """Write it escaped; how many characters it has."""
-        keep = "\n\t"
-        if _MOVES.fullmatch(text):
-            keep += "\r\x1b"
-        self._stream.write(printable(text, keep))
+        """Write it escaped; how many characters it has so."""
+        if not _UP.fullmatch(text):
+            # tqdm begins and ends at the start of its line.
+            first, last = text.startswith("\r"), text.endswith("\r") and len(text) > 1
+            inner = printable(text[first : len(text) - last], "\n\t")
+            text = "\r" * first + inner + "\r" * last
+        self._stream.write(text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -68,7 +69,7 @@ def console() -> "Console":
         def render_str(self, text: str, **style: Any) -> "Text":
             return super().render_str(printable(text, "\n\t"), **style)
 
-    return Escaping(markup=False, emoji=False)
+    return Escaping(markup=False, emoji=False, highlight=False)
 
 
 def say_error(error: object) -> None:

@@ -22,9 +22,9 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from unires_jax import terminal
+from unires_jax import lock, terminal
 from unires_jax.errors import ConfigError, DataError, shorten
-from unires_jax.files import local, write_whole
+from unires_jax.files import local, write_together
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
@@ -133,9 +133,10 @@ def write(
         overlay.with_legend(image.pixels, answers)
     )
     try:
-        for file, data in files.items():
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(out / file, data)
+        place = (out / name).parent
+        place.mkdir(parents=True, exist_ok=True)
+        with lock.hold_folder(place, "prediction", wait=True):  # all of one answer
+            write_together(place, {Path(f).name: data for f, data in files.items()})
     except OSError as error:
         raise ConfigError(f"--out={out}: cannot be written: {error}") from None
     return out / f"{name}.overlay.png"
@@ -152,7 +153,13 @@ def _print(image: EncodedImage, answers: Sequence[Segment], picture: Path) -> No
         swatch = Text("██", style="rgb({},{},{})".format(*overlay.colour(i)))
         score = "nothing here" if a.no_target else f"{a.score:.2f}"
         box = " ".join(map(str, a.box))
-        table.add_row(swatch, Text(shorten(a.expression, 1000)), score, f"{a.area / pixels:.1%}", box)
+        table.add_row(
+            swatch,
+            Text(shorten(a.expression, 1000)),
+            score,
+            f"{a.area / pixels:.1%}",
+            box,
+        )
     console = terminal.console()
     if image.note:
         console.print(f"note: {image.note}", highlight=False)

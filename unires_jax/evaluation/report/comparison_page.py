@@ -13,10 +13,11 @@ from rich.table import Table
 from unires_jax import terminal
 from unires_jax.evaluation.compare import Compared
 from unires_jax.evaluation.evaluator import Split
+from unires_jax.evaluation.folder import require_free_comparison
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.report.page import SIDE, jpeg, percent, png
 from unires_jax.evaluation.results import Result
-from unires_jax.files import locate, write_whole
+from unires_jax.files import locate, write_together
 from unires_jax.pages import template
 
 
@@ -25,14 +26,22 @@ def write(
     names: tuple[str, str],
     out: str | os.PathLike[str],
     about: Mapping[str, Any],
+    overwrite: bool = True,
 ) -> None:
-    """comparison.json and comparison.html in `out`; the table on stdout."""
+    """comparison.json and comparison.html in `out`; the table on stdout.
+
+    Raises ConfigError where `out` holds a comparison of others, unless `overwrite`.
+    """
     folder = locate(out)
-    folder.mkdir(parents=True, exist_ok=True)
     body = {n: dict(counts=c.counts, levels=c.levels) for n, c in splits.items()}
+    asked = {**about, "a": names[0], "b": names[1], "splits": ", ".join(splits)}
+    require_free_comparison(out, asked, overwrite)
     numbers = {"about": {**about, "a": names[0], "b": names[1]}, "splits": body}
-    write_whole(folder / "comparison.json", json.dumps(numbers, indent=2) + "\n")
-    write_whole(folder / "comparison.html", _page(splits, names, about))
+    contents = {
+        "comparison.json": json.dumps(numbers, indent=2) + "\n",
+        "comparison.html": _page(splits, names, about),
+    }
+    write_together(folder, contents)
     print_tables(splits, names, about)
     print(f"{folder / 'comparison.html'} shows where they differ most")
 
