@@ -69,8 +69,8 @@ class TrainingError(UserError):
 
 
 # What acts on a terminal or hides text on it: control characters (C0, C1), marks of
-# direction and of no width, ends of lines and paragraphs, lone surrogates, tags. Joiners
-# (U+200C, U+200D) stay: scripts and emoji are made with them.
+# direction and of no width, ends of lines and paragraphs, lone surrogates, tags.
+# Joiners (U+200C, U+200D) stay: scripts and emoji are made with them.
 _ACTING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"

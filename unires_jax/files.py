@@ -82,6 +82,15 @@ def absolute(place: str | os.PathLike[str]) -> Location:
     return path.resolve() if isinstance(path, Path) else path
 
 
+def user_cache() -> Path | None:
+    """Where this user's caches are; None for one without a home (in containers)."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    with contextlib.suppress(RuntimeError):
+        return Path.home() / ".cache"
+    return None
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file (text as UTF-8) under a temporary name, then rename it.
 
@@ -173,7 +182,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Give an OSError the file's name: a write that fails does not say of which file."""
+    """Give an OSError the file's name: a write that fails does not tell it."""
     try:
         yield
     except OSError as error:

@@ -249,9 +249,9 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "orbax": Kind(_write_orbax, "jax, orbax-checkpoint"),
-    "safetensors": Kind(_write_safetensors, "jax, safetensors, ml_dtypes"),
-    "stablehlo": Kind(functools.partial(_write_graphs, baked=True), "jax"),
+    "orbax": Kind(_write_orbax, "jax, flatbuffers, orbax-checkpoint"),
+    "safetensors": Kind(_write_safetensors, "jax, flatbuffers, safetensors, ml_dtypes"),
+    "stablehlo": Kind(functools.partial(_write_graphs, baked=True), "jax, flatbuffers"),
     "onnx": Kind(onnx_graphs.write, "onnxruntime"),
 }
 

@@ -1,7 +1,7 @@
 """What a data set was built from, so that a later build knows whether it has changed.
 
-Told apart are the names and sizes of all files below a source, and what those hold that
-are no pictures: whole up to `SAMPLE` bytes thrice, else their beginning, middle and end.
+Told apart are the names and sizes of all files below a source, and what those hold
+that are no pictures: all of it up to three `SAMPLE`s, else beginning, middle and end.
 Hidden files are passed over, and what is built below a source.
 """
 

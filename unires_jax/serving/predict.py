@@ -10,6 +10,7 @@ boxes, areas, COCO RLE).
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -94,14 +95,22 @@ def find_pictures(pattern: str) -> list[Path]:
 
 def _sentences(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the lines of standard input in place of a -."""
+    arguments = [_as_meant(text) for text in arguments]
     if "-" not in arguments:
-        return list(arguments)
-    lines = [line.strip() for line in sys.stdin]
-    at = list(arguments).index("-")
+        return arguments
+    lines = [_as_meant(line).strip() for line in sys.stdin]
+    at = arguments.index("-")
     sentences = [*arguments[:at], *filter(None, lines), *arguments[at + 1 :]]
     if not sentences:
         raise DataError("no sentence; expected one a line", place="standard input")
     return sentences
+
+
+def _as_meant(text: str) -> str:
+    """UTF-8 that a terminal called C or POSIX gave as bytes that are no text."""
+    with contextlib.suppress(UnicodeError):
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    return text  # refused, as no valid Unicode
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, Path]:
@@ -124,11 +133,13 @@ def write(
     about = [
         a.to_json() | {"mask": f"{name.name}.{i}.png"} for i, a in enumerate(answers)
     ]
-    files = {f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)}
+    files: dict[str, str | bytes] = {
+        f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)
+    }
     height, width = image.pixels.shape[:2]
     head = {"picture": str(name), "height": height, "width": width, "note": image.note}
     text = json.dumps(head | {"expressions": about}, indent=1, ensure_ascii=False)
-    files[f"{name}.json"] = text.encode()
+    files[f"{name}.json"] = text
     files[f"{name}.overlay.png"] = encode_png(
         overlay.with_legend(image.pixels, answers)
     )
