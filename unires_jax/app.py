@@ -43,7 +43,8 @@ PROCESS = flags.DEFINE_integer(
 )
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
-SPEC = re.compile(r"((?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)  # file[:argument]
+# file[:argument]; a folder may have a colon in its name.
+SPEC = re.compile(r"(.*?\.py|(?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
@@ -203,6 +204,9 @@ def load_config(spec: str) -> Config:
 
 def _parts(spec: str) -> tuple[str, str | None]:
     """The file and the argument of `file.py[:argument]`."""
+    with contextlib.suppress(OSError, ValueError):  # too long for a name
+        if Path(spec).is_file():
+            return spec, None
     match = SPEC.fullmatch(spec)
     return (match[1], match[2]) if match else (spec, None)
 

@@ -37,7 +37,7 @@ REFUSED = FULL | {
     errno.EBUSY: "another program holds it; end that, or name another",
 }
 _WORDS = {number: os.strerror(number) for number in FULL}
-_PATH = re.compile(r"""(?:["']|writing )(/[^"';\n]+)""")
+_PATH = re.compile(r"""["'](/[^"'\n]+)["']|writing ([^;\n]+);""")
 _NUMPY = re.compile(r"\d+ requested and \d+ written")  # a short write, without a number
 
 
@@ -81,7 +81,7 @@ def _in_words(error: BaseException, number: int) -> StorageError:
         place = _text(error.filename2 or error.filename)
     else:  # a library's, which names the file in its own words
         named = _PATH.search(str(error))
-        place = named[1] if named else ""
+        place = (named[1] or named[2]) if named else ""
         cause += "" if named else f" ({type(error).__name__}: {shorten(str(error))})"
     if number == errno.ENOSPC and place:
         cause += f" ({size(free(place))} are free)"

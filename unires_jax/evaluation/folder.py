@@ -20,6 +20,10 @@ FILES = ("predictions.jsonl", METRICS, "report.html", "gallery.jpg")
 COMPARISON = "comparison.json"
 # What of `about` tells questions apart; versions and revisions are how it was answered.
 _ASKED = ("name", "step", "checkpoint", "predictions", "protocol", "images")
+# What reading a file of other content raises.
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError),
+)
 
 Question = Mapping[str, Any]
 
@@ -67,7 +71,7 @@ def _require_free(folder: Location, asked: Question) -> None:
         )
     try:
         before = _asked_before(json.loads((folder / METRICS).read_text()))
-    except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ConfigError(
             f"holds a {METRICS} that is no evaluation's ({type(error).__name__}); "
             f"{remedy}",
@@ -105,7 +109,7 @@ def require_free_comparison(
     if overwrite or not file.exists():
         return
     before: Question = {}
-    with contextlib.suppress(OSError, AttributeError, LookupError, ValueError):
+    with contextlib.suppress(*_UNREADABLE):
         numbers = json.loads(file.read_text())
         before = {**numbers["about"], "splits": ", ".join(numbers["splits"])}
     remedy = "name another --out, or give --overwrite"
