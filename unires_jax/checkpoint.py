@@ -37,9 +37,9 @@ FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
 MIOU = "score"  # what a step's pooled mIoU is called in its file `metrics`
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
-# It logs what stops its threads, with its traceback, and raises it too.
+# orbax logs an error of its threads with the traceback, and raises it too.
 logging.getLogger("absl").addFilter(
-    lambda record: not (record.exc_info and record.threadName != "MainThread")
+    lambda record: not (record.exc_info and "orbax" in record.pathname)
 )
 
 Tree = dict[Any, Any]

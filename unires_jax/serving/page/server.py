@@ -21,6 +21,7 @@ from starlette.routing import Mount
 from unires_jax.errors import DataError
 from unires_jax.serving.page.desk import Desk, threshold_of
 from unires_jax.serving.page.guard import UPLOAD, Guard
+from unires_jax.serving.page.links import RelativeLinks
 from unires_jax.serving.page.site import EXAMPLES, HERE, Page, read_examples
 from unires_jax.serving.page.visits import Visit
 
@@ -82,7 +83,7 @@ def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
     mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
     mounted.add_exception_handler(RequestValidationError, _malformed)
     mounted.add_exception_handler(TypeError, _wrong_upload)
-    guard = Guard(app, folder, desk.limits, urlsplit(root).path)
+    guard = Guard(RelativeLinks(app), folder, desk.limits, urlsplit(root).path)
     config = uvicorn.Config(
         guard, log_level="error", access_log=False, timeout_graceful_shutdown=CLOSING
     )
