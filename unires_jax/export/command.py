@@ -45,6 +45,7 @@ from unires_jax.inference.model import load
 from unires_jax.models import forms
 from unires_jax.parameters import flatten
 
+OLD = "old"  # what an export replaces, until the new one has its name
 LOOKS = 50  # for what failed writes leave, 0.1 s apart; ours
 ROOM = "make room there, or name another --out; nothing was written"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -75,6 +76,7 @@ def export(
     out = local(out)
     _check_free(out, overwrite)
     with _making(out) as temporary:
+        _check_free(out, overwrite)
         loaded = load(checkpoint, weights=weights)
         flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
         disk.require_room(out, sum(x.nbytes for x in flat.values()), ROOM)
@@ -98,9 +100,11 @@ def _making(out: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with lock.hold_folder(folder, "export"):
         try:
+            if (folder / OLD).exists() and not out.exists():
+                os.replace(folder / OLD, out)  # one was killed between two renames
             for left in folder.iterdir():  # by one that was killed
                 shutil.rmtree(left)
-            temporary = folder / out.name
+            temporary = folder / "new"
             temporary.mkdir()
             yield temporary
         except Exception as error:
@@ -135,7 +139,7 @@ def _put(new: Path, out: Path, overwrite: bool) -> None:
     if not (overwrite and out.exists()):
         os.replace(new, out)  # fails if something was put there meanwhile
         return
-    old = new.with_name("old")
+    old = new.with_name(OLD)
     os.replace(out, old)
     try:
         os.replace(new, out)
