@@ -44,6 +44,16 @@ def test_room_is_asked_for_first(tmp_path: Path) -> None:
         disk.require_room(tmp_path, 10**18, "wait")
 
 
+def test_a_folder_is_tried_first(tmp_path: Path) -> None:
+    disk.require_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: .*a file stands where"):
+        disk.require_writable(tmp_path / "file")
+    with pytest.raises(UserError, match=r"/proc: .*(exist|permi|there)"):
+        disk.require_writable("/proc")
+
+
 def test_files_that_belong_together_come_together(tmp_path: Path) -> None:
     files.write_together(tmp_path / "new", {"a": "1", "b": b"2"})
     with pytest.raises(OSError, match=r"new/c/d"):
@@ -91,7 +101,9 @@ def test_a_build_that_does_not_fit(tmp_path: Path) -> None:
 QUICKSTART = ROOT / "unires_jax" / "serving" / "quickstart"
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "orbax"])
+@pytest.mark.parametrize(
+    "kind", ["safetensors", pytest.param("orbax", marks=pytest.mark.slow)]
+)
 def test_an_export_that_does_not_fit(kind: str, tmp_path: Path) -> None:
     argv = ("--checkpoint", QUICKSTART, "--to", kind, "--out", tmp_path / "x")
     done = limited(200_000, "export", *argv)

@@ -119,20 +119,18 @@ def assert_harmless(capsys: pytest.CaptureFixture[str]) -> str:
     return out + err
 
 
-@pytest.mark.parametrize("change", ["value", "within", "key", "renamed"])
 def test_every_field_of_a_line(
-    change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mres_lines.write_files(tmp_path)
-    line = mres_lines.good_line()
-    lines = [spoilt(line, at, change) for at in fields(line)]
+    line, lines = mres_lines.good_line(), []
+    for change in ("value", "within", "key", "renamed"):
+        lines += [spoilt(line, at, change) for at in fields(line)]
     text = "".join(json.dumps(entry) + "\n" for entry in lines)
     (tmp_path / "train.jsonl").write_text(text)
-    assert cli.main(["doctor", str(tmp_path)]) in (0, 1)
+    assert cli.main(["doctor", str(tmp_path)]) == 1
     argv = ["build", "mres32m", "--raw", str(tmp_path), "--workers", "0"]
-    argv += ["--max_bad_share", "1", "--data_dir", str(tmp_path / "data")]
-    assert cli.main(argv) in (0, 1)
-    assert cli.main([*argv, "--max_bad_share", "0"]) == 1
+    assert cli.main([*argv, "--data_dir", str(tmp_path / "data")]) == 1
     assert r"\x1b" in assert_harmless(capsys)
 
 

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,19 @@ def require_room(place: str | os.PathLike[str], needed: int, remedy: str) -> Non
             f"{size(needed)} are needed and {size(there)} are free; {remedy}",
             place=os.fspath(place),
         )
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise StorageError unless files can be made in a folder, before hours of work."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        path = os.fspath(folder)
+        raise (
+            explain(OSError(error.errno, error.strerror, path))
+            or StorageError(f"cannot be written ({error})", place=path)
+        ) from None
 
 
 def size(count: int | float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unires_jax import lock
+from unires_jax import disk, lock
 from unires_jax.errors import ConfigError, shorten
 from unires_jax.files import Location, locate
 
@@ -53,6 +53,7 @@ def hold(
         return
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        disk.require_writable(folder)
         with lock.hold_folder(folder, "evaluation"):
             yield
     finally:
