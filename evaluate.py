@@ -68,8 +68,11 @@ DATA_DIR = flags.DEFINE_string("data_dir", "", "folder of prepared data sets")
 OUT = flags.DEFINE_string(
     "out",
     "",
-    "where to write; default: <workdir>/evaluation, <predictions>_<protocol> beside "
-    "that file, or comparison",
+    "where to write; default: <workdir>/evaluation (<workdir>/evaluation_<protocol> of "
+    "another than native), <predictions>_<protocol> beside that file, or comparison",
+)
+OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "write where the evaluation of something else lies"
 )
 PREDICT = flags.DEFINE_enum(
     "predict",
@@ -111,11 +114,17 @@ def _subject(protocol: Protocol) -> None:
     command.run(
         subject,
         _splits(SPLITS.value or subject.config.eval.splits, subject.config),
-        OUT.value or locate(WORKDIR.value) / "evaluation",
+        OUT.value or locate(WORKDIR.value) / _folder(protocol),
         protocol=protocol,
         images=IMAGES.value,
         derange=DERANGE.value,
+        overwrite=OVERWRITE.value,
     )
+
+
+def _folder(protocol: Protocol) -> str:
+    """What its folder in a workdir is called."""
+    return "evaluation" if protocol.name == "native" else f"evaluation_{protocol.name}"
 
 
 def _checkpoint() -> tuple[str, Any]:
@@ -154,6 +163,7 @@ def _file(protocol: Protocol) -> None:
         protocol=protocol,
         images=IMAGES.value,
         derange=DERANGE.value,
+        overwrite=OVERWRITE.value,
     )
 
 
@@ -174,7 +184,8 @@ def _compare() -> None:
     if any(compare.binary_input(x, protocol) for x in files):
         about["input"] = "binary input"
     names = (sides[0], sides[1])
-    comparison_page.write(compared, names, OUT.value or "comparison", about)
+    out = OUT.value or "comparison"
+    comparison_page.write(compared, names, out, about, OVERWRITE.value)
 
 
 def _evaluated(file: Location) -> list[str]:

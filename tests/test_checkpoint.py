@@ -17,7 +17,9 @@ from unires_jax.checkpoint import (
     describe,
     find_checkpoint,
     load_params,
+    read_arrays,
     read_meta,
+    save_arrays,
     saved_config,
 )
 from unires_jax.config import Config, ModelConfig, TrainConfig, from_dict
@@ -252,3 +254,20 @@ def test_a_config_of_another_version_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"ModelConfig: .*'knob'"):
         saved_config(meta, "here")
     assert saved_config(json.loads(json.dumps(ABOUT)), "here") == CONFIG
+
+
+@pytest.mark.parametrize("name", ["lr[1e-4]", "betas=[0.9,0.98]", "a*b", "what?"])
+def test_a_folder_whose_name_is_a_pattern(name: str, tmp_path: Path) -> None:
+    """Others work as they are: `tests/test_odd_names.py`."""
+    (tmp_path / "aXb" / "run").mkdir(parents=True)  # what a pattern would find too
+    workdir = tmp_path / name / "run"
+    write(workdir, {2: 0.1, 4: 0.2})
+    params, meta = load_params(workdir)
+    assert_same(params, make_state(4).ema)
+    assert meta["batch"] == 4
+    with Checkpoints(workdir, TRAIN) as checkpoints:
+        assert_same(checkpoints.restore(make_state(0)), make_state(4))
+    save_arrays(workdir / "arrays", {"a.b": np.arange(3.0)})
+    read = read_arrays(workdir / "arrays", {"a.b": np.zeros(3)})
+    assert read["a.b"].tolist() == [0, 1, 2]
+    assert not list((tmp_path / "aXb" / "run").iterdir())

@@ -15,15 +15,17 @@ PACKAGE = ROOT / "unires_jax"
 
 # What a room (a folder, or a file beside them) may import of the package. Rooms that
 # are not here stand above all others: app, cli.
-_BASE = {"config", "errors", "files", "pages", "process", "texts"}
+_BASE = {"config", "errors", "files", "pages", "process", "terminal", "disk", "texts"}
 _DATA = _BASE | {"pixels", "data"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors", "texts"},
-    "pages": set(),
+    "pages": {"errors"},
     "texts": {"errors"},
     "process": set(),
     "settings_help": set(),
+    "terminal": {"errors"},
+    "disk": {"errors"},
     "config": {"errors"},
     "cluster": {"errors"},
     "ending": set(),
@@ -33,7 +35,7 @@ MAY_IMPORT = {
     "parameters": {"errors"},
     "pixels": {"errors", "pixels"},
     "data": _DATA,
-    "prepare": _DATA | {"settings_help", "prepare"},
+    "prepare": _DATA | {"lock", "settings_help", "prepare"},
     "partworld": _DATA | {"partworld"},
     "engine": _DATA | {"prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
@@ -45,7 +47,7 @@ _MODEL = _DATA | {"hosts", "mesh", "models", "parameters", "checkpoint"}
 MAY_IMPORT["training"] = _MODEL | {"ending", "training"}
 MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
-    MAY_IMPORT[above] = _MODEL | {"inference", above}
+    MAY_IMPORT[above] = _MODEL | {"inference", "lock", above}
 MAY_IMPORT["aot"] = _MODEL | {"inference", "training", "aot"}
 ABOVE = {"app", "cli", "__init__"}
 

@@ -1,6 +1,7 @@
 """What `pip install .` gives: the package alone, and a Predictor that works."""
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -54,20 +55,91 @@ def test_it_holds_the_package_alone(wheel: Path) -> None:
     assert sizes["unires_jax/serving/quickstart/model.safetensors"] <= 8_000_000
 
 
-def test_it_answers_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of an environment with the wheel and what it declares, no extra."""
+    folder = tmp_path_factory.mktemp("core")
+    return environment(folder, str(wheel))
+
+
+def environment(folder: Path, *packages: str) -> Path:
+    """The Python of a new environment that holds these, in the tested versions."""
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
     constraints = ROOT / "constraints" / "{}.{}.txt".format(*sys.version_info)
-    install = ["-m", "pip", "install", "--quiet", "-c", constraints, wheel]
-    subprocess.run([python, *install], check=True, cwd=tmp_path)
-    picture = tmp_path / "picture.png"
+    install = ["-m", "pip", "install", "--quiet", "-c", constraints, *packages]
+    subprocess.run([python, *install], check=True, cwd=folder)
+    return python
+
+
+def clean() -> dict[str, str]:
+    """The environment without what tests need of it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "XLA"))}
+
+
+def picture_in(folder: Path) -> Path:
+    picture = folder / "picture.png"
     Image.fromarray(np.full((90, 120, 3), 90, np.uint8)).save(picture)
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "XLA"))}
+    return picture
+
+
+def test_it_answers_in_an_empty_environment(python: Path, tmp_path: Path) -> None:
+    picture = picture_in(tmp_path)
     for command in (["-c", USE, picture], ["-m", "unires_jax.cli", "--version"]):
         done = subprocess.run(
-            [python, *command], cwd=tmp_path, env=clean, capture_output=True, text=True
+            [python, *command],
+            cwd=tmp_path,
+            env=clean(),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
     argv = ["predict", str(picture), "the car", "--out", str(tmp_path / "masks")]
-    subprocess.run([tmp_path / "venv" / "bin" / "unires", *argv], check=True, env=clean)
+    subprocess.run([python.with_name("unires"), *argv], check=True, env=clean())
     assert (tmp_path / "masks" / "picture.png.json").is_file()
+
+
+def needed() -> dict[str, list[str]]:
+    """What docs/export.md says that run.py of each kind needs."""
+    page = (ROOT / "docs" / "export.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|$", page, re.MULTILINE)
+    (common,) = re.findall(r"run\.py` further needs ([^.]*)\.", page)
+    names = common.replace(" and ", ", ").split(", ")
+    return {kind: [*names, *packages.split(", ")] for kind, packages in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["safetensors", "orbax", "stablehlo"])
+def test_it_exports_and_the_export_runs_as_documented(
+    kind: str, python: Path, tmp_path: Path
+) -> None:
+    """Exported without an extra; run with what docs/export.md lists, and no more."""
+    model = ROOT / "unires_jax" / "serving" / "quickstart"
+    argv = ["export", "--checkpoint", model, "--to", kind, "--out", tmp_path / "out"]
+    subprocess.run([python.with_name("unires"), *argv], check=True, env=clean())
+    alone = environment(tmp_path / "alone", *needed()[kind])
+    done = subprocess.run(
+        [alone, tmp_path / "out" / "run.py", picture_in(tmp_path), "the car"],
+        cwd=tmp_path,
+        env=clean() | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mask_0.png").is_file()
+
+
+@pytest.mark.slow
+def test_what_an_extra_brings_is_asked_for(python: Path, tmp_path: Path) -> None:
+    model = str(ROOT / "unires_jax" / "serving" / "quickstart")
+    export = ["export", "--checkpoint", model, "--to", "onnx", "--out", "x"]
+    for argv, extra in ((export, "export"), (["demo", "--port", "0"], "demo")):
+        done = subprocess.run(
+            [python.with_name("unires"), *argv],
+            cwd=tmp_path,
+            env=clean(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+        assert f"unires_jax[{extra}]" in done.stderr

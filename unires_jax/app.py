@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from unires_jax import cluster, ending, process
+from unires_jax import cluster, disk, ending, process, terminal
 from unires_jax.config import Config, fields, fits, settings, validate
 from unires_jax.errors import ConfigError, UsageError, UserError
 from unires_jax.files import locate
@@ -50,7 +50,8 @@ JOIN_SECONDS = flags.DEFINE_integer(
 )
 
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
-SPEC = re.compile(r"((?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)  # file[:argument]
+# file[:argument]; a folder may have a colon in its name.
+SPEC = re.compile(r"(.*?\.py|(?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
@@ -62,6 +63,7 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
     with 1 and its message; anything else is a bug and keeps its traceback. In a cluster
     an error in one process ends all (`watch`).
     """
+    terminal.guard()
     if HELP & set(sys.argv[1:]):
         print(help_text(sys.argv) if takes_config else "\n".join(_about(sys.argv)))
         return
@@ -91,7 +93,7 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
 
 
 def _fail(error: Exception, code: int) -> typing.NoReturn:
-    print(f"error: {error}", file=sys.stderr)
+    terminal.say_error(error)
     if code == 2:
         print(f"What it takes: python {sys.argv[0]} --help", file=sys.stderr)
     sys.exit(code)
@@ -125,6 +127,7 @@ def _finish() -> None:
 
 def _end(error: BaseException) -> None:
     """Say what ended `main`, and end; returns where Python is to print a traceback."""
+    error = disk.explain(error) or error
     together = _in_cluster()
     if together:
         from unires_jax import watch
@@ -134,7 +137,7 @@ def _end(error: BaseException) -> None:
     if isinstance(error, UserError):
         cause = str(error)
         place = f"{ending.name()}: " if together else ""
-        words = f"error: {place}{cause}"
+        words = f"error: {terminal.indented(place + cause)}"
     else:
         cause = "".join(traceback.format_exception_only(error)).strip()
         words = "".join(traceback.format_exception(error)).rstrip()
@@ -208,6 +211,9 @@ def load_config(spec: str) -> Config:
 
 def _parts(spec: str) -> tuple[str, str | None]:
     """The file and the argument of `file.py[:argument]`."""
+    with contextlib.suppress(OSError, ValueError):  # too long for a name
+        if Path(spec).is_file():
+            return spec, None
     match = SPEC.fullmatch(spec)
     return (match[1], match[2]) if match else (spec, None)
 

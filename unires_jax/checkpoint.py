@@ -7,8 +7,11 @@ last. In a bucket, where nothing can be renamed, it holds the file COMMIT when i
 """
 
 import contextlib
+import functools
+import glob
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -33,6 +36,11 @@ COMMIT = "commit_success.txt"  # orbax's, of a step in a bucket
 FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
 MIOU = "score"  # what a step's pooled mIoU is called in its file `metrics`
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+# orbax logs an error of its threads with the traceback, and raises it too.
+logging.getLogger("absl").addFilter(
+    lambda record: not (record.exc_info and "orbax" in record.pathname)
+)
 
 Tree = dict[Any, Any]
 Meta = dict[str, Any]
@@ -67,7 +75,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 ]
             ),
         )
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        if isinstance(self._folder, Path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._manager = ocp.CheckpointManager(_plain(self._folder), options=options)
 
     def __exit__(self, kind: object, *_: object) -> None:
         # Waits for a save under way; in a cluster for all, and one that fails is first
@@ -176,6 +186,34 @@ def _absolute(place: str | os.PathLike[str]) -> Location:
     return path
 
 
+def _plain(path: Location) -> Location:
+    """The same place, by a name that is no pattern.
+
+    orbax looks for the files that it has just written with `glob`, which takes
+    `lr[1e-4]` for a pattern: a run would be saved and could not be read. The kernel
+    has another name for a folder that is open. Raises CheckpointError where it has not.
+    """
+    if not isinstance(path, Path) or glob.escape(str(path)) == str(path):
+        return path
+    if not Path("/proc/self/fd").is_dir():
+        raise CheckpointError(
+            "checkpoints cannot be read from a folder with [, * or ? in its path; "
+            "name another",
+            place=str(path),
+        )
+    path = path.absolute()
+    folder = next(p for p in (path, *path.parents) if glob.escape(p.name) != p.name)
+    state = folder.stat()
+    number = _opened(str(folder), state.st_dev, state.st_ino)
+    return Path(f"/proc/self/fd/{number}") / path.relative_to(folder)
+
+
+@functools.cache
+def _opened(folder: str, device: int, inode: int) -> int:
+    """A descriptor of the folder that lasts as long as the process."""
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def _is_complete(folder: Location) -> bool:
     """Whether this is the folder of a step, and all of it is written."""
     if not folder.name.isdigit():
@@ -195,7 +233,7 @@ def read_meta(folder: str | os.PathLike[str]) -> Meta:
     Raises CheckpointError if it is not a checkpoint of ours.
     """
     try:
-        meta = ocp.JsonCheckpointHandler().restore(_absolute(folder) / "meta")
+        meta = ocp.JsonCheckpointHandler().restore(_plain(_absolute(folder) / "meta"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder}: not a checkpoint of unires_jax ({error}); CLIP weights are "
@@ -251,14 +289,14 @@ def load_params(
         restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item),
         partial_restore=True,
     )
-    tree = ocp.PyTreeCheckpointHandler().restore(folder / "state", args=restore)
+    tree = ocp.PyTreeCheckpointHandler().restore(_plain(folder / "state"), args=restore)
     return _int_keys(tree[which]), meta
 
 
 def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as an orbax folder that must not exist yet."""
     with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(folder.resolve(), dict(arrays))
+        checkpointer.save(_plain(folder.resolve()), dict(arrays))
 
 
 def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -269,10 +307,11 @@ def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
     folder = folder.resolve()
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = dict(checkpointer.metadata(folder).item_metadata.tree)
+            source = _plain(folder)
+            tree = dict(checkpointer.metadata(source).item_metadata.tree)
             check_shapes(tree, dict(like), folder)
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), tree)
-            restored = checkpointer.restore(folder, restore_args=arguments)
+            restored = checkpointer.restore(source, restore_args=arguments)
     except CheckpointError:
         raise
     except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
@@ -292,7 +331,9 @@ def _int_keys(tree: Any) -> Any:
 def _saved_arrays(folder: Location) -> Tree:
     """Names, shapes and types of the saved state, without reading it."""
     try:
-        tree: Tree = ocp.PyTreeCheckpointHandler().metadata(folder / "state").tree
+        tree: Tree = (
+            ocp.PyTreeCheckpointHandler().metadata(_plain(folder / "state")).tree
+        )
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder}: its arrays cannot be read ({error}); take another step"

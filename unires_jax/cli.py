@@ -16,7 +16,7 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from unires_jax import __version__, process
+from unires_jax import __version__, disk, process, terminal
 from unires_jax.errors import UserError
 
 COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot")
@@ -81,6 +81,7 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Errors in what the user gave print one line and return 1."""
+    terminal.guard()
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["--version"]:
         print(f"unires_jax {__version__}")
@@ -91,7 +92,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _imported(args[0])(args[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.say_error(error)
+        return 1
+    except BrokenPipeError:  # whoever read the output has enough: `| head`
+        terminal.say_no_more()
+        return 141  # as of SIGPIPE
+    except Exception as error:
+        refused = disk.explain(error)
+        if refused is None:
+            raise
+        terminal.say_error(refused)
         return 1
 
 

@@ -1,6 +1,7 @@
 """The errors of unires_jax. Standard library only."""
 
 import enum
+import re
 from typing import TypeVar
 
 _Error = TypeVar("_Error", bound="UserError")
@@ -29,7 +30,9 @@ class UserError(ValueError):
         self.text, self.place, self.kind = text, place, kind
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}" if self.place else self.text
+        """What is printed: foreign text in it neither acts nor floods."""
+        text = _lines(self.text)
+        return f"{shorten(self.place, PLACE)}: {text}" if self.place else text
 
     def at(self: _Error, place: str) -> _Error:
         """The same fault, seen from further out: `raise error.at(path) from None`."""
@@ -65,7 +68,40 @@ class TrainingError(UserError):
     """The run cannot go on. The message names the step and the group of parameters."""
 
 
+# What acts on a terminal or hides text on it: control characters (C0, C1), marks of
+# direction and of no width, ends of lines and paragraphs, lone surrogates, tags.
+# Joiners (U+200C, U+200D) stay: scripts and emoji are made with them.
+_ACTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+PLACE, LINE, LINES = 1000, 4000, 1000  # of an error; characters, and lines; ours
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Foreign text as it may be shown: what would act on a terminal is escaped.
+
+    An escape character becomes `\\x1b`, as Python writes it. The characters of `keep`
+    stay, e.g. the ends of lines.
+    """
+
+    def escape(match: re.Match[str]) -> str:
+        acting = match[0]
+        if acting in keep:
+            return acting
+        return acting.encode("unicode_escape").decode()
+
+    return _ACTING.sub(escape, text)
+
+
 def shorten(text: str, limit: int = 200) -> str:
-    """The text, cut to `limit` characters, without what cannot be printed."""
-    clean = text.encode("utf-8", "replace").decode()
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """Foreign text in a message: printable, and at most `limit` characters of it."""
+    clean = printable(text[: limit + 1])
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def _lines(text: str) -> str:
+    """Printable text of several lines, none of them endless."""
+    lines = text.split("\n", LINES)
+    rest = "\n…" if len(lines) > LINES else ""
+    return "\n".join(shorten(line, LINE) for line in lines[:LINES]) + rest

@@ -8,11 +8,12 @@ its folder, by `..` or by a symbolic link, is refused.
 import contextlib
 import functools
 import glob
+import hashlib
 import importlib.util
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from etils import epath
 from unires_jax.errors import ConfigError, DataError, Kind, shorten
 from unires_jax.texts import require_content
 
+MAX_NAME = 255  # bytes, on every usual file system
 MAX_BYTES = 64 << 20  # of one picture or mask file; ours
 BUCKETS = ("gs", "s3")  # schemes of locations that are no path of this machine
 # Folders of annotations, which lie beside those of pictures.
@@ -102,6 +104,15 @@ def absolute(place: str | os.PathLike[str]) -> Location:
     return path.resolve() if isinstance(path, Path) else path
 
 
+def user_cache() -> Path | None:
+    """Where this user's caches are; None for one without a home (in containers)."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    with contextlib.suppress(RuntimeError):
+        return Path.home() / ".cache"
+    return None
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file (text as UTF-8) under a temporary name, then rename it.
 
@@ -109,15 +120,37 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     fails leaves the one before. So do buckets with every object. Raises OSError where
     the folder cannot be written.
     """
-    if isinstance(content, str):
-        # A surrogate stands for a byte of a file name that is no text.
-        content = content.encode(errors="backslashreplace")
     location = locate(path)
     if not isinstance(location, Path):
-        location.write_bytes(content)
+        location.write_bytes(_encoded(content))
         return
     with whole(location) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(_encoded(content))
+
+
+def write_together(
+    folder: str | os.PathLike[str], contents: Mapping[str, str | bytes]
+) -> None:
+    """Write the files of a folder that belong together, as `write_whole` does each.
+
+    They get their names when all are written: where the disk is full, none does.
+    """
+    location = locate(folder)
+    location.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as named:
+        for name, content in contents.items():
+            if isinstance(location, Path):
+                temporary = named.enter_context(whole(location / name))
+                temporary.write_bytes(_encoded(content))
+            else:
+                write_whole(location / name, content)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    """A surrogate stands for a byte of a file name that is no text."""
+    if isinstance(content, bytes):
+        return content
+    return content.encode(errors="backslashreplace")
 
 
 class LineWriter:
@@ -140,7 +173,7 @@ class LineWriter:
         """Add a line, given without its end. Raises OSError where it cannot."""
         if isinstance(self._path, Path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
+            with naming(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
             return
         self._lines.append(f"{line}\n")
@@ -155,13 +188,29 @@ def whole(path: str | Path) -> Iterator[Path]:
     """
     path = local(path)
     # The process is part of the name: two writers of one file do not mix.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    end = f".{os.getpid()}.tmp"
+    name = path.name
+    if len(os.fsencode(name + end)) > MAX_NAME >= len(os.fsencode(name)):
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    temporary = path.with_name(name + end)
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an OSError the file's name: a write that fails does not tell it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+        raise
 
 
 def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:

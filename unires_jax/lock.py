@@ -1,4 +1,4 @@
-"""One run at a time in a workdir.
+"""One writer at a time in a folder: a run in its workdir, a build, an export.
 
 On a file system the main process holds a lock of the kernel's (flock) on `run.lock`,
 which is gone with the process, however that ends. A bucket knows no locks: there the
@@ -35,6 +35,29 @@ def hold(workdir: str) -> Iterator[None]:
     holding = _lease if in_bucket(workdir) else _flock
     with holding(workdir):
         yield
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path, work: str, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a folder of this machine, which is there, and leave no file in it.
+
+    False where its file system knows no locks. Raises ConfigError if another process
+    holds it, calling that another `work`; or waits for its end.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            raise ConfigError(
+                f"{folder} is being written by another {work}; wait for its end"
+            ) from None
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

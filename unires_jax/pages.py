@@ -4,6 +4,8 @@ from pathlib import Path
 
 import jinja2
 
+from unires_jax.errors import printable
+
 
 def template(path: Path, **filters: object) -> jinja2.Template:
     """A page's template, which escapes what it is given and knows every name.
@@ -16,6 +18,13 @@ def template(path: Path, **filters: object) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters.update(filters)
     return environment.get_template(path.name)
+
+
+def _shown(value: object) -> object:
+    """Foreign text on a page: what hides or turns text is escaped, lines stay."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return printable(str(value), "\n\t") if is_text else value

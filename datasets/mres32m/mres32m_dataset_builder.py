@@ -24,6 +24,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
     how = ("workers", "beam")  # options that change the work, not its result
+    kept = "its finished shards are kept"  # of a build that stops
+    written_bytes, share_done = 0, 0.0  # of a build that stops
 
     def __init__(
         self,
@@ -50,11 +52,15 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         work = [tfds_folder.Conversion(lines) for lines in runs]
         ledger = Ledger(Path(f"{self.data_path}.partial"), work, self._share)
         with ledger.locked():
-            if self._beam:
-                on_beam.run(ledger, self._beam.split())
-            else:
-                in_processes.run(ledger, self._workers)
-            tfds_folder.publish(ledger, self, notes)
+            try:
+                if self._beam:
+                    on_beam.run(ledger, self._beam.split())
+                else:
+                    in_processes.run(ledger, self._workers)
+                tfds_folder.publish(ledger, self, notes)
+            except Exception:
+                self.written_bytes, self.share_done = ledger.progress()
+                raise
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> Any:
         raise NotImplementedError("download_and_prepare writes the shards itself")

@@ -236,6 +236,21 @@ def test_a_killed_export_changes_nothing(when: str, tmp_path: Path, run: Path) -
         assert exported.read(out).meta["kind"] == "safetensors"
 
 
+def test_one_killed_between_two_renames_is_mended(tmp_path: Path) -> None:
+    (tmp_path / ".x.tmp" / export_module.OLD).mkdir(parents=True)
+    (tmp_path / ".x.tmp" / export_module.OLD / "whole").touch()
+    (tmp_path / ".x.tmp" / "new").mkdir()
+    with pytest.raises(ConfigError, match="exists; name another"):
+        export(tmp_path / "none", "orbax", tmp_path / "x")
+    assert [p.name for p in tmp_path.rglob("*")] == ["x", "whole"]
+
+
+def test_two_exports_of_one_folder_do_not_meet(tmp_path: Path) -> None:
+    refused = pytest.raises(ConfigError, match="written by another export; wait")
+    with export_module._making(tmp_path / "x"), refused:
+        export(tmp_path / "none", "orbax", tmp_path / "x")
+
+
 def test_a_folder_put_there_meanwhile_is_kept(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

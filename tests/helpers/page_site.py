@@ -65,13 +65,13 @@ class Site:
 
 
 @contextlib.contextmanager
-def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
+def page_of(desk: Desk, root: str = "") -> Iterator[tuple[str, Path]]:
     """The page's address and its folder, while its server runs."""
     from unires_jax.serving.page.server import make_server
 
     listener = command.listen("127.0.0.1", 0)
     with tempfile.TemporaryDirectory() as name, command.writing_to(Path(name)):
-        server = make_server(desk, Path(name))
+        server = make_server(desk, Path(name), root)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():
@@ -84,9 +84,11 @@ def page_of(desk: Desk) -> Iterator[tuple[str, Path]]:
 
 
 @contextlib.contextmanager
-def site_of(model: Predictor, limits: Limits = LIMITS) -> Iterator[Site]:
+def site_of(
+    model: Predictor, limits: Limits = LIMITS, root: str = ""
+) -> Iterator[Site]:
     desk = Desk(model, limits)
-    with page_of(desk) as (address, folder):
+    with page_of(desk, root) as (address, folder):
         yield Site(desk, address, folder)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from helpers.paths import HELPERS
 
-from unires_jax import partworld
+from unires_jax import lock, partworld
 from unires_jax.data import prepared, tokenizer
-from unires_jax.errors import DataError
+from unires_jax.errors import ConfigError, DataError
 from unires_jax.prepare import build as builds
 from unires_jax.prepare.builders import builder_options, load_builder
 
@@ -103,8 +103,8 @@ def test_two_builds_of_one_folder_do_not_meet(tmp_path):
     sizes = {"scenes": 2, "eval_scenes": 1}
     (tmp_path / "partworld").mkdir()
     with (
-        builds._locked(tmp_path / "partworld"),
-        pytest.raises(DataError, match="partworld is being written by another build"),
+        lock.hold_folder(tmp_path / "partworld", "build"),
+        pytest.raises(ConfigError, match="partworld is being written by another build"),
     ):
         builds.build("partworld", tmp_path, **sizes)
     builds.build("partworld", tmp_path, **sizes)

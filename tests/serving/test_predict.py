@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
@@ -11,8 +13,10 @@ from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax import cli
+from unires_jax.data import copies
+from unires_jax.errors import ConfigError
 from unires_jax.pixels.masks import RunMask
-from unires_jax.serving import predict
+from unires_jax.serving import command_line, predict
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
 
@@ -118,3 +122,35 @@ def test_an_output_that_cannot_be_written(
     argv = ["predict", str(photos / "a.png"), "a dog", "--out", str(tmp_path / "file")]
     assert cli.main(argv) == 1
     assert "--out=" in capsys.readouterr().err
+
+
+def test_a_sentence_typed_in_a_terminal_called_c() -> None:
+    """Its bytes come as surrogates there; a picture's name stays as it came."""
+    typed = "la boîte 🐶"
+    as_given = typed.encode().decode("ascii", "surrogateescape")
+    assert predict._sentences([as_given, "plain", typed]) == [typed, "plain", typed]
+    assert predict._sentences(["\udcff"]) == ["\udcff"]  # refused later
+
+
+def test_a_picture_whose_name_is_no_text(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    name = os.fsdecode(b"gr\xf6\xdfe.png")
+    os.rename(photos / "a.png", photos / name)
+    argv = ["predict", str(photos / name), "dog", "--out", str(tmp_path / "out")]
+    assert cli.main(argv) == 0
+    written = json.loads((tmp_path / "out" / f"{name}.json").read_bytes())
+    assert written["picture"] == name
+    assert r"gr\udcf6\udcdfe.png.overlay.png" in capsys.readouterr().out
+
+
+def test_no_cache_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(jax.config, "update", lambda *_: pytest.fail("turned on"))
+    command_line.keep_compiled()
+    with pytest.raises(ConfigError, match=r"name a folder in data\.cache"):
+        copies.cache_folder("")

@@ -7,7 +7,6 @@ once, before its first record is read, and all processes of a machine share them
 
 import contextlib
 import fcntl
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from unires_jax.errors import DataError
-from unires_jax.files import Location, local, locate, whole
+from unires_jax.errors import ConfigError, DataError
+from unires_jax.files import Location, local, locate, user_cache, whole
 
 THREADS = 8  # files copied at once; ours
 CHUNK = 8 << 20  # bytes
@@ -25,11 +24,16 @@ MUCH = 1 << 20  # bytes, from which on progress is shown
 
 
 def cache_folder(cache: str) -> Path:
-    """`data.cache`, or where that is "" unires_jax/data in the user's cache folder."""
+    """`data.cache`, or where that is "" unires_jax/data in the user's cache folder.
+
+    Raises ConfigError where the user has none.
+    """
     if cache:
         return local(cache)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "unires_jax" / "data"
+    home = user_cache()
+    if home is None:
+        raise ConfigError("this user has no home; name a folder in data.cache")
+    return home / "unires_jax" / "data"
 
 
 def copy_split(folder: str, split: str, cache: str = "") -> Path:

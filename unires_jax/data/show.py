@@ -17,7 +17,7 @@ from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.records import LEVELS
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.files import Location, locate, write_whole
+from unires_jax.files import Location, locate, write_together
 from unires_jax.pages import template
 
 COLOURS = ((91, 110, 225), (194, 86, 143))  # object, part: as in the report
@@ -39,9 +39,9 @@ def show(config: Config, out: str | os.PathLike[str], batches: int = 1) -> Locat
     )
     for facts in itertools.chain(images, *(image["rows"] for image in images)):
         facts["picture"] = None
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page.with_suffix(".json"), json.dumps(images, indent=1))
-    write_whole(page, text)
+    facts_name = page.with_suffix(".json").name
+    contents = {facts_name: json.dumps(images, indent=1), page.name: text}
+    write_together(page.parent, contents)
     return page
 
 

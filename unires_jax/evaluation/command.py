@@ -1,5 +1,6 @@
 """A whole evaluation: whose masks, several splits scored, files written, a table."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from unires_jax import hosts
 from unires_jax.config import Config, from_dict
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.errors import ConfigError, DataError
-from unires_jax.evaluation import predictors, protocols, refcocom
+from unires_jax.evaluation import folder, predictors, protocols, refcocom
 from unires_jax.evaluation.breakdown import (
     UNDECIDED,
     UNTRAINED,
@@ -28,7 +29,7 @@ from unires_jax.evaluation.report.page import Attend, SplitResults, render
 from unires_jax.evaluation.report.pictures import encode, gallery
 from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.evaluation.results import Result, gather
-from unires_jax.files import Location, locate, write_whole
+from unires_jax.files import Location, locate, write_together
 from unires_jax.inference.model import Compiled, load
 
 
@@ -88,35 +89,55 @@ def run(
     protocol: Protocol = NATIVE,
     images: int | None = None,
     derange: bool = False,
+    overwrite: bool = True,
 ) -> dict[str, Any]:
     """Score the splits and write predictions, numbers, a report and a picture.
 
     `splits` go by the names they have in metrics.json. `images` limits each to its
     first ones; `derange` adds the reading check. Returns what metrics.json holds. All
     processes call it; one writes and prints. Raises DataError if they do not have the
-    same data.
+    same data; ConfigError where `out` holds the answer to another question, unless
+    `overwrite` is given.
     """
-    _require_same_data(splits)
-    rows = {
-        name: gather(
-            evaluate(
-                split,
-                subject.predict,
-                subject.config,
-                protocol=protocol,
-                images=images,
-                shard=hosts.shard(),
-                progress=hosts.is_main(),
+    data = _require_same_data(splits)
+    about = {**subject.about, "protocol": protocol.name, **_limit(images)}
+    with _held(out, folder.question(about, data, derange), overwrite):
+        rows = {
+            name: gather(
+                evaluate(
+                    split,
+                    subject.predict,
+                    subject.config,
+                    protocol=protocol,
+                    images=images,
+                    shard=hosts.shard(),
+                    progress=hosts.is_main(),
+                )
             )
-        )
-        for name, split in splits.items()
-    }
-    about = {**subject.about, "protocol": protocol.name}
-    return _finish(splits, rows, out, about, derange, subject.attend)
+            for name, split in splits.items()
+        }
+        return _finish(splits, rows, out, about, derange, subject.attend)
 
 
-def _require_same_data(splits: Mapping[str, PreparedSplit]) -> None:
-    """Raise DataError naming the process whose splits are not the first one's."""
+def _held(
+    out: str | os.PathLike[str], asked: folder.Question, overwrite: bool
+) -> contextlib.AbstractContextManager[None]:
+    """The folder, by the process that writes it."""
+    if hosts.is_main():
+        return folder.hold(out, asked, overwrite)
+    return contextlib.nullcontext()
+
+
+def _limit(images: int | None) -> dict[str, int]:
+    """For `about`, where not all of a split is scored."""
+    return {} if images is None else {"images": images}
+
+
+def _require_same_data(splits: Mapping[str, PreparedSplit]) -> dict[str, str]:
+    """The splits' fingerprints.
+
+    Raises DataError naming the process whose splits are not the first one's.
+    """
     prints = {name: split.fingerprint() for name, split in splits.items()}
     first, *others = map(json.loads, hosts.gather_bytes(json.dumps(prints).encode()))
     for process, other in enumerate(others, 1):
@@ -126,6 +147,7 @@ def _require_same_data(splits: Mapping[str, PreparedSplit]) -> None:
                 f"process {process} reads another {', '.join(differ)} than process 0; "
                 "prepare the data once and give every host the same --data_dir"
             )
+    return prints
 
 
 def run_file(
@@ -136,18 +158,22 @@ def run_file(
     protocol: Protocol = NATIVE,
     images: int | None = None,
     derange: bool = False,
+    overwrite: bool = True,
 ) -> dict[str, Any]:
     """`run` on any model's predictions file instead of a model."""
-    rows = predictors.score_file(file, splits, protocol, images)
-    about = {
+    about: dict[str, Any] = {
         "name": file.path.name,
         "predictions": str(file.path),
         "input": "binary input",
         "protocol": protocol.name,
+        **_limit(images),
     }
     if not file.decides:
         about["no-target decision"] = "not in the file"
-    return _finish(splits, rows, out, about, derange)
+    data = {name: split.fingerprint() for name, split in splits.items()}
+    with folder.hold(out, folder.question(about, data, derange), overwrite):
+        rows = predictors.score_file(file, splits, protocol, images)
+        return _finish(splits, rows, out, about, derange)
 
 
 def _finish(
@@ -175,20 +201,22 @@ def _finish(
         scored[name] = SplitResults(split, block, rows[name])
     metrics = {name: split.metrics for name, split in scored.items()}
     if hosts.is_main():
-        folder = locate(out)
-        _write(folder, metrics, scored, render(scored, about, attend))
+        place = locate(out)
+        _write(place, metrics, scored, render(scored, about, attend))
         print_tables(metrics)
-        print(f"{folder / 'report.html'}; numbers, masks and pictures beside it")
+        print(f"{place / 'report.html'}; numbers, masks and pictures beside it")
     return metrics
 
 
 def _write(
     out: Location, metrics: Any, scored: Mapping[str, SplitResults], report: str
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     lines = [to_line(r) for split in scored.values() for r in split.results]
-    write_whole(out / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
-    write_whole(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_whole(out / "report.html", report)
     first = next(iter(scored.values()))
-    write_whole(out / "gallery.jpg", encode(gallery(first.split, first.results), 90))
+    contents: dict[str, str | bytes] = {
+        "predictions.jsonl": "".join(f"{line}\n" for line in lines),
+        "metrics.json": json.dumps(metrics, indent=2) + "\n",
+        "report.html": report,
+        "gallery.jpg": encode(gallery(first.split, first.results), 90),
+    }
+    write_together(out, contents)

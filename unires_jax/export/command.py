@@ -18,6 +18,7 @@ import functools
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -29,7 +30,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
-from unires_jax import __version__
+from unires_jax import __version__, disk, lock
 from unires_jax.checkpoint import save_arrays
 from unires_jax.config import preprocessing, to_dict
 from unires_jax.errors import ConfigError
@@ -44,6 +45,9 @@ from unires_jax.inference.model import load
 from unires_jax.models import forms
 from unires_jax.parameters import flatten
 
+OLD = "old"  # what an export replaces, until the new one has its name
+LOOKS = 50  # for what failed writes leave, 0.1 s apart; ours
+ROOM = "make room there, or name another --out; nothing was written"
 TEMPLATES = Path(__file__).parent / "templates"
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
@@ -65,17 +69,17 @@ def export(
     CheckpointError for a checkpoint that cannot be used, ConfigError for an `out` that
     exists (unless it is an export and `overwrite` is set), for raw weights of an export
     that holds the averaged ones, and for ONNX in bfloat16, which onnxruntime does not
-    run on CPU.
+    run on CPU; DiskFullError where there is no room.
     """
     if kind == "onnx" and dtype != "float32":
         raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
     out = local(out)
     _check_free(out, overwrite)
-    loaded = load(checkpoint, weights=weights)
-    flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with _making(out) as temporary:
+        _check_free(out, overwrite)
+        loaded = load(checkpoint, weights=weights)
+        flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
+        disk.require_room(out, sum(x.nbytes for x in flat.values()), ROOM)
         _write_about(temporary, loaded, kind)
         with forms.use(forms.FAST):  # of no platform
             KINDS[kind].write(temporary, loaded, flat)
@@ -83,9 +87,43 @@ def export(
         manifest["sha256"] = exported.hashes(temporary)
         _write_json(temporary / exported.MANIFEST, manifest)
         _put(temporary, out, overwrite)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+@contextlib.contextmanager
+def _making(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to make an export in; what is left there is removed.
+
+    Raises ConfigError while another process makes one for the same `out`.
+    """
+    folder = out.with_name(f".{out.name}.tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock.hold_folder(folder, "export"):
+        try:
+            if (folder / OLD).exists() and not out.exists():
+                os.replace(folder / OLD, out)  # one was killed between two renames
+            for left in folder.iterdir():  # by one that was killed
+                shutil.rmtree(left)
+            temporary = folder / "new"
+            temporary.mkdir()
+            yield temporary
+        except Exception as error:
+            refused = disk.explain(error)
+            if not isinstance(refused, disk.DiskFullError):
+                raise
+            text = f"{refused.text}. Nothing of the export is kept"
+            raise disk.DiskFullError(text, place=refused.place) from error
+        finally:
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which threads of a library may still be writing."""
+    for _ in range(LOOKS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
@@ -101,7 +139,7 @@ def _put(new: Path, out: Path, overwrite: bool) -> None:
     if not (overwrite and out.exists()):
         os.replace(new, out)  # fails if something was put there meanwhile
         return
-    old = new.with_suffix(".old")
+    old = new.with_name(OLD)
     os.replace(out, old)
     try:
         os.replace(new, out)
@@ -215,9 +253,9 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "orbax": Kind(_write_orbax, "jax, orbax-checkpoint"),
-    "safetensors": Kind(_write_safetensors, "jax, safetensors, ml_dtypes"),
-    "stablehlo": Kind(functools.partial(_write_graphs, baked=True), "jax"),
+    "orbax": Kind(_write_orbax, "jax, flatbuffers, orbax-checkpoint"),
+    "safetensors": Kind(_write_safetensors, "jax, flatbuffers, safetensors, ml_dtypes"),
+    "stablehlo": Kind(functools.partial(_write_graphs, baked=True), "jax, flatbuffers"),
     "onnx": Kind(onnx_graphs.write, "onnxruntime"),
 }
 

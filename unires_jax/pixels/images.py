@@ -11,6 +11,7 @@ from jaxtyping import Bool, UInt8
 from PIL import JpegImagePlugin, PngImagePlugin
 
 from unires_jax.errors import DataError, Kind
+from unires_jax.pixels.opencv import rgb_flag
 
 MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
 MAX_PIXELS = 1 << 26  # 8192 x 8192; a decoder makes room before it finds damage
@@ -74,7 +75,7 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """
     if not data:
         raise DataError("image: holds no bytes", kind=Kind.IMAGE_ABSENT)
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = rgb_flag() | cv2.IMREAD_IGNORE_ORIENTATION
     whole = _is_whole(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if whole else None
     if image is None:

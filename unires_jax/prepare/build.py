@@ -6,7 +6,6 @@ tokenizer of that size is trained on its train split and stored beside the data.
 
 import argparse
 import contextlib
-import fcntl
 import functools
 import inspect
 import json
@@ -17,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from unires_jax import disk, lock
 from unires_jax.data import summary
 from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
 from unires_jax.errors import DataError
-from unires_jax.files import local
+from unires_jax.files import local, naming
+from unires_jax.prepare import origin
 from unires_jax.prepare.builders import (
     builder_names,
     builder_options,
@@ -29,10 +30,12 @@ from unires_jax.prepare.builders import (
     load_builder,
     option_meanings,
 )
+from unires_jax.prepare.origin import Origin
 from unires_jax.prepare.shards import PROGRESS
 from unires_jax.prepare.sources.pictures import SPOOL
 
 OPTIONS_FILE = "build_options.json"
+ORIGIN = "origin"  # in that file: what the sources were then
 
 
 def build(
@@ -47,41 +50,43 @@ def build(
 
     A folder built before with the same options is kept. Raises DataError for an
     unknown name or option (naming the nearest), for a folder built with other options
-    unless `overwrite` is given, and while another process builds there.
+    or from other raw files unless `overwrite` is given; ConfigError while another
+    process builds there; StorageError where it cannot be written.
     """
     cls = load_builder(name, datasets_dir)
     chosen = choose(name, cls, options)
     builder = cls(data_dir=str(local(data_dir)), file_format="array_record", **chosen)
     folder = Path(builder.data_path)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.parent) as alone:
-        if alone:
-            _tidy(folder)
-        _prepare(builder, folder, lasting(cls, chosen), overwrite)
-        _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
+    with _told(builder, folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock.hold_folder(folder.parent, "build") as alone:
+            if alone:
+                _tidy(folder)
+            _prepare(builder, folder, lasting(cls, chosen), overwrite)
+            _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
     return folder
 
 
 @contextlib.contextmanager
-def _locked(place: Path) -> Iterator[bool]:
-    """Hold a folder; False where its file system knows no locks.
-
-    Raises DataError if another build holds it.
-    """
-    handle = os.open(place, os.O_RDONLY)
+def _told(builder: Any, folder: Path) -> Iterator[None]:
+    """A disk without room for a build is told with what it takes and what is kept."""
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
-        except BlockingIOError:
-            raise DataError(
-                f"{place} is being written by another build; wait for its end"
-            ) from None
-        except OSError:
-            held = False
-        yield held
-    finally:
-        os.close(handle)
+        yield
+    except Exception as error:
+        refused = disk.explain(error)
+        if not isinstance(refused, disk.DiskFullError):
+            raise
+        written = getattr(builder, "written_bytes", 0)
+        share = float(getattr(builder, "share_done", 0.0))
+        needed = f"more than {disk.size(written)}"
+        if 0 < share < 1:
+            needed = f"about {disk.size(written / share)}"
+        raise disk.DiskFullError(
+            f"{refused.text}. The data takes {needed}, {disk.size(written)} were "
+            f"written; {getattr(builder, 'kept', 'nothing of it is kept')}. With room, "
+            "or with another --data_dir, run the same command again",
+            place=refused.place or str(folder),
+        ) from error
 
 
 def _tidy(folder: Path) -> None:
@@ -102,10 +107,11 @@ def _prepare(
 
     # Written beside first: a build that is killed has its options or no name.
     pending = folder.with_name(f".{folder.name}.{OPTIONS_FILE}")
+    sources = origin.describe(options, besides=Path(builder._data_dir_root))
     if folder.exists() and not overwrite:
         if pending.exists() and not (folder / OPTIONS_FILE).exists():
             os.replace(pending, folder / OPTIONS_FILE)
-        _require_same(folder, options)
+        _require_same(folder, options, sources)
         print(f"{folder} is already built")
     else:
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
@@ -113,7 +119,9 @@ def _prepare(
         tfds.disable_progress_bar()  # builders count their own scenes or images
         builder._log_download_bytes = builder._log_download_done = lambda: None
         builder._download_and_prepare = _summarized(builder)
-        pending.write_text(json.dumps(options, indent=1))
+        made_of = {ORIGIN: sources} if sources else {}
+        with naming(pending):
+            pending.write_text(json.dumps(options | made_of, indent=1))
         try:
             with tempfile.TemporaryDirectory() as unused:  # nothing is downloaded
                 builder.download_and_prepare(
@@ -133,22 +141,41 @@ def _summarized(builder: Any) -> Callable[..., None]:
     write_records = builder._download_and_prepare
 
     def write(*args: Any, **kwargs: Any) -> None:
-        write_records(*args, **kwargs)
+        try:
+            write_records(*args, **kwargs)
+        except Exception:  # TFDS is about to remove it
+            builder.written_bytes = _size(Path(builder.data_dir))
+            raise
         builder.info.write_to_directory(builder.data_dir)  # TFDS will do so again
         summary.store(builder.data_dir)
 
     return write
 
 
-def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder that others may be removing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def _require_same(folder: Path, chosen: dict[str, Any], sources: Origin) -> None:
     path = folder / OPTIONS_FILE
     built = json.loads(path.read_text()) if path.exists() else {}
+    before = built.pop(ORIGIN, {})
     if built != chosen:
         differ = [k for k in {**built, **chosen} if built.get(k) != chosen.get(k)]
         old, new = ({k: x.get(k) for k in differ} for x in (built, chosen))
         raise DataError(
             f"{folder} was built with {old}, now asked for {new}; "
             "pass --overwrite to replace it, or another --data_dir"
+        )
+    if changed := origin.changes(before, sources):
+        raise DataError(
+            f"{folder} is older than its source: {changed}; pass --overwrite to build "
+            "it again, or another --data_dir"
         )
 
 

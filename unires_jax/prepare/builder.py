@@ -48,6 +48,7 @@ class RawBuilder(
         super().__init__(**kwargs)
         self.raw, self.images, self.share = raw, images, max_bad_share
         self._rejects = Rejects()
+        self._done = self._total = 0  # images
 
     @property
     def benchmark(self) -> Benchmark:
@@ -55,6 +56,11 @@ class RawBuilder(
         return BENCHMARKS[
             self.builder_config.name if self.builder_config else self.name
         ]
+
+    @property
+    def share_done(self) -> float:
+        """The share of its images that were read so far."""
+        return self._done / max(self._total, 1)
 
     def read(self, raw: Raw, rejects: Rejects) -> Source:
         """The referents of all splits and where their pictures are."""
@@ -75,6 +81,7 @@ class RawBuilder(
         raw = Raw(local(self.raw), Spool(self._spool.name), self.images)
         source = self.read(raw, self._rejects)
         splits = by_split(source.referents)
+        self._total = sum(len({r.image.image_id for r in s}) for s in splits.values())
         if not splits:
             raise DataError("holds no referent that can be used", place=self.raw)
         print(f"{self.raw}: the {source.form} form")
@@ -97,6 +104,7 @@ class RawBuilder(
         records = to_records(referents, picture, name, self._rejects)
         total = len({r.image.image_id for r in referents})
         for record in tqdm(records, split, total, unit=" images"):
+            self._done += 1
             if not self._is_whole(record, split):
                 continue
             images, expressions = images + 1, expressions + len(record.expressions)

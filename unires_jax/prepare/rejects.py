@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from unires_jax.errors import DataError
+from unires_jax.files import naming
 from unires_jax.prepare.notes import Notes
 
 REJECTED = "rejected.jsonl"
@@ -40,7 +41,7 @@ class Rejects:
         self._last = str(error.at(record))
         if self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
+            with naming(self.path), self.path.open("a", encoding="utf-8") as file:
                 line = {"record": record, "reason": str(error)}
                 file.write(json.dumps(line) + "\n")
 

@@ -197,6 +197,13 @@ class Ledger:
                 path.unlink(missing_ok=True)
         return todo
 
+    def progress(self) -> tuple[int, float]:
+        """Bytes of the finished shards' files, and their share of all entries."""
+        done = [shard for shard in self.shards if shard.marker() is not None]
+        paths = [s.path(suffix) for s in done for suffix in s.work.suffixes]
+        size = sum(path.stat().st_size for path in paths if path.exists())
+        return size, sum(s.work.entries for s in done) / max(self.entries, 1)
+
     def refused(self) -> list[dict[str, str]]:
         """What was refused so far in all shards: `{"record", "reason"}` each."""
         return [entry for shard in self.shards for entry in shard.refused()]

@@ -1,11 +1,10 @@
 """What `unires predict` and `unires demo` share: their options, and how they start."""
 
 import argparse
-import os
-from pathlib import Path
 
 import jax
 
+from unires_jax.files import user_cache
 from unires_jax.serving.predictor import Predictor, load
 
 
@@ -40,12 +39,13 @@ def start(args: argparse.Namespace) -> Predictor:
 def keep_compiled(folder: str | None = None) -> None:
     """Turn on jax's compilation cache for this process; commands do, the library not.
 
-    None takes unires_jax in the user's cache folder; "" turns nothing on. jax itself
+    None takes unires_jax in the user's cache folder, if there is one; "" turns nothing
+    on. jax itself
     warns where the folder cannot be written.
     """
     if folder is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = str(Path(home) / "unires_jax")
+        home = user_cache()
+        folder = str(home / "unires_jax") if home else ""
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -10,6 +10,7 @@ boxes, areas, COCO RLE).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -18,13 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from unires_jax.errors import ConfigError, DataError
-from unires_jax.files import local, matching, write_whole
+from unires_jax import lock, terminal
+from unires_jax.errors import ConfigError, DataError, shorten
+from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
             answers = model.segment(image, sentences)
         except DataError as error:
             failed += 1
-            bar.write(f"error: {error}", file=sys.stderr)
+            bar.write(f"error: {terminal.indented(str(error))}", file=sys.stderr)
             continue
         picture = write(out, names[path], image, answers)
         if len(paths) == 1:
@@ -131,14 +132,22 @@ def _kind(path: Path) -> str:
 
 def _sentences(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the lines of standard input in place of a -."""
+    arguments = [_as_meant(text) for text in arguments]
     if "-" not in arguments:
-        return list(arguments)
-    lines = [line.strip().lstrip("\ufeff") for line in sys.stdin]
-    at = list(arguments).index("-")
+        return arguments
+    lines = [_as_meant(line).strip().lstrip("\ufeff") for line in sys.stdin]
+    at = arguments.index("-")
     sentences = [*arguments[:at], *filter(None, lines), *arguments[at + 1 :]]
     if not sentences:
         raise DataError("no sentence; expected one a line", place="standard input")
     return sentences
+
+
+def _as_meant(text: str) -> str:
+    """UTF-8 that a terminal called C or POSIX gave as bytes that are no text."""
+    with contextlib.suppress(UnicodeError):
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    return text  # refused, as no valid Unicode
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, Path]:
@@ -161,18 +170,21 @@ def write(
     about = [
         a.to_json() | {"mask": f"{name.name}.{i}.png"} for i, a in enumerate(answers)
     ]
-    files = {f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)}
+    files: dict[str, str | bytes] = {
+        f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)
+    }
     height, width = image.pixels.shape[:2]
     head = {"picture": str(name), "height": height, "width": width, "note": image.note}
     text = json.dumps(head | {"expressions": about}, indent=1, ensure_ascii=False)
-    files[f"{name}.json"] = text.encode()
+    files[f"{name}.json"] = text
     files[f"{name}.overlay.png"] = encode_png(
         overlay.with_legend(image.pixels, answers)
     )
     try:
-        for file, data in files.items():
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(out / file, data)
+        place = (out / name).parent
+        place.mkdir(parents=True, exist_ok=True)
+        with lock.hold_folder(place, "prediction", wait=True):  # all of one answer
+            write_together(place, {Path(f).name: data for f, data in files.items()})
     except OSError as error:
         raise ConfigError(f"--out={out}: cannot be written: {error}") from None
     return out / f"{name}.overlay.png"
@@ -189,8 +201,14 @@ def _print(image: EncodedImage, answers: Sequence[Segment], picture: Path) -> No
         swatch = Text("██", style="rgb({},{},{})".format(*overlay.colour(i)))
         score = "nothing here" if a.no_target else f"{a.score:.2f}"
         box = " ".join(map(str, a.box))
-        table.add_row(swatch, Text(a.expression), score, f"{a.area / pixels:.1%}", box)
-    console = Console()
+        table.add_row(
+            swatch,
+            Text(shorten(a.expression, 1000)),
+            score,
+            f"{a.area / pixels:.1%}",
+            box,
+        )
+    console = terminal.console()
     if image.note:
         console.print(f"note: {image.note}", highlight=False)
     console.print(table)

@@ -152,6 +152,47 @@ def test_the_page_names_no_other_host(site: Site) -> None:
     assert config["analytics_enabled"] is False
 
 
+@pytest.mark.parametrize("cut", [True, False])
+def test_below_a_proxy_s_path(loaded: Loaded, cut: bool) -> None:
+    """A proxy may pass its path on or cut it; the page's links stay below it."""
+    with site_of(Counting(loaded), root="/user/me/proxy") as site:
+        below = "" if cut else "/user/me/proxy"
+        page = site.http.get(f"{below}/")
+        assert page.status_code == 200
+        assert len(page.content) == int(page.headers["content-length"])
+        config = json.loads(
+            page.text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
+        )
+        assert config["root"].endswith("/user/me/proxy")
+        linked = re.findall(r'(?:src|href)="([^"#:]+)"', page.text)
+        assert linked and not [link for link in linked if link.startswith("/")]
+        for link in ["config", *linked]:
+            answer = site.http.get(f"{below}/{link.removeprefix('./')}")
+            assert answer.status_code == 200, link
+        assert site.http.get(f"{below}/monitoring").status_code == 404
+        assert site.http.get("/user/other").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("/demo/", "/demo"),
+        ("https://a.b:1/x/", "https://a.b:1/x"),
+        ("demo", None),
+        ("/a b", None),
+        ("ftp://a/b", None),
+    ],
+)
+def test_root_paths(text: str, root: str | None) -> None:
+    if root is not None:
+        assert demo.root_path(text) == root
+        return
+    with pytest.raises(ConfigError, match="expected a path such as /demo"):
+        demo.root_path(text)
+
+
 def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:
     model = Slow(loaded)
     with site_of(model, Limits(waiting=3)) as site:

@@ -10,12 +10,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from unires_jax import terminal
 from unires_jax.evaluation.compare import Compared
 from unires_jax.evaluation.evaluator import Split
+from unires_jax.evaluation.folder import require_free_comparison
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.report.page import SIDE, jpeg, percent, png
 from unires_jax.evaluation.results import Result
-from unires_jax.files import locate, write_whole
+from unires_jax.files import locate, write_together
 from unires_jax.pages import template
 
 
@@ -24,14 +26,22 @@ def write(
     names: tuple[str, str],
     out: str | os.PathLike[str],
     about: Mapping[str, Any],
+    overwrite: bool = True,
 ) -> None:
-    """comparison.json and comparison.html in `out`; the table on stdout."""
+    """comparison.json and comparison.html in `out`; the table on stdout.
+
+    Raises ConfigError where `out` holds a comparison of others, unless `overwrite`.
+    """
     folder = locate(out)
-    folder.mkdir(parents=True, exist_ok=True)
     body = {n: dict(counts=c.counts, levels=c.levels) for n, c in splits.items()}
+    asked = {**about, "a": names[0], "b": names[1], "splits": ", ".join(splits)}
+    require_free_comparison(out, asked, overwrite)
     numbers = {"about": {**about, "a": names[0], "b": names[1]}, "splits": body}
-    write_whole(folder / "comparison.json", json.dumps(numbers, indent=2) + "\n")
-    write_whole(folder / "comparison.html", _page(splits, names, about))
+    contents = {
+        "comparison.json": json.dumps(numbers, indent=2) + "\n",
+        "comparison.html": _page(splits, names, about),
+    }
+    write_together(folder, contents)
     print_tables(splits, names, about)
     print(f"{folder / 'comparison.html'} shows where they differ most")
 
@@ -43,7 +53,7 @@ def print_tables(
     console: Console | None = None,
 ) -> None:
     """Both sides, b - a and its interval, in percent."""
-    console = console or Console()
+    console = console or terminal.console()
     console.print(f"a: {names[0]}\nb: {names[1]}", highlight=False, soft_wrap=True)
     for name, compared in splits.items():
         title = f"{name}, {', '.join(str(v) for v in about.values())}"

@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from unires_jax import terminal
 from unires_jax.evaluation import refcocom
 from unires_jax.evaluation.breakdown import BLOCKS
 from unires_jax.evaluation.report.page import percent
@@ -14,7 +15,7 @@ from unires_jax.evaluation.report.page import percent
 
 def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> None:
     """Every split's numbers, as metrics.json holds them, in percent on stdout."""
-    console = console or Console()
+    console = console or terminal.console()
     for name, block in metrics.items():
         about = block["about"]
         title = f"{name}, protocol {about['protocol']}, {block['images']} pictures"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from unires_jax import disk
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
@@ -252,6 +253,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--images", default="", help="folder of a benchmark's pictures")
     parser.add_argument("--json", default="", help="write the report there too")
     args = parser.parse_args(argv)
+    if args.json:
+        disk.require_writable(Path(args.json).absolute().parent)
     report = examine(args.folder, args.images)
     print_report(report)
     if args.json:

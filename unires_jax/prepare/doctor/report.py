@@ -4,10 +4,12 @@ import dataclasses
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from unires_jax import terminal
 from unires_jax.data.catalogue import BENCHMARKS
+from unires_jax.errors import printable
 from unires_jax.prepare.doctor.checks import ERROR, Finding
 
 
@@ -41,13 +43,13 @@ class Report:
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """Two tables: what is there, and what is wrong."""
-    console = console or Console()
+    console = console or terminal.console()
     console.print(_holdings(report))
     console.print(_faults(report) if report.findings else "Nothing is wrong.")
 
 
 def _holdings(report: Report) -> Table:
-    table = Table(title=f"What {escape(report.folder)} holds", title_justify="left")
+    table = Table(title=f"What {report.folder} holds", title_justify="left")
     table.add_column("split, form", no_wrap=True)
     for column in ("images", "refs", "sents", "masks"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -60,7 +62,7 @@ def _holdings(report: Report) -> Table:
             numbers = [f"{counts[n]:,}" for n in fields]
             published = row.counts.get(split) if row else None
             words = published.describe() if published else ""
-            table.add_row(escape(name), *numbers, words)
+            table.add_row(name, *numbers, words)
         if not holding.splits:
             table.add_row(f"{holding.name}\n{holding.form}", *"----", "")
     return table
@@ -74,6 +76,8 @@ def _faults(report: Report) -> Table:
     table.add_column("the first", overflow="fold", ratio=1)
     for f in report.findings:
         style = "red" if f.severity == ERROR else "yellow"
-        fault = f"[{style}]{f.severity}: {f.kind}[/]\n{escape(f.where)}"
-        table.add_row(fault, f"{f.count:,}", escape("\n".join(f.examples)))
+        fault = Text(f"{f.severity}: {f.kind}", style).append(
+            f"\n{printable(f.where)}", "default"
+        )
+        table.add_row(fault, f"{f.count:,}", "\n".join(f.examples))
     return table

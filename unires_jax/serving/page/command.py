@@ -3,6 +3,7 @@
     unires demo                                    # the quickstart's model
     unires demo --checkpoint runs/finetune         # one's own; then open the address
     unires demo --host 0.0.0.0 --max-mb 8          # for others too; see below
+    unires demo --root-path /demo                  # behind a proxy that serves it there
 
 Choose or paste a picture, type sentences (one a line), and each gets a coloured mask
 with a score. A picture is looked at once; new sentences and the threshold are fast.
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -39,7 +41,7 @@ GRADIO = {
 def main(argv: Sequence[str]) -> int:
     """Serve until interrupted."""
     args = _parser().parse_args(argv)
-    limits = _limits(args)
+    limits, root = _limits(args), root_path(args.root_path)
     # All files go to a folder that is gone with the page; gradio reads where to write
     # when it is imported.
     with (
@@ -52,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         print("loading the model ...", flush=True)
         desk = Desk(start(args), limits)
         desk.model.warmup(args.warmup)
-        serve(desk, Path(folder), listener)
+        serve(desk, Path(folder), listener, root)
     return 0
 
 
@@ -62,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument(
         "--port", type=int, default=7860, help="its port; 0 takes a free one"
+    )
+    parser.add_argument(
+        *("--root-path", "--root_path"),
+        default=os.environ.get("GRADIO_ROOT_PATH", ""),
+        help="path, or address, at which a proxy serves the page: /demo, "
+        "/user/me/proxy/7860, https://example.org/demo; default: GRADIO_ROOT_PATH",
     )
     parser.add_argument(
         "--max-mb",
@@ -112,6 +120,20 @@ def _limits(args: argparse.Namespace) -> Limits:
     )
 
 
+def root_path(text: str) -> str:
+    """Where a proxy serves the page, without a last slash; "" at the top.
+
+    Raises ConfigError for what is neither a path from / on nor an address.
+    """
+    root = text.rstrip("/")
+    if root and not re.fullmatch(r"(https?://[^/\s]+)?(/[^\s?#]+)?", root):
+        raise ConfigError(
+            f"--root-path={text!r}: expected a path such as /demo, or an address such "
+            "as https://example.org/demo"
+        )
+    return root
+
+
 def _check_installed() -> None:
     try:
         import gradio  # noqa: F401
@@ -137,11 +159,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(desk: Desk, folder: Path, listener: socket.socket) -> None:
+def serve(desk: Desk, folder: Path, listener: socket.socket, root: str = "") -> None:
     """Serve the page until a signal ends it. Call it inside `writing_to(folder)`."""
     from unires_jax.serving.page.server import make_server
 
-    server = make_server(desk, folder)
+    server = make_server(desk, folder, root)
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     print(f"open http://{name}:{port}  (Ctrl-C ends it)", flush=True)

@@ -32,17 +32,28 @@ ENVELOPE = 1 << 16  # of an upload around its file (ours)
 class Guard:
     """ASGI: refuses other paths, large bodies, and uploads that would fill the disk."""
 
-    def __init__(self, app: Any, folder: Path, limits: Limits):
+    def __init__(self, app: Any, folder: Path, limits: Limits, root: str = ""):
+        """`root`: the path at which a proxy serves the page; it may cut it or not."""
+        self._root = root
         self._app, self._folder, self._limits = app, folder, limits
         self._ours = set(folder.rglob("*"))  # the examples' pictures
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope = self._below_root(scope)
         refusal = self._refusal(scope)
         if refusal is None:
             with contextlib.suppress(ClientDisconnect):  # in the middle of a request
                 await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await _refuse(send, *refusal)
+
+    def _below_root(self, scope: Any) -> Any:
+        """The request as it is without the proxy's path."""
+        path = scope.get("path", "")
+        if not self._root or not f"{path}/".startswith(f"{self._root}/"):
+            return scope
+        cut = path[len(self._root) :] or "/"
+        return {**scope, "path": cut, "raw_path": cut.encode()}
 
     def _refusal(self, scope: Any) -> tuple[int, str] | None:
         if scope["type"] != "http":

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import gradio as gr
 import uvicorn
@@ -20,6 +21,7 @@ from starlette.routing import Mount
 from unires_jax.errors import DataError
 from unires_jax.serving.page.desk import Desk, threshold_of
 from unires_jax.serving.page.guard import UPLOAD, Guard
+from unires_jax.serving.page.links import RelativeLinks
 from unires_jax.serving.page.site import EXAMPLES, HERE, Page, read_examples
 from unires_jax.serving.page.visits import Visit
 
@@ -52,14 +54,18 @@ class Server(uvicorn.Server):
             await asyncio.sleep(SWEEP)
 
 
-def make_server(desk: Desk, folder: Path) -> Server:
-    """The page's server. Call and run it inside `command.writing_to(folder)`."""
+def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
+    """The page's server. Call and run it inside `command.writing_to(folder)`.
+
+    `root` is the path or address at which a proxy serves it, "" for none.
+    """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _add_downloads(app, desk)
     gr.mount_gradio_app(
         app,
         Page(desk, folder, read_examples()).blocks,
         path="/",
+        root_path=root or None,
         allowed_paths=[str(EXAMPLES)],
         max_file_size=desk.limits.file_bytes,
         footer_links=[],
@@ -77,7 +83,7 @@ def make_server(desk: Desk, folder: Path) -> Server:
     mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
     mounted.add_exception_handler(RequestValidationError, _malformed)
     mounted.add_exception_handler(TypeError, _wrong_upload)
-    guard = Guard(app, folder, desk.limits)
+    guard = Guard(RelativeLinks(app), folder, desk.limits, urlsplit(root).path)
     config = uvicorn.Config(
         guard, log_level="error", access_log=False, timeout_graceful_shutdown=CLOSING
     )
