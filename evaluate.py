@@ -15,7 +15,8 @@ and a page of the expressions where they differ most:
 
     python evaluate.py --compare runs/one/evaluation runs/two/evaluation
 
-Checks that need no model: masks of the ground truth must score 100.0, empty ones 0.0:
+Checks that need no model: masks of the ground truth must score 100.0, empty ones 0.0
+(where every expression has a target):
 
     python evaluate.py --predict=ground_truth --splits=partworld:val
 

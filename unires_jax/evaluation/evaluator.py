@@ -156,6 +156,7 @@ class Judge:
                 confused=_confused(x, referent, prediction.mask),
                 ceiling=referent.ceiling,
                 protocol=self.protocol.name,
+                squashed=prediction.squashed,
                 substituted=referent.truth.substituted,
             )
             rows.append(row)

@@ -3,7 +3,9 @@
 A line per expression: `key` (`<data set>/<split>/<image>/<ref>/<sent>`) and its mask of
 the picture's size as `rle` (COCO's, {"size": [h, w], ...}) or `png` (base64, or a path
 beside the file; non-zero = target). `score` and `no_target` (probability or bool) are
-optional; `level`, `protocol`, `I` and `U` are those of an evaluation that wrote it.
+optional; `level`, `protocol`, `I` and `U` are those of an evaluation that wrote it, and
+so is `squashed`, the mask on the grid of a protocol that has one: resampled from the
+model's logits, it is not `rle` resized. A mask may also have the grid's size alone.
 """
 
 import base64
@@ -28,12 +30,14 @@ def to_line(result: Result) -> str:
         "key": result.key,
         "rle": result.mask.rle,
         "score": round(result.score, 4),
-        "no_target": result.no_target and round(result.no_target, 6),
+        "no_target": result.no_target,  # not rounded: it is decided at one half
         "level": LEVELS[result.level],
         "protocol": result.protocol,
         "I": result.intersection,
         "U": result.union,
     }
+    if result.squashed is not None:
+        row["squashed"] = result.squashed.rle
     return json.dumps(row)
 
 
@@ -44,6 +48,7 @@ class Line:
     number: int  # from 1
     key: str
     mask: RunMask
+    squashed: RunMask | None  # as an evaluation on a grid had it
     score: float
     no_target: float | None
     protocol: str  # "" where the file does not say
@@ -128,6 +133,7 @@ def _line(number: int, text: str, folder: Location) -> Line:
         number=number,
         key=key,
         mask=_mask(row, folder),
+        squashed=None if row.get("squashed") is None else _rle(row, "squashed"),
         score=_share(row, "score") or 0.0,
         no_target=_share(row, "no_target"),
         protocol=str(protocol) if judged else "",
@@ -150,22 +156,29 @@ def _share(row: dict[str, Any], field: str) -> float | None:
 
 def _mask(row: dict[str, Any], folder: Location) -> RunMask:
     """The mask of `rle` or `png`."""
-    rle, png = row.get("rle"), row.get("png")
-    if png is not None and rle is None:
+    png = row.get("png")
+    if png is not None and row.get("rle") is None:
         try:
             return _png(png, folder)
         except DataError as error:
             raise error.at("png") from None
+    return _rle(row, "rle")
+
+
+def _rle(row: dict[str, Any], field: str) -> RunMask:
+    rle = row.get(field)
     fields = rle if isinstance(rle, dict) else {}
     size, counts = fields.get("size"), fields.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
-            'expected "rle": {"size": [height, width], "counts" ...} or "png", found '
-            f"{sorted(row)} with rle {str(rle)[:60]!r}"
+            f'expected "{field}": {{"size": [height, width], "counts" ...}} or "png", '
+            f"found {sorted(row)} with {field} {str(rle)[:60]!r}"
         )
     runs = isinstance(counts, list) and all(map(_is_count, counts))
     if not (runs or isinstance(counts, str)):
-        raise DataError("rle: counts are neither a string nor a list of run lengths")
+        raise DataError(
+            f"{field}: counts are neither a string nor a list of run lengths"
+        )
     return RunMask.of(fields)
 
 

@@ -50,6 +50,11 @@ def _below(block: Mapping[str, Any]) -> str:
         f"whole-object confusion {percent(confusion['share'])} "
         f"({confusion['count']} parts)",
     ]
+    if (without := block["without_target"])["count"]:
+        lines.append(
+            f"{without['count']} of {block['expressions']} expressions have no target: "
+            f"{without['rule']}"
+        )
     if block["without_polygons"]:
         lines.append(
             f"{block['without_polygons']} of {block['expressions']} expressions have "
