@@ -186,7 +186,7 @@ def test_masks_on_the_protocols_own_grid(
         assert not r.targeted or r.mask.intersection_union(r.target)[0] > 0.8 * (
             r.target.area
         )
-    with pytest.raises(DataError, match="480 x 480, .*lavt and rela: add --protocol"):
+    with pytest.raises(DataError, match=r"480 x 480, .*lavt and rela: add --protocol"):
         score(shifted, "native")
 
 

@@ -32,8 +32,8 @@ def summarize(
 
     IoU metrics cover targeted expressions, and those without a target by the rule of
     the rows' protocol (`Protocol.no_target`), which `without_target` counts and names;
-    the breakdowns never cover them. `no_target` is `undecided` where nobody said of any whether something is
-    meant.
+    the breakdowns never cover them. `no_target` is `undecided` where nobody said of any
+    whether something is meant.
     """
     protocol = protocol_of(results)
     levels = by_level([r for r in results if r.targeted])
@@ -56,6 +56,7 @@ def summarize(
             "count": sum(not r.targeted for r in results),
             "rule": protocol.without_target(),
         },
+        "cut": sum(r.cut for r in results),
         "by_size": by(lambda r: size_bucket(r.target)),
         "by_words": by(lambda r: word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),

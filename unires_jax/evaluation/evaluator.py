@@ -157,6 +157,7 @@ class Judge:
                 ceiling=referent.ceiling,
                 protocol=self.protocol.name,
                 squashed=prediction.squashed,
+                cut=prediction.cut,
                 substituted=referent.truth.substituted,
             )
             rows.append(row)

@@ -4,8 +4,9 @@ A line per expression: `key` (`<data set>/<split>/<image>/<ref>/<sent>`) and its
 the picture's size as `rle` (COCO's, {"size": [h, w], ...}) or `png` (base64, or a path
 beside the file; non-zero = target). `score` and `no_target` (probability or bool) are
 optional; `level`, `protocol`, `I` and `U` are those of an evaluation that wrote it, and
-so is `squashed`, the mask on the grid of a protocol that has one: resampled from the
-model's logits, it is not `rle` resized. A mask may also have the grid's size alone.
+so are `cut` (the end of the sentence was not read) and `squashed`, the mask on the grid
+of a protocol that has one: resampled from the model's logits, it is not `rle` resized.
+A mask may also have the grid's size alone.
 """
 
 import base64
@@ -38,6 +39,8 @@ def to_line(result: Result) -> str:
     }
     if result.squashed is not None:
         row["squashed"] = result.squashed.rle
+    if result.cut:
+        row["cut"] = True
     return json.dumps(row)
 
 
@@ -53,6 +56,7 @@ class Line:
     no_target: float | None
     protocol: str  # "" where the file does not say
     pair: tuple[int, int] | None  # (I, U) by that protocol
+    cut: bool  # the end of the sentence was not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +142,7 @@ def _line(number: int, text: str, folder: Location) -> Line:
         no_target=_share(row, "no_target"),
         protocol=str(protocol) if judged else "",
         pair=(int(row["I"]), int(row["U"])) if judged else None,
+        cut=row.get("cut") is True,
     )
 
 

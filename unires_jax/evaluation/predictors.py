@@ -67,11 +67,14 @@ class ModelPredict:
 
     def _prediction(self, segment: Segment) -> Prediction:
         scored = resampled(self._protocol, segment.logits, segment.placement)
-        squashed = RunMask.from_pixels(scored)
-        if self._protocol.grid is None:
-            return Prediction(squashed, segment.score, segment.no_target_probability)
+        on_grid = self._protocol.grid is not None
+        resized = RunMask.from_pixels(scored)
         return Prediction(
-            segment.runs, segment.score, segment.no_target_probability, squashed
+            mask=segment.runs if on_grid else resized,
+            score=segment.score,
+            no_target=segment.no_target_probability,
+            squashed=resized if on_grid else None,
+            cut=bool(segment.note),
         )
 
 
@@ -166,7 +169,7 @@ class FilePredict:
         given = (line.squashed, line.mask)
         squashed = next((m for m in given if m and _size(m) == self._grid), None)
         mask = line.mask.resize(record.height, record.width)
-        return Prediction(mask, line.score, line.no_target, squashed)
+        return Prediction(mask, line.score, line.no_target, squashed, line.cut)
 
 
 def _size(mask: RunMask) -> tuple[int, int]:

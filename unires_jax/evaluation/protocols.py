@@ -49,9 +49,9 @@ class Protocol:
     ties: bool = True  # IoU equal to a precision threshold passes
     single_thresholds: bool = False  # thresholds rounded to float32 (.7 and .9 fall)
     # Expressions without a target: N-acc and T-acc alone ("apart"); a sample like any
-    # other, of no intersection and of the prediction's area as union, so that its IoU is
-    # 0, or `empty` where nothing is predicted ("scored"); a sample of both means by the
-    # model's decision that nothing is meant ("decision").
+    # other, of no intersection and of the prediction's pixels as union, so that its IoU
+    # is 0, or `empty` where nothing is predicted ("scored"); a sample of both means by
+    # the model's decision that nothing is meant ("decision").
     no_target: NoTarget = "apart"
     # What the project calls the mean of IoUs, the ratio of sums, and precision.
     names: tuple[str, str, str] = ("mIoU", "oIoU", "P@")

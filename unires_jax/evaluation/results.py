@@ -12,7 +12,6 @@ from unires_jax.evaluation import metrics, protocols
 from unires_jax.evaluation.protocols import NATIVE
 from unires_jax.pixels.masks import RunMask
 
-
 _MASKS = ("mask", "target", "squashed")  # of a Result
 
 
@@ -23,6 +22,7 @@ class Prediction(NamedTuple):
     score: float  # as of `Segment.score`
     no_target: float | None  # probability that nothing is meant; None = not decided
     squashed: RunMask | None = None  # on the protocol's grid; None = resize `mask`
+    cut: bool = False  # the end of the sentence was not read: it is too long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Result:
     ceiling: tuple[int, int] | None = None  # (I, U) of the truth after the grid
     protocol: str = NATIVE.name
     squashed: RunMask | None = None  # predicted, as it came on the protocol's grid
+    cut: bool = False  # the end of the sentence was not read
     substituted: bool = False  # the protocol wanted polygons that the data lacks
 
     @property

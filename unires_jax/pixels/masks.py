@@ -334,7 +334,7 @@ def _nearest(
 @compiled
 @no_type_check
 def _resize(spans, height, columns, rows, target):
-    """Spans at `target` rows: `columns` are source columns, rows[y] targets before y."""
+    """Spans of `target` rows: `columns` are the source's, rows[y] targets before y."""
     # As many as there can be; pages that are never written cost nothing.
     resized = np.empty((columns.size * (target // 2 + 1), 2), np.int64)
     count = first = 0

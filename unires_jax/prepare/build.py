@@ -33,6 +33,7 @@ from unires_jax.prepare.shards import PROGRESS
 from unires_jax.prepare.sources.pictures import SPOOL
 
 OPTIONS_FILE = "build_options.json"
+ADDED = {"orientation": "stored"}  # options that builders got later, and what was done
 
 
 def build(
@@ -143,6 +144,8 @@ def _summarized(builder: Any) -> Callable[..., None]:
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
     path = folder / OPTIONS_FILE
     built = json.loads(path.read_text()) if path.exists() else {}
+    if built:  # by a version that had fewer options: what it did is their default
+        built = {k: v for k, v in ADDED.items() if k in chosen} | built
     if built != chosen:
         differ = [k for k in {**built, **chosen} if built.get(k) != chosen.get(k)]
         old, new = ({k: x.get(k) for k in differ} for x in (built, chosen))

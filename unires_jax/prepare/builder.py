@@ -8,10 +8,12 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from unires_jax.data import sentence_length
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark
 from unires_jax.data.records import Record, decode_record_image
 from unires_jax.data.stored import dataset_info, to_example
 from unires_jax.errors import DataError
+from unires_jax.pixels import orientation as exif
 from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
 from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw, Source
@@ -37,11 +39,13 @@ class RawBuilder(
         *,
         raw: str = "",  # folder of the raw files, in any form (docs/data.md)
         images: str = "",  # folder of the pictures; "": found in raw or beside it
+        orientation: str = "stored",  # pixels that masks belong to, or upright (EXIF)
         max_bad_share: float = MAX_BAD_SHARE,  # share of entries it may skip
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.raw, self.images, self.share = raw, images, max_bad_share
+        self.masks = exif.checked(orientation)
 
     @property
     def benchmark(self) -> Benchmark:
@@ -81,13 +85,15 @@ class RawBuilder(
         self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         name = self.benchmark.name
-        images = expressions = 0
-        records = to_records(referents, picture, name, self._rejects)
+        images = expressions = turned = long = 0
+        records = to_records(referents, picture, name, self._rejects, self.masks)
         total = len({r.image.image_id for r in referents})
         for record in tqdm(records, split, total, unit=" images"):
             if not self._is_whole(record, split):
                 continue
             images, expressions = images + 1, expressions + len(record.expressions)
+            turned += exif.stated(record.image) != exif.UPRIGHT
+            long += sentence_length.count_cut(record)
             yield record.image_id, to_example(record)
         if not images:
             raise DataError(
@@ -97,6 +103,10 @@ class RawBuilder(
         counts = f"{images} images, {len(referents)} referents, {expressions}"
         summary = f"{counts} expressions. {self._rejects.summary()}".rstrip()
         print(f"{name} {split}: {summary}")
+        if turned:
+            print(f"{name} {split}: {exif.told(turned)}")
+        if long:
+            print(f"{name} {split}: {sentence_length.told(long)}")
 
     def _is_whole(self, record: Record, split: str) -> bool:
         """Whether the picture can be decoded; if not, its referents are rejected."""

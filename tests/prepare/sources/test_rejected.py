@@ -70,7 +70,7 @@ def test_an_image_that_is_none(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
     path = tmp_path / "images/mscoco/images/train2014" / raw_forms.name(101)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(DataError, match="no whole JPEG or PNG"):
+    with pytest.raises(DataError, match="no whole picture"):
         convert(tmp_path)
 
 

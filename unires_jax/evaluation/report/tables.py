@@ -55,6 +55,11 @@ def _below(block: Mapping[str, Any]) -> str:
             f"{without['count']} of {block['expressions']} expressions have no target: "
             f"{without['rule']}"
         )
+    if block["cut"]:
+        lines.append(
+            f"{block['cut']} of {block['expressions']} expressions have more tokens "
+            "than the model reads: their ends were not read"
+        )
     if block["without_polygons"]:
         lines.append(
             f"{block['without_polygons']} of {block['expressions']} expressions have "

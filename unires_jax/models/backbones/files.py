@@ -16,8 +16,7 @@ def read_config_json(path: str, architecture: str) -> tuple[Path, dict[str, Any]
 
     Raises WeightsError when the file is missing or is not of such a model.
     """
-    place = local(path)
-    file = (place if place.is_dir() else place.parent) / "config.json"
+    file = config_file(path)
     try:
         content = json.loads(file.read_text())
         _ = content["vision_config"], content["text_config"]
@@ -27,6 +26,12 @@ def read_config_json(path: str, architecture: str) -> tuple[Path, dict[str, Any]
             f"and text_config ({error!r}). Take it from the repository of the weights."
         ) from error
     return file, dict(content)
+
+
+def config_file(path: str) -> Path:
+    """Where the config.json of weights belongs: in their folder, or beside the file."""
+    place = local(path)
+    return (place if place.is_dir() else place.parent) / "config.json"
 
 
 def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:

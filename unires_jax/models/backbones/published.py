@@ -4,6 +4,7 @@ The import is strict: every tensor of the file is placed, or named as not ours, 
 every parameter of the towers is filled. Faults are collected and told at once.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +14,19 @@ import numpy as np
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig, to_dict
 from unires_jax.errors import ConfigError, WeightsError
 from unires_jax.models.backbones import Published, Towers
-from unires_jax.models.backbones.files import read_config_json, read_tensors
+from unires_jax.models.backbones.files import (
+    config_file,
+    local,
+    read_config_json,
+    read_tensors,
+)
 from unires_jax.models.backbones.weights import Transform, keep
 from unires_jax.models.layers import ACTIVATIONS
 from unires_jax.parameters import flatten, unflatten
 
 Tree = dict[Any, Any]  # nested dicts of arrays, or of anything with a shape
+
+log = logging.getLogger(__name__)
 
 
 def load_towers(
@@ -125,9 +133,20 @@ def check_config(towers: Towers, path: str, model: ModelConfig) -> None:
     """Raise ConfigError naming what the weights' config.json says otherwise.
 
     Heads and activation do not show in shapes, so they are compared by name. A single
-    file comes without a config.json.
+    file may come without a config.json beside it: then it is told that nobody did.
     """
-    if path.endswith(".safetensors"):
+    if not local(path).is_dir() and not config_file(path).is_file():
+        ours = {"vision": model.vision, "text": model.text}
+        unseen = [
+            f"model.{n}.heads={t.heads} and {n}.activation={t.activation!r}"
+            for n, t in ours.items()
+        ]
+        log.warning(
+            "%s has no config.json beside it: nothing says whether %s are those of the "
+            "weights, which do not show them.",
+            path,
+            ", ".join(unseen),
+        )
         return
     faults = []
     for part, theirs in zip(("vision", "text"), read_config(towers, path), strict=True):

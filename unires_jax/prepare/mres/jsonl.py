@@ -16,6 +16,7 @@ from typing import Any
 
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
+from unires_jax.pixels.orientation import Masks
 from unires_jax.prepare.mres.line import parse
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -35,6 +36,7 @@ class Lines:
     first: int  # number of its first line, from 1
     count: int  # how many lines
     stamp: tuple[int, int]  # size and time of change of the file when it was planned
+    masks: Masks = "stored"  # the pixels of a picture that they belong to
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Lines:
                         "one; store pictures as files beside it"
                     )
                 if text.strip():
-                    yield number, parse(text, path.parent)
+                    yield number, parse(text, path.parent, self.masks)
             except DataError as error:
                 yield number, error.at(self.place(number))
 
