@@ -25,6 +25,7 @@ COLOURS = cv2.resize(
 OPACITY = np.tile(np.linspace(0, 255, 56).astype(np.uint8), (40, 1))
 DEEP = _rng.integers(0, 1 << 16, (40, 56, 3), dtype=np.uint16)
 GREY = COLOURS[:, :, 0]
+OTHER = COLOURS[::-1]
 RGBA = np.dstack([COLOURS, OPACITY])
 
 
@@ -63,6 +64,10 @@ CASES = {  # bytes, and the pixels where no decoder's rounding decides
     "AVIF": (encoded(of(COLOURS), "AVIF"), None),
     "CMYK TIFF": (encoded(of(COLOURS, "CMYK"), "TIFF"), COLOURS),
     "grey PNG": (encoded(of(GREY), "PNG"), three(GREY)),
+    "first frame of a PNG": (
+        encoded(of(COLOURS), "PNG", save_all=True, append_images=[of(OTHER)]),
+        COLOURS,
+    ),
     "1-bit PNG": (
         encoded(of(GREY).point(lambda v: 255 * (v > 99), "1"), "PNG"),
         three(np.where(GREY > 99, np.uint8(255), np.uint8(0))),
@@ -161,3 +166,5 @@ def test_cut_pictures_are_refused_in_training(kind: str) -> None:
 def test_arrays_are_read_as_files_are() -> None:
     file = opencv(".png", DEEP)
     np.testing.assert_array_equal(read_photo(DEEP).pixels, read_photo(file).pixels)
+    rgba = CASES["RGBA PNG"][0]
+    np.testing.assert_array_equal(read_photo(RGBA).pixels, read_photo(rgba).pixels)

@@ -155,7 +155,10 @@ def _share(row: dict[str, Any], field: str) -> float | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or not 0 <= value <= 1 or math.isnan(value):
-        raise DataError(f"is {value!r}, expected a number from 0 to 1", place=field)
+        raise DataError(
+            f"is {value!r}, expected a number from 0 to 1; leave out what is none",
+            place=field,
+        )
     return float(value)
 
 
@@ -177,7 +180,8 @@ def _rle(row: dict[str, Any], field: str) -> RunMask:
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
             f'expected "{field}": {{"size": [height, width], "counts" ...}} or "png", '
-            f"found {sorted(row)} with {field} {str(rle)[:60]!r}"
+            f"found {sorted(row)} with {field} {str(rle)[:60]!r}; an empty mask has "
+            '"counts": [height * width]'
         )
     runs = isinstance(counts, list) and all(map(_is_count, counts))
     if not (runs or isinstance(counts, str)):

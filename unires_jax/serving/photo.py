@@ -126,8 +126,7 @@ def _array_to_rgb(array: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
         )
     array = _to_bytes(array)
     if array.shape[2] == 4:
-        opacity = array[:, :, 3:] / np.float32(255)
-        array = (array[:, :, :3] * opacity + 255 * (1 - opacity)).round()
+        return rgb.to_rgb(Image.fromarray(array))  # as a file of it is read
     return np.broadcast_to(array, (*array.shape[:2], 3)).astype(np.uint8, order="C")
 
 
