@@ -30,6 +30,9 @@ Protocols (numbers of different ones are not comparable; every table names its o
     mmdet     original size, first sentence of an annotation           mIoU, cIoU
     lisa      original size, empty union scores 1                      gIoU, cIoU
 
+An expression without a target counts in N-acc and T-acc alone (native), by the model's
+decision (rela), or as any other does (the rest); the table says how many there are.
+
 Writes predictions.jsonl, metrics.json and report.html (--compare: comparison.json and
 comparison.html), and prints a table.
 """

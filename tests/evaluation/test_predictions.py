@@ -234,6 +234,10 @@ SMALL = {"size": [2, 2], "counts": "04"}
         ({"key": "k", "png": "bm9wZQ=="}, "line 2: png: is not a readable picture"),
         ({"key": "k", "png": ""}, "line 2: png: is not a readable picture"),
         (
+            {"key": "k", "png": "a.JPG"},
+            "line 2: png: 'a.JPG' is a JPEG, which keeps no",
+        ),
+        (
             {"key": "k", "png": "no.png"},
             "line 2: png: expected a file at 'no.png', found none",
         ),

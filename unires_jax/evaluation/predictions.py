@@ -18,7 +18,7 @@ import os
 from typing import Any
 
 from unires_jax.data.records import LEVELS
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, shorten
 from unires_jax.evaluation.results import Result
 from unires_jax.files import Location, local, locate, read_inside
 from unires_jax.pixels.images import decode_png_mask
@@ -194,6 +194,11 @@ def _rle(row: dict[str, Any], field: str) -> RunMask:
 def _png(value: Any, folder: Location) -> RunMask:
     if not isinstance(value, str):
         raise DataError(f"is {type(value).__name__}, expected base64 or a path")
+    if value.lower().endswith((".jpg", ".jpeg")):
+        raise DataError(
+            f"{shorten(value, 60)!r} is a JPEG, which keeps no exact values; save the "
+            "mask as PNG"
+        )
     if value.lower().endswith(".png"):
         data = read_inside(local(folder), value)
     else:

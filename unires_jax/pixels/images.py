@@ -78,8 +78,9 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """
     if not data:
         raise DataError("image: holds no bytes", kind=Kind.IMAGE_ABSENT)
+    image_size(data)
     whole = _is_whole(data)
-    image = _decoded(data) if whole else None
+    image = _pixels(data) if whole else None
     if image is None:
         fault = "is not a readable picture" if whole else "is truncated or damaged"
         raise DataError(
@@ -90,7 +91,7 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return image
 
 
-def _decoded(data: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
+def _pixels(data: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
     """The pixels as `rgb` reads them; None if they cannot be decoded."""
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
