@@ -561,7 +561,7 @@ def test_weights_without_a_config_are_told(
     file = shutil.copy(clip[0] / "model.safetensors", tmp_path)
     start_lib.with_backbone(recipe_of(run_config(data, clip=str(file))))
     assert "has no config.json beside it" in caplog.text
-    assert "model.vision.heads=2 and vision.activation='quick_gelu'" in caplog.text
+    assert "model.vision (2 heads, quick_gelu)" in caplog.text
 
 
 def test_no_parameter_is_weakly_typed() -> None:

@@ -180,8 +180,8 @@ def _rle(row: dict[str, Any], field: str) -> RunMask:
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
             f'expected "{field}": {{"size": [height, width], "counts" ...}} or "png", '
-            f"found {sorted(row)} with {field} {str(rle)[:60]!r}; an empty mask has "
-            '"counts": [height * width]'
+            f"found {sorted(row)} with {field} {str(rle)[:60]!r}; the counts of an "
+            "empty mask are [height * width]"
         )
     runs = isinstance(counts, list) and all(map(_is_count, counts))
     if not (runs or isinstance(counts, str)):

@@ -177,7 +177,8 @@ def test_builders_say_what_they_need(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no config 'refcoco_uc', did you mean"):
         build.build("refcoco", tmp_path, config="refcoco_uc")
     options = builder_options(load_builder("refcocom"))
-    assert set(options) == {"raw", "images", "max_bad_share", "objects"}
+    added = {"max_bad_share", "objects", "orientation"}
+    assert set(options) == {"raw", "images"} | added
     assert builder_options(load_builder("refcoco"))["config"]
 
 

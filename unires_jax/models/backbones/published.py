@@ -166,16 +166,13 @@ def check_config(towers: Towers, path: str, model: ModelConfig) -> None:
     file may come without a config.json beside it: then it is told that nobody did.
     """
     if not local(path).is_dir() and not config_file(path).is_file():
-        ours = {"vision": model.vision, "text": model.text}
-        unseen = [
-            f"model.{n}.heads={t.heads} and {n}.activation={t.activation!r}"
-            for n, t in ours.items()
-        ]
         log.warning(
-            "%s has no config.json beside it: nothing says whether %s are those of the "
-            "weights, which do not show them.",
+            "%s has no config.json beside it: nothing says whether model.vision (%d "
+            "heads, %s) and model.text (%d heads, %s) are so in the weights, which do "
+            "not show it.",
             path,
-            ", ".join(unseen),
+            *(model.vision.heads, model.vision.activation),
+            *(model.text.heads, model.text.activation),
         )
         return
     faults = []
