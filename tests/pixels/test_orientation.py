@@ -67,6 +67,8 @@ def test_the_size_says_whose_pixels_masks_belong_to() -> None:
         with pytest.raises(DataError, match=message) as error:
             orientation.for_masks(lying, height, width, masks)
         assert error.value.kind == Kind.SIZE_DIFFERS
+    with pytest.raises(DataError, match="its sides are exchanged"):
+        orientation.for_masks(photo("JPEG", 1), 40, 24)
     with pytest.raises(DataError, match="another copy") as error:
         orientation.for_masks(lying, 30, 30)
     assert "EXIF" not in str(error.value)

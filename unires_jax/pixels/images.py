@@ -55,10 +55,15 @@ def check_size(data: bytes, height: int, width: int, field: str = "image") -> No
     """
     stated = image_size(data)
     if stated != (height, width):
+        remedy = (
+            "its sides are exchanged: the height comes first"
+            if stated == (width, height)
+            else "correct the size, or it is another copy of the picture than the "
+            "masks were made for"
+        )
         raise DataError(
             f"expected the stated height x width {height} x {width}, is {stated[0]} x "
-            f"{stated[1]} pixels; correct the size, or it is another copy of the "
-            "picture than the masks were made for",
+            f"{stated[1]} pixels; {remedy}",
             place=field,
             kind=Kind.SIZE_DIFFERS,
         )

@@ -24,6 +24,8 @@ MASKS: tuple[Masks, ...] = ("stored", "upright")
 
 UPRIGHT = rgb.UPRIGHT
 
+# One of these stands before every orientation: names of EXIF and XMP in the formats.
+_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"XMP", b"xmp", b"xap", b"irot", b"imir")
 _JPEG, _APP1, _SCAN = b"\xff\xd8", 0xE1, 0xDA
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _QUALITY = 95  # of a JPEG that was turned
@@ -34,6 +36,8 @@ def stated(data: bytes) -> int:
 
     From 5 on, the upright picture is as high as the stored one is wide.
     """
+    if not any(mark in data for mark in _MARKS):
+        return rgb.UPRIGHT  # at once: Pillow decodes a PNG to look behind its pixels
     try:
         with rgb.opened(data) as image:
             return rgb.orientation(image)
@@ -70,9 +74,9 @@ def for_masks(
     DataError unless it has the size, naming EXIF where the other choice fits.
     """
     picture = data
-    if masks == "upright" and stated(data) != rgb.UPRIGHT:
+    if masks == "upright":
         image_size(data)  # what is too large is not decoded
-        picture = turned(data)
+        picture = turned(data) if stated(data) != rgb.UPRIGHT else data
     try:
         check_size(picture, height, width, field)
     except DataError as error:
