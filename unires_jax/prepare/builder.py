@@ -39,7 +39,7 @@ class RawBuilder(
         *,
         raw: str = "",  # folder of the raw files, in any form (docs/data.md)
         images: str = "",  # folder of the pictures; "": found in raw or beside it
-        orientation: str = "stored",  # pixels that masks belong to, or upright (EXIF)
+        orientation: str = "stored",  # masks of pictures as stored or upright (EXIF)
         max_bad_share: float = MAX_BAD_SHARE,  # share of entries it may skip
         **kwargs: Any,
     ) -> None:
