@@ -15,7 +15,8 @@ and a page of the expressions where they differ most:
 
     python evaluate.py --compare runs/one/evaluation runs/two/evaluation
 
-Checks that need no model: masks of the ground truth must score 100.0, empty ones 0.0:
+Checks that need no model: masks of the ground truth must score 100.0, empty ones 0.0
+(where every expression has a target):
 
     python evaluate.py --predict=ground_truth --splits=partworld:val
 
@@ -28,6 +29,9 @@ Protocols (numbers of different ones are not comparable; every table names its o
     xdecoder  original size, first sentence of an annotation, float32  mIoU, cIoU, P@
     mmdet     original size, first sentence of an annotation           mIoU, cIoU
     lisa      original size, empty union scores 1                      gIoU, cIoU
+
+An expression without a target counts in N-acc and T-acc alone (native), by the model's
+decision (rela), or as any other does (the rest); the table says how many there are.
 
 Writes predictions.jsonl, metrics.json and report.html (--compare: comparison.json and
 comparison.html), and prints a table.

@@ -17,6 +17,7 @@ class Kind(enum.StrEnum):
     SENTENCE_EMPTY = "sentence empty"
     MASK_EMPTY = "mask empty"
     ID_TWICE = "id twice"
+    ORIENTATION = "EXIF orientation"
     SIZE_DIFFERS = "size differs"
     UNUSABLE = "unusable"  # anything else
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from unires_jax.data.stored import dataset_info
+from unires_jax.pixels import orientation as exif
 from unires_jax.prepare import beam as on_beam
 from unires_jax.prepare import tfds_folder
 from unires_jax.prepare import workers as in_processes
@@ -33,6 +34,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         raw: str = "",  # a folder of .jsonl files, or a pattern: 'raw/*.jsonl.gz'
         split: str = "",  # puts all files into this one, whatever their names
         shards: int = 0,  # about how many a split gets; 0: one for 16 MB of text
+        orientation: str = "stored",  # masks of pictures as stored or upright (EXIF)
         max_bad_share: float = 0.001,  # share of lines it may skip
         workers: int = os.cpu_count() or 1,  # processes; 0: this one
         beam: str = "",  # options of Apache Beam, which name the runner
@@ -40,6 +42,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     ) -> None:
         super().__init__(**kwargs)
         self._raw, self._split, self._shards = raw, split, shards
+        self._masks = exif.checked(orientation)
         self._share, self._workers, self._beam = max_bad_share, workers, beam
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -48,7 +51,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def download_and_prepare(self, **_: Any) -> None:
         """Write what is not written yet. TFDS's own way starts anew after a death."""
         notes = Notes()
-        runs = plan(find_files(self._raw, self._split, notes), self._shards)
+        files = find_files(self._raw, self._split, notes)
+        runs = plan(files, self._shards, self._masks)
         work = [tfds_folder.Conversion(lines) for lines in runs]
         ledger = Ledger(Path(f"{self.data_path}.partial"), work, self._share)
         with ledger.locked():

@@ -123,6 +123,8 @@ def test_ground_truth_scores_one_by_every_protocol(
     protocol = PROTOCOLS[name]
     predict = functools.partial(predictors.ground_truth, protocol=protocol)
     rows = evaluate(redrawn, predict, config, protocol=protocol)
+    if protocol.no_target == "scored":  # an expression without a target scores 0
+        rows = [r for r in rows if r.targeted]
     summary = summarize(rows)["pooled"]
     assert summary["mIoU"] == pytest.approx(1, abs=1e-5) and summary["oIoU"] == 1.0
     redraws = protocol.grid is not None or protocol.overlap == "background"
@@ -230,15 +232,27 @@ from helpers.answers import pixels, row
 from unires_jax.evaluation.results import gather
 rows = [
     row(i, i, 4, sentence="é" * (i + 1), mask=pixels(i, 2, 7), target=pixels(3, i),
-        ceiling=(i, 4))
+        ceiling=(i, 4), squashed=pixels(i) if i else None)
     for i in range(me, 5, 2)
 ]
 found = gather(rows if me else rows[:1])
 assert [r.image for r in found] == [0, 1, 3], found
 assert found[2] == rows[1] if me else found[0] == rows[0]
 assert found[2].ceiling == (3, 4) and found[1].sentence == "éé"
+assert found[1].squashed == pixels(1) and found[0].squashed is None
 assert found[1].mask == pixels(1, 2, 7) and found[2].target == pixels(3)
 """
+
+
+def test_cut_sentences_are_counted(boxes: Boxes, model: Model, config: Config) -> None:
+    """A model that reads three tokens cuts all but the one-word sentences."""
+    config.data.lengths = (4,)
+    rows = evaluate(boxes, model(), config)
+    assert [r.cut for r in rows] == [" " in r.sentence for r in rows]
+    block = summarize(rows)
+    assert 0 < block["cut"] == sum(r.cut for r in rows) < len(rows)
+    assert json.loads(to_line(rows[0]))["cut"] is True
+    assert "cut" not in json.loads(to_line(rows[2]))
 
 
 def test_rows_of_two_processes() -> None:

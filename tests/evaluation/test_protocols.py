@@ -111,14 +111,31 @@ def test_rela_without_no_target_samples_prints_zero() -> None:
     }
 
 
-@pytest.mark.parametrize("name", [n for n in PROTOCOLS if n != "rela"])
-def test_elsewhere_no_target_is_left_out(name: str) -> None:
-    rows, denials = pairs((8, 10), (0, 30)), np.array([True, True])
+def test_native_leaves_no_target_out() -> None:
+    rows, denials = pairs((8, 10), (0, 30)), [True, True]
+    summary = summarize(*rows, "native", targeted=[True, False], said_none=denials)
+    assert (summary.count, summary.oIoU, summary.mIoU) == (1, 0.8, 0.8)
+    assert summary.precision == (1, 1, 1, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["cris", "lavt", "xdecoder", "mmdet", "lisa"])
+def test_elsewhere_no_target_is_a_sample(name: str) -> None:
+    """One found (8/10), one without a target answered with 30 pixels, one with none.
+
+    The projects know no such expressions: the intersection is 0, the union what was
+    predicted, and LISA calls an empty union 1. The model's decision changes nothing.
+    """
     summary = summarize(
-        *rows, protocol=name, targeted=np.array([True, False]), said_none=denials
+        *pairs((8, 10), (0, 30), (0, 0)),
+        protocol=name,
+        targeted=[True, False, False],
+        said_none=[False, False, True],
     )
-    assert summary.count == 1 and summary.oIoU == 0.8
-    assert summary.mIoU == pytest.approx(0.8, abs=1e-5)
+    assert summary.count == 3 and summary.oIoU == 8 / 40
+    found = 0.8 + (name == "lisa")
+    assert summary.mIoU == pytest.approx(found / 3, abs=1e-5)
+    if summary.precision:
+        assert summary.precision[0] == 1 / 3 and summary.precision[-1] == 0
 
 
 def test_names() -> None:

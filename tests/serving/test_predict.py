@@ -74,6 +74,18 @@ def test_a_folder_goes_on_after_a_broken_picture(
     assert f"{note}1 folders within ('more'" in printed.err
 
 
+def test_a_cut_sentence_is_told_once(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out, long = tmp_path / "masks", " ".join(WORDS[:1] * 200)
+    argv = ["predict", str(photos / "*.[pP][nN][gG]"), WORDS[1], long]
+    assert cli.main([*argv, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("was not read") == 1 and "2 pictures" in printed
+    notes = json.loads((out / "a.png.json").read_text())["expressions"]
+    assert [bool(e["note"]) for e in notes] == [False, True]
+
+
 def test_a_glob_keeps_files_of_equal_names_apart(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "masks"
     argv = ["predict", str(photos / "**" / "*.png"), "a dog", "--out", str(out)]

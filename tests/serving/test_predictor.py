@@ -42,6 +42,18 @@ def test_masks_have_the_pictures_size_and_are_not_trivial(predictor: Predictor) 
     assert any(0.02 < share < 0.98 for share in shares)
 
 
+def test_the_end_of_a_long_sentence_is_not_read_and_told(predictor: Predictor) -> None:
+    """Two that differ there alone have one answer; nothing else has a note."""
+    long = " ".join(WORDS[:1] * 200)
+    pair = predictor.segment(noise(0), [f"{long} {WORDS[1]}", f"{long} {WORDS[2]}"])
+    np.testing.assert_array_equal(pair[0].logits, pair[1].logits)
+    most = predictor.config.data.lengths[-1] - predictor.tokenizer.around
+    for answer in pair:
+        assert f"and the model reads {most}: what follows" in answer.note
+        assert answer.to_json()["note"] == answer.note == answer.at(0.4).note
+    assert not any(s.note for s in predictor.segment(noise(0), WORDS))
+
+
 def test_an_encoded_picture_answers_as_the_picture(predictor: Predictor) -> None:
     encoded = predictor.encode_image(noise(1))
     np.testing.assert_array_equal(

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -479,6 +480,16 @@ def test_init_from_at_another_size_and_context(data: Path, unbroken: Whole) -> N
         assert_same(params, others)
 
 
+def test_init_from_other_arithmetic_is_refused(data: Path, unbroken: Whole) -> None:
+    """No shape shows the number of heads or the activation."""
+    changes = {"model__text__heads": 1, "model__vision__activation": "gelu"}
+    config = run_config(data, init_from=str(unbroken.workdir), **changes)
+    with pytest.raises(ConfigError) as caught:
+        start_lib.take_over(recipe_of(config))
+    assert "model.text.heads=1, the weights were trained with 2" in str(caught.value)
+    assert "model.vision.activation='gelu'" in str(caught.value)
+
+
 def test_init_from_another_model_lists_shapes(data: Path, unbroken: Whole) -> None:
     config = run_config(data, init_from=str(unbroken.workdir), model__width=32)
     with pytest.raises(CheckpointError) as caught:
@@ -528,11 +539,14 @@ def test_clip_fills_the_towers_alone(data: Path, clip: Published) -> None:
     )
 
 
-def test_a_clip_of_other_heads_is_refused(data: Path, clip: Published) -> None:
+@pytest.mark.parametrize("name", ["", "model.safetensors"])
+def test_a_clip_of_other_heads_is_refused(
+    name: str, data: Path, clip: Published
+) -> None:
     """Heads do not show in shapes: the config.json beside the weights has them."""
     config = run_config(
         data,
-        clip=str(clip[0]),
+        clip=str(clip[0] / name),
         model__vision__heads=4,
         model__vision__activation="gelu",
     )
@@ -541,6 +555,15 @@ def test_a_clip_of_other_heads_is_refused(data: Path, clip: Published) -> None:
     assert "model.vision.heads=4, CLIP has 2" in str(caught.value)
     assert "model.vision.activation='gelu', CLIP has 'quick_gelu'" in str(caught.value)
     assert "text" not in str(caught.value)
+
+
+def test_weights_without_a_config_are_told(
+    data: Path, clip: Published, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = shutil.copy(clip[0] / "model.safetensors", tmp_path)
+    start_lib.with_backbone(recipe_of(run_config(data, clip=str(file))))
+    assert "has no config.json beside it" in caplog.text
+    assert "model.vision (2 heads, quick_gelu)" in caplog.text
 
 
 def test_no_parameter_is_weakly_typed() -> None:

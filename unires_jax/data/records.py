@@ -51,7 +51,7 @@ class Expression:
 class Record:
     """One image of one split."""
 
-    image: bytes  # encoded JPEG or PNG, passed through untouched
+    image: bytes  # encoded, as it came; its stored pixels are those of the masks
     image_id: int
     height: int
     width: int

@@ -13,6 +13,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from unires_jax.data.records import Expression, Mask, Record
 from unires_jax.errors import DataError
+from unires_jax.pixels import orientation
 
 Columns = dict[str, Sequence[Any]]
 
@@ -83,10 +84,10 @@ def dataset_info(builder: Any, description: str | None) -> Any:
 
 
 def to_example(record: Record) -> dict[str, Any]:
-    """The record as a TFDS example."""
+    """The record as a TFDS example; its picture keeps no EXIF orientation."""
     targets = [(e, m) for e, x in enumerate(record.expressions) for m in x.targets]
     return {
-        "image": record.image,
+        "image": orientation.removed(record.image),
         "image/id": record.image_id,
         "image/coco_id": record.coco_id,
         "image/filename": record.filename,

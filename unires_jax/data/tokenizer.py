@@ -123,6 +123,16 @@ class Tokenizer:
         """
         return self.pad(self.ids(sentences), context, lengths)
 
+    def note(self, ids: Sequence[int], context: int, lengths: tuple[int, ...]) -> str:
+        """What a user should know of a sentence that `encode` cuts; "" of others."""
+        most = min(context, lengths[-1]) - self.around
+        if len(ids) <= most:
+            return ""
+        return (
+            f"the sentence has {len(ids)} tokens and the model reads {most}: what "
+            f"follows {self.decode(ids[:most])[-40:]!r} was not read"
+        )
+
     def pad(
         self, ids: Sequence[Sequence[int]], context: int, lengths: tuple[int, ...]
     ) -> tuple[Int32[np.ndarray, "e l"], Int32[np.ndarray, "e"]]:

@@ -30,10 +30,10 @@ def summarize(
 ) -> dict[str, Any]:
     """The block of a split in metrics.json: fractions by level, size and name.
 
-    IoU metrics cover targeted expressions; those without a target count in N-acc and
-    T-acc alone, except where the rows' protocol scores them (ReLA), and never in the
-    breakdowns. `no_target` is `undecided` where nobody said of any whether something is
-    meant.
+    IoU metrics cover targeted expressions, and those without a target by the rule of
+    the rows' protocol (`Protocol.no_target`), which `without_target` counts and names;
+    the breakdowns never cover them. `no_target` is `undecided` where nobody said of any
+    whether something is meant.
     """
     protocol = protocol_of(results)
     levels = by_level([r for r in results if r.targeted])
@@ -52,6 +52,11 @@ def summarize(
     return {
         **blocks,
         "no_target": _no_target(results) or undecided,
+        "without_target": {
+            "count": sum(not r.targeted for r in results),
+            "rule": protocol.without_target(),
+        },
+        "cut": sum(r.cut for r in results),
         "by_size": by(lambda r: size_bucket(r.target)),
         "by_words": by(lambda r: word_bucket(r.sentence)),
         "by_part": _by(levels["part"], lambda r: r.part),

@@ -156,6 +156,8 @@ class Judge:
                 confused=_confused(x, referent, prediction.mask),
                 ceiling=referent.ceiling,
                 protocol=self.protocol.name,
+                squashed=prediction.squashed,
+                cut=prediction.cut,
                 substituted=referent.truth.substituted,
             )
             rows.append(row)

@@ -170,25 +170,27 @@ class Columns:
     ) -> "Columns":
         """The columns of pixel counts on the protocol's grid; flags as in `score`.
 
-        Expressions without a target are left out, unless the protocol scores them: then
-        IoU is 1 where the model said "none" (nothing is added to the sums) and 0
-        elsewhere (the prediction's area is added to the unions); a target that it
-        denied has I = 0; precision covers targeted expressions alone.
+        What becomes of expressions without a target is the protocol's rule
+        (`Protocol.no_target`). By the model's decision: IoU is 1 where it said "none"
+        (nothing is added to the sums) and 0 elsewhere (the prediction's area is added
+        to the unions); a target that it denied has I = 0; precision covers targeted
+        expressions alone.
         """
         rules = protocols.get(protocol)
         inside, around = np.asarray(intersection, np.int64), np.asarray(union, np.int64)
         real = _flags(targeted, len(around), True)
         none = _flags(said_none, len(around), False)
-        scored = np.ones(len(around), bool) if rules.no_target else real
+        scored = real if rules.no_target == "apart" else np.ones(len(around), bool)
         inside, around, real, none = (x[scored] for x in (inside, around, real, none))
         value = ious(inside, around, rules, real, none)
-        accuracy = None
-        if rules.no_target:
+        accuracy, precise = None, np.ones(len(value), bool)
+        if rules.no_target == "decision":
+            precise = real
             accuracy = no_target_accuracy(none, ~real, rules)
             inside = np.where(none | ~real, 0, inside)
             around = np.where(none & ~real, 0, around)
-        above = [_reaches(value, t, rules) & real for t in rules.precision]
-        denominators = [np.ones(len(value)), around, *[real] * len(above)]
+        above = [_reaches(value, t, rules) & precise for t in rules.precision]
+        denominators = [np.ones(len(value)), around, *[precise] * len(above)]
         return cls(rules, scored, [value, inside, *above], denominators, accuracy)
 
     def summary(self) -> Summary:
@@ -245,7 +247,7 @@ def ious(
     said_none: Answers,
 ) -> Float[np.ndarray, "e"]:
     """`iou` with the protocol's rule for expressions that denote nothing."""
-    if not protocol.no_target:
+    if protocol.no_target != "decision":
         return iou(intersection, union, protocol)
     granted = np.where(said_none, 0, intersection)
     return np.where(targeted, iou(granted, union, protocol), said_none)
@@ -291,7 +293,7 @@ def no_target_accuracy(
     asked; ReLA prints 0 for both when every sample has a target. Source: gRefCOCO.
     """
     none, targeted = said_none[is_none], ~said_none[~is_none]
-    silent = protocol.no_target and not len(none)
+    silent = protocol.no_target == "decision" and not len(none)
     return {
         "N-acc": float(none.mean()) if len(none) else 0.0 if silent else None,
         "T-acc": 0.0 if silent else float(targeted.mean()) if len(targeted) else None,

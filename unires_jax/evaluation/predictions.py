@@ -3,7 +3,10 @@
 A line per expression: `key` (`<data set>/<split>/<image>/<ref>/<sent>`) and its mask of
 the picture's size as `rle` (COCO's, {"size": [h, w], ...}) or `png` (base64, or a path
 beside the file; non-zero = target). `score` and `no_target` (probability or bool) are
-optional; `level`, `protocol`, `I` and `U` are those of an evaluation that wrote it.
+optional; `level`, `protocol`, `I` and `U` are those of an evaluation that wrote it, and
+so are `cut` (the end of the sentence was not read) and `squashed`, the mask on the grid
+of a protocol that has one: resampled from the model's logits, it is not `rle` resized.
+A mask may also have the grid's size alone.
 """
 
 import base64
@@ -15,7 +18,7 @@ import os
 from typing import Any
 
 from unires_jax.data.records import LEVELS
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, shorten
 from unires_jax.evaluation.results import Result
 from unires_jax.files import Location, local, locate, read_inside
 from unires_jax.pixels.images import decode_png_mask
@@ -29,12 +32,16 @@ def to_line(result: Result) -> str:
         "key": result.key,
         "rle": result.mask.rle,
         "score": round(result.score, 4),
-        "no_target": result.no_target and round(result.no_target, 6),
+        "no_target": result.no_target,  # not rounded: it is decided at one half
         "level": LEVELS[result.level],
         "protocol": result.protocol,
         "I": result.intersection,
         "U": result.union,
     }
+    if result.squashed is not None:
+        row["squashed"] = result.squashed.rle
+    if result.cut:
+        row["cut"] = True
     return json.dumps(row)
 
 
@@ -45,10 +52,12 @@ class Line:
     number: int  # from 1
     key: str
     mask: RunMask
+    squashed: RunMask | None  # as an evaluation on a grid had it
     score: float
     no_target: float | None
     protocol: str  # "" where the file does not say
     pair: tuple[int, int] | None  # (I, U) by that protocol
+    cut: bool  # the end of the sentence was not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +138,12 @@ def _line(number: int, text: str, folder: Location) -> Line:
         number=number,
         key=key,
         mask=_mask(row, folder),
+        squashed=None if row.get("squashed") is None else _rle(row, "squashed"),
         score=_share(row, "score") or 0.0,
         no_target=_share(row, "no_target"),
         protocol=str(protocol) if judged else "",
         pair=(int(row["I"]), int(row["U"])) if judged else None,
+        cut=row.get("cut") is True,
     )
 
 
@@ -145,34 +156,50 @@ def _share(row: dict[str, Any], field: str) -> float | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or not 0 <= value <= 1 or math.isnan(value):
-        raise DataError(f"is {value!r}, expected a number from 0 to 1", place=field)
+        raise DataError(
+            f"is {value!r}, expected a number from 0 to 1; leave out what is none",
+            place=field,
+        )
     return float(value)
 
 
 def _mask(row: dict[str, Any], folder: Location) -> RunMask:
     """The mask of `rle` or `png`."""
-    rle, png = row.get("rle"), row.get("png")
-    if png is not None and rle is None:
+    png = row.get("png")
+    if png is not None and row.get("rle") is None:
         try:
             return _png(png, folder)
         except DataError as error:
             raise error.at("png") from None
+    return _rle(row, "rle")
+
+
+def _rle(row: dict[str, Any], field: str) -> RunMask:
+    rle = row.get(field)
     fields = rle if isinstance(rle, dict) else {}
     size, counts = fields.get("size"), fields.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
-            'expected "rle": {"size": [height, width], "counts" ...} or "png", found '
-            f"{sorted(row)} with rle {str(rle)[:60]!r}"
+            f'expected "{field}": {{"size": [height, width], "counts" ...}} or "png", '
+            f"found {sorted(row)} with {field} {str(rle)[:60]!r}; the counts of an "
+            "empty mask are [height * width]"
         )
     runs = isinstance(counts, list) and all(map(_is_count, counts))
     if not (runs or isinstance(counts, str)):
-        raise DataError("rle: counts are neither a string nor a list of run lengths")
+        raise DataError(
+            f"{field}: counts are neither a string nor a list of run lengths"
+        )
     return RunMask.of(fields)
 
 
 def _png(value: Any, folder: Location) -> RunMask:
     if not isinstance(value, str):
         raise DataError(f"is {type(value).__name__}, expected base64 or a path")
+    if value.lower().endswith((".jpg", ".jpeg")):
+        raise DataError(
+            f"{shorten(value, 60)!r} is a JPEG, which keeps no exact values; save the "
+            "mask as PNG"
+        )
     if value.lower().endswith(".png"):
         data = read_inside(local(folder), value)
     else:

@@ -18,8 +18,8 @@ from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.ground_truth import truth_of
-from unires_jax.evaluation.predictions import Predictions
-from unires_jax.evaluation.protocols import NATIVE, Protocol, Question
+from unires_jax.evaluation.predictions import Line, Predictions
+from unires_jax.evaluation.protocols import NATIVE, PROTOCOLS, Protocol, Question
 from unires_jax.evaluation.resample import mask as resampled
 from unires_jax.evaluation.results import Prediction, Result
 from unires_jax.inference.answer import Answerer, FixedShapes, Segmenter
@@ -67,11 +67,14 @@ class ModelPredict:
 
     def _prediction(self, segment: Segment) -> Prediction:
         scored = resampled(self._protocol, segment.logits, segment.placement)
-        squashed = RunMask.from_pixels(scored)
-        if self._protocol.grid is None:
-            return Prediction(squashed, segment.score, segment.no_target_probability)
+        on_grid = self._protocol.grid is not None
+        resized = RunMask.from_pixels(scored)
         return Prediction(
-            segment.runs, segment.score, segment.no_target_probability, squashed
+            mask=segment.runs if on_grid else resized,
+            score=segment.score,
+            no_target=segment.no_target_probability,
+            squashed=resized if on_grid else None,
+            cut=bool(segment.note),
         )
 
 
@@ -115,12 +118,14 @@ def empty(questions: Sequence[Question]) -> list[list[Prediction]]:
 class FilePredict:
     """The `Predict` of a file for one split; a missing expression is empty."""
 
-    def __init__(self, file: Predictions, split: Split):
+    def __init__(self, file: Predictions, split: Split, protocol: Protocol = NATIVE):
         """Raises DataError for a line whose key the split does not have or whose mask
-        has another size than its picture, and if no line is of the split.
+        has neither its picture's size nor that of the protocol's grid, and if no line
+        is of the split.
         """
         prefix = f"{split.dataset}/{split.split}/"
         self._names = split.dataset, split.split
+        self._grid = (protocol.grid, protocol.grid)
         self.lines = {k: x for k, x in file.lines.items() if k.startswith(prefix)}
         if not self.lines:
             first = next(iter(file.lines))
@@ -144,14 +149,9 @@ class FilePredict:
                     "data",
                     place=where,
                 )
-            height, width = line.mask.height, line.mask.width
-            if (height, width) != sizes[key]:
-                raise DataError(
-                    f"the mask is {height} x {width}, its picture {sizes[key][0]} x "
-                    f"{sizes[key][1]} (height x width); resize it to the picture's "
-                    "size",
-                    place=f"{where}: key {key!r}",
-                )
+            if _size(line.mask) not in (sizes[key], self._grid):
+                fault = _misfit(_size(line.mask), sizes[key])
+                raise DataError(fault, place=f"{where}: key {key!r}")
 
     def __call__(self, questions: Sequence[Question]) -> list[list[Prediction]]:
         """The file's answers."""
@@ -162,9 +162,32 @@ class FilePredict:
         missing = Prediction(RunMask.empty(record.height, record.width), 0.0, None)
         keys = [expression_key(*self._names, record, x) for x in question.expressions]
         lines = [self.lines.get(key) for key in keys]
-        return [
-            Prediction(x.mask, x.score, x.no_target) if x else missing for x in lines
-        ]
+        return [self._prediction(record, x) if x else missing for x in lines]
+
+    def _prediction(self, record: Record, line: Line) -> Prediction:
+        """The mask at the picture's size, and on the grid where the file has it so."""
+        given = (line.squashed, line.mask)
+        squashed = next((m for m in given if m and _size(m) == self._grid), None)
+        mask = line.mask.resize(record.height, record.width)
+        return Prediction(mask, line.score, line.no_target, squashed, line.cut)
+
+
+def _size(mask: RunMask) -> tuple[int, int]:
+    return mask.height, mask.width
+
+
+def _misfit(mask: tuple[int, int], picture: tuple[int, int]) -> str:
+    """What is wrong with a mask's size (height, width), and the remedy."""
+    remedy = "resize it to the picture's size"
+    if mask == picture[::-1]:
+        remedy = "its sides are exchanged: the height comes first"
+    elif grids := [n for n, p in PROTOCOLS.items() if (p.grid, p.grid) == mask]:
+        remedy = f"it has that of {' and '.join(grids)}: add --protocol={grids[0]}, or "
+        remedy += "resize it"
+    return (
+        f"the mask is {mask[0]} x {mask[1]}, its picture {picture[0]} x {picture[1]} "
+        f"(height x width); {remedy}"
+    )
 
 
 def score_file(
@@ -180,7 +203,7 @@ def score_file(
     """
     rows, answered = {}, 0
     for name, split in splits.items():
-        predict = FilePredict(file, split)
+        predict = FilePredict(file, split, protocol)
         answered += len(predict.lines)
         rows[name] = evaluate(
             split, predict, Config(), protocol=protocol, images=images, ceiling=False
@@ -191,9 +214,34 @@ def score_file(
                 f"{file.path}: {missing} of {len(rows[name])} expressions of {name} "
                 "are missing; they count as empty masks"
             )
+        if fault := _inverted(rows[name]):
+            print(f"{file.path}: the masks of {name} {fault}")
     if answered < len(file.lines):
         print(
             f"{file.path}: {len(file.lines) - answered} lines are of splits that are "
             "not scored now"
         )
     return rows
+
+
+def _inverted(rows: Sequence[Result]) -> str:
+    """Whether masks score better with 0 and 1 exchanged; "" where they do not.
+
+    Nothing is guessed: they are scored as they are.
+    """
+    pixels = np.array([r.mask.height * r.mask.width for r in rows], float)
+    areas = np.array([r.mask.area for r in rows], float)
+    if not len(rows) or np.median(areas / pixels) <= 0.5:
+        return ""
+    pairs = [r.mask.intersection_union(r.target) for r in rows]
+    inside, around = np.array(pairs, float).T
+    targets = np.array([r.target.area for r in rows], float)
+    exchanged = (targets - inside) / np.maximum(pixels - areas + inside, 1)
+    means = np.mean(inside / np.maximum(around, 1)), np.mean(exchanged)
+    if means[1] <= means[0]:
+        return ""
+    return (
+        "look inverted: they cover more than half of most pictures, and with 0 and 1 "
+        f"exchanged mIoU would be {means[1]:.1%}, not {means[0]:.1%}; a pixel that is "
+        "not 0 is the target"
+    )

@@ -15,7 +15,10 @@ from unires_jax.errors import ConfigError
 
 TENTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
-Resample = Literal["bilinear", "bicubic", "bicubic, bilinear", "cris"]
+Resample = Literal["bilinear", "bicubic", "cris"]
+
+# What becomes of an expression without a target.
+NoTarget = Literal["apart", "scored", "decision"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +48,24 @@ class Protocol:
     precision: tuple[float, ...] = TENTHS
     ties: bool = True  # IoU equal to a precision threshold passes
     single_thresholds: bool = False  # thresholds rounded to float32 (.7 and .9 fall)
-    # Expressions without a target are samples of both means, by the model's decision.
-    no_target: bool = False
+    # Expressions without a target: N-acc and T-acc alone ("apart"); a sample like any
+    # other, of no intersection and of the prediction's pixels as union, so that its IoU
+    # is 0, or `empty` where nothing is predicted ("scored"); a sample of both means by
+    # the model's decision that nothing is meant ("decision").
+    no_target: NoTarget = "apart"
     # What the project calls the mean of IoUs, the ratio of sums, and precision.
     names: tuple[str, str, str] = ("mIoU", "oIoU", "P@")
+
+    def without_target(self) -> str:
+        """What becomes of an expression without a target, in words."""
+        empty = ", 1 where nothing is predicted" if self.empty else ""
+        return {
+            "apart": "left out of the means, they count in N-acc and T-acc",
+            "scored": f"scored like any other, IoU 0{empty}; the predicted pixels "
+            "count in the unions",
+            "decision": "scored by the model's decision: IoU 1 where it says that "
+            "nothing is meant, else 0",
+        }[self.no_target]
 
     def columns(self) -> dict[str, str]:
         """Our name of each number (mIoU, oIoU, P@0.5, ...) and the project's."""
@@ -67,9 +84,17 @@ _TABLE = (
         epsilon=1e-6,
         ties=False,
         single_thresholds=True,
+        no_target="scored",
         names=("IoU", "oIoU (ours)", "Pr@"),
     ),
-    Protocol("lavt", "LAVT", text="raw", grid=480, overlap="background"),
+    Protocol(
+        "lavt",
+        "LAVT",
+        text="raw",
+        grid=480,
+        overlap="background",
+        no_target="scored",
+    ),
     Protocol(
         "rela",
         "ReLA / gRefCOCO",
@@ -77,7 +102,7 @@ _TABLE = (
         grid=480,
         polygons=True,
         precision=(0.7, 0.8, 0.9),
-        no_target=True,
+        no_target="decision",
         names=("gIoU", "cIoU", "Pr@"),
     ),
     Protocol(
@@ -86,9 +111,10 @@ _TABLE = (
         text="raw",
         lower=True,
         sentences="first",
-        resample="bicubic, bilinear",
+        resample="bicubic",
         epsilon=1e-6,
         single=True,
+        no_target="scored",
         names=("mIoU", "cIoU", "precision@"),
     ),
     Protocol(
@@ -100,6 +126,7 @@ _TABLE = (
         resample="bicubic",
         single=True,
         precision=(),
+        no_target="scored",
         names=("mIoU", "cIoU", ""),
     ),
     Protocol(
@@ -111,6 +138,7 @@ _TABLE = (
         empty=1.0,
         mean_epsilon=1e-5,
         precision=(),
+        no_target="scored",
         names=("gIoU", "cIoU", ""),
     ),
 )

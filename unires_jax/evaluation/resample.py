@@ -29,9 +29,8 @@ def mask(
         return _warp(filled, inverse, height, width, p.canvas) > protocol.threshold
     if protocol.resample == "bilinear":
         return logits_at(logits, p, height, width) > edge
-    kind, grid = protocol.resample, len(logits)
-    rows = _two_steps(kind, height, p.height, p.canvas, grid)
-    columns = _two_steps(kind, width, p.width, p.canvas, grid)
+    rows = _two_steps(height, p.height, p.canvas, len(logits))
+    columns = _two_steps(width, p.width, p.canvas, len(logits))
     return rows @ _extend(logits, p) @ columns.T > edge
 
 
@@ -98,19 +97,11 @@ def _warp(
 
 @functools.lru_cache(maxsize=512)
 def _two_steps(
-    kind: str, size: int, extent: int, canvas: int, grid: int
+    size: int, extent: int, canvas: int, grid: int
 ) -> Float32[np.ndarray, "size g"]:
     """Grid to canvas, cut to the picture's extent, then to `size` pixels."""
     canvas_step = bicubic_smooth(canvas, grid)[:extent]
-    last = bilinear if kind == "bicubic, bilinear" else bicubic_smooth
-    return last(size, extent) @ canvas_step
-
-
-def bilinear(size: int, source: int) -> Float32[np.ndarray, "size source"]:
-    """Matrix of PyTorch's bilinear resize of one axis (align_corners=False)."""
-    at = ((np.arange(size) + 0.5) * source / size - 0.5).clip(0, source - 1)
-    distance = np.abs(at[:, None] - np.arange(source))
-    return np.maximum(1 - distance, 0).astype(np.float32)
+    return bicubic_smooth(size, extent) @ canvas_step
 
 
 def bicubic_smooth(size: int, source: int) -> Float32[np.ndarray, "size source"]:

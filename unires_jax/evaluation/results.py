@@ -12,6 +12,8 @@ from unires_jax.evaluation import metrics, protocols
 from unires_jax.evaluation.protocols import NATIVE
 from unires_jax.pixels.masks import RunMask
 
+_MASKS = ("mask", "target", "squashed")  # of a Result
+
 
 class Prediction(NamedTuple):
     """An answer to one expression."""
@@ -20,6 +22,7 @@ class Prediction(NamedTuple):
     score: float  # as of `Segment.score`
     no_target: float | None  # probability that nothing is meant; None = not decided
     squashed: RunMask | None = None  # on the protocol's grid; None = resize `mask`
+    cut: bool = False  # the end of the sentence was not read: it is too long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Result:
     confused: bool | None = None  # a part overlapped its parent more; None = no parent
     ceiling: tuple[int, int] | None = None  # (I, U) of the truth after the grid
     protocol: str = NATIVE.name
+    squashed: RunMask | None = None  # predicted, as it came on the protocol's grid
+    cut: bool = False  # the end of the sentence was not read
     substituted: bool = False  # the protocol wanted polygons that the data lacks
 
     @property
@@ -78,7 +83,8 @@ def gather(results: Sequence[Result]) -> list[Result]:
     rows = results
     if not hosts.is_alone():
         plain = [
-            vars(r) | {"mask": r.mask.rle, "target": r.target.rle} for r in results
+            vars(r) | {n: m and m.rle for n in _MASKS for m in [getattr(r, n)]}
+            for r in results
         ]
         messages = hosts.gather_bytes(json.dumps(plain).encode())
         rows = [_from_json(row) for text in messages for row in json.loads(text)]
@@ -86,6 +92,6 @@ def gather(results: Sequence[Result]) -> list[Result]:
 
 
 def _from_json(row: dict[str, Any]) -> Result:
-    masks = {name: RunMask.of(row[name]) for name in ("mask", "target")}
+    masks = {name: row[name] and RunMask.of(row[name]) for name in _MASKS}
     ceiling = row["ceiling"] and tuple(row["ceiling"])
     return Result(**row | masks | {"ceiling": ceiling})

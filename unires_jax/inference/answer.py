@@ -151,7 +151,9 @@ class Answerer:
                 placement = pictures[picture].placement
                 self._check(picture_cells(logits[row], placement), no_target[row])
                 none = float(probabilities[row]) if self.no_target_trained else None
-                yield number, Segment(sentence, logits[row], placement, none)
+                note = self._note(ids[number])
+                answer = Segment(sentence, logits[row], placement, none, note=note)
+                yield number, answer
 
     def warm_up(self, sentences: int) -> None:
         """Compile for one picture and up to so many sentences of any length."""
@@ -178,6 +180,10 @@ class Answerer:
         tokens, lengths, index = (_filled(x, rows) for x in (tokens, lengths, index))
         words = self.segmenter.encode_text(tokens, lengths)
         return self.segmenter.decode(pictures[0].features, words, lengths, index)
+
+    def _note(self, ids: Sequence[int]) -> str:
+        lengths = self.config.data.lengths
+        return self.tokenizer.note(ids, self.config.model.text.context, lengths)
 
     def _check(self, *logits: Any) -> None:
         if not all(np.isfinite(x).all() for x in logits):

@@ -24,6 +24,7 @@ class Segment:
     placement: Placement  # of the picture on the canvas that the grid covers
     no_target_probability: float | None  # that nothing is meant; None: never trained
     threshold: float = 0.5  # probability above which a pixel belongs to the mask
+    note: str = ""  # "", or what a user should know: the sentence's end was not read
 
     @functools.cached_property
     def mask(self) -> Bool[np.ndarray, "H W"]:
@@ -90,6 +91,7 @@ class Segment:
             "box": list(self.box),
             "area": self.area,
             "rle": self.rle,
+            "note": self.note,
         }
 
     def _at_own_size(self) -> Float32[np.ndarray, "H W"]:

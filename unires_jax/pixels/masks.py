@@ -180,11 +180,16 @@ class RunMask:
 
     def squash(self, grid: int) -> "RunMask":
         """The mask resized to grid x grid as PIL's NEAREST does, pixel for pixel."""
-        if (self.height, self.width) == (grid, grid):
+        return self.resize(grid, grid)
+
+    def resize(self, height: int, width: int) -> "RunMask":
+        """The mask at another size as PIL's NEAREST does, pixel for pixel."""
+        if (self.height, self.width) == (height, width):
             return self
-        columns, _ = _nearest(self.width, grid)
-        _, rows = _nearest(self.height, grid)
-        return RunMask(_squash(self.spans, self.height, columns, rows), grid, grid)
+        columns, _ = _nearest(self.width, width)
+        _, rows = _nearest(self.height, height)
+        spans = _resize(self.spans, self.height, columns, rows, height)
+        return RunMask(spans, height, width)
 
 
 def as_rle(mask: MaskLike) -> dict[str, Any]:
@@ -328,13 +333,12 @@ def _nearest(
 
 @compiled
 @no_type_check
-def _squash(spans, height, columns, rows):
-    """Spans on the grid: `columns` are source columns, rows[y] targets before y."""
-    grid = columns.size
+def _resize(spans, height, columns, rows, target):
+    """Spans of `target` rows: `columns` are the source's, rows[y] targets before y."""
     # As many as there can be; pages that are never written cost nothing.
-    squashed = np.empty((grid * (grid // 2 + 1), 2), np.int64)
+    resized = np.empty((columns.size * (target // 2 + 1), 2), np.int64)
     count = first = 0
-    for x in range(grid):
+    for x in range(columns.size):
         left = columns[x] * height
         while first < spans.shape[0] and spans[first, 1] <= left:
             first += 1
@@ -345,10 +349,10 @@ def _squash(spans, height, columns, rows):
             i += 1
             if bottom == top:
                 continue
-            if count and squashed[count - 1, 1] == x * grid + top:
-                squashed[count - 1, 1] = x * grid + bottom
+            if count and resized[count - 1, 1] == x * target + top:
+                resized[count - 1, 1] = x * target + bottom
             else:
-                squashed[count, 0] = x * grid + top
-                squashed[count, 1] = x * grid + bottom
+                resized[count, 0] = x * target + top
+                resized[count, 1] = x * target + bottom
                 count += 1
-    return squashed[:count].copy()
+    return resized[:count].copy()

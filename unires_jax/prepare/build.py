@@ -36,6 +36,7 @@ from unires_jax.prepare.sources.pictures import SPOOL
 
 OPTIONS_FILE = "build_options.json"
 ORIGIN = "origin"  # in that file: what the sources were then
+ADDED = {"orientation": "stored"}  # options that builders got later, and what was done
 
 
 def build(
@@ -165,6 +166,8 @@ def _require_same(folder: Path, chosen: dict[str, Any], sources: Origin) -> None
     path = folder / OPTIONS_FILE
     built = json.loads(path.read_text()) if path.exists() else {}
     before = built.pop(ORIGIN, {})
+    if built:  # by a version that had fewer options: what it did is their default
+        built = {k: v for k, v in ADDED.items() if k in chosen} | built
     if built != chosen:
         differ = [k for k in {**built, **chosen} if built.get(k) != chosen.get(k)]
         old, new = ({k: x.get(k) for k in differ} for x in (built, chosen))

@@ -9,11 +9,13 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from unires_jax.data import sentence_length
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.records import Record, decode_record_image
 from unires_jax.data.stored import dataset_info, to_example
 from unires_jax.errors import DataError
 from unires_jax.files import local
+from unires_jax.pixels import orientation as exif
 from unires_jax.prepare import build_summary
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
@@ -42,6 +44,7 @@ class RawBuilder(
         *,
         raw: str = "",  # folder of the raw files, in any form (docs/data.md)
         images: str = "",  # folder of the pictures; "": found in raw or beside it
+        orientation: str = "stored",  # masks of pictures as stored or upright (EXIF)
         max_bad_share: float = MAX_BAD_SHARE,  # share of entries it may skip
         **kwargs: Any,
     ) -> None:
@@ -49,6 +52,7 @@ class RawBuilder(
         self.raw, self.images, self.share = raw, images, max_bad_share
         self._rejects = Rejects()
         self._done = self._total = 0  # images
+        self.masks = exif.checked(orientation)
 
     @property
     def benchmark(self) -> Benchmark:
@@ -100,8 +104,8 @@ class RawBuilder(
         self, split: str, referents: list[Referent], picture: Callable[[str], bytes]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         name = self.benchmark.name
-        images = kept = expressions = 0
-        records = to_records(referents, picture, name, self._rejects)
+        images = kept = expressions = turned = long = 0
+        records = to_records(referents, picture, name, self._rejects, self.masks)
         total = len({r.image.image_id for r in referents})
         for record in tqdm(records, split, total, unit=" images"):
             self._done += 1
@@ -109,6 +113,8 @@ class RawBuilder(
                 continue
             images, expressions = images + 1, expressions + len(record.expressions)
             kept += len({x.ref_id for x in record.expressions})
+            turned += exif.stated(record.image) != exif.UPRIGHT
+            long += sentence_length.count_cut(record)
             yield record.image_id, to_example(record)
         if not images:
             raise DataError(
@@ -119,6 +125,10 @@ class RawBuilder(
         self._summary["splits"][split] = counts
         words = ", ".join(f"{count} {noun}" for noun, count in counts.items())
         print(f"{name} {split}: {words}. {self._rejects.summary()}".rstrip())
+        if turned:
+            print(f"{name} {split}: {exif.told(turned)}")
+        if long:
+            print(f"{name} {split}: {sentence_length.told(long)}")
         published = self.benchmark.counts.get(split, Counts()).referents
         if published not in (None, kept):
             text = f"{kept:,} referents, published are {published:,}"

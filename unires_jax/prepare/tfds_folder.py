@@ -16,10 +16,11 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Int64
 
-from unires_jax.data import records, stored, summary
+from unires_jax.data import records, sentence_length, stored, summary
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
+from unires_jax.pixels import orientation
 from unires_jax.prepare import build_summary
 from unires_jax.prepare.mres.jsonl import Lines
 from unires_jax.prepare.notes import Notes
@@ -57,6 +58,7 @@ class Conversion:
     ) -> Generator[Refusal | None, None, None]:
         """Write the records that keep their contract; others are refused."""
         figures |= {"records": 0, "masks": 0, "expressions": 0, "mask_bytes": 0}
+        figures |= {"oriented": 0, "long": 0}  # pictures by EXIF; sentences
         ids: list[tuple[int, int, int, int]] = []
         notes = Notes()
         path = str(paths[RECORDS])
@@ -75,6 +77,9 @@ class Conversion:
                 digest = _digest(record.image)
                 ids.append((record.image_id, number, record.coco_id, digest))
                 figures["records"] += 1
+                turned = orientation.stated(record.image) != orientation.UPRIGHT
+                figures["oriented"] += turned
+                figures["long"] += sentence_length.count_cut(record)
                 figures["masks"] += len(record.masks)
                 figures["expressions"] += len(record.expressions)
                 figures["mask_bytes"] += sum(len(m.rle) for m in record.masks)
@@ -141,6 +146,10 @@ def publish(ledger: Ledger, builder: Any, notes: Notes | None = None) -> None:
     shutil.rmtree(final / PROGRESS)
     for info in infos:
         print(f"{builder.name} {info.name}: {info.num_examples} images")
+    said = {"oriented": orientation.told, "long": sentence_length.told}
+    for figure, told in said.items():
+        if count := sum(marker.get(figure, 0) for marker in markers.values()):
+            print(f"{builder.name}: {told(count)}")
     rejects.notes.print()
     if refused:
         print(f"skipped {len(refused)} lines; reasons: {final / listed.name}")

@@ -1,8 +1,6 @@
 """Any picture a user may give, as upright 8-bit RGB pixels. Pictures are hostile.
 
-A picture's bytes are decoded by Pillow, whose JPEG pixels equal OpenCV's, with which
-training reads them (tested). Nothing but plain image formats is admitted: Pillow also
-knows some that start other programs.
+A picture's bytes become pixels as in training (`pixels.rgb`), but upright.
 """
 
 import io
@@ -13,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from unires_jax.errors import DataError
+from unires_jax.pixels import rgb
 from unires_jax.pixels.resize import resize
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 MAX_BYTES = 1 << 28  # of a file, 256 MB (ours)
 MAX_PIXELS = 1 << 24  # larger pictures are scaled down, 4096 x 4096 (ours)
 
@@ -89,11 +87,11 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _opened(data: bytes, name: str, use: Callable[[Image.Image], T]) -> T:
-    expected = f"expected a whole picture ({', '.join(FORMATS)})"
+    expected = f"expected a whole picture ({', '.join(rgb.FORMATS)})"
     if len(data) > MAX_BYTES:
         raise DataError(f"{name}: has {len(data)} bytes, the limit is {MAX_BYTES}")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with rgb.opened(data) as image:
             return use(image)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: is too large: {error}") from None
@@ -114,22 +112,7 @@ def _decoded(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     if image.width * image.height > 4 * MAX_PIXELS:
         side = round(MAX_PIXELS**0.5)
         image.draft("RGB", (side, side))  # JPEG alone: decodes at an eighth to a half
-    upright = ImageOps.exif_transpose(image)
-    return _to_rgb(image if upright is None else upright)
-
-
-def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    if image.mode.startswith("I;16"):
-        return _array_to_rgb(np.asarray(image).astype(np.uint16))
-    if image.mode in ("I", "F"):
-        raise DataError(
-            f"has 32-bit pixels (mode {image.mode}); expected 8 or 16 bits a channel"
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image)
-    return np.array(image.convert("RGB"))
+    return rgb.to_rgb(rgb.upright(image))
 
 
 def _array_to_rgb(array: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
@@ -143,8 +126,7 @@ def _array_to_rgb(array: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
         )
     array = _to_bytes(array)
     if array.shape[2] == 4:
-        opacity = array[:, :, 3:] / np.float32(255)
-        array = (array[:, :, :3] * opacity + 255 * (1 - opacity)).round()
+        return rgb.to_rgb(Image.fromarray(array))  # as a file of it is read
     return np.broadcast_to(array, (*array.shape[:2], 3)).astype(np.uint8, order="C")
 
 
@@ -152,7 +134,7 @@ def _to_bytes(array: np.ndarray) -> UInt8[np.ndarray, "h w c"]:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.uint16:
-        return (array // 257).astype(np.uint8)
+        return rgb.to_bytes(array)
     if np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and 0 <= array.min() <= array.max() <= 1):
             raise DataError("image: an array of floats outside [0, 1]")

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     sentences = _sentences(args.sentences)
     model = start(args)
     names = _names(paths)
-    failed = 0
+    failed, notes = 0, dict[str, str]()
     bar = tqdm(paths, unit="picture", disable=len(paths) == 1)
     for path in bar:
         try:
@@ -59,10 +59,13 @@ def main(argv: Sequence[str]) -> int:
             bar.write(f"error: {terminal.indented(str(error))}", file=sys.stderr)
             continue
         picture = write(out, names[path], image, answers)
+        notes |= {a.expression: a.note for a in answers if a.note}
         if len(paths) == 1:
             _print(image, answers, picture)
         if args.show:
             Image.open(picture).show()
+    for sentence, note in notes.items():
+        print(f"note: {shorten(sentence, 60)!r}: {note}")
     if len(paths) > 1:
         print(f"{args.out}: {len(paths) - failed} pictures, {failed} could not be used")
     return 1 if failed else 0

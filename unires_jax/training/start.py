@@ -46,6 +46,16 @@ MAY_CHANGE = (
 )
 
 
+# What the shapes of weights do not show.
+UNSEEN = (
+    "model.heads",
+    "model.vision.heads",
+    "model.vision.activation",
+    "model.text.heads",
+    "model.text.activation",
+)
+
+
 class Progress(NamedTuple):
     """How far a run has come with its data; kept in each checkpoint's meta."""
 
@@ -103,10 +113,12 @@ def take_over(recipe: Recipe) -> Tree:
 
     The vision position table is resized to this resolution as a backbone's is; the text
     one is cut, or prolonged with fresh rows. Raises CheckpointError listing what does
-    not fit.
+    not fit, ConfigError for other heads or activations, which no shape shows.
     """
     config, model = recipe.config, recipe.config.model
-    params, _ = load_params(config.init_from)
+    params, meta = load_params(config.init_from)
+    folder = find_checkpoint(config.init_from)
+    _check_unseen(config, saved_config(meta, folder), folder)
     if "vision" in params and "text" in params:
         side = model.image_size // model.vision.patch
         prefix = towers_of(model).vision.prefix
@@ -117,8 +129,22 @@ def take_over(recipe: Recipe) -> Tree:
             fresh = _fresh(recipe)["text"]["positions"]
             table = np.concatenate([table, fresh[len(table) :]])
         params["text"]["positions"] = table[:context]
-    check_shapes(params, recipe.apply.abstract, find_checkpoint(config.init_from))
+    check_shapes(params, recipe.apply.abstract, folder)
     return params
+
+
+def _check_unseen(config: Config, saved: Config, folder: Location) -> None:
+    """Raise ConfigError where weights would be used by other arithmetic unseen."""
+    old, new = settings(saved), settings(config)
+    faults = [
+        f"{name}={new[name]!r}, the weights were trained with {old[name]!r}"
+        for name in UNSEEN
+        if old[name] != new[name]
+    ]
+    if faults:
+        raise ConfigError(
+            f"init_from={folder} does not fit the config:\n  " + "\n  ".join(faults)
+        )
 
 
 def with_backbone(recipe: Recipe) -> Tree:

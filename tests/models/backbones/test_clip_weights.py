@@ -64,6 +64,16 @@ def test_config_without_fields_is_transformers_default(folder):
         ("{", "config.json"),
         ('{"vision_config": {}}', "text_config"),
         ("[]", "CLIPModel"),
+        ('{"vision_config": {}, "text_config": null}', "no object"),
+        *(
+            (json.dumps({"vision_config": field, "text_config": {}}), message)
+            for field, message in (
+                ({"hidden_size": "64"}, "hidden_size='64' is no int"),
+                ({"hidden_act": []}, "hidden_act='[]' is no str"),
+                ({"layer_norm_eps": "x"}, "layer_norm_eps='x' is no float"),
+                ({"num_attention_heads": True}, "num_attention_heads='True' is no"),
+            )
+        ),
         (
             '{"model_type": "blip", "vision_config": {}, "text_config": {}}',
             "model_type='blip'",

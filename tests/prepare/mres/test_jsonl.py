@@ -191,7 +191,7 @@ FAULTS: list[tuple[Change, str, bool]] = [
     (put("masks", 1, "polygons", 0, 1, value=-3), r"polygons\[0\]: .*within", False),
     (put("masks", 1, "polygons", value=[[1, 1] * 3]), "at least one pixel", False),
     (put("masks", 2, "png", value="images/b.png"), "png: .*found none", False),
-    (put("masks", 2, "png", value="images/a.jpg"), "png: .*greyscale PNG", False),
+    (put("masks", 2, "png", value="images/a.jpg"), "png: .*PNG of one channel", False),
     (put(*MASK, "bbox", value=[1, 2, 3]), "bbox: expected 4 finite", True),
     (put(*MASK, "bbox", value=[1, 2, -3, 4]), "bbox: .*not two corners", False),
     (put(*MASK, "bbox", value=[50, 2, 20, 4]), "bbox: .*within the picture", False),
@@ -326,7 +326,7 @@ def test_a_mask_of_another_size(folder: Path, size: tuple[int, int]) -> None:
 def test_a_coloured_mask(folder: Path) -> None:
     colours = np.ones((HEIGHT, WIDTH, 3), np.uint8)
     cv2.imwrite(str(folder / "images" / "a_wheel.png"), colours)
-    assert "greyscale PNG" in refused(mres_lines.good_line(), folder)
+    assert "PNG of one channel, grey or" in refused(mres_lines.good_line(), folder)
 
 
 def test_damaged_pictures(folder: Path) -> None:
@@ -335,7 +335,7 @@ def test_damaged_pictures(folder: Path) -> None:
     line = mres_lines.good_line()
     assert "is truncated" in refused(line, folder)
     path.write_bytes(b"GIF89a" + bytes(50))
-    assert "no whole JPEG or PNG" in refused(line, folder)
+    assert "no whole picture" in refused(line, folder)
     line = mres_lines.small_line(0)
     for wrong in ("####", line["image_bytes"][:-1], "é"):
         line["image_bytes"] = wrong

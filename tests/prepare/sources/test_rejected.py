@@ -71,7 +71,7 @@ def test_an_image_that_is_none(tmp_path: Path) -> None:
     raw_forms.write_refer(tmp_path)
     path = tmp_path / "images/mscoco/images/train2014" / raw_forms.name(101)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(DataError, match="no whole JPEG or PNG"):
+    with pytest.raises(DataError, match="no whole picture"):
         convert(tmp_path)
 
 
@@ -220,7 +220,8 @@ def test_builders_say_what_they_need(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no config 'refcoco_uc', did you mean"):
         build.build("refcoco", tmp_path, config="refcoco_uc")
     options = builder_options(load_builder("refcocom"))
-    assert set(options) == {"raw", "images", "max_bad_share", "objects"}
+    added = {"max_bad_share", "objects", "orientation"}
+    assert set(options) == {"raw", "images"} | added
     assert builder_options(load_builder("refcoco"))["config"]
 
 

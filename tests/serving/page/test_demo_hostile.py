@@ -199,6 +199,7 @@ def test_a_visitors_words_are_shown_not_run(site: Site) -> None:
     answer = site.find([given(path), text, 0.5])["output"]["data"][0]
     assert "<script>1" not in answer and "<img src=x" not in answer
     assert "{{" not in answer and "${" not in answer
+    assert "was not read" in answer  # it is a long one
     reply = message(site.find([given(path), "<b>" * 4000, 0.5]))
     assert "<b>" not in reply
 

@@ -51,6 +51,16 @@ def _below(block: Mapping[str, Any]) -> str:
         f"whole-object confusion {percent(confusion['share'])} "
         f"({confusion['count']} parts)",
     ]
+    if (without := block["without_target"])["count"]:
+        lines.append(
+            f"{without['count']} of {block['expressions']} expressions have no target: "
+            f"{without['rule']}"
+        )
+    if block["cut"]:
+        lines.append(
+            f"{block['cut']} of {block['expressions']} expressions have more tokens "
+            "than the model reads: their ends were not read"
+        )
     if block["without_polygons"]:
         lines.append(
             f"{block['without_polygons']} of {block['expressions']} expressions have "

@@ -14,12 +14,21 @@ from tokenizers import Tokenizer
 
 FOLDER = Path(__file__).parent
 RULES = json.loads((FOLDER / "preprocessor_config.json").read_text())
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 ABOUT = json.loads((FOLDER / "unires.json").read_text(encoding="utf-8"))
 
 
 def read(path):
     """The picture, upright, on white, uint8 RGB [height, width, 3]."""
-    image = ImageOps.exif_transpose(Image.open(path))
+    image = ImageOps.exif_transpose(Image.open(path, formats=FORMATS))
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint16)
+        grey = (deep >> 8).astype(np.uint8)  # the upper byte, as of 16-bit colours
+        if (clear := image.info.get("transparency")) is not None:
+            grey[deep == clear] = 255
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        sys.exit(f"{path}: has 32-bit pixels; expected 8 or 16 bits a channel")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -75,6 +84,9 @@ def tokenize(sentences):
     for text in sentences:
         text = text.strip().lower() if RULES["lower_case"] else text.strip()
         ids = tokenizer.encode(text, add_special_tokens=False).ids
+        if len(ids) > longest:
+            about = f"{len(ids)} tokens, of which the first {longest} are read"
+            print(f"{text[:60]!r}: {about}", file=sys.stderr)
         rows.append([*start, *ids[:longest], RULES["eos"]])
     lengths = np.array([len(row) for row in rows], np.int32)
     tokens = np.full((len(rows), lengths.max()), RULES["pad"], np.int32)

@@ -16,17 +16,24 @@ def read_config_json(path: str, architecture: str) -> tuple[Path, dict[str, Any]
 
     Raises WeightsError when the file is missing or is not of such a model.
     """
-    place = local(path)
-    file = (place if place.is_dir() else place.parent) / "config.json"
+    file = config_file(path)
     try:
-        content = json.loads(file.read_text())
-        _ = content["vision_config"], content["text_config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        towers = [content[name] for name in ("vision_config", "text_config")]
+        if not all(isinstance(tower, dict) for tower in towers):
+            raise TypeError("one of them is no object")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{file}: expected the config.json of a {architecture} with vision_config "
             f"and text_config ({error!r}). Take it from the repository of the weights."
         ) from error
     return file, dict(content)
+
+
+def config_file(path: str) -> Path:
+    """Where the config.json of weights belongs: in their folder, or beside the file."""
+    place = local(path)
+    return (place if place.is_dir() else place.parent) / "config.json"
 
 
 def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -35,6 +42,8 @@ def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:
     Raises WeightsError naming the file that is missing or damaged.
     """
     for file in _files(local(path)):
+        if not file.is_file():
+            raise WeightsError(f"{file}: no such file{_beside(file.parent)}.")
         try:
             with safe_open(file, "np") as opened:
                 for name in sorted(opened.keys()):
@@ -45,6 +54,16 @@ def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:
             ) from error
 
 
+def _beside(folder: Path) -> str:
+    """What a folder holds where the weights are missed."""
+    names = sorted(p.name for p in folder.glob("*"))[:8] if folder.is_dir() else []
+    return (
+        f"; {folder} holds {', '.join(map(repr, names)) or 'nothing'}, and weights are "
+        "read from model.safetensors or its shards (transformers' save_pretrained "
+        "writes them), or from the .safetensors file that is named; fetch it again"
+    )
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
@@ -52,7 +71,8 @@ def _files(path: Path) -> list[Path]:
     if not index.exists():
         return [path / "model.safetensors"]
     try:
-        shards = set(json.loads(index.read_text())["weight_map"].values())
+        names = json.loads(index.read_text())["weight_map"].values()
+        shards = {Path(name).name for name in names}  # of this folder alone
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{index}: expected JSON with a weight_map ({error!r}); fetch it again."

@@ -4,8 +4,10 @@ The import is strict: every tensor of the file is placed, or named as not ours, 
 every parameter of the towers is filled. Faults are collected and told at once.
 """
 
+import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,21 @@ import numpy as np
 from unires_jax.config import ModelConfig, TextConfig, VisionConfig, to_dict
 from unires_jax.errors import ConfigError, WeightsError
 from unires_jax.models.backbones import Published, Towers
-from unires_jax.models.backbones.files import read_config_json, read_tensors
+from unires_jax.models.backbones.files import (
+    config_file,
+    local,
+    read_config_json,
+    read_tensors,
+)
 from unires_jax.models.backbones.weights import Transform, keep
 from unires_jax.models.layers import ACTIVATIONS
 from unires_jax.parameters import flatten, unflatten
 
 Tree = dict[Any, Any]  # nested dicts of arrays, or of anything with a shape
+
+NAMED = 40  # faults that an error lists
+
+log = logging.getLogger(__name__)
 
 
 def load_towers(
@@ -36,10 +47,11 @@ def load_towers(
     placed, faults = _place(towers.published, read_tensors(path), shapes)
     faults += [f"missing: {name} {shapes[name]}" for name in shapes.keys() - placed]
     if faults:
+        more = [f"and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
         raise WeightsError(
             f"{path}: these {towers.title} weights do not fit the model; compare its "
             "config.json with model.vision and model.text:\n  "
-            + "\n  ".join(sorted(faults))
+            + "\n  ".join([*sorted(faults)[:NAMED], *more])
         )
     filled = unflatten(placed, like)
     return filled["vision"], filled["text"]
@@ -77,6 +89,19 @@ def _rule(published: Published, name: str) -> tuple[str, Transform]:
     return "", keep
 
 
+_TYPES: dict[str, type] = {  # of what is read of a tower's config
+    "hidden_act": str,
+    "hidden_size": int,
+    "num_hidden_layers": int,
+    "num_attention_heads": int,
+    "intermediate_size": int,
+    "patch_size": int,
+    "vocab_size": int,
+    "max_position_embeddings": int,
+    "layer_norm_eps": float,
+}
+
+
 def read_config(towers: Towers, path: str) -> tuple[VisionConfig, TextConfig]:
     """Tower sizes and activations from the weights' config.json.
 
@@ -93,6 +118,8 @@ def read_config(towers: Towers, path: str) -> tuple[VisionConfig, TextConfig]:
             f"{published.model_types}; set model.backbone."
         )
     vision, text = content["vision_config"], content["text_config"]
+    for tower in (vision, text):
+        _check_types(tower, file)
     for tower, usual in ((vision, published.vision), (text, published.text)):
         activation = tower.get("hidden_act", usual.activation)
         stated = tower.get("layer_norm_eps", eps)
@@ -111,6 +138,17 @@ def read_config(towers: Towers, path: str) -> tuple[VisionConfig, TextConfig]:
     )
 
 
+def _check_types(tower: dict[str, Any], file: Path) -> None:
+    """Raise WeightsError for a field that is read and is of another type."""
+    for name, kind in _TYPES.items():
+        value = tower.get(name, kind())
+        if type(value) is not kind:
+            raise WeightsError(
+                f"{file}: {name}={str(value)[:60]!r} is no {kind.__name__}; take the "
+                "file from the repository of the weights."
+            )
+
+
 def _sizes(tower: dict[str, Any], usual: VisionConfig | TextConfig) -> dict[str, Any]:
     return {
         "width": tower.get("hidden_size", usual.width),
@@ -125,9 +163,17 @@ def check_config(towers: Towers, path: str, model: ModelConfig) -> None:
     """Raise ConfigError naming what the weights' config.json says otherwise.
 
     Heads and activation do not show in shapes, so they are compared by name. A single
-    file comes without a config.json.
+    file may come without a config.json beside it: then it is told that nobody did.
     """
-    if path.endswith(".safetensors"):
+    if not local(path).is_dir() and not config_file(path).is_file():
+        log.warning(
+            "%s has no config.json beside it: nothing says whether model.vision (%d "
+            "heads, %s) and model.text (%d heads, %s) are so in the weights, which do "
+            "not show it.",
+            path,
+            *(model.vision.heads, model.vision.activation),
+            *(model.text.heads, model.text.activation),
+        )
         return
     faults = []
     for part, theirs in zip(("vision", "text"), read_config(towers, path), strict=True):

@@ -7,7 +7,10 @@ import numpy as np
 from unires_jax.data import records
 from unires_jax.data.catalogue import COUNTED
 from unires_jax.data.records import PART, Record, decode_record_image
+from unires_jax.data.sentence_length import READ, tokens_at_least
 from unires_jax.errors import DataError, Kind
+from unires_jax.pixels import orientation
+from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 
@@ -105,12 +108,30 @@ class SplitCheck:
             decode_record_image(record)
         except DataError as error:
             self._error(error.at(place))
+        self._check_orientation(record, place)
         self._check_masks(record, place)
         for x in record.expressions:
             if "\ufffd" in x.raw + x.sent:
                 text = f"sentence {x.sent_id} {x.raw!r} lost characters"
                 lost = DataError(text, place=place, kind=Kind.ENCODING)
                 self._findings.warning(self._where, lost)
+            if (tokens := tokens_at_least(x.sent)) > READ:
+                text = (
+                    f"sentence {x.sent_id} has {tokens} tokens or more, and CLIP reads "
+                    f"{READ}: its end will not be read"
+                )
+                self._findings.add(WARNING, "sentence long", self._where, text)
+
+    def _check_orientation(self, record: Record, place: str) -> None:
+        number = orientation.stated(record.image)
+        if number != orientation.UPRIGHT:
+            text = (
+                f"states EXIF orientation {number}; its masks are taken to belong to "
+                "the pixels as stored. If they were drawn on the upright picture: "
+                "--orientation=upright"
+            )
+            error = DataError(text, place=place, kind=Kind.ORIENTATION)
+            self._findings.warning(self._where, error)
 
     def pictures_of(self, other: "SplitCheck") -> int:
         """How many pictures another split holds too, under another image_id."""
@@ -137,16 +158,32 @@ class SplitCheck:
                 text = "this ann_id occurs twice, with different masks"
                 self._error(DataError(text, place=at, kind=Kind.ID_TWICE))
             try:
-                box = records.runs_of(record, mask).bbox
+                runs = records.runs_of(record, mask)
             except DataError:
                 continue  # told by the record's own check
+            box = runs.bbox
             if not box[2]:
                 error = DataError("holds no pixel", place=at, kind=Kind.MASK_EMPTY)
                 note = self._findings.error if i in targets else self._findings.warning
                 note(self._where, error)
-            elif boxes_differ(mask.bbox, box):
+            elif looks_inverted(runs):
+                text = (
+                    f"{at}: covers the picture's corners and more than half of it; "
+                    "is 0 the target in its file?"
+                )
+                self._findings.add(WARNING, "mask inverted?", self._where, text)
+            if boxes_differ(mask.bbox, box) and box[2]:
                 text = f"{at}: bbox {_rounded(mask.bbox)}, its pixels {_rounded(box)}"
                 self._findings.add(WARNING, "box differs", self._where, text)
+
+
+def looks_inverted(mask: RunMask) -> bool:
+    """Whether a mask holds all four corners and most of a picture, but not all."""
+    pixels = mask.height * mask.width
+    if not pixels / 2 < mask.area < pixels:
+        return False
+    whole = mask.pixels()
+    return bool(whole[0, 0] & whole[0, -1] & whole[-1, 0] & whole[-1, -1])
 
 
 def boxes_differ(stored: tuple[float, ...], counted: tuple[float, ...]) -> bool:

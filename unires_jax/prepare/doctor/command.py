@@ -21,6 +21,7 @@ from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import local, write_whole
+from unires_jax.pixels import orientation
 from unires_jax.prepare.doctor.checks import (
     ERROR,
     NOTE,
@@ -39,18 +40,21 @@ from unires_jax.prepare.sources.grouping import by_split, to_records
 from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
 
 
-def examine(folder: str | Path, images: str | Path = "") -> Report:
+def examine(
+    folder: str | Path, images: str | Path = "", masks: orientation.Masks = "stored"
+) -> Report:
     """Look at everything below a folder, reading every record and picture.
 
-    `images` names the folder of pictures of a raw benchmark where it lies elsewhere.
+    `images` names the folder of pictures of a raw benchmark where it lies elsewhere,
+    `masks` the pixels that raw masks belong to (`pixels.orientation`).
     """
     root, findings = local(folder), Findings()
     if not os.path.isdir(root):
         raise DataError("no such folder", place=str(root), kind=Kind.FILE_MISSING)
     holdings = [
         *_prepared(root, findings),
-        *_jsonl(root, findings),
-        *_benchmarks(root, str(images), findings),
+        *_jsonl(root, masks, findings),
+        *_benchmarks(root, str(images), masks, findings),
     ]
     if not holdings:
         expected = (
@@ -103,11 +107,13 @@ def _stream(split: PreparedSplit, check: SplitCheck, findings: Findings) -> None
             findings.add(ERROR, kind, where, f"record {i}: {error}")
 
 
-def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
+def _jsonl(
+    root: Path, masks: orientation.Masks, findings: Findings
+) -> Iterator[Holding]:
     notes = Notes()
     try:
         files = jsonl.find_files(root, notes=notes)
-        runs = plan(files)
+        runs = plan(files, masks=masks)
     except DataError as error:
         if any(p.name.endswith(jsonl.SUFFIXES) for p in root.iterdir()):
             findings.error(str(root), error)
@@ -134,7 +140,9 @@ def _jsonl(root: Path, findings: Findings) -> Iterator[Holding]:
     yield holding
 
 
-def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding]:
+def _benchmarks(
+    root: Path, images: str, masks: orientation.Masks, findings: Findings
+) -> Iterator[Holding]:
     holds_any, passed = False, dict[Path, str]()
     for benchmark in BENCHMARKS.values():
         name = benchmark.name
@@ -158,7 +166,7 @@ def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding
         holding = Holding(name, form.name, list(map(str, files.present)))
         if not files.missing:
             _cases(root, files.present, benchmark, findings)
-            _read(holding, root, images, benchmark, findings)
+            _read(holding, root, images, masks, benchmark, findings)
         yield holding
     if not holds_any:
         for path, reason in passed.items():
@@ -166,7 +174,12 @@ def _benchmarks(root: Path, images: str, findings: Findings) -> Iterator[Holding
 
 
 def _read(
-    holding: Holding, root: Path, images: str, benchmark: Benchmark, findings: Findings
+    holding: Holding,
+    root: Path,
+    images: str,
+    masks: orientation.Masks,
+    benchmark: Benchmark,
+    findings: Findings,
 ) -> None:
     """Read a benchmark as its conversion would and check every record."""
     name, checks = benchmark.name, dict[str, SplitCheck]()
@@ -184,7 +197,7 @@ def _read(
             where = f"{name}/{split}"
             checks[split] = SplitCheck(findings, where)
             refused = NotedRejects(findings, where)
-            stream = to_records(group, source.picture, name, refused)
+            stream = to_records(group, source.picture, name, refused, masks)
             total = len({r.image.image_id for r in group})
             for record in tqdm(stream, where, total, unit=" images", leave=False):
                 checks[split].add(record)
@@ -251,11 +264,17 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("folder", help="raw files, or prepared data")
     parser.add_argument("--images", default="", help="folder of a benchmark's pictures")
+    parser.add_argument(
+        "--orientation",
+        default="stored",
+        choices=orientation.MASKS,
+        help="pixels that masks of pictures with an EXIF orientation belong to",
+    )
     parser.add_argument("--json", default="", help="write the report there too")
     args = parser.parse_args(argv)
     if args.json:
         disk.require_writable(Path(args.json).absolute().parent)
-    report = examine(args.folder, args.images)
+    report = examine(args.folder, args.images, args.orientation)
     print_report(report)
     if args.json:
         write_whole(args.json, json.dumps(report.to_json(), indent=1))

@@ -19,6 +19,7 @@ from typing import Any
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import local, matching
+from unires_jax.pixels.orientation import Masks
 from unires_jax.prepare.mres.line import parse
 from unires_jax.prepare.notes import Notes
 from unires_jax.texts import open_lines
@@ -45,6 +46,7 @@ class Lines:
     first: int  # number of its first line, from 1
     count: int  # how many lines
     stamp: tuple[int, int]  # size and time of change of the file when it was planned
+    masks: Masks = "stored"  # the pixels of a picture that they belong to
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -72,7 +74,8 @@ class Lines:
                         "one; store pictures as files beside it"
                     )
                 if text.strip():
-                    yield number, parse(text, path.parent, notes, self.place(number))
+                    place = self.place(number)
+                    yield number, parse(text, path.parent, self.masks, notes, place)
             except DataError as error:
                 yield number, error.at(self.place(number))
 

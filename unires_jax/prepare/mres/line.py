@@ -19,7 +19,8 @@ from unires_jax.data.records import (
     decode_record_image,
 )
 from unires_jax.errors import DataError, Kind
-from unires_jax.pixels.images import MAX_PIXELS, check_size
+from unires_jax.pixels import orientation
+from unires_jax.pixels.images import MAX_PIXELS
 from unires_jax.prepare.mres.fields import Fields, load_json, short
 from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask
 from unires_jax.prepare.notes import Notes
@@ -41,18 +42,23 @@ EXPRESSION_FIELDS = ("ref_id", "sent_id", "text", "level", "targets")
 
 
 def parse(
-    text: bytes, folder: Path, notes: Notes | None = None, place: str = ""
+    text: bytes,
+    folder: Path,
+    belong: orientation.Masks = "stored",
+    notes: Notes | None = None,
+    place: str = "",
 ) -> Record:
     """The record of one line, its picture read from below `folder` and decoded once.
 
-    `notes` takes, with its `place`, what is passed over in it.
+    `belong` says to which of its pixels masks do (`pixels.orientation`); `notes` takes,
+    with its `place`, what is passed over in it.
 
     Raises DataError naming the field, what was expected and what to do.
     """
     fields = Fields(load_json(text), "", LINE_FIELDS)
     height = fields.integer("height", 1, MAX_PIXELS)
     width = fields.integer("width", 1, MAX_PIXELS)
-    name, image = _read_image(fields, folder, height, width)
+    name, image = _read_image(fields, folder, height, width, belong)
     items = fields.items("masks")
     masks, indices = _read_masks(items, folder, height, width)
     polygons = [p for m in items if (p := m.get("polygons")) is not None]
@@ -74,7 +80,7 @@ def parse(
 
 
 def _read_image(
-    fields: Fields, folder: Path, height: int, width: int
+    fields: Fields, folder: Path, height: int, width: int, belong: orientation.Masks
 ) -> tuple[str, bytes]:
     """The file name ("" for bytes in the line) and the encoded picture."""
     inline = fields.get("image") is None
@@ -84,7 +90,7 @@ def _read_image(
     value = fields.text(field)
     try:
         data = _from_base64(value) if inline else files.read_inside(folder, value)
-        check_size(data, height, width, field="")
+        data = orientation.for_masks(data, height, width, belong, field="")
     except DataError as error:
         raise error.at(field) from None
     return "" if inline else value.removeprefix("../"), data

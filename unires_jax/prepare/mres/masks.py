@@ -5,7 +5,7 @@ from typing import Any
 
 from unires_jax import files
 from unires_jax.errors import DataError, Kind, shorten
-from unires_jax.pixels.images import check_size, decode_png_mask, is_grey_png
+from unires_jax.pixels.images import check_size, decode_png_mask, is_one_channel_png
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.fields import Fields, fault, finite
 from unires_jax.prepare.pieces import whole_pieces
@@ -120,13 +120,13 @@ def _from_png(name: str, place: str, folder: Path, height: int, width: int) -> R
     except DataError as error:
         raise error.at(place) from None
     try:
-        if is_grey_png(data):
+        if is_one_channel_png(data):
             return RunMask.from_pixels(decode_png_mask(data))
     except DataError:
         pass
     raise DataError(
-        f"expected a whole greyscale PNG (0 = not the target), found something else in "
-        f"{shorten(name)!r}; save the mask with one channel",
+        "expected a whole PNG of one channel, grey or with a palette (0 = not the "
+        f"target), found something else in {shorten(name)!r}; save the mask so",
         place=place,
     )
 

@@ -1,11 +1,13 @@
 """Which lines become which shard: files of MRES JSONL cut into runs of whole lines."""
 
+import dataclasses
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from unires_jax.errors import DataError
+from unires_jax.pixels.orientation import Masks
 from unires_jax.prepare.mres.jsonl import Lines, opened
 from unires_jax.texts import is_plain
 
@@ -13,7 +15,9 @@ SHARD_TEXT = 16 << 20  # bytes of plain text that become one shard; ours
 _CHUNK = 1 << 20
 
 
-def plan(files: Mapping[str, Sequence[Path]], shards: int = 0) -> list[Lines]:
+def plan(
+    files: Mapping[str, Sequence[Path]], shards: int = 0, masks: Masks = "stored"
+) -> list[Lines]:
     """The runs of lines of all splits, in the order of their files.
 
     A split is cut into about `shards` runs of equal size, by default into runs of
@@ -30,7 +34,7 @@ def plan(files: Mapping[str, Sequence[Path]], shards: int = 0) -> list[Lines]:
             raise DataError(
                 f"{paths[0]} and its like hold no line", place=f"split {split}"
             )
-        runs += cuts
+        runs += [dataclasses.replace(lines, masks=masks) for lines in cuts]
     return runs
 
 

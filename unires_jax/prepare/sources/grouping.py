@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from unires_jax.data import records
 from unires_jax.data.records import Expression, Record
 from unires_jax.errors import DataError, Kind
-from unires_jax.pixels.images import check_size
+from unires_jax.pixels import orientation
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
@@ -26,10 +26,12 @@ def to_records(
     picture: Callable[[str], bytes],
     source: str,
     rejects: Rejects,
+    masks: orientation.Masks = "stored",
 ) -> Iterator[Record]:
     """The records of one split in the order of image ids; refs by ref_id.
 
-    `picture(filename)` gives the encoded image. A referent that breaks the record's
+    `picture(filename)` gives the encoded image, `masks` says which of its pixels the
+    annotations belong to (`pixels.orientation`). A referent that breaks the record's
     contract (masks without a pixel, a key that occurs twice, an empty sentence), and
     every referent of an image that is absent or of another size, goes to `rejects`.
     """
@@ -40,8 +42,8 @@ def to_records(
         group = sorted(images[image_id], key=lambda r: r.ref_id)
         image = group[0].image
         try:
-            data = picture(image.filename)
-            check_size(data, image.height, image.width)
+            size = image.height, image.width
+            data = orientation.for_masks(picture(image.filename), *size, masks)
         except DataError as error:
             for referent in group:
                 rejects.add(referent.name, error)

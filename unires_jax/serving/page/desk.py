@@ -50,6 +50,7 @@ class Row(NamedTuple):
     share: float  # of the picture
     no_target: bool
     no_target_probability: float | None
+    note: str  # "", or what a user should know
 
 
 class Desk:
@@ -182,6 +183,7 @@ def _row(index: int, answer: Segment) -> Row:
         share=area / answer.mask.size,
         no_target=answer.no_target,
         no_target_probability=answer.no_target_probability,
+        note=answer.note,
     )
 
 
