@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from unires_jax import __version__, process
-from unires_jax.errors import UserError
+from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot")
 
@@ -92,6 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _imported(args[0])(args[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"error: {NO_MEMORY} ({error})", file=sys.stderr)
         return 1
 
 

@@ -3,6 +3,8 @@
 import enum
 from typing import TypeVar
 
+NO_MEMORY = "there is too little free memory; close other programs, or ask for less"
+
 _Error = TypeVar("_Error", bound="UserError")
 
 

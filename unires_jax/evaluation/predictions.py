@@ -14,10 +14,11 @@ import math
 import os
 from typing import Any
 
+from unires_jax import documents, limits
 from unires_jax.data.records import LEVELS
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, shorten
 from unires_jax.evaluation.results import Result
-from unires_jax.files import Location, local, locate, read_inside
+from unires_jax.files import Location, local, locate, read_inside, read_text
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 
@@ -67,12 +68,13 @@ def read(path: str | os.PathLike[str]) -> Predictions:
     """Read a file, or the predictions.jsonl of an evaluation's folder.
 
     Raises DataError naming file and line: no JSON, a field missing or of another type,
-    a mask that cannot be read, a key that occurs twice.
+    a mask that cannot be read, a key that occurs twice, or more than the limits.
     """
     file = locate(path)
     if file.is_dir():
         file = file / "predictions.jsonl"
     lines: dict[str, Line] = {}
+    memory = 0  # bytes of all masks
     for number, row in enumerate(_text(file).split("\n"), 1):
         if not row.strip():
             continue
@@ -83,6 +85,12 @@ def read(path: str | os.PathLike[str]) -> Predictions:
                 raise DataError(
                     f"{line.key!r} stands in line {first} already; keep one",
                     place="key",
+                )
+            memory += line.mask.spans.nbytes
+            if memory > limits.PREDICTIONS_MEMORY:
+                raise DataError(
+                    f"the masks so far take {memory >> 20} MB, the limit is "
+                    f"{limits.PREDICTIONS_MEMORY >> 20} MB; cut the file into several"
                 )
         except DataError as error:
             raise error.at(f"{file} line {number}") from None
@@ -98,7 +106,9 @@ def read(path: str | os.PathLike[str]) -> Predictions:
 
 def _text(file: Location) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file, limits.PREDICTIONS_BYTES)
+    except DataError as error:
+        raise error.at(str(file)) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
@@ -110,7 +120,9 @@ def _text(file: Location) -> str:
 
 def _line(number: int, text: str, folder: Location) -> Line:
     try:
-        row = json.loads(text)
+        row = documents.load(text, limits.LINE_MEMORY)
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(
             f"is not JSON ({error}); expected an object with key and rle on one line"
@@ -120,7 +132,9 @@ def _line(number: int, text: str, folder: Location) -> Line:
     key = row.get("key")
     if not isinstance(key, str) or not key:
         raise DataError(
-            f"is {key!r}, expected <data set>/<split>/<image>/<ref>/<sent>", place="key"
+            f"is {shorten(repr(key), 60)}, expected "
+            "<data set>/<split>/<image>/<ref>/<sent>",
+            place="key",
         )
     protocol, pair = row.get("protocol"), (row.get("I"), row.get("U"))
     judged = isinstance(protocol, str) and all(_is_count(n) for n in pair)
@@ -136,7 +150,7 @@ def _line(number: int, text: str, folder: Location) -> Line:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < limits.INTEGER
 
 
 def _share(row: dict[str, Any], field: str) -> float | None:
@@ -144,7 +158,8 @@ def _share(row: dict[str, Any], field: str) -> float | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or not 0 <= value <= 1 or math.isnan(value):
-        raise DataError(f"is {value!r}, expected a number from 0 to 1", place=field)
+        found = shorten(repr(value), 60)
+        raise DataError(f"is {found}, expected a number from 0 to 1", place=field)
     return float(value)
 
 
@@ -161,7 +176,7 @@ def _mask(row: dict[str, Any], folder: Location) -> RunMask:
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
             'expected "rle": {"size": [height, width], "counts" ...} or "png", found '
-            f"{sorted(row)} with rle {str(rle)[:60]!r}"
+            f"{shorten(str(sorted(row)))} with rle {str(rle)[:60]!r}"
         )
     runs = isinstance(counts, list) and all(map(_is_count, counts))
     if not (runs or isinstance(counts, str)):

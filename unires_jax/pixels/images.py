@@ -3,19 +3,25 @@
 The header goes before a decoder: what is too large or cut short is refused for little.
 """
 
+import functools
 import io
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
-from PIL import JpegImagePlugin, PngImagePlugin
+from jaxtyping import Bool, Shaped, UInt8
+from PIL import PngImagePlugin
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
+from unires_jax.limits import plausible
 
-MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
-MAX_PIXELS = 1 << 26  # 8192 x 8192; a decoder makes room before it finds damage
-
-# Named here, because Image.open would try every format it knows.
+# Markers of a JPEG: of frames that libjpeg decodes, of what has no length, and of what
+# ends the list.
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB)
+_PROGRESSIVE = (0xC2, 0xCA)
+_ALONE = (0x01, *range(0xD0, 0xD8))
+_ENDS = (0xD9, 0xDA)
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
 
@@ -23,7 +29,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     """Height and width that a JPEG or PNG states, without decoding it.
 
     Raises DataError if the bytes are neither, end before the pixels, or state a side
-    above MAX_SIDE or more than MAX_PIXELS.
+    above limits.SIDE or more than limits.PIXELS.
     """
     size = None
     if data.startswith(_PNG) and len(data) >= 24:
@@ -60,12 +66,6 @@ def check_size(data: bytes, height: int, width: int, field: str = "image") -> No
         )
 
 
-def plausible(height: int, width: int) -> bool:
-    """Whether an image may have this size, in pixels."""
-    sides = 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
-    return sides and height * width <= MAX_PIXELS
-
-
 def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """The RGB pixels of an encoded picture as stored (an EXIF rotation is not applied).
 
@@ -75,8 +75,9 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     if not data:
         raise DataError("image: holds no bytes", kind=Kind.IMAGE_ABSENT)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    image_size(data)
     whole = _is_whole(data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if whole else None
+    image = _decoded(data, flags) if whole else None
     if image is None:
         fault = "is not a readable picture" if whole else "is truncated or damaged"
         raise DataError(
@@ -95,10 +96,21 @@ def decode_png_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
     image_size(data)
     pixels = None
     if data.startswith(_PNG) and _is_whole(data):
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = _decoded(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise DataError(f"image: {len(data)} bytes that are no whole PNG")
-    return np.asarray(np.atleast_3d(pixels)[:, :, :3].any(axis=2))
+    channels = cv2.split(pixels)[:3]  # one at a time: fewer copies at once
+    return functools.reduce(np.logical_or, channels[1:], channels[0] != 0)
+
+
+def _decoded(data: bytes, flags: int) -> Shaped[np.ndarray, "h w *c"] | None:
+    """OpenCV's pixels; None if it cannot decode them to the size of their header."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError):  # it raises where there is too little memory
+        return None
+    stated = image_size(data)
+    return None if pixels is None or pixels.shape[:2] != stated else pixels
 
 
 def is_grey_png(data: bytes) -> bool:
@@ -129,16 +141,44 @@ def _checksums_agree(data: bytes) -> bool:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    try:
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
-            return image.height, image.width
-    except Exception:  # on damaged bytes Pillow raises almost anything
-        return None
+    """Height and width of the frame that libjpeg decodes; None if it would not.
+
+    Raises DataError for a progressive one of too many scans.
+    """
+    for marker, at in _jpeg_markers(data):
+        if marker in _FRAMES and at + 7 <= len(data):
+            height = int.from_bytes(data[at + 3 : at + 5], "big")
+            width = int.from_bytes(data[at + 5 : at + 7], "big")
+            if marker in _PROGRESSIVE and data.count(b"\xff\xda") > limits.SCANS:
+                raise DataError(
+                    f"image: more than {limits.SCANS} scans, refused",
+                    kind=Kind.IMAGE_UNREADABLE,
+                )
+            return height, width
+    return None
 
 
 def _jpeg_scan(data: bytes) -> int:
     """Where the pixels begin: an embedded thumbnail has an end marker of its own."""
+    return max((at for _, at in _jpeg_markers(data)), default=2)
+
+
+def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """The markers before the pixels, each with the place of what follows it.
+
+    Read as libjpeg's jdmarker.c reads them, whatever stands between them: another
+    reading would take another frame for the one that is decoded.
+    """
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
+    while (at := data.find(b"\xff", at)) >= 0:
+        while data[at : at + 1] == b"\xff":
+            at += 1
+        marker = data[at] if at < len(data) else 0
+        at += 1
+        if not marker:  # no marker: the byte 0xff, or the end
+            continue
+        yield marker, at
+        if marker in _ENDS:
+            return
+        if marker not in _ALONE:
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from unires_jax import documents
 from unires_jax.data import summary
 from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
 from unires_jax.errors import DataError
@@ -142,7 +143,7 @@ def _summarized(builder: Any) -> Callable[..., None]:
 
 def _require_same(folder: Path, chosen: dict[str, Any]) -> None:
     path = folder / OPTIONS_FILE
-    built = json.loads(path.read_text()) if path.exists() else {}
+    built = documents.read_object(path) if path.exists() else {}
     if built != chosen:
         differ = [k for k in {**built, **chosen} if built.get(k) != chosen.get(k)]
         old, new = ({k: x.get(k) for k in differ} for x in (built, chosen))

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unires_jax import limits
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError
+from unires_jax.files import require_regular
 from unires_jax.prepare.mres.line import parse
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
-MAX_LINE = 32 << 20  # bytes of one line; ours
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(?:-[^/]*)?\.jsonl(?:\.gz)?")
 
@@ -55,8 +56,8 @@ class Lines:
             try:
                 if text is None:
                     raise DataError(
-                        f"expected a line of at most {MAX_LINE} bytes, found a longer "
-                        "one; store pictures as files beside it"
+                        f"expected a line of at most {limits.LINE_BYTES} bytes, found "
+                        "a longer one; store pictures as files beside it"
                     )
                 if text.strip():
                     yield number, parse(text, path.parent)
@@ -103,6 +104,7 @@ def _split_of(path: Path) -> str:
 def open_lines(path: Path) -> io.BufferedIOBase:
     """The plain text of a file. Raises DataError if it cannot be opened."""
     try:
+        require_regular(path)
         return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise DataError(
@@ -116,11 +118,12 @@ def _split_lines(path: Path, lines: Lines) -> Iterator[tuple[int, bytes | None]]
         number, at = lines.first, lines.start
         try:
             file.seek(at)
-            while at < lines.end and (text := file.readline(MAX_LINE + 1)):
+            most = limits.LINE_BYTES
+            while at < lines.end and (text := file.readline(most + 1)):
                 at += len(text)
-                whole = text.endswith(b"\n") or len(text) <= MAX_LINE
+                whole = text.endswith(b"\n") or len(text) <= most
                 piece = text
-                while not piece.endswith(b"\n") and (piece := file.readline(MAX_LINE)):
+                while not piece.endswith(b"\n") and (piece := file.readline(most)):
                     at += len(piece)
                 yield number, text if whole else None
                 number += 1

@@ -84,7 +84,10 @@ def from_polygons(value: Any, place: str, height: int, width: int) -> RunMask:
         )
     for i, polygon in enumerate(value):
         _check_polygon(polygon, f"{place}[{i}]", height, width)
-    masks = [RunMask.from_polygon(polygon, height, width) for polygon in value]
+    try:
+        masks = RunMask.from_polygons(value, height, width)
+    except DataError as error:
+        raise error.at(place) from None
     return RunMask.union(masks, height, width)
 
 

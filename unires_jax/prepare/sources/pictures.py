@@ -5,8 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import stays_inside
+from unires_jax.files import read_bytes, stays_inside
 from unires_jax.prepare.sources.fields import short
 
 # Where the projects keep COCO's train2014, from the root of their data.
@@ -63,7 +64,9 @@ class ImageFolder:
         """The encoded image. Raises DataError if it is absent or cannot be read."""
         path = self.path(name)
         try:
-            return path.read_bytes()
+            return read_bytes(path, limits.PICTURE_BYTES)
+        except DataError as error:
+            raise error.at(str(path)) from None
         except OSError as error:
             raise DataError(
                 f"cannot be read: {error.strerror}", place=str(path)
