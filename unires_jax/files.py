@@ -162,7 +162,8 @@ def read_bytes(place: str | os.PathLike[str], limit: int) -> bytes:
         pieces = [file.read(size + 1)]
         while pieces[-1] and sum(map(len, pieces)) <= limit:  # of /proc, or growing
             pieces.append(file.read(_PIECE))
-    data = pieces[0] if len(pieces) == 2 else b"".join(pieces)
+    pieces = [piece for piece in pieces if piece]
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     _require_size(len(data), limit)
     return data
 

@@ -15,7 +15,9 @@ from unires_jax.files import Location, require_regular
 INFO_FILE, FEATURES_FILE = "dataset_info.json", "features.json"
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"  # TFDS's usual one
-_NAME = re.compile(r"\w[\w.+-]*")  # of a data set, config or split: part of a file name
+_NAME = re.compile(
+    r"\w[\w.+-]{0,99}"
+)  # of a data set, config or split: part of a file name
 _FEATURES = "tensorflow_datasets.core.features."
 _OURS = {  # what a record's features are made of
     f"{_FEATURES}{name}"
