@@ -94,10 +94,13 @@ def check_features(folder: Path) -> None:
     values: list[Any] = [documents.read(file)]
     while values:
         value = values.pop()
-        values += value.values() if isinstance(value, dict) else ()
-        values += value if isinstance(value, list) else ()
+        if isinstance(value, list):
+            values += value
+        if not isinstance(value, dict):
+            continue
+        values += value.values()
         for field in ("pythonClassName", "type"):
-            name = value.get(field) if isinstance(value, dict) else None
+            name = value.get(field)
             if isinstance(name, str) and name not in _OURS:
                 raise DataError(
                     f"{field} {shorten(repr(name), 99)} is no feature of a record; "

@@ -19,7 +19,6 @@ from unires_jax.limits import plausible
 # Markers of a JPEG: of frames that libjpeg decodes, of what has no length, and of what
 # ends the list.
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB)
-_PROGRESSIVE = (0xC2, 0xCA)
 _ALONE = (0x01, *range(0xD0, 0xD8))
 _ENDS = (0xD9, 0xDA)
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
@@ -143,19 +142,27 @@ def _checksums_agree(data: bytes) -> bool:
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Height and width of the frame that libjpeg decodes; None if it would not.
 
-    Raises DataError for a progressive one of too many scans.
+    Raises DataError for too many scans.
     """
     for marker, at in _jpeg_markers(data):
         if marker in _FRAMES and at + 7 <= len(data):
             height = int.from_bytes(data[at + 3 : at + 5], "big")
             width = int.from_bytes(data[at + 5 : at + 7], "big")
-            if marker in _PROGRESSIVE and data.count(b"\xff\xda") > limits.SCANS:
-                raise DataError(
-                    f"image: more than {limits.SCANS} scans, refused",
-                    kind=Kind.IMAGE_UNREADABLE,
-                )
+            check_scans(data)
             return height, width
     return None
+
+
+def check_scans(data: bytes) -> None:
+    """Raise DataError for a JPEG of more than limits.SCANS scans.
+
+    A few bytes of a progressive one make the decoder pass over all its pixels again.
+    """
+    if data.startswith(_JPEG) and data.count(b"\xff\xda") > limits.SCANS:
+        raise DataError(
+            f"image: more than {limits.SCANS} scans, refused",
+            kind=Kind.IMAGE_UNREADABLE,
+        )
 
 
 def _jpeg_scan(data: bytes) -> int:

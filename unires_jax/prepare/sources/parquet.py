@@ -228,6 +228,12 @@ def picture(row: dict[str, Any], place: str) -> bytes:
         raise DataError(
             "holds no bytes", place=f"{place}: image", kind=Kind.IMAGE_ABSENT
         )
+    if len(data) > limits.PICTURE_BYTES:
+        raise DataError(
+            f"has {len(data)} bytes, the limit is {limits.PICTURE_BYTES}",
+            place=f"{place}: image",
+            kind=Kind.IMAGE_UNREADABLE,
+        )
     return data
 
 

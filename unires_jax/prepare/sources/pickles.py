@@ -19,8 +19,9 @@ from unires_jax.files import read_bytes
 from unires_jax.prepare.sources.fields import is_key, short
 
 _SCALARS = (str, bytes, int, float, bool, type(None))
-# Bytes that Python takes for what an opcode makes, its place on the stack included.
-_CONTAINER, _REMEMBERED, _VALUE = 75, 112, 64
+# Bytes that Python takes for what an opcode makes, its place on the stack included. A
+# container counts sevenfold: the collector of garbage passes over them all, often.
+_CONTAINER, _REMEMBERED, _VALUE = 512, 112, 64
 
 
 def load_pickle(path: str | Path) -> Any:
