@@ -39,7 +39,8 @@ from unires_jax.pixels.masks import RunMask
 
 MEMORY = 3 << 30  # bytes beyond those of the start
 SECONDS = 10  # of CPU for one input; they take milliseconds
-HUGE = 100_000  # as often a value is repeated in a bomb
+BOMB = 4 << 20  # bytes that a value becomes by being repeated
+HUGE = 100_000  # bytes that a sign becomes
 
 ODD: list[Any] = [
     *(None, True, -1, 0, 1, 3, 2**31, 2**63, 10**9, 10**400, 0.5, 1e308, float("nan")),
@@ -314,10 +315,8 @@ def _changed_json(data: bytes, suffix: str, rng: random.Random) -> bytes | None:
             del where[key]
         case 1:
             where[key] = copy.deepcopy(donor[other])
-        case 2 if isinstance(where[key], list):
-            where[key] = where[key] * (HUGE // (len(where[key]) or 1))
-        case 2 if isinstance(where[key], str):
-            where[key] = where[key] * (HUGE // (len(where[key]) or 1))
+        case 2 if isinstance(where[key], (list, str)):
+            where[key] = where[key] * (BOMB // len(json.dumps(where[key])))
         case 3 if type(where[key]) is int:
             where[key] += rng.choice((-1, 1, 60, -(2**31), 2**40))
         case 4 if isinstance(where, dict):

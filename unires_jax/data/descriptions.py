@@ -126,7 +126,7 @@ def shard_lengths(folder: Location, split: str) -> list[int]:
     if fault:
         place = f"{folder / INFO_FILE}: split {split}"
         raise DataError(f"{fault}; build the data again", place=place)
-    return [int(n) for n in lengths]
+    return list(map(int, lengths or ()))
 
 
 def shard_files(folder: Path, split: str) -> list[Shard]:
