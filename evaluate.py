@@ -37,15 +37,14 @@ Writes predictions.jsonl, metrics.json and report.html (--compare: comparison.js
 comparison.html), and prints a table.
 """
 
-import json
 import sys
 from typing import Any
 
 from absl import flags
 
-from unires_jax import app
+from unires_jax import app, documents
 from unires_jax.config import Config
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, DataError
 from unires_jax.evaluation.protocols import PROTOCOLS, Protocol, get
 from unires_jax.files import Location, locate
 
@@ -195,8 +194,8 @@ def _compare() -> None:
 def _evaluated(file: Location) -> list[str]:
     """The splits that an evaluation's folder says it scored."""
     try:
-        return list(json.loads(file.with_name("metrics.json").read_text()))
-    except (OSError, ValueError):
+        return list(documents.read_object(file.with_name("metrics.json")))
+    except DataError:
         raise ConfigError(
             "--splits=<data set>:<split> is missing: no metrics.json beside "
             f"{file} tells what was scored"

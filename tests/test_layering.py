@@ -15,33 +15,42 @@ PACKAGE = ROOT / "unires_jax"
 
 # What a room (a folder, or a file beside them) may import of the package. Rooms that
 # are not here stand above all others: app, cli.
-_BASE = {"config", "errors", "files", "pages", "process", "terminal", "disk", "texts"}
+_BASE = {"config", "disk", "documents", "errors", "files", "limits", "pages", "process"}
+_BASE |= {"terminal", "texts"}
 _DATA = _BASE | {"pixels", "data"}
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors", "texts"},
+    "limits": set(),
+    "files": {"errors", "limits"},
+    "documents": {"errors", "files", "limits"},
+    "texts": {"errors", "files", "limits"},
     "pages": {"errors"},
-    "texts": {"errors"},
     "process": set(),
     "settings_help": set(),
     "terminal": {"errors"},
     "disk": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "limits"},
     "cluster": {"errors"},
     "ending": set(),
     "lock": {"errors", "files"},
     "hosts": {"cluster", "ending", "errors"},
     "watch": {"ending", "hosts"},
     "parameters": {"errors"},
-    "pixels": {"errors", "pixels"},
+    "pixels": {"errors", "limits", "pixels"},
     "data": _DATA,
     "prepare": _DATA | {"lock", "settings_help", "prepare"},
     "partworld": _DATA | {"partworld"},
     "engine": _DATA | {"prepare", "engine"},
     "mesh": {"config", "errors", "hosts"},
-    "models": {"config", "errors", "mesh", "parameters", "models"},
+    "models": {
+        *("config", "documents", "errors", "files", "limits", "mesh", "parameters"),
+        "models",
+    },
     "orbax_s3": set(),
-    "checkpoint": {"config", "errors", "files", "hosts", "orbax_s3", "parameters"},
+    "checkpoint": {
+        *("config", "documents", "errors", "files", "hosts", "limits", "orbax_s3"),
+        "parameters",
+    },
 }
 _MODEL = _DATA | {"hosts", "mesh", "models", "parameters", "checkpoint"}
 MAY_IMPORT["training"] = _MODEL | {"ending", "training"}
@@ -68,7 +77,7 @@ NAMES_IN = {
     '"counts":': ("pixels/masks.py",),
 }
 WITHOUT_JAX = ("pixels", "data", "prepare", "partworld", "engine")
-STANDARD_LIBRARY_ONLY = ("cluster", "config", "ending", "errors")
+STANDARD_LIBRARY_ONLY = ("cluster", "config", "ending", "errors", "limits")
 JAX = {"jax", "flax", "optax", "orbax", "torch", "transformers"}
 
 
@@ -102,12 +111,8 @@ def faults(name: str, names: set[str], text: str = "") -> list[str]:
             wrong.append(f"{name} holds {word}")
     if room in WITHOUT_JAX and outside & JAX:
         wrong.append(f"{name} imports {sorted(outside & JAX)}")
-    if room in (
-        "cluster",
-        "config",
-        "ending",
-        "errors",
-    ) and outside - sys.stdlib_module_names - {"unires_jax"}:
+    foreign = outside - sys.stdlib_module_names - {"unires_jax"}
+    if room in STANDARD_LIBRARY_ONLY and foreign:
         wrong.append(f"{name} imports more than the standard library")
     return wrong
 

@@ -25,7 +25,7 @@ from ml_collections import config_flags
 
 from unires_jax import cluster, disk, ending, process, terminal
 from unires_jax.config import Config, fields, fits, settings, validate
-from unires_jax.errors import ConfigError, UsageError, UserError
+from unires_jax.errors import NO_MEMORY, ConfigError, UsageError, UserError
 from unires_jax.files import locate
 from unires_jax.settings_help import meanings
 
@@ -134,8 +134,10 @@ def _end(error: BaseException) -> None:
 
         if watch.is_echo(error):
             watch.await_culprit()
-    if isinstance(error, UserError):
-        cause = str(error)
+    told = isinstance(error, (UserError, MemoryError))
+    if told:
+        no_memory = isinstance(error, MemoryError)
+        cause = f"{NO_MEMORY} ({error})" if no_memory else str(error)
         place = f"{ending.name()}: " if together else ""
         words = f"error: {terminal.indented(place + cause)}"
     else:
@@ -144,7 +146,7 @@ def _end(error: BaseException) -> None:
     saved = ending.last_good()
     if together:
         watch.fail(cause, f"{words}\n{saved}".rstrip())
-    if isinstance(error, UserError):
+    if told:
         print(f"{words}\n{saved}".rstrip(), file=sys.stderr)
         sys.exit(1)
     if saved:

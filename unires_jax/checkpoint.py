@@ -10,13 +10,13 @@ import contextlib
 import functools
 import glob
 import importlib.metadata
-import json
 import logging
 import math
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,16 +25,24 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from unires_jax import hosts, orbax_s3
-from unires_jax.config import Config, TrainConfig, from_dict, to_dict
-from unires_jax.errors import CheckpointError, ConfigError
+from unires_jax import documents, hosts, limits, orbax_s3
+from unires_jax.config import Config, TrainConfig, from_dict, to_dict, validate
+from unires_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    UserError,
+    shorten,
+)
 from unires_jax.files import Location, absolute
 from unires_jax.parameters import check_shapes
 
 FOLDER = "checkpoints"
+META = "meta/metadata"  # orbax's name of what JsonSave wrote
 COMMIT = "commit_success.txt"  # orbax's, of a step in a bucket
 FORMAT = "unires_jax/1"  # changes when old checkpoints can no longer be read
 MIOU = "score"  # what a step's pooled mIoU is called in its file `metrics`
+_META_BYTES = 2 * limits.TOKENIZER_BYTES  # it holds one, escaped
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # orbax logs an error of its threads with the traceback, and raises it too.
@@ -216,14 +224,20 @@ def _opened(folder: str, device: int, inode: int) -> int:
 
 def _is_complete(folder: Location) -> bool:
     """Whether this is the folder of a step, and all of it is written."""
-    if not folder.name.isdigit():
+    if not re.fullmatch(r"[0-9]{1,18}", folder.name):
         return False
     return isinstance(folder, Path) or (folder / COMMIT).exists()
 
 
 def _saved_miou(folder: Location) -> float:
     file = folder / "metrics" / "metrics"
-    return _miou(json.loads(file.read_text())) if file.exists() else -math.inf
+    if not file.exists():
+        return -math.inf
+    try:
+        miou = documents.read_object(file).get(MIOU, math.nan)
+    except DataError as error:
+        raise CheckpointError(f"{error}; take another step") from None
+    return _miou({MIOU: miou if isinstance(miou, (int, float)) else math.nan})
 
 
 def read_meta(folder: str | os.PathLike[str]) -> Meta:
@@ -233,18 +247,21 @@ def read_meta(folder: str | os.PathLike[str]) -> Meta:
     Raises CheckpointError if it is not a checkpoint of ours.
     """
     try:
-        meta = ocp.JsonCheckpointHandler().restore(_plain(_absolute(folder) / "meta"))
-    except (OSError, ValueError) as error:
+        meta = documents.read_object(_absolute(folder) / META, _META_BYTES)
+    except DataError as error:
         raise CheckpointError(
             f"{folder}: not a checkpoint of unires_jax ({error}); CLIP weights are "
             "given as --config.clip"
         ) from None
-    version = meta.get("format") if isinstance(meta, dict) else None
+    version = meta.get("format")
     if version != FORMAT:
         raise CheckpointError(
             f"{folder}: format {version!r}, this version reads {FORMAT!r}; it was "
             "written by another program or version"
         )
+    for field, kind in (("config", dict), ("tokenizer", str)):
+        if not isinstance(meta.get(field), kind):
+            raise CheckpointError(f"{folder}: {META} has no {field}; take another step")
     return meta
 
 
@@ -254,12 +271,14 @@ def saved_config(meta: Meta, folder: str | os.PathLike[str]) -> Config:
     Raises CheckpointError if another version wrote it, naming the fields.
     """
     try:
-        return from_dict(meta["config"])
+        config: Config = from_dict(meta["config"])
+        validate(config)
     except ConfigError as error:
         raise CheckpointError(
-            f"{folder}: {error} Use the code that wrote it: {meta['revision']!r}, "
-            f"{meta['versions']}"
+            f"{folder}: {error} Use the code that wrote it: "
+            f"{meta.get('revision', '')!r}, {shorten(str(meta.get('versions')))}"
         ) from None
+    return config
 
 
 def load_params(
@@ -280,17 +299,19 @@ def load_params(
     which = which if saved.get(which) else "params"
     if like is not None:
         check_shapes(saved[which], like, folder)
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved[which]
-    )
-    item = {which: shapes}
-    restore = ocp.args.PyTreeRestore(
-        item,
-        restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item),
-        partial_restore=True,
-    )
-    tree = ocp.PyTreeCheckpointHandler().restore(_plain(folder / "state"), args=restore)
-    return _int_keys(tree[which]), meta
+    with _readable(folder):
+        shapes = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved[which]
+        )
+        item = {which: shapes}
+        restore = ocp.args.PyTreeRestore(
+            item,
+            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), item),
+            partial_restore=True,
+        )
+        state = _plain(folder / "state")
+        tree = ocp.PyTreeCheckpointHandler().restore(state, args=restore)
+        return _int_keys(tree[which]), meta
 
 
 def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -305,19 +326,12 @@ def read_arrays(folder: Path, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises CheckpointError if it cannot be read; before reading if it does not fit.
     """
     folder = folder.resolve()
-    try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            source = _plain(folder)
-            tree = dict(checkpointer.metadata(source).item_metadata.tree)
-            check_shapes(tree, dict(like), folder)
-            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), tree)
-            restored = checkpointer.restore(source, restore_args=arguments)
-    except CheckpointError:
-        raise
-    except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
-        raise CheckpointError(
-            f"{folder}: its arrays cannot be read ({type(error).__name__}: {error})"
-        ) from None
+    with _readable(folder), ocp.PyTreeCheckpointer() as checkpointer:
+        source = _plain(folder)
+        tree = dict(checkpointer.metadata(source).item_metadata.tree)
+        check_shapes(tree, dict(like), folder)
+        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray), tree)
+        restored = checkpointer.restore(source, restore_args=arguments)
     return {str(name): np.asarray(x) for name, x in restored.items()}
 
 
@@ -330,12 +344,20 @@ def _int_keys(tree: Any) -> Any:
 
 def _saved_arrays(folder: Location) -> Tree:
     """Names, shapes and types of the saved state, without reading it."""
+    with _readable(folder):
+        state = _plain(folder / "state")
+        return dict(ocp.PyTreeCheckpointHandler().metadata(state).tree)
+
+
+@contextlib.contextmanager
+def _readable(folder: Location) -> Iterator[None]:
+    """Whatever a damaged folder raises becomes a CheckpointError naming it."""
     try:
-        tree: Tree = (
-            ocp.PyTreeCheckpointHandler().metadata(_plain(folder / "state")).tree
-        )
-    except (OSError, ValueError) as error:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of orbax, tensorstore, or a decoder beneath them
         raise CheckpointError(
-            f"{folder}: its arrays cannot be read ({error}); take another step"
+            f"{folder}: its arrays cannot be read ({type(error).__name__}: "
+            f"{shorten(str(error), 1000)}); take another step"
         ) from None
-    return tree

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from unires_jax import __version__, disk, process, terminal
-from unires_jax.errors import UserError
+from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot")
 
@@ -102,6 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if refused is None:
             raise
         terminal.say_error(refused)
+        return 1
+    except MemoryError as error:
+        print(f"error: {NO_MEMORY} ({error})", file=sys.stderr)
         return 1
 
 

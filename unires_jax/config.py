@@ -12,7 +12,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, shorten
+from unires_jax.limits import BLOCKS, INTEGER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +256,8 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
     Raises ConfigError for unknown or missing fields and for values of another type.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"{cls.__name__}: expected its fields, found {values!r}")
+        found = shorten(repr(values))
+        raise ConfigError(f"{cls.__name__}: expected its fields, found {found}")
     kinds = {f.name: f.type for f in dataclasses.fields(cls)}
     values = BEFORE.get(cls, {}) | values
     unknown, missing = set(values) - set(kinds), set(kinds) - set(values)
@@ -277,7 +279,7 @@ def _field(name: str, value: Any, kind: Any) -> Any:
         value = SAID_BEFORE.get(name, {}).get(value, value)
     if not fits(value, kind):
         expected = getattr(kind, "__name__", kind)
-        raise ConfigError(f"{name}={value!r} must be of type {expected}")
+        raise ConfigError(f"{name}={shorten(repr(value))} must be of type {expected}")
     return float(value) if kind is float else value
 
 
@@ -288,6 +290,8 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(fits(x, each) for x in value)
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
+    if isinstance(value, int) and abs(value) >= INTEGER:
+        return False
     return isinstance(value, (int, float) if kind is float else kind)
 
 
@@ -336,9 +340,11 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         return value in choices, f"model.{field}={value!r} must be one of {choices}"
 
     def divides(small: str, a: int, large: str, b: int) -> Check:
-        return b % a == 0, f"model.{small}={a} must divide model.{large}={b}"
+        return a > 0 and b % a == 0, f"model.{small}={a} must divide model.{large}={b}"
 
+    blocks = m.vision.depth + m.text.depth + m.mixer_layers + 2 * m.stage_layers
     return [
+        (blocks <= BLOCKS, f"model has {blocks} blocks, at most {BLOCKS} are built"),
         one_of("backbone", m.backbone, tuple(BACKBONES)),
         divides("vision.patch", m.vision.patch, "image_size", m.image_size),
         divides("vision.heads", m.vision.heads, "vision.width", m.vision.width),

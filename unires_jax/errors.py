@@ -4,6 +4,8 @@ import enum
 import re
 from typing import TypeVar
 
+NO_MEMORY = "there is too little free memory; close other programs, or ask for less"
+
 _Error = TypeVar("_Error", bound="UserError")
 
 

@@ -6,12 +6,14 @@ its folder, by `..` or by a symbolic link, is refused.
 """
 
 import contextlib
+import errno
 import functools
 import glob
 import hashlib
 import importlib.util
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -20,11 +22,12 @@ from typing import TypeAlias
 import fsspec
 from etils import epath
 
+from unires_jax import limits
 from unires_jax.errors import ConfigError, DataError, Kind, shorten
-from unires_jax.texts import require_content
 
 MAX_NAME = 255  # bytes, on every usual file system
-MAX_BYTES = 64 << 20  # of one picture or mask file; ours
+_PIECE = 1 << 20  # bytes read at once
+_POINTER = b"version https://git-lfs"
 BUCKETS = ("gs", "s3")  # schemes of locations that are no path of this machine
 # Folders of annotations, which lie beside those of pictures.
 ANNOTATIONS = ("annotations", "annotation", "anns", "labels")
@@ -213,7 +216,84 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
-def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
+def read_bytes(place: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of a regular file that others wrote, at most `limit` of them.
+
+    A pipe would be waited for, and a device may have no end: both are refused, also
+    where a link leads to them. Raises DataError for these and for more bytes, OSError
+    where there is nothing to read.
+    """
+    path = place if isinstance(place, Path) else locate(place)
+    if not isinstance(path, Path):
+        _require_size(path.stat().length, limit)
+        return path.read_bytes()
+    with open(path, "rb", opener=_without_waiting) as file:
+        size = os.fstat(file.fileno()).st_size
+        _require_size(size, limit)
+        pieces = [file.read(size + 1)]
+        while pieces[-1] and sum(map(len, pieces)) <= limit:  # of /proc, or growing
+            pieces.append(file.read(_PIECE))
+    pieces = [piece for piece in pieces if piece]
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    _require_size(len(data), limit)
+    return data
+
+
+def read_text(place: str | os.PathLike[str], limit: int) -> str:
+    """`read_bytes` as UTF-8. Raises UnicodeDecodeError too."""
+    return read_bytes(place, limit).decode()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to is not waited for."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise _no_regular_file()
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Raise DataError for what is there and is neither a regular file nor a folder.
+
+    For a library that opens a file by its name.
+    """
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise _no_regular_file().at(os.fspath(path))
+
+
+def _no_regular_file() -> DataError:
+    return DataError(
+        "expected a regular file, found a pipe, device or socket; copy its content "
+        "into a file"
+    )
+
+
+def _require_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise DataError(
+            f"expected a file of at most {limit} bytes, found {size}; nothing was read"
+        )
+
+
+def require_content(head: bytes) -> None:
+    """Raise DataError if a file begins as the pointers of git-lfs do."""
+    if head.startswith(_POINTER):
+        raise DataError(
+            "is a pointer of git-lfs and not the file; run git lfs pull where it was "
+            "cloned, or fetch the file itself",
+            kind=Kind.FILE_MISSING,
+        )
+
+
+def read_inside(
+    folder: Path, relative: str, limit: int = limits.PICTURE_BYTES
+) -> bytes:
     """The bytes of a file below `folder`. Raises DataError where there are none."""
     path = find_inside(folder, relative)
     size, named = path.stat().st_size, repr(shorten(relative))
@@ -223,7 +303,7 @@ def read_inside(folder: Path, relative: str, limit: int = MAX_BYTES) -> bytes:
             "store the picture smaller"
         )
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, limit)
         require_content(data)
         return data
     except DataError as error:

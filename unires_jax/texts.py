@@ -13,27 +13,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
+from unires_jax.files import require_content, require_regular
 
-MAX_PLAIN = 1 << 30  # bytes of a text that is held whole, once unpacked; ours
-MAX_SWELL = 200  # times the bytes of its archive, JSON takes up to some 40; ours
 _FREE = 1 << 24  # bytes that any archive may hold
 GZIP = b"\x1f\x8b"
-_POINTER = b"version https://git-lfs"
+_HEAD = 64  # bytes that tell what a file is
 _CHUNK = 1 << 16
 
 
-def unpacked(data: bytes, limit: int = MAX_PLAIN) -> bytes:
+def unpacked(data: bytes, limit: int = limits.JSON_BYTES) -> bytes:
     """The bytes, without gzip where they have it.
 
     Raises DataError for a damaged archive, for one of more than `limit` bytes or of
-    more than MAX_SWELL times its own, and for the pointer that git-lfs leaves in place
-    of a file.
+    more than limits.GZIP_RATIO times its own, and for the pointer that git-lfs leaves
+    in place of a file.
     """
     require_content(data)
     if not data.startswith(GZIP):
         return data
-    limit = min(limit, max(_FREE, MAX_SWELL * len(data)))
+    limit = min(limit, max(_FREE, limits.GZIP_RATIO * len(data)))
     try:
         with gzip.open(io.BytesIO(data)) as file:
             plain = file.read(limit + 1)
@@ -60,16 +60,6 @@ def decoded(data: bytes) -> str:
         ) from None
 
 
-def require_content(head: bytes) -> None:
-    """Raise DataError if a file begins as the pointers of git-lfs do."""
-    if head.startswith(_POINTER):
-        raise DataError(
-            "is a pointer of git-lfs and not the file; run git lfs pull where it was "
-            "cloned, or fetch the file itself",
-            kind=Kind.FILE_MISSING,
-        )
-
-
 def is_plain(path: Path) -> bool:
     """Whether the lines of a file can be read from any of its bytes on."""
     with path.open("rb") as file:
@@ -80,7 +70,8 @@ def is_plain(path: Path) -> bool:
 def open_lines(path: Path) -> io.BufferedIOBase:
     """The lines of a file as bytes of UTF-8, unpacked; a byte order mark may be first.
 
-    Raises OSError where it cannot be opened or is damaged, and as `require_content`.
+    Raises OSError where it cannot be opened or is damaged, DataError for what is no
+    regular file and as `require_content`.
     """
     try:
         with _open(path) as plain:
@@ -93,8 +84,9 @@ def open_lines(path: Path) -> io.BufferedIOBase:
 
 
 def _open(path: Path) -> io.BufferedIOBase:
+    require_regular(path)
     with path.open("rb") as file:
-        head = file.read(len(_POINTER))
+        head = file.read(_HEAD)
     require_content(head)
     return gzip.open(path) if head.startswith(GZIP) else path.open("rb")
 

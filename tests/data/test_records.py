@@ -43,7 +43,7 @@ def test_a_good_record_passes() -> None:
     ("record", "message"),
     [
         (a_record(image=b""), "image holds no bytes"),
-        (a_record(width=0), "must be positive"),
+        (a_record(width=0), "no image's size"),
         (a_record(width=9), r"masks\[0\].*covers 48 pixels"),
         (with_mask(level=0), r"masks\[1\].*level 0 with part 'wheel'"),
         (with_mask(parent=1), "parent 1"),

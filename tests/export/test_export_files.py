@@ -102,8 +102,8 @@ def test_tampered_and_forged_exports_are_refused(
     [
         ("width", 32, r"eos_project.bias: expected \(32,\), found \(16,\)"),
         ("width", "16", "width='16' must be of type int"),
-        ("heads", 0, "ZeroDivisionError"),
-        ("stage_layers", 10**9, "blocks, expected at most"),
+        ("heads", 0, "must divide"),
+        ("stage_layers", 10**9, "blocks, at most"),
         ("low_groups", -1, r"low.tokens: expected \(-1, 16\), found"),
         ("mlp_ratio", 10**40, "another architecture"),
     ],

@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.data import copies, stored
+from unires_jax.data.descriptions import (
+    INFO_FILE,
+    check_features,
+    read_info,
+    shard_files,
+)
 from unires_jax.data.records import Record
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, shorten
 from unires_jax.files import Location, in_bucket, locate
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -46,11 +52,11 @@ class PreparedSplit:
 
     @functools.cached_property
     def _source(self) -> Any:
-        import tensorflow_datasets as tfds
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-        builder = tfds.builder_from_directory(self._copy)
-        undecoded = tfds.decode.DeserializeMethod.RAW_BYTES
-        return builder.as_data_source(self.split, deserialize_method=undecoded)
+        folder = Path(self._copy)
+        check_features(folder)
+        return ArrayRecordDataSource(shard_files(folder, self.split))
 
     def __getstate__(self) -> dict[str, str]:
         # A reader process does not ask the bucket again.
@@ -64,11 +70,23 @@ class PreparedSplit:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Record:
-        return stored.parse(self._source[int(index)])
+        return stored.parse(self._bytes(int(index)))
+
+    def _bytes(self, index: int) -> bytes:
+        try:
+            return bytes(self._source[index])
+        except (DataError, IndexError):
+            raise
+        except (ValueError, RuntimeError, OSError) as error:  # ArrayRecord's
+            raise DataError(
+                f"its shard cannot be read: {shorten(str(error))}; fetch or build it "
+                "again",
+                place=f"{self.folder}: {self.split} record {index}",
+            ) from None
 
     def stored(self) -> Iterator[bytes]:
         """The records as they are stored, in order."""
-        return (self._source[i] for i in range(len(self)))
+        return (self._bytes(i) for i in range(len(self)))
 
     @property
     def tokenizer(self) -> Location | None:
@@ -79,7 +97,7 @@ class PreparedSplit:
     def fingerprint(self) -> str:
         """A hash of what the split holds: shard names, sizes and record counts."""
         folder = locate(self.folder)
-        info = _split_info(folder)[self.split]
+        info = read_info(folder).splits[self.split]
         described = _shards(folder, self.split)
         text = json.dumps([info, described], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -104,9 +122,7 @@ def _shards_in_bucket(folder: str, split: str) -> list[tuple[str, int]]:
 
 @functools.cache
 def _dataset_name(folder: str) -> str:
-    info = json.loads((locate(folder) / "dataset_info.json").read_text())
-    config = info.get("configName", "")
-    name = str(info["name"])
+    name, config, _ = read_info(locate(folder))
     if config.startswith(name):  # refcoco/refcoco_unc
         return config
     return f"{name}_{config}" if config else name
@@ -114,12 +130,7 @@ def _dataset_name(folder: str) -> str:
 
 def split_names(folder: str | os.PathLike[str]) -> list[str]:
     """The splits of a prepared folder."""
-    return list(_split_info(locate(folder)))
-
-
-def _split_info(folder: Location) -> dict[str, Any]:
-    info = json.loads((folder / "dataset_info.json").read_text())
-    return {s["name"]: s for s in info.get("splits", [])}
+    return list(read_info(locate(folder)).splits)
 
 
 def rejoined(words: Iterable[str]) -> list[str]:
@@ -150,7 +161,7 @@ def open_split(
             "expected <data set>:<split>, e.g. partworld:val", place=repr(spec)
         )
     folder = _find_folder(name, locate(data_dir))
-    splits = _split_info(folder)
+    splits = read_info(folder).splits
     if split not in splits:
         raise DataError(
             f"{folder} has no split {split!r}; it has {sorted(splits)}",
@@ -168,7 +179,7 @@ def _find_folder(name: str, data_dir: Location) -> Location:
         if folders:
             choices = ", ".join(str(p.relative_to(base)) for p in folders)
             raise DataError(f"{base} holds several data sets; add one of: {choices}")
-    if deeper := sorted(data_dir.glob(f"*/{name.strip('/')}/*/dataset_info.json")):
+    if deeper := sorted(data_dir.glob(f"*/{name.strip('/')}/*/{INFO_FILE}")):
         full = deeper[0].parents[1].relative_to(data_dir)
         raise DataError(f"no prepared data set {name!r} under {data_dir}; write {full}")
     parts = [part for part in name.split("/") if part and not part[0].isdigit()]
@@ -186,6 +197,6 @@ def _infos(base: Location) -> list[Location]:
     There `**` would list every object: data lies as <name>[/<config>]/<version>.
     """
     if isinstance(base, Path):
-        return sorted(base.glob("**/dataset_info.json"))
+        return sorted(base.glob(f"**/{INFO_FILE}"))
     depths = ("", "*/", "*/*/")
-    return sorted(p for d in depths for p in base.glob(f"{d}dataset_info.json"))
+    return sorted(p for d in depths for p in base.glob(f"{d}{INFO_FILE}"))

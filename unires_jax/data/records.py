@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import UInt8
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import decode_image
 from unires_jax.pixels.masks import RunMask
@@ -93,8 +94,11 @@ def validate(record: Record, where: str = "") -> None:
 
 
 def _validate(record: Record) -> None:
-    if record.height < 1 or record.width < 1:
-        raise DataError("image/height, image/width must be positive")
+    if not limits.plausible(record.height, record.width):
+        raise DataError(
+            f"image/height, image/width {record.height}, {record.width}: no image's "
+            "size"
+        )
     if not record.image:
         raise DataError("image holds no bytes", kind=Kind.IMAGE_ABSENT)
     for i, mask in enumerate(record.masks):
@@ -127,6 +131,8 @@ def _validate_expression(expression: Expression, masks: int, field: str) -> None
     if not expression.sent.strip():
         text = "sent is empty; drop the expression at the source"
         kind = Kind.SENTENCE_EMPTY
+    elif len(expression.sent) > limits.SENTENCE:
+        text = f"sent has {len(expression.sent)} characters, at most {limits.SENTENCE}"
     elif expression.level not in (OBJECT, PART):
         text = f"level {expression.level}, expected 0 or 1"
     elif any(not 0 <= t < masks for t in expression.targets):

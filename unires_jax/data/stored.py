@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2
 
+from unires_jax import limits
 from unires_jax.data.records import Expression, Mask, Record
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.pixels import orientation
 
 Columns = dict[str, Sequence[Any]]
@@ -20,6 +22,19 @@ Columns = dict[str, Sequence[Any]]
 _MASK = [f.name for f in dataclasses.fields(Mask)]
 _EXPRESSION = [f.name for f in dataclasses.fields(Expression) if f.name != "targets"]
 _FLAGS = {"masks/iscrowd", "expressions/no_target"}
+_IMAGE = ("id", "coco_id", "filename", "height", "width", "source")
+_COLUMNS = {
+    "image",
+    *(f"image/{name}" for name in _IMAGE),
+    *(f"masks/{name}" for name in _MASK),
+    *(f"expressions/{name}" for name in _EXPRESSION),
+    "targets/expression",
+    "targets/mask",
+}
+_FLOATS = {"masks/bbox", "masks/area"}
+_BYTES = {"image", "image/filename", "image/source", "expressions/raw"}
+_BYTES |= {"expressions/sent", *(f"masks/{n}" for n in ("category", "part"))}
+_BYTES |= {"masks/rle", "masks/segmentation"}
 
 
 def features() -> Any:
@@ -105,29 +120,52 @@ def to_example(record: Record) -> dict[str, Any]:
 def parse(data: bytes) -> Record:
     """The record whose example was written with `features`.
 
-    Raises DataError if the bytes hold another schema.
+    Raises DataError if the bytes hold another schema, or more than limits.MASKS and
+    limits.EXPRESSIONS.
     """
-    stored = tf_example_pb2.Example.FromString(data).features.feature
-    columns = {name: _values(name, feature) for name, feature in stored.items()}
+    stored = _features(data)
     try:
-        return _record(columns)
+        return _record({name: _values(name, x) for name, x in stored.items()})
     except (KeyError, ValueError, IndexError) as error:
+        coded = isinstance(error, UnicodeError)
         raise DataError(
-            f"{type(error).__name__} {error} among its fields {sorted(columns)}; "
-            "another version wrote it, build the data again",
+            f"{type(error).__name__} {shorten(str(error))} among its fields "
+            f"{shorten(str(sorted(stored)), 1000)}; another version wrote it, build "
+            "the data again",
             place="stored record",
+            kind=Kind.ENCODING if coded else Kind.UNUSABLE,
         ) from None
 
 
 def coco_id(data: bytes) -> int:
-    """The image/coco_id of stored bytes; -1 if there is none."""
-    features = tf_example_pb2.Example.FromString(data).features.feature
-    values = features["image/coco_id"].int64_list.value
+    """The image/coco_id of stored bytes; -1 if there is none. Raises DataError."""
+    values = _features(data)["image/coco_id"].int64_list.value
     return int(values[0]) if values else -1
 
 
+def _features(data: bytes) -> Any:
+    """The fields of a stored example by name."""
+    try:
+        return tf_example_pb2.Example.FromString(data).features.feature
+    except DecodeError:
+        raise DataError(
+            f"{len(data)} bytes that are no tf.train.Example; build the data again",
+            place="stored record",
+        ) from None
+
+
+def _kind(name: str) -> str:
+    """Which of the lists of a tf.train.Feature a field is stored in."""
+    if name in _BYTES:
+        return "bytes_list"
+    return "float_list" if name in _FLOATS else "int64_list"
+
+
 def _values(name: str, feature: Any) -> Sequence[Any]:
-    values = getattr(feature, feature.WhichOneof("kind")).value
+    kind = feature.WhichOneof("kind") or _kind(name)
+    values = getattr(feature, kind).value
+    if kind != _kind(name) and values and name in _COLUMNS:
+        raise ValueError(f"{name} is a {kind}, expected a {_kind(name)}")
     if name == "image":
         return values
     if feature.HasField("bytes_list"):
@@ -136,6 +174,15 @@ def _values(name: str, feature: Any) -> Sequence[Any]:
 
 
 def _record(columns: Columns) -> Record:
+    height, width = columns["image/height"][0], columns["image/width"][0]
+    if not limits.plausible(height, width):
+        raise ValueError(f"{height} x {width}: no image's size")
+    for name, most in (
+        ("masks/rle", limits.MASKS),
+        ("expressions/sent", limits.EXPRESSIONS),
+    ):
+        if len(columns[name]) > most:
+            raise ValueError(f"{len(columns[name])} {name}, the limit is {most}")
     targets: dict[int, list[int]] = {}
     pairs = zip(columns["targets/expression"], columns["targets/mask"], strict=True)
     for expression, mask in pairs:
@@ -148,8 +195,8 @@ def _record(columns: Columns) -> Record:
         image_id=columns["image/id"][0],
         coco_id=columns["image/coco_id"][0],
         filename=columns["image/filename"][0],
-        height=columns["image/height"][0],
-        width=columns["image/width"][0],
+        height=height,
+        width=width,
         source=columns["image/source"][0],
         masks=tuple(Mask(**row) for row in _rows(columns, "masks", _MASK)),
         expressions=tuple(

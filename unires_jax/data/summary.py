@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from unires_jax import documents
 from unires_jax.data import stored
+from unires_jax.data.descriptions import shard_lengths
 from unires_jax.data.prepared import PreparedSplit, split_names
-from unires_jax.files import Location, locate, write_whole
+from unires_jax.files import Location, locate, read_bytes, write_whole
 
 SAMPLE = 2000  # records whose sentences are kept; ours
+_HEADER = 4096  # bytes of a .npy file before its numbers, at most
 
 
 def coco_ids(split: PreparedSplit) -> Int64[np.ndarray, " records"]:
@@ -45,9 +48,12 @@ def store_coco_ids(split: PreparedSplit, ids: Int64[np.ndarray, " records"]) -> 
 @functools.lru_cache(maxsize=64)
 def _coco_ids(split: PreparedSplit, fingerprint: str) -> Int64[np.ndarray, " records"]:
     file = _ids_file(split, fingerprint)
-    with contextlib.suppress(OSError, ValueError):
-        array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-        return np.asarray(array, np.int64)
+    with contextlib.suppress(OSError, ValueError, MemoryError):
+        count = sum(shard_lengths(file.parent, split.split))
+        data = read_bytes(file, _HEADER + 8 * count)
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        if array.shape == (count,):
+            return np.asarray(array, np.int64)
     ids = np.array([stored.coco_id(b) for b in split.stored()], np.int64)
     with contextlib.suppress(Exception):  # a folder that cannot be written is no fault
         _write_ids(file, ids)
@@ -67,8 +73,8 @@ def _write_ids(file: Location, ids: Int64[np.ndarray, " records"]) -> None:
 @functools.lru_cache(maxsize=64)
 def _sentences(split: PreparedSplit, fingerprint: str) -> list[str]:
     file = locate(split.folder) / f"sentences-{split.split}-{fingerprint}.json"
-    with contextlib.suppress(OSError, ValueError):
-        return [str(text) for text in json.loads(file.read_bytes())]
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return [str(text) for text in documents.read(file)]
     step = max(1, -(-len(split) // SAMPLE))
     records = (split[index] for index in range(0, len(split), step))
     texts = sorted({x.sent for record in records for x in record.expressions})

@@ -14,10 +14,11 @@ import tokenizers
 from jaxtyping import Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from unires_jax import limits
 from unires_jax.config import BACKBONES, TextRules
 from unires_jax.data.prepared import TOKENIZER_FILE as FILE
-from unires_jax.errors import DataError
-from unires_jax.files import locate, write_whole
+from unires_jax.errors import DataError, shorten
+from unires_jax.files import Location, locate, read_text, write_whole
 
 CLIP = BACKBONES["clip"].text  # the conventions of `train_bpe`
 # CLIP's word pattern: the special tokens, English contractions, words, single digits
@@ -50,11 +51,13 @@ class Tokenizer:
         """
         try:
             self._inner = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises bare Exception
+        except BaseException as error:  # Exception, or a panic that is none
+            _require_fault(error)
             raise DataError(
                 f"tokenizer: not a readable {FILE}: {error}; expected the file written "
                 f"by Hugging Face tokenizers (a CLIP folder's {FILE})"
             ) from None
+        _check_growth(self._inner)
         self._inner.no_truncation()
         self._inner.no_padding()
         self.rules = rules
@@ -81,8 +84,15 @@ class Tokenizer:
     def ids(self, sentences: Sequence[str]) -> list[list[int]]:
         """Token ids of each sentence, without SOS and EOS, uncut.
 
-        Raises DataError for a sentence without any token.
+        Raises DataError for a sentence without any token, or of more than
+        limits.SENTENCE characters.
         """
+        for sentence in sentences:
+            if len(sentence) > limits.SENTENCE:
+                raise DataError(
+                    f"expression {shorten(sentence, 40)!r} has {len(sentence)} "
+                    f"characters, at most {limits.SENTENCE}"
+                )
         cleaned = [s.strip() for s in sentences]
         if self.rules.lower_case:
             cleaned = [s.lower() for s in cleaned]
@@ -99,7 +109,14 @@ class Tokenizer:
         return ids
 
     def _whole(self, text: str) -> list[int]:
-        return list(self._inner.encode(text, add_special_tokens=False).ids)
+        try:
+            return list(self._inner.encode(text, add_special_tokens=False).ids)
+        except BaseException as error:  # of a hostile tokenizer: a panic, of any kind
+            _require_fault(error)
+            raise DataError(
+                f"tokenizer: cannot split {shorten(text, 40)!r} ({error}); take the "
+                f"{FILE} of the model's backbone"
+            ) from None
 
     def _by_word(self, text: str) -> list[int]:
         ids: list[int] = []
@@ -196,7 +213,7 @@ def load_tokenizer(
     path = locate(path_or_hub_id)
     file = path / FILE if path.is_dir() else path
     if file.is_file():
-        return Tokenizer(file.read_text(encoding="utf-8"), rules)
+        return Tokenizer(_text(file), rules)
     if path.is_dir() or path.suffix == ".json" or len(path.parts) != 2:
         raise DataError(
             f"tokenizer {str(path_or_hub_id)!r}: {file} does not exist; expected a "
@@ -217,7 +234,48 @@ def _download(hub_id: str) -> str:
             f"give its {FILE} ({type(error).__name__}); check the name, or download "
             "the file and give its path"
         ) from error
-    return Path(file).read_text(encoding="utf-8")
+    return _text(Path(file))
+
+
+def _text(file: Location) -> str:
+    try:
+        return read_text(file, limits.TOKENIZER_BYTES)
+    except DataError as error:
+        raise error.at(str(file)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read ({error})", place=str(file)) from None
+
+
+def _require_fault(error: BaseException) -> None:
+    """Raise what ends a program on purpose: tokenizers' panics are no Exception."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        raise error
+
+
+def _check_growth(inner: tokenizers.Tokenizer) -> None:
+    """Raise DataError for a tokenizer that multiplies a text before it is split.
+
+    Replacements of a sign by many, one after the other, would take all memory. Those of
+    CLIP and Gemma put one sign for one.
+    """
+    growth = 1
+    steps = [s for s in (inner.normalizer, inner.pre_tokenizer) if s is not None]
+    values = [json.loads(step.__getstate__()) for step in steps]
+    while values:
+        value = values.pop()
+        if isinstance(value, list):
+            values += value
+        if not isinstance(value, dict):
+            continue
+        values += [x for x in value.values() if isinstance(x, (dict, list))]
+        fields = {"Replace": "content", "Prepend": "prepend"}
+        added = value.get(fields.get(str(value.get("type")), ""))
+        growth *= max(1, len(added)) if isinstance(added, str) else 1
+    if growth > limits.GROWTH:
+        raise DataError(
+            f"tokenizer: its normalizer makes a text {growth:.3g} times as long, at "
+            f"most {limits.GROWTH}; take the {FILE} of the model's backbone"
+        )
 
 
 def train_bpe(

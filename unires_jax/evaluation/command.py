@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 import unires_jax
-from unires_jax import hosts
+from unires_jax import documents, hosts
 from unires_jax.config import Config, from_dict
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.errors import ConfigError, DataError
@@ -74,7 +74,7 @@ def without_model(
         file = locate(workdir) / "config.json"
         if not file.is_file():
             raise ConfigError(f"{file}: no such file; --workdir is no training run")
-        config = from_dict(json.loads(file.read_text()))
+        config = from_dict(documents.read(file))
     predict: Predict = predictors.empty
     if name == "ground_truth":
         predict = partial(predictors.ground_truth, protocol=protocol)

@@ -4,12 +4,12 @@ Polygons come from `Mask.segmentation`. Without them the stored mask stands in: 
 NEAREST where polygons should have been scaled, taken whole where overlaps count.
 """
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from unires_jax import documents, limits
 from unires_jax.data.records import Expression, Mask, Record, runs_of
 from unires_jax.errors import DataError
 from unires_jax.evaluation.protocols import Protocol
@@ -51,11 +51,11 @@ def _polygons(mask: Mask) -> Polygons | None:
     if not mask.segmentation:
         return None
     try:
-        outline = json.loads(mask.segmentation)
+        outline = documents.load(mask.segmentation, limits.LINE_MEMORY)
         if isinstance(outline, dict):
             return None
         return [[float(v) for v in polygon] for polygon in outline]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise DataError(
             f"segmentation is {mask.segmentation[:40]!r}, expected JSON polygons "
             "[[x, y, ...], ...]; build the data again",
@@ -78,7 +78,7 @@ def draw(protocol: Protocol, stored: RunMask, polygons: Polygons | None) -> RunM
 
 
 def _filled(polygons: Polygons, height: int, width: int) -> list[RunMask]:
-    return [RunMask.from_polygon(p, height, width) for p in polygons]
+    return RunMask.from_polygons(polygons, height, width)
 
 
 def squash(protocol: Protocol, mask: RunMask) -> RunMask:

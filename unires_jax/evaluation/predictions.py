@@ -17,10 +17,11 @@ import math
 import os
 from typing import Any
 
+from unires_jax import documents, limits
 from unires_jax.data.records import LEVELS
 from unires_jax.errors import DataError, shorten
 from unires_jax.evaluation.results import Result
-from unires_jax.files import Location, local, locate, read_inside
+from unires_jax.files import Location, local, locate, read_bytes, read_inside
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.texts import decoded
@@ -77,12 +78,13 @@ def read(path: str | os.PathLike[str]) -> Predictions:
     """Read a file, or the predictions.jsonl of an evaluation's folder.
 
     Raises DataError naming file and line: no JSON, a field missing or of another type,
-    a mask that cannot be read, a key that occurs twice.
+    a mask that cannot be read, a key that occurs twice, or more than the limits.
     """
     file = locate(path)
     if file.is_dir():
         file = file / "predictions.jsonl"
     lines: dict[str, Line] = {}
+    memory = 0  # bytes of all masks
     for number, row in enumerate(_text(file).split("\n"), 1):
         if not row.strip():
             continue
@@ -93,6 +95,12 @@ def read(path: str | os.PathLike[str]) -> Predictions:
                 raise DataError(
                     f"{line.key!r} stands in line {first} already; keep one",
                     place="key",
+                )
+            memory += line.mask.spans.nbytes
+            if memory > limits.PREDICTIONS_MEMORY:
+                raise DataError(
+                    f"the masks so far take {memory >> 20} MB, the limit is "
+                    f"{limits.PREDICTIONS_MEMORY >> 20} MB; cut the file into several"
                 )
         except DataError as error:
             raise error.at(f"{file} line {number}") from None
@@ -108,19 +116,22 @@ def read(path: str | os.PathLike[str]) -> Predictions:
 
 def _text(file: Location) -> str:
     try:
-        return decoded(file.read_bytes())
-    except (OSError, DataError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        return decoded(read_bytes(file, limits.PREDICTIONS_BYTES))
+    except DataError as error:
+        raise error.at(str(file)) from None
+    except OSError as error:
         raise DataError(
-            f"cannot be read ({reason}); expected JSON lines in UTF-8, or the folder "
-            "of an evaluation",
+            f"cannot be read ({error.strerror or error}); expected JSON lines, or the "
+            "folder of an evaluation",
             place=str(file),
         ) from None
 
 
 def _line(number: int, text: str, folder: Location) -> Line:
     try:
-        row = json.loads(text)
+        row = documents.load(text, limits.LINE_MEMORY)
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(
             f"is not JSON ({error}); expected an object with key and rle on one line"
@@ -130,7 +141,9 @@ def _line(number: int, text: str, folder: Location) -> Line:
     key = row.get("key")
     if not isinstance(key, str) or not key:
         raise DataError(
-            f"is {key!r}, expected <data set>/<split>/<image>/<ref>/<sent>", place="key"
+            f"is {shorten(repr(key), 60)}, expected "
+            "<data set>/<split>/<image>/<ref>/<sent>",
+            place="key",
         )
     protocol, pair = row.get("protocol"), (row.get("I"), row.get("U"))
     judged = isinstance(protocol, str) and all(_is_count(n) for n in pair)
@@ -148,7 +161,7 @@ def _line(number: int, text: str, folder: Location) -> Line:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < limits.INTEGER
 
 
 def _share(row: dict[str, Any], field: str) -> float | None:
@@ -157,7 +170,8 @@ def _share(row: dict[str, Any], field: str) -> float | None:
         return None
     if not isinstance(value, (int, float)) or not 0 <= value <= 1 or math.isnan(value):
         raise DataError(
-            f"is {value!r}, expected a number from 0 to 1; leave out what is none",
+            f"is {shorten(repr(value), 60)}, expected a number from 0 to 1; leave out "
+            "what is none",
             place=field,
         )
     return float(value)
@@ -181,8 +195,8 @@ def _rle(row: dict[str, Any], field: str) -> RunMask:
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         raise DataError(
             f'expected "{field}": {{"size": [height, width], "counts" ...}} or "png", '
-            f"found {sorted(row)} with {field} {str(rle)[:60]!r}; the counts of an "
-            "empty mask are [height * width]"
+            f"found {shorten(str(sorted(row)))} with {field} {str(rle)[:60]!r}; the "
+            "counts of an empty mask are [height * width]"
         )
     runs = isinstance(counts, list) and all(map(_is_count, counts))
     if not (runs or isinstance(counts, str)):

@@ -5,7 +5,6 @@ folder may come from anywhere, so nothing in it is run and nothing is unpickled.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +16,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from unires_jax import parameters
+from unires_jax import documents, limits, parameters
 from unires_jax.checkpoint import read_arrays
 from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.errors import CheckpointError
-from unires_jax.files import local, locate
+from unires_jax.errors import CheckpointError, DataError
+from unires_jax.files import local, locate, read_text
 from unires_jax.inference.loaded import Loaded
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import check_shapes
@@ -30,7 +29,6 @@ from unires_jax.parameters import check_shapes
 FORMAT = "unires_jax-export/1"
 MANIFEST, CONFIG, TOKENIZER = "unires.json", "config.json", "tokenizer.json"
 WEIGHTS, ARRAYS = "model.safetensors", "model"  # of kinds safetensors and orbax
-MAX_BLOCKS = 1000  # of all parts together; else a forged config takes for ever
 
 Flat = dict[str, Any]  # parameters (numpy or jax arrays) by dotted name
 
@@ -70,9 +68,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The content of unires.json. Raises CheckpointError."""
     file = folder / MANIFEST
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error})") from None
+        manifest = documents.read(file)
+    except DataError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.text})") from None
     form = manifest.get("format") if isinstance(manifest, dict) else None
     if form != FORMAT:
         raise CheckpointError(
@@ -128,19 +126,16 @@ def unflatten(flat: Flat, like: Any, where: str | Path = "") -> Any:
 def _config(folder: Path) -> tuple[Config, Any]:
     """The config, and the shapes of the parameters it asks for."""
     with _naming(folder / CONFIG) as file:
-        config: Config = from_dict(json.loads(file.read_text(encoding="utf-8")))
+        config: Config = from_dict(documents.read(file))
         validate(config)
-        m = config.model
-        blocks = m.vision.depth + m.text.depth + m.mixer_layers + 2 * m.stage_layers
-        if blocks > MAX_BLOCKS:
-            raise ValueError(f"{blocks} blocks, expected at most {MAX_BLOCKS}")
-        return config, Apply(m).abstract
+        return config, Apply(config.model).abstract
 
 
 def _tokenizer(folder: Path, config: Config) -> Tokenizer:
     with _naming(folder / TOKENIZER) as file:
         rules = preprocessing(config.model).text
-        tokenizer = Tokenizer(file.read_text(encoding="utf-8"), rules)
+        text = read_text(file, limits.TOKENIZER_BYTES)
+        tokenizer = Tokenizer(text, rules)
         rows = config.model.text.vocab
         if tokenizer.vocab_size > rows:
             raise ValueError(f"{tokenizer.vocab_size} tokens, model.text.vocab={rows}")

@@ -3,20 +3,26 @@
 The header goes before a decoder: what is too large or cut short is refused for little.
 """
 
+import functools
 import io
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from jaxtyping import Bool, Shaped, UInt8
+from PIL import Image, PngImagePlugin
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
+from unires_jax.limits import plausible
 from unires_jax.pixels import rgb
 from unires_jax.pixels.opencv import rgb_flag
 
-MAX_SIDE = 1 << 15  # pixels; no COCO image is longer than 640
-MAX_PIXELS = 1 << 26  # 8192 x 8192; a decoder makes room before it finds damage
-
+# Markers of a JPEG: of frames that libjpeg decodes, of what has no length, and of what
+# ends the list.
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB)
+_ALONE = (0x01, *range(0xD0, 0xD8))
+_ENDS = (0xD9, 0xDA)
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3  # PNG's types of colour
 
@@ -25,7 +31,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     """Height and width that a picture states, without decoding it.
 
     Raises DataError if the bytes are of none of `rgb.FORMATS`, end before the pixels,
-    or state a side above MAX_SIDE or more than MAX_PIXELS.
+    or state a side above limits.SIDE or more than limits.PIXELS.
     """
     size = None
     if data.startswith(_PNG) and len(data) >= 24:
@@ -70,12 +76,6 @@ def check_size(data: bytes, height: int, width: int, field: str = "image") -> No
         )
 
 
-def plausible(height: int, width: int) -> bool:
-    """Whether an image may have this size, in pixels."""
-    sides = 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
-    return sides and height * width <= MAX_PIXELS
-
-
 def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """The RGB pixels of an encoded picture as stored (an EXIF rotation is not applied).
 
@@ -104,7 +104,7 @@ def _pixels(data: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
         with rgb.opened(data) as image:
             if _is_plain(image, data):
                 # The same pixels (tested) in half the time.
-                return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+                return _decoded(data, flags)
             return rgb.to_rgb(image)
     except DataError as error:
         raise DataError(f"image: {error}", kind=Kind.IMAGE_UNREADABLE) from None
@@ -139,14 +139,28 @@ def decode_png_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
         pixels = _mask_values(data)
     if pixels is None:
         raise DataError(f"image: {len(data)} bytes that are no whole PNG")
-    values = np.atleast_3d(pixels)
-    colours, opacity = values[:, :, :3], values[:, :, 3:]
-    if (opacity != opacity[:1, :1]).any() and (colours == colours[:1, :1]).all():
+    channels = list(cv2.split(pixels))  # one at a time: fewer copies at once
+    colours, opacity = channels[:3], channels[3:]
+    if any(map(_varies, opacity)) and not any(map(_varies, colours)):
         raise DataError(
             "image: has one colour everywhere and is drawn by its opacity, which does "
             "not count; save the mask with one channel, 0 = not the target"
         )
-    return np.asarray(colours.any(axis=2))
+    return functools.reduce(np.logical_or, colours[1:], colours[0] != 0)
+
+
+def _varies(channel: Shaped[np.ndarray, "h w"]) -> bool:
+    return bool((channel != channel[0, 0]).any())
+
+
+def _decoded(data: bytes, flags: int) -> Shaped[np.ndarray, "h w *c"] | None:
+    """OpenCV's pixels; None if it cannot decode them to the size of their header."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError):  # it raises where there is too little memory
+        return None
+    stated = image_size(data)
+    return None if pixels is None or pixels.shape[:2] != stated else pixels
 
 
 def _mask_values(data: bytes) -> np.ndarray | None:
@@ -154,7 +168,7 @@ def _mask_values(data: bytes) -> np.ndarray | None:
     if _colour_type(data) == _PALETTE:
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             return np.asarray(image)
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return _decoded(data, cv2.IMREAD_UNCHANGED)
 
 
 def is_one_channel_png(data: bytes) -> bool:
@@ -190,11 +204,29 @@ def _checksums_agree(data: bytes) -> bool:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    try:
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
-            return image.height, image.width
-    except Exception:  # on damaged bytes Pillow raises almost anything
-        return None
+    """Height and width of the frame that libjpeg decodes; None if it would not.
+
+    Raises DataError for too many scans.
+    """
+    for marker, at in _jpeg_markers(data):
+        if marker in _FRAMES and at + 7 <= len(data):
+            height = int.from_bytes(data[at + 3 : at + 5], "big")
+            width = int.from_bytes(data[at + 5 : at + 7], "big")
+            check_scans(data)
+            return height, width
+    return None
+
+
+def check_scans(data: bytes) -> None:
+    """Raise DataError for a JPEG of more than limits.SCANS scans.
+
+    A few bytes of a progressive one make the decoder pass over all its pixels again.
+    """
+    if data.startswith(_JPEG) and data.count(b"\xff\xda") > limits.SCANS:
+        raise DataError(
+            f"image: more than {limits.SCANS} scans, refused",
+            kind=Kind.IMAGE_UNREADABLE,
+        )
 
 
 def _opened_size(data: bytes) -> tuple[int, int] | None:
@@ -207,7 +239,25 @@ def _opened_size(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg_scan(data: bytes) -> int:
     """Where the pixels begin: an embedded thumbnail has an end marker of its own."""
+    return max((at for _, at in _jpeg_markers(data)), default=2)
+
+
+def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """The markers before the pixels, each with the place of what follows it.
+
+    Read as libjpeg's jdmarker.c reads them, whatever stands between them: another
+    reading would take another frame for the one that is decoded.
+    """
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
+    while (at := data.find(b"\xff", at)) >= 0:
+        while data[at : at + 1] == b"\xff":
+            at += 1
+        marker = data[at] if at < len(data) else 0
+        at += 1
+        if not marker:  # no marker: the byte 0xff, or the end
+            continue
+        yield marker, at
+        if marker in _ENDS:
+            return
+        if marker not in _ALONE:
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)

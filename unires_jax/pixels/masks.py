@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Float64, Int64, Shaped
 from pycocotools import mask as coco_mask
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.compiled import compiled
 
@@ -34,15 +35,19 @@ class RunMask:
     @classmethod
     def from_counts(cls, counts: str | bytes, height: int, width: int) -> "RunMask":
         """The mask of COCO's compressed counts. Raises DataError unless they fit."""
+        _require_plausible(height, width)
         text = counts.encode(errors="replace") if isinstance(counts, str) else counts
         spans, valid = _spans(np.frombuffer(text, np.uint8), height * width)
         if not valid:
             raise _fault(text, height, width)
+        _require_few(len(spans))
         return cls(spans, height, width)
 
     @classmethod
     def from_runs(cls, runs: Sequence[int], height: int, width: int) -> "RunMask":
         """The mask of run lengths, zeros first. Raises DataError unless they fit."""
+        _require_plausible(height, width)
+        _require_few(len(runs) // 2)
         if sum(runs) != height * width or min(runs, default=0) < 0:
             raise DataError(
                 f"rle: runs of {sum(runs)} pixels do not fill {height} x {width}",
@@ -54,17 +59,41 @@ class RunMask:
 
     @classmethod
     def from_pixels(cls, pixels: Shaped[np.ndarray, "H W"]) -> "RunMask":
-        """The pixels of an array that are not zero."""
+        """The pixels of an array that are not zero.
+
+        Raises DataError for more than limits.RUNS runs of them: noise.
+        """
         columns = np.ascontiguousarray((pixels != 0).T)
-        edges = np.flatnonzero(np.diff(columns.ravel(), prepend=False, append=False))
-        return cls(edges.reshape(-1, 2), *pixels.shape)
+        changes = np.diff(columns.ravel(), prepend=False, append=False)
+        _require_few(int(np.count_nonzero(changes)) // 2)
+        return cls(np.flatnonzero(changes).reshape(-1, 2), *pixels.shape)
+
+    @classmethod
+    def from_polygons(
+        cls, polygons: Sequence[Polygon], height: int, width: int
+    ) -> list["RunMask"]:
+        """The pixels within each polygon, as pycocotools rasterises it.
+
+        Raises DataError for what is no polygon, for more than limits.POINTS, for
+        points far out, and for more than limits.OUTLINE pixels along all of them.
+        """
+        _require_plausible(height, width)
+        outlines = [_outline(polygon) for polygon in polygons]
+        length = sum(map(_length, outlines))
+        if length > limits.OUTLINE:
+            raise DataError(
+                f"polygons whose outlines are {length:.3g} pixels long, the limit is "
+                f"{limits.OUTLINE}; store the mask as rle",
+            )
+        flat = [outline.ravel().tolist() for outline in outlines]
+        rles = coco_mask.frPyObjects(flat, height, width) if flat else []
+        return [cls.from_counts(rle["counts"], height, width) for rle in rles]
 
     @classmethod
     def from_polygon(cls, polygon: Polygon, height: int, width: int) -> "RunMask":
-        """The pixels within a polygon, as pycocotools rasterises it."""
-        flat = np.asarray(polygon, np.float64).tolist()
-        (rle,) = coco_mask.frPyObjects([flat], height, width)
-        return cls.from_counts(rle["counts"], height, width)
+        """`from_polygons` of one."""
+        (mask,) = cls.from_polygons([polygon], height, width)
+        return mask
 
     @classmethod
     def of(cls, mask: MaskLike) -> "RunMask":
@@ -78,8 +107,8 @@ class RunMask:
             if pixels.ndim != 2:
                 raise ValueError(f"a mask is [height, width], found {pixels.shape}")
             return cls.from_pixels(pixels)
-        height, width = mask["size"]
-        height, width, counts = int(height), int(width), mask["counts"]
+        height, width = map(int, mask["size"])
+        counts = mask["counts"]
         if isinstance(counts, (str, bytes)):
             return cls.from_counts(counts, height, width)
         return cls.from_runs([int(n) for n in counts], height, width)
@@ -199,6 +228,39 @@ def as_rle(mask: MaskLike) -> dict[str, Any]:
     """
     packed = RunMask.of(mask)
     return {**packed.rle, "counts": packed.counts.encode()}
+
+
+def _require_plausible(height: int, width: int) -> None:
+    if not limits.plausible(height, width):
+        raise DataError(
+            f"a mask of {height} x {width} (height x width): no picture has this size",
+            kind=Kind.SIZE_DIFFERS,
+        )
+
+
+def _require_few(runs: int) -> None:
+    if runs > limits.RUNS:
+        raise DataError(f"a mask of {runs} runs, the limit is {limits.RUNS}")
+
+
+def _outline(polygon: Polygon) -> Float64[np.ndarray, "n 2"]:
+    """The points of a polygon: with two, pycocotools would read a box."""
+    points = np.asarray(polygon, np.float64).ravel()
+    if not 6 <= len(points) <= 2 * limits.POINTS or len(points) % 2:
+        raise DataError(
+            f"{len(points)} numbers, expected x, y of 3 to {limits.POINTS} points"
+        )
+    if not (np.abs(points) <= 2 * limits.SIDE).all():  # nor is NaN
+        raise DataError(
+            f"a polygon with a point further out than {2 * limits.SIDE} pixels"
+        )
+    return points.reshape(-1, 2)
+
+
+def _length(outline: Float64[np.ndarray, "n 2"]) -> float:
+    """What pycocotools makes room for: an edge's longer side and one pixel more."""
+    edges = np.abs(outline - np.roll(outline, 1, axis=0)).max(axis=1)
+    return float(edges.sum()) + len(outline)
 
 
 def _fault(counts: bytes, height: int, width: int) -> DataError:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unires_jax import disk, lock
+from unires_jax import disk, documents, lock
 from unires_jax.data import summary
 from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
 from unires_jax.errors import DataError
@@ -164,7 +164,7 @@ def _size(folder: Path) -> int:
 
 def _require_same(folder: Path, chosen: dict[str, Any], sources: Origin) -> None:
     path = folder / OPTIONS_FILE
-    built = json.loads(path.read_text()) if path.exists() else {}
+    built = documents.read_object(path) if path.exists() else {}
     before = built.pop(ORIGIN, {})
     if built:  # by a version that had fewer options: what it did is their default
         built = {k: v for k, v in ADDED.items() if k in chosen} | built

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from unires_jax import limits
 from unires_jax.errors import DataError
-from unires_jax.pixels import rgb
+from unires_jax.pixels import images, rgb
 from unires_jax.pixels.resize import resize
 
 MAX_BYTES = 1 << 28  # of a file, 256 MB (ours)
@@ -91,6 +92,7 @@ def _opened(data: bytes, name: str, use: Callable[[Image.Image], T]) -> T:
     if len(data) > MAX_BYTES:
         raise DataError(f"{name}: has {len(data)} bytes, the limit is {MAX_BYTES}")
     try:
+        images.check_scans(data)
         with rgb.opened(data) as image:
             return use(image)
     except Image.DecompressionBombError as error:
@@ -112,6 +114,11 @@ def _decoded(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     if image.width * image.height > 4 * MAX_PIXELS:
         side = round(MAX_PIXELS**0.5)
         image.draft("RGB", (side, side))  # JPEG alone: decodes at an eighth to a half
+    if image.width * image.height > limits.PIXELS:
+        raise DataError(
+            f"is too large: {image.height} x {image.width} pixels, at most "
+            f"{limits.PIXELS} in all; scale it down, or save it as JPEG"
+        )
     return rgb.to_rgb(rgb.upright(image))
 
 

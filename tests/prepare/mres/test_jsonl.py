@@ -16,7 +16,7 @@ from helpers import mres_lines
 from helpers.mres_lines import HEIGHT, WIDTH, boxed
 from helpers.paths import ROOT
 
-from unires_jax import files
+from unires_jax import limits
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, PART, Record
 from unires_jax.errors import DataError
@@ -247,7 +247,7 @@ def test_the_schema_sees_the_faults_of_form() -> None:
         (b'{"image_id": 1e999}', "image_id|height"),
         (b'{"image_id": 1, "image_id": 2}', "'image_id' twice"),
         (b'{"image": "\xff"}', "expected UTF-8, found byte 0xff at column 12"),
-        (b"[" * 200_000, "nested levels"),
+        (b"[" * 200_000, "nested too deeply"),
         (b'{"image_id": ' + b"9" * 5000 + b"}", "a fault: "),
     ],
 )
@@ -311,9 +311,9 @@ def test_a_mask_bomb_is_refused_by_its_header(folder: Path) -> None:
 
 def test_a_file_too_large_is_refused(folder: Path) -> None:
     with (folder / "images" / "a.jpg").open("r+b") as file:
-        file.truncate(files.MAX_BYTES + 1)
+        file.truncate(limits.PICTURE_BYTES + 1)
     text = refused(mres_lines.good_line(), folder)
-    assert f"at most {files.MAX_BYTES} bytes" in text
+    assert f"at most {limits.PICTURE_BYTES} bytes" in text
 
 
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH + 1), (WIDTH, HEIGHT)])
@@ -347,7 +347,7 @@ def test_damaged_pictures(folder: Path) -> None:
 def test_lines_go_on_after_faults(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "MAX_LINE", 8000)
+    monkeypatch.setattr(limits, "LINE_BYTES", 8000)
     good = json.dumps(mres_lines.good_line()).encode()
     text = b"\n".join([good, b"x" * 30_000, b"", b"{}", b" " * 8000, good])
     for path in (folder / "train.jsonl", folder / "train.jsonl.gz"):
@@ -364,7 +364,7 @@ def test_lines_go_on_after_faults(
 def test_a_line_of_the_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = json.dumps(mres_lines.good_line()).encode()
     for extra, accepted in ((1, True), (0, True), (-1, False)):
-        monkeypatch.setattr(jsonl, "MAX_LINE", len(good) + extra)
+        monkeypatch.setattr(limits, "LINE_BYTES", len(good) + extra)
         path = folder / "train.jsonl"
         path.write_bytes(good + b"\n" + good)
         assert [isinstance(x, Record) for x in read_all(path)] == [accepted] * 2

@@ -145,7 +145,7 @@ def test_files_that_are_not_there_or_too_large(tmp_path: Path, monkeypatch) -> N
         load_pickle(tmp_path / "nothing.p")
     with pytest.raises(DataError, match="cannot be read"):
         load_pickle(tmp_path)
-    monkeypatch.setattr("unires_jax.prepare.sources.pickles.MAX_BYTES", 3)
+    monkeypatch.setattr("unires_jax.limits.PICKLE_BYTES", 3)
     (tmp_path / "large.p").write_bytes(b"].  ")
-    with pytest.raises(DataError, match="larger than 3 bytes"):
+    with pytest.raises(DataError, match="at most 3 bytes"):
         load_pickle(tmp_path / "large.p")

@@ -1,14 +1,15 @@
 """Published weights on disk: a folder, a .safetensors file, or a hub id."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from unires_jax.errors import WeightsError
+from unires_jax import documents, files
+from unires_jax.errors import WeightsError, shorten
+from unires_jax.files import require_regular
 
 
 def read_config_json(path: str, architecture: str) -> tuple[Path, dict[str, Any]]:
@@ -18,11 +19,11 @@ def read_config_json(path: str, architecture: str) -> tuple[Path, dict[str, Any]
     """
     file = config_file(path)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = documents.read_object(file)
         towers = [content[name] for name in ("vision_config", "text_config")]
         if not all(isinstance(tower, dict) for tower in towers):
             raise TypeError("one of them is no object")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{file}: expected the config.json of a {architecture} with vision_config "
             f"and text_config ({error!r}). Take it from the repository of the weights."
@@ -45,10 +46,11 @@ def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:
         if not file.is_file():
             raise WeightsError(f"{file}: no such file{_beside(file.parent)}.")
         try:
+            require_regular(file)
             with safe_open(file, "np") as opened:
                 for name in sorted(opened.keys()):
                     yield name, opened.get_tensor(name)
-        except (OSError, SafetensorError) as error:
+        except Exception as error:  # of types that numpy does not have, too
             raise WeightsError(
                 f"{file}: not a readable safetensors file ({error}); fetch it again."
             ) from error
@@ -71,8 +73,10 @@ def _files(path: Path) -> list[Path]:
     if not index.exists():
         return [path / "model.safetensors"]
     try:
-        names = json.loads(index.read_text())["weight_map"].values()
-        shards = {Path(name).name for name in names}  # of this folder alone
+        shards = set(documents.read(index)["weight_map"].values())
+        outside = [s for s in shards if not files.stays_inside(s)]
+        if outside:
+            raise ValueError(f"{shorten(repr(outside))} lead out of the folder")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{index}: expected JSON with a weight_map ({error!r}); fetch it again."

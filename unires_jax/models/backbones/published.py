@@ -123,6 +123,8 @@ def read_config(towers: Towers, path: str) -> tuple[VisionConfig, TextConfig]:
     for tower, usual in ((vision, published.vision), (text, published.text)):
         activation = tower.get("hidden_act", usual.activation)
         stated = tower.get("layer_norm_eps", eps)
+        if not isinstance(activation, str) or not isinstance(stated, (int, float)):
+            raise WeightsError(f"{file}: hidden_act or layer_norm_eps is no such value")
         same_eps = np.isclose(stated, eps, rtol=1e-3, atol=0)
         if activation not in ACTIVATIONS or not same_eps:
             raise WeightsError(

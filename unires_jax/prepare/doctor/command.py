@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from unires_jax import disk
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
+from unires_jax.data.descriptions import read_info
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
@@ -72,13 +73,11 @@ def _prepared(root: Path, findings: Findings) -> Iterator[Holding]:
             findings.add(WARNING, "incomplete", str(path.parent), text)
             continue
         try:
-            info = json.loads(path.read_text())
-            name, splits = str(info["name"]), [str(s["name"]) for s in info["splits"]]
-        except (ValueError, KeyError, TypeError) as error:
-            text = f"is no dataset_info: {error}"
-            findings.add(ERROR, Kind.UNUSABLE, str(path), text)
+            info = read_info(path.parent)
+        except DataError as error:
+            findings.error(str(path), error)
             continue
-        name = info.get("configName") or name
+        name, splits = info.config or info.name, list(info.splits)
         holding = Holding(name, "prepared", [str(path.parent)])
         checks = {}
         for split in splits:
@@ -92,19 +91,14 @@ def _stream(split: PreparedSplit, check: SplitCheck, findings: Findings) -> None
     where = f"{split.dataset}/{split.split}"
     try:
         count = len(split)
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        text = f"{split.folder}: shards absent or damaged: {error}"
-        findings.add(ERROR, Kind.UNUSABLE, where, text)
+    except DataError as error:
+        findings.error(where, error)
         return
     for i in tqdm(range(count), where, unit=" images", leave=False):
         try:
             check.add(split[i])
         except DataError as error:
             findings.error(where, error.at(f"record {i}"))
-        except (OSError, RuntimeError, ValueError, IndexError) as error:
-            coded = isinstance(error, UnicodeError)
-            kind = Kind.ENCODING if coded else Kind.UNUSABLE
-            findings.add(ERROR, kind, where, f"record {i}: {error}")
 
 
 def _jsonl(

@@ -4,13 +4,14 @@ An error reads `<place>: expected ..., found ...; <what to do>`.
 """
 
 import codecs
+import collections
 import difflib
-import json
 import math
 import reprlib
 from collections.abc import Collection
 from typing import Any
 
+from unires_jax import documents, limits
 from unires_jax.errors import DataError, Kind
 
 INT64 = 2**63 - 1
@@ -33,8 +34,11 @@ def short(value: object) -> str:
 def load_json(text: bytes) -> object:
     """The value of UTF-8 JSON. Raises DataError, also for NaN and doubled fields."""
     try:
-        return json.loads(
-            text.decode(), object_pairs_hook=_once, parse_constant=_constant
+        return documents.load(
+            text.decode(),
+            limits.LINE_MEMORY,
+            object_pairs_hook=_once,
+            parse_constant=_constant,
         )
     except UnicodeDecodeError as error:
         byte = text[error.start]
@@ -42,11 +46,6 @@ def load_json(text: bytes) -> object:
             f"expected UTF-8, found byte {byte:#04x} at column {error.start + 1}; "
             "save the file as UTF-8",
             kind=Kind.ENCODING,
-        ) from None
-    except RecursionError:
-        raise DataError(
-            "expected at most a few nested levels, found far too many; this is no line "
-            "of MRES JSONL"
         ) from None
     except DataError:
         raise
@@ -62,8 +61,8 @@ def load_json(text: bytes) -> object:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(n for n in names if names.count(n) > 1)
+        counts = collections.Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise DataError(
             f"expected each field once, found {short(twice)} twice in one object; "
             "remove one",

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from unires_jax import limits
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import local, matching
@@ -26,7 +27,6 @@ from unires_jax.texts import open_lines
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 _ALIKE = (".json", ".ndjson", ".jsonlines", ".jsonl.zst", ".jsonl.bz2", ".jsonl.xz")
-MAX_LINE = 32 << 20  # bytes of one line; ours
 
 # Words of a file's name that say its split, and which; ours.
 _WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val"}
@@ -70,8 +70,8 @@ class Lines:
             try:
                 if text is None:
                     raise DataError(
-                        f"expected a line of at most {MAX_LINE} bytes, found a longer "
-                        "one; store pictures as files beside it"
+                        f"expected a line of at most {limits.LINE_BYTES} bytes, found "
+                        "a longer one; store pictures as files beside it"
                     )
                 if text.strip():
                     place = self.place(number)
@@ -186,11 +186,12 @@ def _split_lines(path: Path, lines: Lines) -> Iterator[tuple[int, bytes | None]]
         try:
             if at:
                 file.seek(at)
-            while at < lines.end and (text := file.readline(MAX_LINE + 1)):
+            most = limits.LINE_BYTES
+            while at < lines.end and (text := file.readline(most + 1)):
                 at += len(text)
-                whole = text.endswith(b"\n") or len(text) <= MAX_LINE
+                whole = text.endswith(b"\n") or len(text) <= most
                 piece = text
-                while not piece.endswith(b"\n") and (piece := file.readline(MAX_LINE)):
+                while not piece.endswith(b"\n") and (piece := file.readline(most)):
                     at += len(piece)
                 if number == 1:
                     text = text.removeprefix(codecs.BOM_UTF8)

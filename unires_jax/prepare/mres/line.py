@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from unires_jax import files
+from unires_jax import files, limits
 from unires_jax.data.records import (
     LEVELS,
     OBJECT,
@@ -20,8 +20,7 @@ from unires_jax.data.records import (
 )
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels import orientation
-from unires_jax.pixels.images import MAX_PIXELS
-from unires_jax.prepare.mres.fields import Fields, load_json, short
+from unires_jax.prepare.mres.fields import Fields, fault, load_json, short
 from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.pieces import STRAY, whole_pieces
@@ -56,8 +55,8 @@ def parse(
     Raises DataError naming the field, what was expected and what to do.
     """
     fields = Fields(load_json(text), "", LINE_FIELDS)
-    height = fields.integer("height", 1, MAX_PIXELS)
-    width = fields.integer("width", 1, MAX_PIXELS)
+    height = fields.integer("height", 1, limits.PIXELS)
+    width = fields.integer("width", 1, limits.PIXELS)
     name, image = _read_image(fields, folder, height, width, belong)
     items = fields.items("masks")
     masks, indices = _read_masks(items, folder, height, width)
@@ -109,6 +108,7 @@ def _read_masks(
     items: list[Any], folder: Path, height: int, width: int
 ) -> tuple[tuple[Mask, ...], dict[str, int]]:
     """The masks, and the position of each by its id."""
+    _require_few(items, limits.MASKS, "masks")
     all_fields = [Fields(m, f"masks[{i}]", MASK_FIELDS) for i, m in enumerate(items)]
     indices: dict[str, int] = {}
     for i, fields in enumerate(all_fields):
@@ -124,6 +124,13 @@ def _read_masks(
     )
     _check_cycles(masks, all_fields)
     return masks, indices
+
+
+def _require_few(items: list[Any], limit: int, name: str) -> None:
+    if len(items) > limit:
+        raise fault(
+            name, f"at most {limit} of one picture", items, "drop those that are noise"
+        )
 
 
 def _numbers(names: list[str]) -> list[int]:
@@ -175,19 +182,20 @@ def _read_parent(fields: Fields, indices: dict[str, int]) -> int:
 def _check_cycles(masks: tuple[Mask, ...], fields: list[Fields]) -> None:
     safe: set[int] = {-1}
     for i in range(len(masks)):
-        path: list[int] = []
+        path: set[int] = set()
         while i not in safe:
-            path.append(i)
+            path.add(i)
             i = masks[i].parent
             if i in path:
                 raise fields[i].fault("parent", "no mask below itself", "cut the cycle")
-        safe.update(path)
+        safe |= path
 
 
 def _read_expressions(
     items: list[Any], masks: tuple[Mask, ...], indices: dict[str, int]
 ) -> tuple[Expression, ...]:
     """Expressions by ref_id; sentences of one referent in the order of the line."""
+    _require_few(items, limits.EXPRESSIONS, "expressions")
     referents: dict[tuple[int, tuple[int, ...]], int] = {}
     groups: dict[int, dict[int, Expression]] = {}  # by ref_id and sent_id
     for i, item in enumerate(items):

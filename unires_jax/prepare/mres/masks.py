@@ -89,7 +89,10 @@ def from_polygons(value: Any, place: str, height: int, width: int) -> RunMask:
     pieces = whole_pieces(value)
     for i, polygon in pieces.items():
         _check_polygon(polygon, f"{place}[{i}]", height, width)
-    masks = [RunMask.from_polygon(p, height, width) for p in pieces.values()]
+    try:
+        masks = RunMask.from_polygons(list(pieces.values()), height, width)
+    except DataError as error:
+        raise error.at(place) from None
     return RunMask.union(masks, height, width)
 
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from unires_jax import limits
 from unires_jax.errors import DataError
 from unires_jax.pixels.orientation import Masks
 from unires_jax.prepare.mres.jsonl import Lines, opened
@@ -27,7 +28,7 @@ def plan(
     """
     runs: list[Lines] = []
     for split, paths in files.items():
-        size = sum(path.stat().st_size for path in paths)
+        size = sum(_stat(path).st_size for path in paths)
         run = max(1, -(-size // shards)) if shards else SHARD_TEXT
         cuts = [lines for path in paths for lines in cut(path, split, run)]
         if not cuts:
@@ -39,13 +40,19 @@ def plan(
 
 
 def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
-    """The runs of one file: each ends with the first line that reaches `run` bytes."""
-    stat = os.stat(path)
+    """The runs of one file: each ends with the first line that reaches `run` bytes.
+
+    Raises DataError for a file that cannot be read, and for what is no text: a line
+    beyond limits.SKIPPED_BYTES, or plain text of more than limits.GZIP_RATIO times the
+    packed bytes.
+    """
+    stat = _stat(path)
     stamp = (stat.st_size, stat.st_mtime_ns)
     start, first = 0, 1  # byte and number of the run's first line
     at, number = 0, 1  # the same of what is read next
     cuttable = is_plain(path)
     last = b"\n"
+    line = 0  # byte at which the last line begins
     for chunk in _chunks(path):
         counted = 0
         while cuttable:
@@ -58,10 +65,26 @@ def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
             yield Lines(str(path), split, start, end, first, number - first, stamp)
             start, first = end, number
         number += chunk.count(b"\n", counted)
+        line = max(line, at + chunk.rfind(b"\n") + 1) if b"\n" in chunk else line
         at, last = at + len(chunk), chunk[-1:]
+        if at - line > limits.SKIPPED_BYTES:
+            raise _no_text(path, f"line {number} has more than {at - line} bytes")
+        if not cuttable and at > limits.GZIP_RATIO * max(stat.st_size, _CHUNK):
+            raise _no_text(path, f"{stat.st_size} bytes unpack to more than {at}")
     number += last != b"\n"
     if at > start:
         yield Lines(str(path), split, start, at, first, number - first, stamp)
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
+
+
+def _no_text(path: Path, fault: str) -> DataError:
+    return DataError(f"{fault}; this is no MRES JSONL, remove it", place=str(path))
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

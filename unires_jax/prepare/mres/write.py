@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from unires_jax import documents, limits
 from unires_jax.data.records import LEVELS, PART, Expression, Mask, Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import stays_inside, whole, write_whole
@@ -98,7 +99,7 @@ def _mask(mask: Mask, ids: list[str], index: int, record: Record) -> dict[str, A
 def _pixels(mask: Mask, runs: RunMask) -> dict[str, Any]:
     """The polygons of a mask, where they are all of it and can be read back."""
     if mask.segmentation:
-        polygons = json.loads(mask.segmentation)
+        polygons = documents.load(mask.segmentation, limits.LINE_MEMORY)
         try:
             redrawn = from_polygons(polygons, "", runs.height, runs.width)
         except DataError:  # they leave the picture further than a line's may

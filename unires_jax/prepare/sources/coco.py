@@ -8,15 +8,21 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unires_jax import limits
 from unires_jax.data.records import Mask
 from unires_jax.errors import DataError, Kind
-from unires_jax.pixels.images import plausible
+from unires_jax.limits import plausible
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.pieces import STRAY, whole_pieces
-from unires_jax.prepare.sources.fields import check, get, numbers, read_json
+from unires_jax.prepare.sources.fields import (
+    check,
+    get,
+    is_key,
+    numbers,
+    read_json,
+)
 
-MAX_POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
 _NUMBER = re.compile(r"(\d{12})(?:_\d+)?\.\w+$")
 
 
@@ -98,8 +104,8 @@ def _by_id(content: Any, name: str, place: str) -> dict[int, Any]:
     if name == "categories" and name not in content:
         return entries
     for entry in get(content, name, list, place):
-        key = entry.get("id") if isinstance(entry, dict) else None
-        if type(key) is int and entries.setdefault(key, entry) != entry:
+        key: Any = entry.get("id") if isinstance(entry, dict) else None
+        if is_key(key) and _differ(entries.setdefault(key, entry), entry):
             raise DataError(
                 f"id {key} occurs twice, not the same; drop one, or fetch the file "
                 "again",
@@ -107,6 +113,13 @@ def _by_id(content: Any, name: str, place: str) -> dict[int, Any]:
                 kind=Kind.ID_TWICE,
             )
     return entries
+
+
+def _differ(one: Any, other: Any) -> bool:
+    try:
+        return one is not other and bool(one != other)
+    except RecursionError:  # nested so deeply that it is no entry at all
+        return True
 
 
 def image(entry: Any, place: str) -> Image:
@@ -189,7 +202,10 @@ def _read_polygons(pieces: list[Any], height: int, width: int, place: str) -> Ru
     polygons = [
         _polygon(p, height, width, f"{place}[{i}]") for i, p in enumerate(pieces)
     ]
-    masks = [RunMask.from_polygon(p, height, width) for p in polygons]
+    try:
+        masks = RunMask.from_polygons(polygons, height, width)
+    except DataError as error:
+        raise error.at(place) from None
     return RunMask.union(masks, height, width)
 
 
@@ -199,7 +215,7 @@ def _polygon(piece: Any, height: int, width: int, place: str) -> list[float]:
     With two points pycocotools would read a box; far points would cost it memory.
     """
     points = check(piece, list, "", place)
-    if len(points) < 6 or len(points) % 2 or len(points) > 2 * MAX_POINTS:
+    if len(points) < 6 or len(points) % 2 or len(points) > 2 * limits.POINTS:
         raise DataError(
             f"{len(points)} numbers are no polygon of x, y pairs", place=place
         )

@@ -9,9 +9,11 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from unires_jax import limits
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import Mask
 from unires_jax.errors import DataError
+from unires_jax.files import read_bytes
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -20,7 +22,12 @@ from unires_jax.prepare.sources.coco_categories import by_place
 from unires_jax.prepare.sources.fields import check, get, numbers, read_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.referent import Referent, collect, sentences
+from unires_jax.prepare.sources.referent import (
+    Referent,
+    collect,
+    require_entries,
+    sentences,
+)
 
 
 def find(root: Path, benchmark: Benchmark) -> Files:
@@ -64,6 +71,7 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
 def read_file(path: Path, split: str, masks: Path, rejects: Rejects) -> list[Referent]:
     """The referents of one annotation file."""
     entries = check(read_json(path), list, str(path), "the whole")
+    require_entries(entries, str(path))
     return read_entries(entries, split, masks, str(path), rejects)
 
 
@@ -110,7 +118,9 @@ def _referent(entry: Any, place: str, split: str, masks: Path) -> Referent:
 def read_mask(path: Path) -> RunMask:
     """The pixels of a mask file that are not zero. Raises DataError naming the file."""
     try:
-        return RunMask.from_pixels(decode_png_mask(path.read_bytes()))
+        return RunMask.from_pixels(
+            decode_png_mask(read_bytes(path, limits.PICTURE_BYTES))
+        )
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
     except DataError as error:

@@ -1,13 +1,13 @@
 """Values of foreign JSON-like entries: what is wrong is named, never guessed."""
 
-import json
 import math
 import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unires_jax import texts
+from unires_jax import documents, limits, texts
 from unires_jax.errors import DataError, Kind, shorten
+from unires_jax.files import read_bytes
 
 T = TypeVar("T")
 _REQUIRED: Any = object()
@@ -28,17 +28,14 @@ def read_json(path: str | Path) -> Any:
     """
     place = str(path)
     try:
-        return json.loads(texts.unpacked(Path(path).read_bytes()))
+        plain = texts.unpacked(read_bytes(path, limits.JSON_BYTES))
+        return documents.load(plain)
     except DataError as error:
         raise error.at(place) from None
     except FileNotFoundError:
         raise DataError("no such file", place=place, kind=Kind.FILE_MISSING) from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", place=place) from None
-    except RecursionError:
-        raise DataError(
-            "nested too deeply for JSON of this kind", place=place
-        ) from None
     except ValueError as error:  # bad syntax, bad UTF-8, or a number of 4,300 digits
         is_coded = isinstance(error, UnicodeError)
         raise DataError(
@@ -51,8 +48,10 @@ def read_json(path: str | Path) -> Any:
 def parse_json(text: str, place: str) -> Any:
     """The value of JSON held in a field. Raises DataError naming the field."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return documents.load(text, limits.LINE_MEMORY)
+    except DataError as error:
+        raise error.at(place) from None
+    except ValueError as error:
         raise DataError(f"is no JSON: {shorten(str(error))}", place=place) from None
 
 
@@ -90,6 +89,14 @@ def check(value: Any, kind: type[T], place: str, name: str) -> T:
             f"{name} is {short(value)}, expected {_NAMES[kind]}", place=place
         )
     return value
+
+
+def is_key(value: Any) -> bool:
+    """Whether a value is a number that a dict takes as a key in no time.
+
+    Chosen integers beyond 64 bits share one hash: a dict of them takes quadratic time.
+    """
+    return type(value) is int and abs(value) < limits.INTEGER
 
 
 def numbers(value: Any, count: int, place: str, name: str) -> tuple[float, ...]:

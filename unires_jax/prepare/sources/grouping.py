@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
+from unires_jax import limits
 from unires_jax.data import records
-from unires_jax.data.records import Expression, Record
+from unires_jax.data.records import Expression, Mask, Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels import orientation
 from unires_jax.pixels.masks import RunMask
@@ -42,83 +43,126 @@ def to_records(
         group = sorted(images[image_id], key=lambda r: r.ref_id)
         image = group[0].image
         try:
-            size = image.height, image.width
-            data = orientation.for_masks(picture(image.filename), *size, masks)
+            data = _picture(picture(image.filename), image, masks)
         except DataError as error:
             for referent in group:
                 rejects.add(referent.name, error)
             continue
-        record = Record(
-            image=data,
-            image_id=image_id,
-            height=image.height,
-            width=image.width,
-            masks=(),
-            expressions=(),
-            coco_id=image_id,
-            filename=image.filename,
-            source=source,
+        growing = _Growing(
+            Record(
+                image=data,
+                image_id=image_id,
+                height=image.height,
+                width=image.width,
+                masks=(),
+                expressions=(),
+                coco_id=image_id,
+                filename=image.filename,
+                source=source,
+            ),
+            image,
         )
         for referent in group:
             try:
-                record = _extended(record, referent, image)
+                growing.add(referent)
             except DataError as error:
                 rejects.add(referent.name, error)
-        if record.expressions:
-            yield record
+        if growing.expressions:
+            yield growing.record()
 
 
-def _extended(record: Record, referent: Referent, image: Image) -> Record:
-    """The record with one more referent. Raises DataError if it cannot be taken."""
-    _check(record, referent, image)
-    masks, places = list(record.masks), []
-    by_id = {mask.ann_id: place for place, mask in enumerate(masks)}
-    for mask in referent.masks:
-        place = by_id.setdefault(mask.ann_id, len(masks))
-        if place == len(masks):
-            masks.append(mask)
-        elif masks[place].rle != mask.rle:
+def _picture(data: bytes, image: Image, masks: orientation.Masks) -> bytes:
+    try:
+        return orientation.for_masks(data, image.height, image.width, masks)
+    except DataError as error:
+        raise error.at(image.filename) from None
+
+
+class _Growing:
+    """A record to which referents are added: time goes with them, however many."""
+
+    def __init__(self, bare: Record, image: Image) -> None:
+        self._bare, self._image = bare, image
+        self._places: dict[int, int] = {}  # of masks by ann_id
+        self._keys: set[tuple[int, int]] = set()
+        self.masks: list[Mask] = []
+        self.expressions: list[Expression] = []
+
+    def record(self) -> Record:
+        """The record of all that was added."""
+        masks, expressions = tuple(self.masks), tuple(self.expressions)
+        return dataclasses.replace(self._bare, masks=masks, expressions=expressions)
+
+    def add(self, referent: Referent) -> None:
+        """Add a referent. Raises DataError if it cannot be taken, and takes none of it.
+
+        A picture has at most limits.MASKS and limits.EXPRESSIONS.
+        """
+        self._check(referent)
+        for mask in referent.masks:
+            if mask.ann_id not in self._places:
+                self._places[mask.ann_id] = len(self.masks)
+                self.masks.append(mask)
+        places = [self._places[mask.ann_id] for mask in referent.masks]
+        for mask, place in zip(referent.masks, places, strict=True):
+            if mask.parent >= 0:
+                parent = places[mask.parent]
+                self.masks[place] = dataclasses.replace(mask, parent=parent)
+        targets = tuple(dict.fromkeys(places[t] for t in _targets(referent)))
+        expressions = _expressions(referent, targets)
+        self._keys |= {(x.ref_id, x.sent_id) for x in expressions}
+        self.expressions += expressions
+
+    def _check(self, referent: Referent) -> None:
+        """Raise DataError unless a referent can stand alone, and beside those taken."""
+        image, record = self._image, self._bare
+        if referent.image != image:
+            here, there = tuple(referent.image[1:]), tuple(image[1:])
+            raise DataError(f"image_id {image.image_id} names {here} and {there}")
+        if not referent.sentences:
             raise DataError(
-                f"ann_id {mask.ann_id} names two different masks", kind=Kind.ID_TWICE
+                "none, expected at least one",
+                place="sentences",
+                kind=Kind.SENTENCE_EMPTY,
             )
-        places.append(place)
-    for mask, place in zip(referent.masks, places, strict=True):
-        if mask.parent >= 0:
-            masks[place] = dataclasses.replace(mask, parent=places[mask.parent])
-    targets = tuple(dict.fromkeys(places[t] for t in _targets(referent)))
-    expressions = (*record.expressions, *_expressions(referent, targets))
-    return dataclasses.replace(record, masks=tuple(masks), expressions=expressions)
-
-
-def _check(record: Record, referent: Referent, image: Image) -> None:
-    """Raise DataError unless a referent can stand alone, and beside those taken."""
-    if referent.image != image:
-        here, there = tuple(referent.image[1:]), tuple(image[1:])
-        raise DataError(f"image_id {image.image_id} names {here} and {there}")
-    if not referent.sentences:
-        raise DataError(
-            "none, expected at least one", place="sentences", kind=Kind.SENTENCE_EMPTY
+        targets = _targets(referent)
+        expressions = _expressions(referent, targets)
+        records.validate(
+            dataclasses.replace(
+                record, masks=referent.masks, expressions=expressions, source=""
+            )
         )
-    targets = _targets(referent)
-    expressions = _expressions(referent, targets)
-    records.validate(
-        dataclasses.replace(
-            record, masks=referent.masks, expressions=expressions, source=""
-        )
-    )
-    keys = {(x.ref_id, x.sent_id) for x in record.expressions}
-    for key in ((x.ref_id, x.sent_id) for x in expressions):
-        if key in keys:
+        self._check_room(referent)
+        for key in ((x.ref_id, x.sent_id) for x in expressions):
+            if key in self._keys:
+                raise DataError(
+                    f"ref_id and sent_id {key} occur twice in the split",
+                    kind=Kind.ID_TWICE,
+                )
+        masks = [records.runs_of(record, referent.masks[t]) for t in targets]
+        if masks and not RunMask.union(masks, image.height, image.width).area:
             raise DataError(
-                f"ref_id and sent_id {key} occur twice in the split",
-                kind=Kind.ID_TWICE,
+                "its masks hold no pixel, and it is not marked no-target",
+                kind=Kind.MASK_EMPTY,
             )
-    masks = [records.runs_of(record, referent.masks[t]) for t in targets]
-    if masks and not RunMask.union(masks, image.height, image.width).area:
-        raise DataError(
-            "its masks hold no pixel, and it is not marked no-target",
-            kind=Kind.MASK_EMPTY,
-        )
+        rles: dict[int, str] = {}
+        for mask in referent.masks:
+            place = self._places.get(mask.ann_id)
+            earlier = mask if place is None else self.masks[place]
+            if rles.setdefault(mask.ann_id, earlier.rle) != mask.rle:
+                raise DataError(
+                    f"ann_id {mask.ann_id} names two different masks",
+                    kind=Kind.ID_TWICE,
+                )
+
+    def _check_room(self, referent: Referent) -> None:
+        masks = len(self.masks) + len(referent.masks)
+        expressions = len(self.expressions) + len(referent.sentences)
+        if masks > limits.MASKS or expressions > limits.EXPRESSIONS:
+            raise DataError(
+                f"its picture would have {masks} masks and {expressions} expressions, "
+                f"the limits are {limits.MASKS} and {limits.EXPRESSIONS}"
+            )
 
 
 def _targets(referent: Referent) -> tuple[int, ...]:

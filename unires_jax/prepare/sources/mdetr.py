@@ -14,10 +14,16 @@ from typing import Any
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
-from unires_jax.prepare.sources.fields import get, read_json
+from unires_jax.prepare.sources.fields import get, is_key, read_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.referent import Referent, Sentence, collect, targets
+from unires_jax.prepare.sources.referent import (
+    Referent,
+    Sentence,
+    collect,
+    require_entries,
+    targets,
+)
 
 FOLDERS = (".", "mdetr_annotations", "OpenSource", "annotations")
 INSTANCES = (
@@ -79,10 +85,10 @@ def _read_file(
     content, place = read_json(path), str(path)
     boxes: dict[Any, list[Any]] = {}
     for entry in get(content, "annotations", list, place):
-        if isinstance(entry, dict) and type(entry.get("image_id")) is int:
+        if isinstance(entry, dict) and is_key(entry.get("image_id")):
             boxes.setdefault(entry["image_id"], []).append(entry)
     build = functools.partial(_referent, boxes=boxes, index=index, split=split)
-    images = get(content, "images", list, place)
+    images = require_entries(get(content, "images", list, place), place)
     return _joined(collect(images, build, place, rejects, len(images)))
 
 

@@ -17,8 +17,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unires_jax import limits
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.errors import DataError, Kind, shorten
+from unires_jax.files import require_regular
 from unires_jax.pixels.images import image_size
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
@@ -96,11 +98,33 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
     file = _open(path)
     try:
-        for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
+        count = _rows_at_once(file.metadata)
+        for batch in file.iter_batches(batch_size=count, use_threads=False):
             batch.validate(full=True)
+            if batch.nbytes > limits.ROWS_BYTES:
+                raise DataError(f"{count} rows of {batch.nbytes} bytes")
             yield from batch.to_pylist()
+    except DataError as error:
+        raise error.at(str(path)) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"damaged: {shorten(str(error))}", place=str(path)) from None
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """How many rows stay within limits.ROWS_BYTES, whatever they are made of.
+
+    A value of a dictionary is written once and may stand in every row. Raises DataError
+    for a column of more than limits.COLUMN_BYTES.
+    """
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = (g.column(i) for g in groups for i in range(g.num_columns))
+    largest = max((c.total_uncompressed_size for c in columns), default=1)
+    if not 0 <= largest <= limits.COLUMN_BYTES:
+        raise DataError(
+            f"a column of {largest} bytes in one row group, the limit is "
+            f"{limits.COLUMN_BYTES}; write smaller row groups"
+        )
+    return max(1, min(_ROWS, limits.ROWS_BYTES // max(largest, 1)))
 
 
 def count(path: Path) -> int:
@@ -117,6 +141,7 @@ def _open(path: Path) -> Any:
             "reading parquet needs pyarrow: pip install 'unires_jax[convert]'",
             place=str(path),
         ) from None
+    require_regular(path)
     try:
         with path.open("rb") as file:
             require_content(file.read(64))
@@ -340,6 +365,12 @@ def picture(row: dict[str, Any], place: str) -> bytes:
     if not isinstance(data, bytes):
         raise DataError(
             "holds no bytes", place=f"{place}: image", kind=Kind.IMAGE_ABSENT
+        )
+    if len(data) > limits.PICTURE_BYTES:
+        raise DataError(
+            f"has {len(data)} bytes, the limit is {limits.PICTURE_BYTES}",
+            place=f"{place}: image",
+            kind=Kind.IMAGE_UNREADABLE,
         )
     return data
 

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind, shorten
-from unires_jax.prepare.sources.fields import short
+from unires_jax.files import read_bytes
+from unires_jax.prepare.sources.fields import is_key, short
 from unires_jax.texts import unpacked
 
-MAX_BYTES = 1 << 30  # the largest circulating refs file has 40 MB
-MAX_DEPTH = 32  # containers within containers; the refer files have 4
 _SCALARS = (str, bytes, int, float, bool, type(None))
+# Bytes that Python takes for what an opcode makes, its place on the stack included. A
+# container counts sevenfold: the collector of garbage passes over them all, often.
+_CONTAINER, _REMEMBERED, _VALUE = 512, 112, 64
 
 
 def load_pickle(path: str | Path) -> Any:
@@ -27,14 +30,14 @@ def load_pickle(path: str | Path) -> Any:
 
     Protocols 0 to 5, packed with gzip or not; Python 2 strings are read as latin1, as
     all projects read them. The error names the file, the opcode and, where it names a
-    global, that global. Also refused: more than MAX_DEPTH nested containers, containers
-    shared so often that the object is larger than its file, and files above MAX_BYTES.
+    global, that global. Also refused: more than limits.DEPTH nested containers,
+    containers shared so often that the object is larger than its file, values beyond
+    limits.PICKLE_MEMORY, and files above limits.PICKLE_BYTES.
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"larger than {MAX_BYTES} bytes, refused")
-        data = unpacked(path.read_bytes(), MAX_BYTES)
+        packed = read_bytes(path, limits.PICKLE_BYTES)
+        data = unpacked(packed, limits.PICKLE_BYTES)
     except DataError as error:
         raise error.at(str(path)) from None
     except FileNotFoundError:
@@ -69,6 +72,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.memory = 0  # bytes that the values so far take, about
 
     def run(self) -> Any:
         """The object on top of the stack at STOP."""
@@ -83,6 +87,12 @@ class _Machine:
             step = steps.get(code)
             if step is None:
                 self.refuse(code, start)
+            self.memory += _COSTS.get(code, _VALUE)
+            if self.memory > limits.PICKLE_MEMORY:
+                raise DataError(
+                    "refused: its values would take more than "
+                    f"{limits.PICKLE_MEMORY >> 20} MB of memory"
+                )
             try:
                 step(self)
             except (IndexError, KeyError, ValueError, struct.error) as error:
@@ -170,7 +180,7 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
         raise ValueError("a key without a value")
     keys = items[::2]
     for key in keys:  # hashing a deep tuple would overflow the C stack
-        if not isinstance(key, _SCALARS):
+        if not isinstance(key, _SCALARS) or (type(key) is int and not is_key(key)):
             raise ValueError(f"{short(key)} as the key of a dict")
     return dict(zip(keys, items[1::2], strict=True))
 
@@ -251,6 +261,11 @@ _BY_NAME: dict[str, Step] = {
 _STEPS = {
     ord(op.code): _BY_NAME[op.name] for op in pickletools.opcodes if op.name in _BY_NAME
 }
+_COSTS = {
+    code: _CONTAINER if "EMPTY" in name else _REMEMBERED
+    for code, name in ((ord(op.code), op.name) for op in pickletools.opcodes)
+    if "EMPTY" in name or "PUT" in name or name == "MEMOIZE"
+}
 
 
 def _check_extent(value: Any, size: int) -> None:
@@ -258,8 +273,8 @@ def _check_extent(value: Any, size: int) -> None:
     level, count, depth = [value], 0, 0
     while level:
         count += len(level)
-        if depth > MAX_DEPTH:
-            raise DataError(f"refused: nested deeper than {MAX_DEPTH}")
+        if depth > limits.DEPTH:
+            raise DataError(f"refused: nested deeper than {limits.DEPTH}")
         if count > 4 * size + 1000:
             raise DataError("refused: containers shared more than plausible")
         depth, level = depth + 1, _children(level, 4 * size + 1000)

@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from unires_jax import limits
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import local, stays_inside
+from unires_jax.files import local, read_bytes, require_content, stays_inside
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.sources.fields import short
-from unires_jax.texts import require_content
 
 # Where the projects keep COCO's train2014, from the root of their data.
 FOLDERS = (
@@ -77,15 +77,15 @@ class ImageFolder:
         """The encoded image. Raises DataError if it is absent or cannot be read."""
         path = self.path(name)
         try:
-            data = path.read_bytes()
+            data = read_bytes(path, limits.PICTURE_BYTES)
             require_content(data)
+            return data
+        except DataError as error:
+            raise error.at(str(path)) from None
         except OSError as error:
             raise DataError(
                 f"cannot be read: {error.strerror}", place=str(path)
             ) from None
-        except DataError as error:
-            raise error.at(str(path)) from None
-        return data
 
     def _find(self, parts: Sequence[str]) -> Path | None:
         exact = self.folder.joinpath(*parts)

@@ -18,7 +18,7 @@ from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import cris
-from unires_jax.prepare.sources.fields import check, read_json
+from unires_jax.prepare.sources.fields import check, is_key, read_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.grouping import by_split
 from unires_jax.prepare.sources.part_names import UNNAMED, part_name
@@ -104,7 +104,7 @@ def _object_half(
 
 def _segment_id(entry: Any) -> Any:
     number = entry.get("segment_id") if isinstance(entry, dict) else None
-    return number if isinstance(number, int) else None
+    return number if is_key(number) else None
 
 
 def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Referent]:

@@ -17,7 +17,13 @@ from unires_jax.prepare.sources.fields import check, get, read_json
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pickles import load_pickle
 from unires_jax.prepare.sources.pictures import find_any_case
-from unires_jax.prepare.sources.referent import Referent, collect, sentences, targets
+from unires_jax.prepare.sources.referent import (
+    Referent,
+    collect,
+    require_entries,
+    sentences,
+    targets,
+)
 
 
 def find(root: Path, benchmark: Benchmark) -> Files:
@@ -62,6 +68,7 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     plain = refs.name.lower().removesuffix(".gz")
     content = read_json(refs) if plain.endswith(".json") else load_pickle(refs)
     entries = check(content, list, str(refs), "the whole")
+    require_entries(entries, str(refs))
     index = Instances.open(instances, rejects.notes)
     build = functools.partial(_referent, index=index, benchmark=benchmark)
     referents = collect(entries, build, str(refs), rejects, len(entries))

@@ -63,6 +63,13 @@ def collect(
     return referents
 
 
+def require_entries(entries: list[Any], where: str) -> list[Any]:
+    """The entries of a file. Raises DataError if there is none."""
+    if not entries:
+        raise DataError("holds no entry; fetch the file again", place=where)
+    return entries
+
+
 def targets(entry: Any, place: str, mask: Callable[[int], Mask]) -> tuple[Mask, ...]:
     """The masks of an entry's ann_id, a number or a list; () for [-1] (no target).
 
