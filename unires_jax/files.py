@@ -259,7 +259,12 @@ def find_inside(folder: Path, relative: str) -> Path:
 
 
 def stays_inside(relative: str) -> bool:
-    """Whether a name with forward slashes cannot lead out of the folder it is for."""
+    """Whether a name with forward slashes cannot lead out of the folder it is for.
+
+    Nor may it be longer than a path can be: to resolve its steps takes quadratic time.
+    """
+    if len(relative) > limits.PATH:
+        return False
     parts = PurePosixPath(relative)
     hostile = ".." in parts.parts or parts.is_absolute() or "\0" in relative
     return not hostile and not PureWindowsPath(relative).drive
