@@ -233,6 +233,12 @@ def read_inside(
 def find_inside(folder: Path, relative: str) -> Path:
     """The regular file `relative` names below `folder`. Raises DataError otherwise."""
     root, named = _resolved(folder), repr(shorten(relative))
+    if len(relative) > limits.PATH:
+        raise DataError(
+            f"expected a file at a name of at most {limits.PATH} characters, found "
+            f"{named}; add the file or drop the line",
+            kind=Kind.IMAGE_ABSENT,
+        )
     if "\\" in relative or not stays_inside(relative):
         raise DataError(
             f"expected a path below the file's own folder, found {named}; put the "
