@@ -209,6 +209,15 @@ def test_no_more_is_read_than_the_limit(tmp_path: Path) -> None:
         files.read_bytes(tmp_path / "none", 9)
 
 
+@pytest.mark.usefixtures("_alarm")
+def test_a_name_of_a_million_steps_is_refused(tmp_path: Path) -> None:
+    for name in ("a/" * 1_000_000, "./" * 1_000_000 + "a"):
+        with pytest.raises(DataError, match="expected a file at a name of at most"):
+            files.read_inside(tmp_path, name)
+        with pytest.raises(DataError, match="expected a name within"):
+            ImageFolder(tmp_path)(name)
+
+
 # What takes memory or time far beyond its size.
 
 

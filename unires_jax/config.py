@@ -279,7 +279,10 @@ def _field(name: str, value: Any, kind: Any) -> Any:
         value = SAID_BEFORE.get(name, {}).get(value, value)
     if not fits(value, kind):
         expected = getattr(kind, "__name__", kind)
-        raise ConfigError(f"{name}={shorten(repr(value))} must be of type {expected}")
+        bits = " within 64 bits" if isinstance(value, int) and kind is int else ""
+        raise ConfigError(
+            f"{name}={shorten(repr(value))} must be of type {expected}{bits}"
+        )
     return float(value) if kind is float else value
 
 

@@ -322,6 +322,12 @@ def find_inside(folder: Path, relative: str) -> Path:
     Hugging Face cache lead to its blobs.
     """
     root, named = _resolved(folder), repr(shorten(relative))
+    if len(relative) > limits.PATH:
+        raise DataError(
+            f"expected a file at a name of at most {limits.PATH} characters, found "
+            f"{named}; add the file or drop the line",
+            kind=Kind.IMAGE_ABSENT,
+        )
     if relative.startswith("../") and root.name.lower() in ANNOTATIONS:
         root, relative = root.parent, relative.removeprefix("../")
     if "\\" in relative or not stays_inside(relative):
@@ -351,7 +357,12 @@ def find_inside(folder: Path, relative: str) -> Path:
 
 
 def stays_inside(relative: str) -> bool:
-    """Whether a name with forward slashes cannot lead out of the folder it is for."""
+    """Whether a name with forward slashes cannot lead out of the folder it is for.
+
+    Nor may it be longer than a path can be: to resolve its steps takes quadratic time.
+    """
+    if len(relative) > limits.PATH:
+        return False
     parts = PurePosixPath(relative)
     hostile = ".." in parts.parts or parts.is_absolute() or "\0" in relative
     return not hostile and not PureWindowsPath(relative).drive

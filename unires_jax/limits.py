@@ -4,6 +4,8 @@ Beyond a limit a file is refused with words: an input can cost memory and time f
 beyond its own size. All limits are ours; docs/data.md has them as a table.
 """
 
+PATH = 4096  # characters of a file's name, folders included; Linux has this limit
+
 # Pictures and masks. A decoder makes room before it finds damage.
 PICTURE_BYTES = 64 << 20  # of one encoded picture or mask file
 SIDE = 1 << 15  # pixels; no COCO image is longer than 640

@@ -105,7 +105,7 @@ def test_tampered_and_forged_exports_are_refused(
         ("heads", 0, "must divide"),
         ("stage_layers", 10**9, "blocks, at most"),
         ("low_groups", -1, r"low.tokens: expected \(-1, 16\), found"),
-        ("mlp_ratio", 10**40, "another architecture"),
+        ("mlp_ratio", 10**40, "of type int within 64 bits"),
     ],
 )
 def test_forged_configs_are_refused(
