@@ -116,8 +116,9 @@ def test_slurms_first_host() -> None:
 def test_one_process_in_an_allocation_of_several_is_told() -> None:
     batch = {"SLURM_JOB_ID": "5", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
     shell = SLURM | {"SLURM_STEP_ID": "4294967290"}  # salloc's own step
+    editor = {k: v for k, v in SLURM.items() if k != "SLURM_STEP_ID"}  # a node's shell
     nodes = {"SLURM_JOB_ID": "5", "SLURM_NNODES": "2"}
-    for environment in (batch, shell, nodes):
+    for environment in (batch, shell, editor, nodes):
         with pytest.raises(UsageError, match="srun did not start this process"):
             describe(environment)
     assert describe({"SLURM_JOB_ID": "5", "SLURM_NTASKS": "1"}) == Cluster("")

@@ -134,11 +134,11 @@ def _checked(cluster: Cluster) -> Cluster:
 
 
 def _in_slurm_step(environment: Environment) -> bool:
-    """Whether srun started this process."""
-    names = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
+    """Whether srun started this process: a shell on a node has some of its variables."""
+    names = ("JOB_ID", "STEP_ID", "STEP_NODELIST", "NTASKS", "PROCID")
     return (
-        all(name in environment for name in names)
-        and environment.get("SLURM_STEP_ID") not in _NO_SRUN
+        all(f"SLURM_{name}" in environment for name in names)
+        and environment["SLURM_STEP_ID"] not in _NO_SRUN
     )
 
 
@@ -154,7 +154,7 @@ def _slurm(environment: Environment) -> Cluster | None:
     match = re.match(r"([^,\[]+)(?:\[([^\],-]+))?", nodes)
     if not match:
         raise UsageError(f"SLURM_STEP_NODELIST={nodes!r}: expected names of nodes")
-    step = environment.get("SLURM_STEP_ID", "0")
+    step = environment["SLURM_STEP_ID"]
     salt = number("SLURM_JOB_ID") + (int(step) if step.isdigit() else 0)
     port = environment.get("JAX_COORDINATOR_PORT", _FIRST_PORT + salt % _PORTS)
     return Cluster(

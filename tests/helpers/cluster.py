@@ -37,6 +37,7 @@ def _place(index: int, processes: int, port: int) -> dict[str, str]:
         return {}
     return {
         "SLURM_JOB_ID": "1",
+        "SLURM_STEP_ID": "0",
         "SLURM_STEP_NODELIST": "localhost",
         "SLURM_NTASKS": str(processes),
         "SLURM_PROCID": str(index),
