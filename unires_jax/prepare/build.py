@@ -19,7 +19,7 @@ from typing import Any
 from unires_jax import disk, documents, lock
 from unires_jax.data import summary
 from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, printable
 from unires_jax.files import local, naming
 from unires_jax.prepare import origin
 from unires_jax.prepare.builders import (
@@ -113,7 +113,7 @@ def _prepare(
         if pending.exists() and not (folder / OPTIONS_FILE).exists():
             os.replace(pending, folder / OPTIONS_FILE)
         _require_same(folder, options, sources)
-        print(f"{folder} is already built")
+        print(f"{printable(str(folder))} is already built")
     else:
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
@@ -131,7 +131,7 @@ def _prepare(
             os.replace(pending, folder / OPTIONS_FILE)
         finally:
             pending.unlink(missing_ok=True)  # also of a build that stopped
-        print(f"{folder} is built")
+        print(f"{printable(str(folder))} is built")
 
 
 def _summarized(builder: Any) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from unires_jax.data import sentence_length
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.records import Record, decode_record_image
 from unires_jax.data.stored import dataset_info, to_example
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, printable
 from unires_jax.files import local
 from unires_jax.pixels import orientation as exif
 from unires_jax.prepare import build_summary
@@ -88,7 +88,7 @@ class RawBuilder(
         self._total = sum(len({r.image.image_id for r in s}) for s in splits.values())
         if not splits:
             raise DataError("holds no referent that can be used", place=self.raw)
-        print(f"{self.raw}: the {source.form} form")
+        print(f"{printable(self.raw)}: the {source.form} form")
         self._summary: dict[str, Any] = {
             "form": source.form,
             "files": build_summary.files(source.files),

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from unires_jax.errors import printable
+
 NAMED = 5  # places that a note keeps; ours
 
 
@@ -58,4 +60,4 @@ class Notes:
     def print(self) -> None:
         """Tell the user, a line each."""
         for note in self:
-            print(f"note: {note}")
+            print(f"note: {printable(str(note))}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import PART, Mask
-from unires_jax.errors import DataError, Kind
+from unires_jax.errors import DataError, Kind, printable
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import cris
@@ -69,7 +69,8 @@ def read(
     referents: list[Referent] = []
     for split in SPLITS:
         if split not in parts:
-            print(f"{raw.root / 'annotations'}/{split}_part_only.json: not there")
+            path = raw.root / "annotations" / f"{split}_part_only.json"
+            print(f"{printable(str(path))}: not there")
             continue
         bare = cris.read_file(parts[split], split, masks, rejects)
         if objects:
