@@ -134,7 +134,7 @@ def _checked(cluster: Cluster) -> Cluster:
 
 
 def _in_slurm_step(environment: Environment) -> bool:
-    """Whether srun started this process: a shell on a node has some of its variables."""
+    """Whether srun started this process; shells on nodes have some of its variables."""
     names = ("JOB_ID", "STEP_ID", "STEP_NODELIST", "NTASKS", "PROCID")
     return (
         all(f"SLURM_{name}" in environment for name in names)
