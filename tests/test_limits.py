@@ -383,7 +383,10 @@ def test_the_size_of_a_jpeg_is_the_decoder_s() -> None:
             with pytest.raises(DataError, match=f"states {height} x {width} pixels"):
                 read(two_faced(height, width))
     honest = two_faced(40, 60)
-    assert image_size(honest) == (40, 60) == decode_image(honest).shape[:2]
+    pixels = cv2.imdecode(np.frombuffer(honest, np.uint8), cv2.IMREAD_COLOR)
+    assert image_size(honest) == (40, 60) == pixels.shape[:2]
+    with pytest.raises(DataError, match="not a readable picture"):  # of two sizes
+        decode_image(honest)
     scans = cv2.imencode(
         ".jpg", np.zeros((40, 60, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     )[1].tobytes()

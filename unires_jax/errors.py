@@ -87,14 +87,9 @@ def printable(text: str, keep: str = "") -> str:
     An escape character becomes `\\x1b`, as Python writes it. The characters of `keep`
     stay, e.g. the ends of lines.
     """
-
-    def escape(match: re.Match[str]) -> str:
-        acting = match[0]
-        if acting in keep:
-            return acting
-        return acting.encode("unicode_escape").decode()
-
-    return _ACTING.sub(escape, text)
+    return _ACTING.sub(
+        lambda x: x[0] if x[0] in keep else x[0].encode("unicode_escape").decode(), text
+    )
 
 
 def shorten(text: str, limit: int = 200) -> str:

@@ -61,10 +61,14 @@ def decoded(data: bytes) -> str:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the lines of a file can be read from any of its bytes on."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    return not head.startswith(GZIP) and json.detect_encoding(head).startswith("utf-8")
+    """Whether the lines of a file can be read from any of its bytes on.
+
+    Raises as `open_lines`.
+    """
+    head = _head(path)
+    return not head.startswith(GZIP) and json.detect_encoding(head[:4]).startswith(
+        "utf-8"
+    )
 
 
 def open_lines(path: Path) -> io.BufferedIOBase:
@@ -84,11 +88,19 @@ def open_lines(path: Path) -> io.BufferedIOBase:
 
 
 def _open(path: Path) -> io.BufferedIOBase:
+    packed = _head(path).startswith(GZIP)
+    return gzip.open(path) if packed else path.open("rb")
+
+
+def _head(path: Path) -> bytes:
     require_regular(path)
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    require_content(head)
-    return gzip.open(path) if head.startswith(GZIP) else path.open("rb")
+    try:
+        require_content(head)
+    except DataError as error:
+        raise error.at(str(path)) from None
+    return head
 
 
 class _Recoded(io.RawIOBase):

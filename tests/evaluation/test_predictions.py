@@ -269,7 +269,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"predictions.jsonl: cannot be read"):
         predictions.read(tmp_path)
     (tmp_path / "bytes").write_bytes(b"\xff\xff")
-    with pytest.raises(DataError, match="bytes: cannot be read"):
+    with pytest.raises(DataError, match="bytes: is no utf-8"):
         predictions.read(tmp_path / "bytes")
     (tmp_path / "empty").write_text("\n\n")
     with pytest.raises(DataError, match="no predictions; expected a line for each"):

@@ -16,7 +16,7 @@ from helpers import mres_lines
 from helpers.mres_lines import HEIGHT, WIDTH, boxed
 from helpers.paths import ROOT
 
-from unires_jax import limits
+from unires_jax import files, limits
 from unires_jax.data import records
 from unires_jax.data.records import OBJECT, PART, Record
 from unires_jax.errors import DataError
@@ -542,7 +542,7 @@ def test_stray_pieces_of_polygons_are_dropped_and_noted(folder: Path) -> None:
     whole = parse(json.dumps(line).encode(), folder)
     line["masks"][1]["polygons"][1:1] = [[30, 30, 31, 31], [], [5, 5]]
     notes = Notes()
-    record = parse(json.dumps(line).encode(), folder, notes, "train.jsonl:1")
+    record = parse(json.dumps(line).encode(), folder, "stored", notes, "train.jsonl:1")
     assert record == whole
     (note,) = notes
     assert "train.jsonl:1: pieces of one or two points" in str(note)

@@ -43,7 +43,7 @@ def read_tensors(path: str) -> Iterator[tuple[str, np.ndarray]]:
     Raises WeightsError naming the file that is missing or damaged.
     """
     for file in _files(local(path)):
-        if not file.is_file():
+        if not file.exists():
             raise WeightsError(f"{file}: no such file{_beside(file.parent)}.")
         try:
             require_regular(file)

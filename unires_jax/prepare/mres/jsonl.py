@@ -175,8 +175,6 @@ def opened(path: Path) -> io.BufferedIOBase:
         raise DataError(
             f"{error.strerror or error}; fetch or pack the file again", place=str(path)
         ) from None
-    except DataError as error:
-        raise error.at(str(path)) from None
 
 
 def _split_lines(path: Path, lines: Lines) -> Iterator[tuple[int, bytes | None]]:

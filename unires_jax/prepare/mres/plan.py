@@ -3,8 +3,9 @@
 import dataclasses
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from unires_jax import limits
 from unires_jax.errors import DataError
@@ -12,6 +13,7 @@ from unires_jax.pixels.orientation import Masks
 from unires_jax.prepare.mres.jsonl import Lines, opened
 from unires_jax.texts import is_plain
 
+T = TypeVar("T")
 SHARD_TEXT = 16 << 20  # bytes of plain text that become one shard; ours
 _CHUNK = 1 << 20
 
@@ -28,7 +30,7 @@ def plan(
     """
     runs: list[Lines] = []
     for split, paths in files.items():
-        size = sum(_stat(path).st_size for path in paths)
+        size = sum(_ask(os.stat, path).st_size for path in paths)
         run = max(1, -(-size // shards)) if shards else SHARD_TEXT
         cuts = [lines for path in paths for lines in cut(path, split, run)]
         if not cuts:
@@ -46,11 +48,11 @@ def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
     beyond limits.SKIPPED_BYTES, or plain text of more than limits.GZIP_RATIO times the
     packed bytes.
     """
-    stat = _stat(path)
+    stat = _ask(os.stat, path)
     stamp = (stat.st_size, stat.st_mtime_ns)
     start, first = 0, 1  # byte and number of the run's first line
     at, number = 0, 1  # the same of what is read next
-    cuttable = is_plain(path)
+    cuttable = _ask(is_plain, path)
     last = b"\n"
     line = 0  # byte at which the last line begins
     for chunk in _chunks(path):
@@ -76,9 +78,9 @@ def cut(path: Path, split: str, run: int) -> Iterator[Lines]:
         yield Lines(str(path), split, start, at, first, number - first, stamp)
 
 
-def _stat(path: Path) -> os.stat_result:
+def _ask(question: Callable[[Path], T], path: Path) -> T:
     try:
-        return os.stat(path)
+        return question(path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
 
