@@ -125,12 +125,12 @@ def test_run_py_works_where_the_package_is_not(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"groups": "none"},
-        {"figure_only": True},
-        {"stem_channels": 0},
-        {"groups": "low"},
-        {"dtype": "bfloat16", "remat": "full"},
-        {"mask_stride": 2, "stages": 1, "filters": "ffn"},
+        {"groups": "none", "stem_channels": 0},
+        {"groups": "low", "figure_only": True},
+        {
+            **{"dtype": "bfloat16", "remat": "full", "mask_stride": 2, "stages": 1},
+            "filters": "ffn",
+        },
     ],
     ids=str,
 )
