@@ -1,12 +1,14 @@
 """Settings: what is refused, and the way to a file and back."""
 
 import json
+from typing import Any
 
 import pytest
 
 from unires_jax import config as config_lib
 from unires_jax.config import Config, ModelConfig, VisionConfig
 from unires_jax.errors import ConfigError
+from unires_jax.models import layers
 from unires_jax.models.backbones import towers_of
 
 
@@ -19,14 +21,17 @@ def test_all_faults_are_told_at_once() -> None:
     config.model.image_size = 250
     config.model.groups = "some"
     config.train.accumulation = 3
-    config.data.flip = 1.5
+    config.data.flip, config.data.max_bad_share = 1.5, float("nan")
+    config.model.text.depth, config.model.vision.depth = 1500, -1000
     with pytest.raises(ConfigError) as error:
         config_lib.validate(config)
     for field in ("image_size=250", "groups='some'", "accumulation=3", "flip=1.5"):
         assert field in str(error.value)
+    for field in ("bad_share=nan", "-1000 blocks in a part"):
+        assert field in str(error.value)
 
 
-@pytest.mark.parametrize("lengths", [(), (32, 16), (16, 78)])
+@pytest.mark.parametrize("lengths", [(), (32, 16), (16, 78), (0,), (-5, 3)])
 def test_token_buckets_rise_to_the_context(lengths: tuple[int, ...]) -> None:
     config = Config()
     config.data.lengths = lengths
@@ -102,3 +107,27 @@ def test_mask_grid(patch: int, size: int, stride: int, grid: int) -> None:
 def test_half_of_the_blocks_unless_told() -> None:
     assert config_lib.split_layer(ModelConfig()) == 6
     assert config_lib.split_layer(ModelConfig(split_layer=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("image_size", 0),
+        ("width", -192),
+        ("vision.patch", -16),
+        ("text.context", 0),
+        ("low_groups", 0),
+        ("stem_channels", -1),
+        ("vision.activation", "os.system"),
+    ],
+)
+def test_sizes_and_names_that_build_no_model(setting: str, value: Any) -> None:
+    config = config_lib.from_dict(config_lib.to_dict(Config()))
+    group, _, name = setting.rpartition(".")
+    setattr(getattr(config.model, group) if group else config.model, name, value)
+    with pytest.raises(ConfigError, match=rf"model\.{setting}={value!r}"):
+        config_lib.validate(config)
+
+
+def test_activations_are_those_that_there_are() -> None:
+    assert set(config_lib.ACTIVATIONS) == set(layers.ACTIVATIONS)

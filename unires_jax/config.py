@@ -338,17 +338,35 @@ def validate(config: Config) -> None:
 Check = tuple[bool, str]  # what must hold, and what to say where it does not
 
 
+ACTIVATIONS = ("gelu", "gelu_pytorch_tanh", "quick_gelu")  # of `models.layers`
+_POSITIVE = (  # sizes of a model, of which none is 0
+    *("image_size", "width", "heads", "mlp_ratio", "low_groups", "high_groups"),
+    *("mask_channels", "vision.patch", "vision.width", "vision.heads", "vision.mlp"),
+    *("text.vocab", "text.context", "text.width", "text.heads", "text.mlp"),
+)
+
+
 def _model_checks(m: ModelConfig) -> list[Check]:
+    def positive(field: str) -> Check:
+        value = operator.attrgetter(field)(m)
+        return value > 0, f"model.{field}={value} must be positive"
+
     def one_of(field: str, value: object, choices: tuple[object, ...]) -> Check:
         return value in choices, f"model.{field}={value!r} must be one of {choices}"
 
     def divides(small: str, a: int, large: str, b: int) -> Check:
         return a > 0 and b % a == 0, f"model.{small}={a} must divide model.{large}={b}"
 
-    blocks = m.vision.depth + m.text.depth + m.mixer_layers + 2 * m.stage_layers
+    parts = m.vision.depth, m.text.depth, m.mixer_layers, 2 * m.stage_layers
+    blocks = sum(parts)
     return [
+        (min(parts) >= 0, f"model has {min(parts)} blocks in a part, at least 0"),
         (blocks <= BLOCKS, f"model has {blocks} blocks, at most {BLOCKS} are built"),
+        *map(positive, _POSITIVE),
         one_of("backbone", m.backbone, tuple(BACKBONES)),
+        one_of("vision.activation", m.vision.activation, ACTIVATIONS),
+        one_of("text.activation", m.text.activation, ACTIVATIONS),
+        (m.stem_channels >= 0, f"model.stem_channels={m.stem_channels}, at least 0"),
         divides("vision.patch", m.vision.patch, "image_size", m.image_size),
         divides("vision.heads", m.vision.heads, "vision.width", m.vision.width),
         divides("text.heads", m.text.heads, "text.width", m.text.width),
@@ -367,6 +385,9 @@ def _model_checks(m: ModelConfig) -> list[Check]:
     ]
 
 
+SHORTEST = 3  # tokens of a sentence: one word between start and end
+
+
 def _data_checks(config: Config) -> list[Check]:
     d, context = config.data, config.model.text.context
 
@@ -378,11 +399,14 @@ def _data_checks(config: Config) -> list[Check]:
     return [
         (d.expressions > 0, "data.expressions must be at least 1"),
         (d.workers >= -1, "data.workers must be -1 (chosen), 0 (none) or more"),
-        *map(share, ("part_share", "flip", "crop", "crop_keep")),
+        *map(share, ("part_share", "flip", "crop", "crop_keep", "max_bad_share")),
         (
-            bool(d.lengths) and rising and d.lengths[-1] <= context,
-            f"data.lengths={d.lengths} must rise to at most model.text.context="
-            f"{context}",
+            bool(d.lengths)
+            and rising
+            and d.lengths[0] >= SHORTEST
+            and d.lengths[-1] <= context,
+            f"data.lengths={d.lengths} must rise from at least {SHORTEST} to at most "
+            f"model.text.context={context}",
         ),
     ]
 

@@ -17,6 +17,10 @@ POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
 OUTLINE = 1 << 20  # pixels along all polygons of one mask
 RUNS = 1 << 22  # of one mask; the most ragged of 640 x 480 has 153,600
 
+# Of all masks and sentences that are read from raw files before pictures are. RefCOCO's
+# take 100 MB; a polygon of 1 kB may take 2 MB.
+REFERENTS_MEMORY = 1 << 30
+
 # One picture's record.
 MASKS = 10_000  # COCO has 93 at most
 EXPRESSIONS = 100_000

@@ -107,7 +107,7 @@ def test_every_form_of_a_mask(
     runs = np.diff(edges, prepend=0, append=masks[0].size)
     lines[0]["rle"]["counts"] = runs.tolist()  # uncompressed
     lines[1].pop("rle")
-    lines[1]["png"] = base64.b64encode(png(masks[1])).decode()
+    lines[1]["png"] = base64.encodebytes(png(masks[1])).decode()  # of several lines
     lines[2].pop("rle")
     (tmp_path / "two.png").write_bytes(png(masks[2], 1))
     lines[2]["png"] = "two.png"

@@ -121,8 +121,8 @@ def shard_lengths(folder: Location, split: str) -> list[int]:
         fault = "shardLengths: expected the number of records of each shard"
     elif entry.get("filepathTemplate", _TEMPLATE) != _TEMPLATE:
         fault = f"filepathTemplate: expected {_TEMPLATE}"
-    elif not lengths:
-        fault = "shardLengths: lists no shard"
+    elif not any(map(int, lengths)):
+        fault = "shardLengths: lists no record"
     if fault:
         place = f"{folder / INFO_FILE}: split {split}"
         raise DataError(f"{fault}; build the data again", place=place)

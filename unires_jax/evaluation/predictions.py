@@ -218,7 +218,9 @@ def _png(value: Any, folder: Location) -> RunMask:
         data = read_inside(local(folder), value)
     else:
         try:
-            data = base64.b64decode(value.rpartition(",")[2], validate=True)
+            # Mail's base64, which Python's encodebytes writes, is cut into lines.
+            text = "".join(value.rpartition(",")[2].split())
+            data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             raise DataError(f"{value[:40]!r} is no base64 and no path") from None
     try:

@@ -3,12 +3,23 @@
 import json
 from pathlib import Path
 
+from unires_jax import limits
 from unires_jax.errors import DataError
 from unires_jax.files import naming
 from unires_jax.prepare.notes import Notes
 
 REJECTED = "rejected.jsonl"
 MAX_BAD_SHARE = 0.001  # as in training; ours
+
+
+def checked(share: float) -> float:
+    """The share of entries that may be lost, 0 to 1. Raises DataError for another.
+
+    NaN would be reached by no count of them.
+    """
+    if 0 <= share <= 1:
+        return share
+    raise DataError(f"--max_bad_share={share}: expected a number from 0 to 1")
 
 
 class Rejects:
@@ -23,12 +34,25 @@ class Rejects:
     ) -> None:
         self.path, self.notes = Path(path) if path else None, Notes()
         self.share, self.total, self.count, self._last = share, 0, 0, ""
+        self._held = 0
         if self.path:
             self.path.unlink(missing_ok=True)
 
     def expect(self, entries: int) -> None:
         """Announce entries that are about to be read."""
         self.total += entries
+
+    def hold(self, size: int) -> None:
+        """Announce so many bytes of an entry that is kept.
+
+        Raises DataError beyond limits.REFERENTS_MEMORY of all.
+        """
+        self._held += size
+        if self._held > limits.REFERENTS_MEMORY:
+            raise DataError(
+                f"its masks and sentences take {self._held >> 20} MB, the limit is "
+                f"{limits.REFERENTS_MEMORY >> 20} MB; convert the splits apart"
+            )
 
     def add(self, record: str, error: DataError) -> None:
         """Note an unusable entry and check."""

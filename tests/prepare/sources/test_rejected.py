@@ -1,6 +1,7 @@
 """Bad entries are named, counted and skipped up to a share; then nothing is written."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from helpers.conversion import convert
 from helpers.raw_forms import stored
 from helpers.spoilt_forms import BAD, picture, spoilt
 
+from unires_jax import limits
 from unires_jax.data import prepared
 from unires_jax.data.catalogue import BENCHMARKS
 from unires_jax.errors import DataError
@@ -239,3 +241,50 @@ def test_categories_of_the_file_are_used(tmp_path: Path) -> None:
     content = raw_forms.instances() | {"categories": [{"id": 1, "name": "robot"}]}
     index = coco.Instances(content, "x")
     assert index.mask(11, 101).category == "robot" and index.category(7) == ""
+
+
+@pytest.mark.parametrize("share", [float("nan"), -0.1, 2.0])
+@pytest.mark.parametrize(
+    ("name", "options"), [("refcoco", {"config": "refcoco_unc"}), ("mres32m", {})]
+)
+def test_a_share_that_is_none_is_refused(
+    tmp_path: Path, name: str, options: dict[str, str], share: float
+) -> None:
+    with pytest.raises(DataError, match=f"--max_bad_share={share}: expected"):
+        build.build(name, tmp_path, raw="x", max_bad_share=share, **options)
+    assert not list(tmp_path.rglob("*.array_record*"))
+
+
+def test_a_mask_that_many_referents_name_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = raw_forms.refs()
+    shared = [
+        {**e, "ann_id": entries[0]["ann_id"], "image_id": entries[0]["image_id"]}
+        for e in entries
+    ]
+    root = tmp_path / "raw"
+    raw_forms.write_refer(root)
+    (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps(shared))
+    taken = len({m for r in convert(root) for m in r.masks})
+    assert taken == 1
+    size = 100 + sum(len(s["raw"] + s["sent"]) for e in shared for s in e["sentences"])
+    size += sum(len(m.rle + m.segmentation) for r in convert(root)[:1] for m in r.masks)
+    monkeypatch.setattr(limits, "REFERENTS_MEMORY", size)
+    convert(root)  # counted once
+    monkeypatch.setattr(limits, "REFERENTS_MEMORY", size // 2)
+    with pytest.raises(
+        DataError, match=r"refs\(unc\)\.p: its masks and sentences take"
+    ):
+        convert(root)
+
+
+def test_captions_that_share_an_id_are_refused(tmp_path: Path) -> None:
+    raw_forms.write_mdetr(tmp_path)
+    file = tmp_path / "finetune_refcoco_val.json"
+    content = json.loads(file.read_text())
+    # Each caption would take all boxes: quadratic.
+    content["images"] *= 2
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"val\.json: images: id \d+ names 2 captions"):
+        convert(tmp_path)

@@ -16,6 +16,7 @@ from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.pieces import STRAY, whole_pieces
 from unires_jax.prepare.sources.fields import (
+    Remembered,
     check,
     get,
     is_key,
@@ -40,7 +41,7 @@ class Instances:
 
     def __init__(self, content: Any, where: str, notes: Notes | None = None) -> None:
         self.where = where
-        self._notes, self._noted = notes, set[int]()
+        self._notes, self._masks = notes, Remembered(self._mask)
         self._images = _by_id(content, "images", where)
         self._annotations = _by_id(content, "annotations", where)
         self._categories = _by_id(content, "categories", where)
@@ -67,7 +68,14 @@ class Instances:
         return get(entry, "name", str, f"{self.where}: category {category_id}", "")
 
     def mask(self, ann_id: int, image_id: int) -> Mask:
-        """An annotation as a mask. Raises DataError unless it lies on that image."""
+        """An annotation as a mask. Raises DataError unless it lies on that image.
+
+        It is read once, however many referents name it: some cost seconds.
+        """
+        return self._masks((ann_id, image_id))
+
+    def _mask(self, named: tuple[int, int]) -> Mask:
+        ann_id, image_id = named
         entry = self._annotations.get(ann_id)
         if entry is None:
             raise DataError(
@@ -84,9 +92,7 @@ class Instances:
             )
         size = self.image(image_id)
         category = self.category(get(entry, "category_id", int, place))
-        notes = None if ann_id in self._noted else self._notes
-        self._noted.add(ann_id)
-        return mask(entry, size.height, size.width, category, place, notes)
+        return mask(entry, size.height, size.width, category, place, self._notes)
 
 
 def number(filename: str) -> int | None:

@@ -5,9 +5,11 @@ is no `raw`, no annotation id and no polygon: `sent` stands for raw, segment_id 
 ref_id) for the annotation. A pixel that is not zero is target (overlaps are 254).
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unires_jax import limits
 from unires_jax.data.catalogue import Benchmark
@@ -19,7 +21,13 @@ from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.coco_categories import by_place
-from unires_jax.prepare.sources.fields import check, get, numbers, read_json
+from unires_jax.prepare.sources.fields import (
+    Remembered,
+    check,
+    get,
+    numbers,
+    read_json,
+)
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import find_any_case
 from unires_jax.prepare.sources.referent import (
@@ -79,11 +87,15 @@ def read_entries(
     entries: list[Any], split: str, masks: Path, place: str, rejects: Rejects
 ) -> list[Referent]:
     """The referents of entries whose masks lie in a folder."""
-    build = functools.partial(_referent, split=split, masks=masks)
+    build = functools.partial(
+        _referent, split=split, masks=masks, read=Remembered(_read_bare)
+    )
     return collect(entries, build, place, rejects, len(entries))
 
 
-def _referent(entry: Any, place: str, split: str, masks: Path) -> Referent:
+def _referent(
+    entry: Any, place: str, split: str, masks: Path, read: Callable[[Path], "_Bare"]
+) -> Referent:
     filename = get(entry, "img_name", str, place)
     image_id = coco.number(filename)
     if image_id is None:
@@ -92,27 +104,40 @@ def _referent(entry: Any, place: str, split: str, masks: Path) -> Referent:
             place=f"{place}: img_name {filename!r}",
         )
     segment_id = get(entry, "segment_id", int, place)
-    runs = read_mask(masks / f"{segment_id}.png")
-    x, y, width, height = runs.bbox
+    bare = read(masks / f"{segment_id}.png")
+    x, y, width, height = bare.mask.bbox
     if box := get(entry, "bbox", list, place, []):
         x, y, right, bottom = numbers(box, 4, place, "bbox")
         width, height = right - x, bottom - y
     category_id, category = by_place(get(entry, "cat", int, place, -1))
-    mask = Mask(
+    mask = dataclasses.replace(
+        bare.mask,
         ann_id=segment_id,
         category=category,
         category_id=category_id,
-        rle=runs.counts,
         bbox=(x, y, width, height),
-        area=float(runs.area),
     )
     return Referent(
-        image=coco.Image(image_id, filename, runs.height, runs.width),
+        image=coco.Image(image_id, filename, bare.height, bare.width),
         split=split,
         ref_id=segment_id,
         masks=(mask,),
         sentences=sentences(entry, place),
     )
+
+
+class _Bare(NamedTuple):
+    """A mask file: what is kept of it is its text, which referents share."""
+
+    mask: Mask
+    height: int  # pixels
+    width: int
+
+
+def _read_bare(path: Path) -> _Bare:
+    runs = read_mask(path)
+    mask = Mask(0, "", rle=runs.counts, bbox=runs.bbox, area=float(runs.area))
+    return _Bare(mask, runs.height, runs.width)
 
 
 def read_mask(path: Path) -> RunMask:

@@ -2,14 +2,16 @@
 
 import math
 import reprlib
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from unires_jax import documents, limits, texts
 from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.files import read_bytes
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 _REQUIRED: Any = object()
 _NAMES = {
     int: "an integer of 64 bits",
@@ -116,6 +118,25 @@ def short(value: Any) -> str:
     if isinstance(value, int) and abs(value) >= 2**64:
         return f"an integer of {value.bit_length()} bits"
     return reprlib.repr(value)
+
+
+class Remembered(Generic[K, T]):
+    """A reading that is done once for each key, its DataError included."""
+
+    def __init__(self, read: Callable[[K], T]) -> None:
+        self._read, self._results = read, dict[K, T | DataError]()
+
+    def __call__(self, key: K) -> T:
+        """What the reading of a key gave. Raises the DataError that it raised."""
+        if key not in self._results:
+            try:
+                self._results[key] = self._read(key)
+            except DataError as error:
+                self._results[key] = error
+        result = self._results[key]
+        if isinstance(result, DataError):
+            raise DataError(result.text, place=result.place, kind=result.kind)
+        return result
 
 
 def _is_utf8(value: str) -> bool:

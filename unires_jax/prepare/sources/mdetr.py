@@ -8,10 +8,12 @@ id of its first caption (our numbering). `caption` is `sent`; `raw` is not kept.
 
 import dataclasses
 import functools
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from unires_jax.data.catalogue import Benchmark
+from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Instances
 from unires_jax.prepare.sources.fields import get, is_key, read_json
@@ -87,9 +89,22 @@ def _read_file(
     for entry in get(content, "annotations", list, place):
         if isinstance(entry, dict) and is_key(entry.get("image_id")):
             boxes.setdefault(entry["image_id"], []).append(entry)
-    build = functools.partial(_referent, boxes=boxes, index=index, split=split)
     images = require_entries(get(content, "images", list, place), place)
+    _require_once(images, f"{place}: images")
+    build = functools.partial(_referent, boxes=boxes, index=index, split=split)
     return _joined(collect(images, build, place, rejects, len(images)))
+
+
+def _require_once(images: list[Any], place: str) -> None:
+    """Raise DataError if two captions share an id: each would have all boxes of it."""
+    ids = (i.get("id") for i in images if isinstance(i, dict))
+    for number, count in Counter(filter(is_key, ids)).items():
+        if count > 1:
+            raise DataError(
+                f"id {number} names {count} captions; fetch the file again",
+                place=place,
+                kind=Kind.ID_TWICE,
+            )
 
 
 def _referent(

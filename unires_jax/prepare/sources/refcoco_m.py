@@ -15,7 +15,7 @@ from unires_jax.prepare.sources import coco, parquet
 from unires_jax.prepare.sources.fields import get
 from unires_jax.prepare.sources.form import Files, Form, Raw, Source
 from unires_jax.prepare.sources.pictures import Spool
-from unires_jax.prepare.sources.referent import Referent, texts
+from unires_jax.prepare.sources.referent import Referent, hold, texts
 
 
 def find(root: Path, benchmark: Benchmark) -> Files:
@@ -41,7 +41,10 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     for path in files.present:
         referents: list[Referent] = []
         for i, row in enumerate(parquet.rows(path)):
-            referents += _row(row, raw.spool, f"{path}[{i}]", refused)
+            taken = _row(row, raw.spool, f"{path}[{i}]", refused)
+            for referent in taken:
+                hold(referent, str(path), rejects, set())
+            referents += taken
         once.add(path, referents)
     rejects.expect(len(once.referents) + len(refused))
     for place, error in refused:

@@ -50,17 +50,35 @@ def collect(
 ) -> list[Referent]:
     """The referents that `build(entry, place)` makes of `count` entries.
 
-    Those that it refuses are noted.
+    Those that it refuses are noted. Raises DataError if all others take too much.
     """
     rejects.expect(count)
-    referents = []
+    referents: list[Referent] = []
+    known: set[int] = set()  # masks that several referents share
     for i, entry in enumerate(entries):
         place = f"{where}[{i}]"
         try:
             referents.append(build(entry, place))
         except DataError as error:
             rejects.note(place, error)
+        else:
+            hold(referents[-1], where, rejects, known)
     return referents
+
+
+def hold(referent: Referent, where: str, rejects: Rejects, known: set[int]) -> None:
+    """Count what a referent that is kept takes of limits.REFERENTS_MEMORY.
+
+    `known` holds the identities of masks that are counted. Raises DataError.
+    """
+    fresh = {id(m): m for m in referent.masks if id(m) not in known}
+    known.update(fresh)
+    masks = sum(len(m.rle) + len(m.segmentation) for m in fresh.values())
+    words = sum(len(s.raw) + len(s.sent) for s in referent.sentences)
+    try:
+        rejects.hold(masks + words)
+    except DataError as error:
+        raise error.at(where) from None
 
 
 def require_entries(entries: list[Any], where: str) -> list[Any]:
