@@ -67,3 +67,13 @@ def test_build_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main([*argv, "--config", str(config), "--tokenizer", elsewhere]) == 0
     assert cli.main(["show", "partworld:nope", "--data_dir", str(tmp_path)]) == 1
     assert "it has ['testA', 'testB', 'train'" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder = tmp_path / "slow" / "slow_dataset_builder.py"
+    builder.parent.mkdir()
+    builder.write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    assert cli.main(["build", "slow", "--datasets_dir", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"

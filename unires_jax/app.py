@@ -88,6 +88,9 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
         _fail(error, 2)
     except BaseException as error:
         _end(error)
+        if isinstance(error, KeyboardInterrupt):
+            print("\nstopped", file=sys.stderr)
+            sys.exit(130)  # as of SIGINT
         raise
     finally:
         ending.part()
