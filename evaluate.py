@@ -146,7 +146,9 @@ def _splits(names: Any, config: Config) -> dict[str, Any]:
     from unires_jax.data.prepared import open_split, rejoined
 
     data_dir, cache = DATA_DIR.value or config.data.dir, config.data.cache
-    return {name: open_split(name, data_dir, cache) for name in rejoined(names)}
+    if not (specs := rejoined(names)):
+        raise ConfigError("no split is named; give --splits=<data set>:<split>")
+    return {name: open_split(name, data_dir, cache) for name in specs}
 
 
 def _file(protocol: Protocol) -> None:

@@ -91,6 +91,10 @@ def test_a_mistyped_field_names_the_nearest(
         ("--config.model.remat=all", r"model\.remat='all' must be one of \('none'"),
         ("--config.data.lengths=(16,'a')", r"data\.lengths: expected tuple\[int"),
         ("--config.model=3", r"config\.model is a group of settings: model\.backbone"),
+        ("--config.optim.rate=nan", r"optim\.rate: expected float, found nan"),
+        ("--config.optim.clip=inf", r"optim\.clip: expected float, found inf"),
+        ("--config.optim.rate=-1", r"optim\.rate must not be negative"),
+        ("--config.optim.b2=1", r"optim\.b2 must lie in \[0, 1\)"),
         ("--config.model.heads=7", r"model\.heads=7 must divide model\.width=256"),
     ],
 )

@@ -256,7 +256,9 @@ def test_a_config_of_another_version_is_told(tmp_path: Path) -> None:
     assert saved_config(json.loads(json.dumps(ABOUT)), "here") == CONFIG
 
 
-@pytest.mark.parametrize("name", ["lr[1e-4]", "betas=[0.9,0.98]", "a*b", "what?"])
+@pytest.mark.parametrize(
+    "name", ["lr[1e-4]", "betas=[0.9,0.98]", "a*b", "what?", "no\udcff"]
+)
 def test_a_folder_whose_name_is_a_pattern(name: str, tmp_path: Path) -> None:
     """Others work as they are: `tests/test_odd_names.py`."""
     (tmp_path / "aXb" / "run").mkdir(parents=True)  # what a pattern would find too

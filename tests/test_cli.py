@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
+from helpers.programs import run
 
 from unires_jax import __version__, cli, process
 from unires_jax.errors import CheckpointError
@@ -67,3 +68,23 @@ def test_build_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main([*argv, "--config", str(config), "--tokenizer", elsewhere]) == 0
     assert cli.main(["show", "partworld:nope", "--data_dir", str(tmp_path)]) == 1
     assert "it has ['testA', 'testB', 'train'" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder = tmp_path / "slow" / "slow_dataset_builder.py"
+    builder.parent.mkdir()
+    builder.write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    assert cli.main(["build", "slow", "--datasets_dir", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"
+
+
+def test_sentences_of_another_encoding_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.png").touch()
+    code = "import io, sys; from unires_jax import cli; "
+    code += "sys.stdin = io.TextIOWrapper(io.BytesIO(b'\\xff\\xfed\\0'), 'utf-8'); "
+    code += "sys.exit(cli.main(['predict', 'p.png', '-']))"
+    done = run("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard input: is no UTF-8"), done.stderr

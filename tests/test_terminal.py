@@ -212,6 +212,25 @@ def test_scripts(script: str, tmp_path: Path) -> None:
     assert "\\x1b" in done.stderr
 
 
+def test_a_closed_stream_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("mine")
+    code = """
+import os, sys
+for number, name in enumerate(("stdin", "stdout", "stderr")):
+    os.close(number)
+    setattr(sys, name, None)
+from unires_jax import terminal
+terminal.guard()
+file = open("kept", "a")
+for number in 1, 2:
+    os.write(number, b"of a library")
+print("x"), print("y", file=sys.stderr), input if sys.stdin.read() else None
+sys.exit(7 if file.fileno() > 2 else 1)
+"""
+    assert run("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT)).returncode == 7
+    assert (tmp_path / "kept").read_text() == "mine"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_of_another_encoding(encoding: str, tmp_path: Path) -> None:
     (tmp_path / "größe🐶").mkdir()

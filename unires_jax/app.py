@@ -77,6 +77,8 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
             raise flags.Error(f"unexpected arguments {others}; flags start with --")
     except (ConfigError, flags.Error) as error:
         _fail(error, 2)
+    except UnicodeDecodeError as error:
+        _fail(ConfigError(f"a --flagfile is no text in UTF-8 ({error})"), 2)
     process.start()
     ending.watch_over()
     try:
@@ -86,6 +88,9 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
         _fail(error, 2)
     except BaseException as error:
         _end(error)
+        if isinstance(error, KeyboardInterrupt):
+            print("\nstopped", file=sys.stderr)
+            sys.exit(130)  # as of SIGINT
         raise
     finally:
         ending.part()

@@ -25,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from unires_jax import documents, hosts, limits, orbax_s3
+from unires_jax import documents, files, hosts, limits, orbax_s3
 from unires_jax.config import Config, TrainConfig, from_dict, to_dict, validate
 from unires_jax.errors import (
     CheckpointError,
@@ -195,25 +195,30 @@ def _absolute(place: str | os.PathLike[str]) -> Location:
 
 
 def _plain(path: Location) -> Location:
-    """The same place, by a name that is no pattern.
+    """The same place, by a name that is text and no pattern.
 
     orbax looks for the files that it has just written with `glob`, which takes
-    `lr[1e-4]` for a pattern: a run would be saved and could not be read. The kernel
-    has another name for a folder that is open. Raises CheckpointError where it has not.
+    `lr[1e-4]` for a pattern: a run would be saved and could not be read. tensorstore
+    takes no name whose bytes are no UTF-8. The kernel has another name for a folder
+    that is open. Raises CheckpointError where it has not.
     """
-    if not isinstance(path, Path) or glob.escape(str(path)) == str(path):
+    if not isinstance(path, Path) or _is_plain(str(path)):
         return path
     if not Path("/proc/self/fd").is_dir():
         raise CheckpointError(
-            "checkpoints cannot be read from a folder with [, * or ? in its path; "
-            "name another",
+            "checkpoints cannot be read from a folder with [, * or ?, or with what is "
+            "no UTF-8, in its path; name another",
             place=str(path),
         )
     path = path.absolute()
-    folder = next(p for p in (path, *path.parents) if glob.escape(p.name) != p.name)
+    folder = next(p for p in (path, *path.parents) if not _is_plain(p.name))
     state = folder.stat()
     number = _opened(str(folder), state.st_dev, state.st_ino)
     return Path(f"/proc/self/fd/{number}") / path.relative_to(folder)
+
+
+def _is_plain(name: str) -> bool:
+    return glob.escape(name) == name and files.is_text(name)
 
 
 @functools.cache

@@ -94,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         terminal.say_error(error)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130  # as of SIGINT
     except BrokenPipeError:  # whoever read the output has enough: `| head`
         terminal.say_no_more()
         return 141  # as of SIGPIPE

@@ -7,6 +7,7 @@ Configs in `configs/` build a `Config`; flags override single fields
 """
 
 import dataclasses
+import math
 import operator
 import typing
 from collections.abc import Iterator
@@ -287,13 +288,15 @@ def _field(name: str, value: Any, kind: Any) -> Any:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a setting's type. A whole number is a float too."""
+    """Whether a value is of a setting's type. Floats are finite, or whole numbers."""
     if typing.get_origin(kind) is tuple:
         each = typing.get_args(kind)[0]
         return isinstance(value, tuple) and all(fits(x, each) for x in value)
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     if isinstance(value, int) and abs(value) >= INTEGER:
+        return False
+    if isinstance(value, float) and not math.isfinite(value):
         return False
     return isinstance(value, (int, float) if kind is float else kind)
 
@@ -429,8 +432,20 @@ def _run_checks(config: Config) -> list[Check]:
             config.optim.method in ("adamw", "muon"),
             f"optim.method={config.optim.method!r} must be 'adamw' or 'muon'",
         ),
-        (0 <= config.optim.ema < 1, "optim.ema must lie in [0, 1)"),
+        *_optim_checks(config.optim),
         (config.mesh.fsdp != 0, "mesh.fsdp must be positive, or -1 for all devices"),
+    ]
+
+
+def _optim_checks(o: OptimConfig) -> list[Check]:
+    rates = ("rate", "vision_rate", "text_rate", "scratch_rate", "layer_decay")
+    amounts = (*rates, "weight_decay", "warmup", "clip")
+    return [
+        *((getattr(o, f) >= 0, f"optim.{f} must not be negative") for f in amounts),
+        *(
+            (0 <= getattr(o, f) < 1, f"optim.{f} must lie in [0, 1)")
+            for f in ("b1", "b2", "ema")
+        ),
     ]
 
 

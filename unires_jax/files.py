@@ -107,6 +107,24 @@ def absolute(place: str | os.PathLike[str]) -> Location:
     return path.resolve() if isinstance(path, Path) else path
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is valid Unicode; one of other bytes holds lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def require_text(place: str | os.PathLike[str]) -> None:
+    """Raise DataError for a name that is no UTF-8, which ArrayRecord does not take."""
+    if not is_text(os.fspath(place)):
+        raise DataError(
+            "the bytes of its name are no UTF-8; rename it, or name another folder",
+            place=os.fspath(place),
+        )
+
+
 def user_cache() -> Path | None:
     """Where this user's caches are; None for one without a home (in containers)."""
     if named := os.environ.get("XDG_CACHE_HOME"):

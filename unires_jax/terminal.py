@@ -47,7 +47,14 @@ class Guarded:
 
 
 def guard() -> None:
-    """Guard this process's output. What a program does before it prints anything."""
+    """Guard this process's output. What a program does before it prints anything.
+
+    A stream that is closed (`2>&-`) leads nowhere: else the next file that is opened
+    would take its place, and what is printed.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None or isinstance(stream, Guarded):

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from unires_jax.data.prepared import PARTIAL
 from unires_jax.data.stored import dataset_info
 from unires_jax.pixels import orientation as exif
 from unires_jax.prepare import beam as on_beam
@@ -55,7 +56,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         files = find_files(self._raw, self._split, notes)
         runs = plan(files, self._shards, self._masks)
         work = [tfds_folder.Conversion(lines) for lines in runs]
-        ledger = Ledger(Path(f"{self.data_path}.partial"), work, self._share)
+        ledger = Ledger(Path(f"{self.data_path}{PARTIAL}"), work, self._share)
         with ledger.locked():
             try:
                 if self._beam:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from unires_jax import partworld
 from unires_jax.data.stored import dataset_info, to_example
+from unires_jax.errors import DataError
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -25,6 +26,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not (scenes and eval_scenes):
+            raise DataError("scenes and eval_scenes: expected at least 1 of each")
         self._scenes = dict.fromkeys(partworld.SPLITS, eval_scenes) | {"train": scenes}
         self._seed = seed
 

@@ -188,6 +188,10 @@ def test_missing_tokenizer_and_small_vocabulary_are_told(
     bare = small_data.write(tmp_path, train=[small_data.scene(0)])
     (bare / prepared.TOKENIZER_FILE).unlink()
     config.data.train = (f"{bare}:train",)
+    nothing = data_config(tmp_path)
+    nothing.data.train = ()
+    with pytest.raises(ConfigError, match=r"data\.train names no split"):
+        run_tokenizer(nothing)
     with pytest.raises(DataError, match=r"stores no tokenizer; set data\.tokenizer"):
         run_tokenizer(config)
     config.model.text.vocab, config.data.tokenizer = 600, str(folder)

@@ -267,6 +267,8 @@ def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None
     done = start(f"--workdir={tmp_path / 'none'}")
     assert done.returncode == 1 and "no such folder" in done.stderr
     assert "derange" in start("--help").stdout
+    done = start(f"--data_dir={data}", "--splits=,", "--predict=empty")
+    assert done.returncode == 1 and "no split is named" in done.stderr
     done = start("--predict=oracle")
     assert done.returncode == 2 and "ground_truth" in done.stderr
 

@@ -1,6 +1,7 @@
 """`unires build`: real builders, real files, and errors that say what to do."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import mres_lines
 from helpers.paths import HELPERS
 
 from unires_jax import lock, partworld
@@ -126,12 +128,53 @@ def test_a_lost_tokenizer_is_trained_again(tmp_path):
         ("zzz", {}, "no data set 'zzz'.*there are: .*partworld"),
         ("partworld", {"scnes": "3"}, "no option 'scnes', did you mean 'scenes'"),
         ("partworld", {"scenes": "many"}, "--scenes 'many' is no int"),
+        ("partworld", {"seed": -1}, "--seed -1: expected a whole number from 0"),
+        ("partworld", {"scenes": 0}, "expected at least 1 of each"),
+        ("mres32m", {"max_bad_share": "nan"}, "share 'nan': expected a share, from 0"),
+        ("mres32m", {"max_bad_share": "1e9"}, "'1e9': expected a share, from 0 to 1"),
+        ("mres32m", {"split": "a/b"}, "--split='a/b': expected a name of letters"),
     ],
 )
 def test_errors_name_what_is_wrong(tmp_path, name, options, message):
     with pytest.raises(DataError, match=message):
         builds.build(name, tmp_path, **options)
-    assert not any(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_source_is_its_content_by_whatever_path(tmp_path, monkeypatch, capsys):
+    mres_lines.write_files(tmp_path / "raw")
+    line = json.dumps(mres_lines.good_line())
+    (tmp_path / "raw" / "train.jsonl").write_text(line)
+    (tmp_path / "link").symlink_to("raw")
+    monkeypatch.chdir(tmp_path)
+    places = [f"{tmp_path}/raw//", "raw", "./link", "raw"]
+    for raw in places:
+        builds.build("mres32m", "data", raw=raw, workers=0)
+    assert capsys.readouterr().out.count("already built") == len(places) - 1
+    (tmp_path / "raw" / "train.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match="older than its source"):
+        builds.build("mres32m", "data", raw=places[0], workers=0)
+    with pytest.raises(DataError, match="was built with"):
+        builds.build("mres32m", "data", raw="raw", workers=0)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_no_build_made_is_left_alone(tmp_path, overwrite):
+    notes = tmp_path / "partworld" / "1.0.0" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.touch()
+    with pytest.raises(DataError, match=r"1\.0\.0: is there and is no prepared data"):
+        builds.build("partworld", tmp_path, overwrite=overwrite, **SIZES)
+    assert notes.exists()
+
+
+def test_a_name_that_is_no_text(tmp_path, data_dir):
+    name = tmp_path / os.fsdecode(b"data\xff")
+    with pytest.raises(DataError, match="the bytes of its name are no UTF-8"):
+        builds.build("partworld", name, **SIZES)
+    shutil.copytree(data_dir, name)
+    with pytest.raises(DataError, match="the bytes of its name are no UTF-8"):
+        len(prepared.open_split("partworld:val", name))
 
 
 def test_words_that_are_no_options_are_refused(tmp_path):

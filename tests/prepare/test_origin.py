@@ -57,6 +57,16 @@ def test_what_is_no_change(raw: Path) -> None:
     assert origin.changes({}, before) == ""  # built by a version before
 
 
+def test_what_was_built_within_the_source_is_none_of_it(raw: Path) -> None:
+    before = origin.describe({"raw": str(raw)}, raw)
+    for folder in ("mres32m/1.0.0", "mres32m/2.0.0.partial", "x/incomplete.A_1.0.0"):
+        (raw / folder).mkdir(parents=True)
+        (raw / folder / "shard").touch()
+    (raw / "mres32m/1.0.0/dataset_info.json").touch()
+    (raw / "mres32m/rejected.jsonl").touch()
+    assert origin.describe({"raw": str(raw)}, raw) == before
+
+
 def test_a_pattern_and_a_file(raw: Path) -> None:
     assert state(raw / "*.jsonl")["raw"]["files"] == 2
     assert state(raw / "train.jsonl")["raw"]["bytes"] == 15

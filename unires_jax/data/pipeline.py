@@ -51,6 +51,8 @@ def run_tokenizer(config: Config) -> Tokenizer:
     """
     path: str | os.PathLike[str] | None = config.data.tokenizer
     if not path:
+        if not config.data.train:
+            raise ConfigError('data.train names no split, as ("partworld:train",) does')
         path = open_splits(config)[0].tokenizer
     if path is None:
         raise DataError(

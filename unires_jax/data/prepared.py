@@ -20,10 +20,11 @@ from unires_jax.data.descriptions import (
 )
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, shorten
-from unires_jax.files import Location, in_bucket, locate
+from unires_jax.files import Location, in_bucket, locate, require_text
 
 TOKENIZER_FILE = "tokenizer.json"
-INCOMPLETE = "incomplete."  # TFDS builds under such a name; a killed build leaves it
+# Names under which is built; a killed build leaves them.
+INCOMPLETE, PARTIAL = "incomplete.", ".partial"  # TFDS's begin so, ours end so
 REQUESTS = 32  # to a bucket at once; ours
 
 
@@ -55,6 +56,7 @@ class PreparedSplit:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         folder = Path(self._copy)
+        require_text(folder)
         check_features(folder)
         return ArrayRecordDataSource(shard_files(folder, self.split))
 
@@ -173,7 +175,7 @@ def open_split(
 def _find_folder(name: str, data_dir: Location) -> Location:
     for base in (locate(name),) if in_bucket(name) else (data_dir / name, Path(name)):
         infos = _infos(base) if base.is_dir() else []
-        folders = [p.parent for p in infos if not p.parent.name.startswith(INCOMPLETE)]
+        folders = [p.parent for p in infos if not is_unfinished(p.parent.name)]
         if len(folders) == 1:
             return folders[0]
         if folders:
@@ -189,6 +191,11 @@ def _find_folder(name: str, data_dir: Location) -> Location:
         f"no prepared data set {name!r} under {data_dir}; build it with: unires build "
         f"{builder}{options} --data_dir {data_dir}"
     )
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a folder is called as one that is being built, or was when killed."""
+    return name.startswith(INCOMPLETE) or name.endswith(PARTIAL)
 
 
 def _infos(base: Location) -> list[Location]:

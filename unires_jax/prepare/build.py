@@ -18,9 +18,14 @@ from typing import Any
 
 from unires_jax import disk, documents, lock
 from unires_jax.data import summary
-from unires_jax.data.prepared import INCOMPLETE, TOKENIZER_FILE, PreparedSplit
+from unires_jax.data.prepared import (
+    INCOMPLETE,
+    INFO_FILE,
+    TOKENIZER_FILE,
+    PreparedSplit,
+)
 from unires_jax.errors import DataError, printable
-from unires_jax.files import local, naming
+from unires_jax.files import absolute, local, naming, require_text
 from unires_jax.prepare import origin
 from unires_jax.prepare.builders import (
     builder_names,
@@ -54,6 +59,7 @@ def build(
     or from other raw files unless `overwrite` is given; ConfigError while another
     process builds there; StorageError where it cannot be written.
     """
+    require_text(absolute(local(data_dir)))
     cls = load_builder(name, datasets_dir)
     chosen = choose(name, cls, options)
     builder = cls(data_dir=str(local(data_dir)), file_format="array_record", **chosen)
@@ -115,6 +121,8 @@ def _prepare(
         _require_same(folder, options, sources)
         print(f"{printable(str(folder))} is already built")
     else:
+        if folder.exists():
+            _require_data_set(folder)
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
         config = tfds.download.DownloadConfig(download_mode=mode)
         tfds.disable_progress_bar()  # builders count their own scenes or images
@@ -163,13 +171,19 @@ def _size(folder: Path) -> int:
 
 
 def _require_same(folder: Path, chosen: dict[str, Any], sources: Origin) -> None:
+    _require_data_set(folder)
     path = folder / OPTIONS_FILE
     built = documents.read_object(path) if path.exists() else {}
     before = built.pop(ORIGIN, {})
     if built:  # by a version that had fewer options: what it did is their default
         built = {k: v for k, v in ADDED.items() if k in chosen} | built
-    if built != chosen:
-        differ = [k for k in {**built, **chosen} if built.get(k) != chosen.get(k)]
+    same = {k for k in sources if before.get(k) == sources[k]}  # by whatever path
+    differ = [
+        k
+        for k in {**built, **chosen}
+        if built.get(k) != chosen.get(k) and k not in same
+    ]
+    if differ:
         old, new = ({k: x.get(k) for k in differ} for x in (built, chosen))
         raise DataError(
             f"{folder} was built with {old}, now asked for {new}; "
@@ -179,6 +193,16 @@ def _require_same(folder: Path, chosen: dict[str, Any], sources: Origin) -> None
         raise DataError(
             f"{folder} is older than its source: {changed}; pass --overwrite to build "
             "it again, or another --data_dir"
+        )
+
+
+def _require_data_set(folder: Path) -> None:
+    """Raise DataError for what no build made, and none may replace."""
+    if not (folder / INFO_FILE).is_file():
+        raise DataError(
+            f"is there and is no prepared data set (no {INFO_FILE}); move it away, or "
+            "take another --data_dir",
+            place=str(folder),
         )
 
 

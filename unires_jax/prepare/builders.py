@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.errors import DataError
+from unires_jax.limits import INTEGER
 from unires_jax.settings_help import comments
 
 _SUFFIX = "_dataset_builder.py"
@@ -97,8 +98,9 @@ def _bases(cls: type) -> list[type]:
 def choose(name: str, cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a builder, each of its default's type.
 
-    Raises DataError for an unknown option or config (naming the nearest), and for a
-    value of another type.
+    A whole number counts something, any other is a share. Raises DataError for an
+    unknown option or config (naming the nearest), and for a value of another type or
+    range.
     """
     defaults = builder_options(cls)
     chosen = dict(defaults)
@@ -127,9 +129,14 @@ def lasting(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
 def _typed(field: str, value: Any, kind: type) -> Any:
     words = {"true": True, "false": False}
     try:
-        return words[str(value).lower()] if kind is bool else kind(value)
-    except (KeyError, ValueError):
+        typed = words[str(value).lower()] if kind is bool else kind(value)
+    except (KeyError, OverflowError, ValueError):
         raise DataError(f"{field} {value!r} is no {kind.__name__}") from None
+    if kind is int and not 0 <= typed < INTEGER:
+        raise DataError(f"{field} {value!r}: expected a whole number from 0")
+    if kind is float and not 0 <= typed <= 1:  # nan too
+        raise DataError(f"{field} {value!r}: expected a share, from 0 to 1")
+    return typed
 
 
 def _nearest(word: str, names: Sequence[str]) -> str:

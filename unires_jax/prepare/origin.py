@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax import disk
+from unires_jax.data.prepared import INFO_FILE, is_unfinished
+from unires_jax.prepare.rejects import REJECTED
 
 SOURCES = ("raw", "images", "objects")  # options that name files or folders
 SAMPLE = 1 << 20  # bytes; ours
@@ -23,7 +25,8 @@ Origin = dict[str, dict[str, Any]]  # by option: files, bytes, digest
 def describe(options: Mapping[str, Any], besides: Path) -> Origin:
     """The state of every source among a builder's options that is there.
 
-    What lies below `besides`, the folder of built data, belongs to none.
+    What lies below `besides`, the folder of built data, belongs to none; where that is
+    a source itself, what was built there does not.
     """
     named = {name: str(options.get(name) or "") for name in SOURCES}
     states = {
@@ -66,7 +69,12 @@ def _files(source: Path, besides: Path) -> Iterator[tuple[str, Path]]:
     """Regular files by their names below a folder, or those of a pattern."""
     if source.is_dir():
         for folder, below, names in os.walk(source):
+            built = INFO_FILE in names or is_unfinished(Path(folder).name)
+            if built and Path(folder) != source:
+                below[:] = []
+                continue
             below[:] = [x for x in below if x[0] != "." and not _is(folder, x, besides)]
+            names = [name for name in names if name != REJECTED]
             paths = (Path(folder, name) for name in names if name[0] != ".")
             yield from ((str(p.relative_to(source)), p) for p in paths if p.is_file())
         return

@@ -138,7 +138,13 @@ def _sentences(arguments: Sequence[str]) -> list[str]:
     arguments = [_as_meant(text) for text in arguments]
     if "-" not in arguments:
         return arguments
-    lines = [_as_meant(line).strip().lstrip("\ufeff") for line in sys.stdin]
+    try:
+        lines = [_as_meant(line).strip().lstrip("\ufeff") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"is no UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8",
+            place="standard input",
+        ) from None
     at = arguments.index("-")
     sentences = [*arguments[:at], *filter(None, lines), *arguments[at + 1 :]]
     if not sentences:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from unires_jax import disk
 from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.descriptions import read_info
-from unires_jax.data.prepared import PreparedSplit
+from unires_jax.data.prepared import PreparedSplit, is_unfinished
 from unires_jax.data.records import Record
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import local, write_whole
@@ -68,8 +68,8 @@ def examine(
 
 def _prepared(root: Path, findings: Findings) -> Iterator[Holding]:
     for path in sorted(root.glob("**/dataset_info.json")):
-        if path.parent.name.startswith("incomplete."):
-            text = "was left by a build that was ended; delete it"
+        if is_unfinished(path.parent.name):
+            text = "was left by a build that was ended; run that again, or delete it"
             findings.add(WARNING, "incomplete", str(path.parent), text)
             continue
         try:

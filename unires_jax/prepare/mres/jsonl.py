@@ -91,6 +91,11 @@ def find_files(
     DataError if there are no files, for a name that says no split or two, and for a
     file that is packed beside itself.
     """
+    if split and not _NAME.fullmatch(split):
+        raise DataError(
+            "expected a name of letters, digits and _ that begins with a letter",
+            place=f"--split={split!r}",
+        )
     notes = notes or Notes()
     root = local(raw)
     of_folder = os.path.isdir(root)
