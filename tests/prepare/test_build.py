@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_the_same_request_is_not_built_twice(data_dir, capsys):
     assert builds.build("partworld", data_dir, **SIZES) == folder
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
     assert "already built" in capsys.readouterr().out
+
+
+def test_a_build_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TFDS asks its bucket for every new builder, by a folder that stays."""
+    spare = tmp_path / "tmp"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    mres_lines.write_lines(tmp_path / "raw" / "train.jsonl", [mres_lines.small_line(1)])
+    builds.build("mres32m", tmp_path / "data", raw=str(tmp_path / "raw"), workers=0)
+    assert not list(spare.iterdir())
 
 
 def test_another_size_is_refused_until_overwritten(data_dir, tmp_path):

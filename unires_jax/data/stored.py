@@ -90,7 +90,11 @@ def dataset_info(builder: Any, description: str | None) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    return tfds.core.DatasetInfo(
+    class Info(tfds.core.DatasetInfo):
+        def initialize_from_bucket(self) -> None:
+            """Nothing: TFDS would ask its own bucket, and leave a temporary folder."""
+
+    return Info(
         builder=builder,
         description=description,
         features=features(),
