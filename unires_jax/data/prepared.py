@@ -86,6 +86,25 @@ class PreparedSplit:
                 place=f"{self.folder}: {self.split} record {index}",
             ) from None
 
+    def check_counts(self) -> None:
+        """Raise DataError for a shard that holds more or fewer records than listed.
+
+        Opens every shard, which a start does not.
+        """
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        for shard in shard_files(Path(self._copy), self.split):
+            try:
+                count = ArrayRecordReader(shard.filename).num_records()
+            except (ValueError, RuntimeError, OSError) as error:
+                fault = f"cannot be read: {shorten(str(error))}"
+            else:
+                fault = f"holds {count} records, {INFO_FILE} lists {shard.take}"
+                fault = "" if count == shard.take else fault
+            if fault:
+                text = f"{fault}; copy both again, or build the data again"
+                raise DataError(text, place=shard.filename)
+
     def stored(self) -> Iterator[bytes]:
         """The records as they are stored, in order."""
         return (self._bytes(i) for i in range(len(self)))

@@ -116,6 +116,17 @@ def test_damaged_shards(tmp_path: Path, damage: str) -> None:
     assert {f.severity for f in report.findings} == {"error"}
 
 
+def test_a_shard_of_more_records_than_listed(tmp_path: Path) -> None:
+    scenes = [small_data.scene(i) for i in range(3)]
+    info = small_data.write(tmp_path, train=scenes) / "dataset_info.json"
+    content = json.loads(info.read_text())
+    content["splits"][0]["shardLengths"] = ["2"]
+    info.write_text(json.dumps(content))
+    report = examine(tmp_path)
+    assert report.errors == 1
+    assert "holds 3 records, dataset_info.json lists 2" in str(report.findings)
+
+
 def test_jsonl(tmp_path: Path) -> None:
     mres_lines.write_files(tmp_path)
     good = mres_lines.good_line()

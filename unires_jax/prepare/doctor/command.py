@@ -94,6 +94,10 @@ def _stream(split: PreparedSplit, check: SplitCheck, findings: Findings) -> None
     except DataError as error:
         findings.error(where, error)
         return
+    try:
+        split.check_counts()
+    except DataError as error:
+        findings.error(where, error)
     for i in tqdm(range(count), where, unit=" images", leave=False):
         try:
             check.add(split[i])
