@@ -250,7 +250,7 @@ def test_categories_of_the_file_are_used(tmp_path: Path) -> None:
 def test_a_share_that_is_none_is_refused(
     tmp_path: Path, name: str, options: dict[str, str], share: float
 ) -> None:
-    with pytest.raises(DataError, match=f"--max_bad_share={share}: expected"):
+    with pytest.raises(DataError, match=f"--max_bad_share {share}: expected"):
         build.build(name, tmp_path, raw="x", max_bad_share=share, **options)
     assert not list(tmp_path.rglob("*.array_record*"))
 
