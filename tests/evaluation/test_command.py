@@ -22,6 +22,7 @@ from unires_jax.config import Config, to_dict
 from unires_jax.data.prepared import PreparedSplit, open_split
 from unires_jax.data.records import Record
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import ConfigError
 from unires_jax.evaluation import command, predictors
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.in_training import make_evaluate
@@ -192,6 +193,13 @@ def test_training_evaluates_first_pictures(tiny: Config, tokenizer: Tokenizer) -
     assert list(pictures) == ["watch/0", "watch/1", "watch/2"]
     assert all(p.dtype == np.uint8 and p.ndim == 3 for p in pictures.values())
     assert evaluate_parameters(6, params)[0] == metrics
+
+
+def test_a_training_that_evaluates_no_split_is_told(
+    tiny: Config, tokenizer: Tokenizer
+) -> None:
+    with pytest.raises(ConfigError, match=r"eval\.splits names no split"):
+        make_evaluate(change(tiny, eval__splits=(), eval__watch=""), tokenizer)
 
 
 def test_all_devices_answer_as_one(

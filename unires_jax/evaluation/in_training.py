@@ -10,6 +10,7 @@ from unires_jax import hosts
 from unires_jax.config import Config
 from unires_jax.data.prepared import open_split
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import ConfigError
 from unires_jax.evaluation.breakdown import BLOCKS, summarize
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.predictors import ModelPredict
@@ -30,8 +31,14 @@ def make_evaluate(
     """(step, parameters) -> metrics and pictures, for `trainer.fit`.
 
     The first `eval.watch_images` pictures of `eval.watch`, the same each time. Raises
-    DataError now, not at the first evaluation, if that split is not there.
+    DataError now, not at the first evaluation, if that split is not there, and
+    ConfigError if none is named.
     """
+    if not (config.eval.watch or config.eval.splits):
+        raise ConfigError(
+            "eval.splits names no split, and a training evaluates one: name it there or "
+            "as eval.watch"
+        )
     spec, data = config.eval.watch or config.eval.splits[0], config.data
     split = open_split(spec, data.dir, data.cache)
     steps, count = Compiled(config), config.eval.watch_images
