@@ -36,8 +36,8 @@ def make_evaluate(
     """
     if not (config.eval.watch or config.eval.splits):
         raise ConfigError(
-            "eval.splits names no split, and a training evaluates one: name it there or "
-            "as eval.watch"
+            "eval.splits names no split, and a training evaluates one: name it there "
+            "or as eval.watch"
         )
     spec, data = config.eval.watch or config.eval.splits[0], config.data
     split = open_split(spec, data.dir, data.cache)
