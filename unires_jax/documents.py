@@ -6,6 +6,7 @@ estimated from its brackets, commas and quotes before anything is made of it.
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from unires_jax import limits
@@ -71,6 +72,18 @@ def read(place: str | os.PathLike[str], limit: int = limits.SMALL_JSON_BYTES) ->
             place=str(place),
             kind=Kind.ENCODING if coded else Kind.UNUSABLE,
         ) from None
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects within a value of JSON, itself too, however deep they lie."""
+    values = [value]
+    while values:
+        inner = values.pop()
+        if isinstance(inner, dict):
+            yield inner
+            values += inner.values()
+        elif isinstance(inner, list):
+            values += inner
 
 
 def read_object(

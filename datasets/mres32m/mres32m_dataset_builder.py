@@ -15,7 +15,6 @@ from unires_jax.prepare import workers as in_processes
 from unires_jax.prepare.mres.jsonl import find_files
 from unires_jax.prepare.mres.plan import plan
 from unires_jax.prepare.notes import Notes
-from unires_jax.prepare.rejects import checked
 from unires_jax.prepare.shards import Ledger
 
 
@@ -45,7 +44,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         super().__init__(**kwargs)
         self._raw, self._split, self._shards = raw, split, shards
         self._masks = exif.checked(orientation)
-        self._share, self._workers, self._beam = checked(max_bad_share), workers, beam
+        self._share, self._workers, self._beam = max_bad_share, workers, beam
 
     def _info(self) -> tfds.core.DatasetInfo:
         return dataset_info(self, __doc__)

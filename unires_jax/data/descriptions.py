@@ -91,14 +91,7 @@ def check_features(folder: Path) -> None:
     file = folder / FEATURES_FILE
     if not file.exists():
         return
-    values: list[Any] = [documents.read(file)]
-    while values:
-        value = values.pop()
-        if isinstance(value, list):
-            values += value
-        if not isinstance(value, dict):
-            continue
-        values += value.values()
+    for value in documents.objects(documents.read(file)):
         for field in ("pythonClassName", "type"):
             name = value.get(field)
             if isinstance(name, str) and name not in _OURS:

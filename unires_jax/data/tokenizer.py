@@ -14,7 +14,7 @@ import tokenizers
 from jaxtyping import Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from unires_jax import limits
+from unires_jax import documents, limits
 from unires_jax.config import BACKBONES, TextRules
 from unires_jax.data.prepared import TOKENIZER_FILE as FILE
 from unires_jax.errors import DataError, shorten
@@ -260,15 +260,8 @@ def _check_growth(inner: tokenizers.Tokenizer) -> None:
     """
     growth = 1
     steps = [s for s in (inner.normalizer, inner.pre_tokenizer) if s is not None]
-    values = [json.loads(step.__getstate__()) for step in steps]
-    while values:
-        value = values.pop()
-        if isinstance(value, list):
-            values += value
-        if not isinstance(value, dict):
-            continue
-        values += [x for x in value.values() if isinstance(x, (dict, list))]
-        fields = {"Replace": "content", "Prepend": "prepend"}
+    fields = {"Replace": "content", "Prepend": "prepend"}
+    for value in documents.objects([json.loads(s.__getstate__()) for s in steps]):
         added = value.get(fields.get(str(value.get("type")), ""))
         growth *= max(1, len(added)) if isinstance(added, str) else 1
     if growth > limits.GROWTH:

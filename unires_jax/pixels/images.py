@@ -84,9 +84,9 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """
     if not data:
         raise DataError("image: holds no bytes", kind=Kind.IMAGE_ABSENT)
-    image_size(data)
+    size = image_size(data)
     whole = _is_whole(data)
-    image = _pixels(data) if whole else None
+    image = _pixels(data, size) if whole else None
     if image is None:
         fault = "is not a readable picture" if whole else "is truncated or damaged"
         raise DataError(
@@ -97,14 +97,14 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return image
 
 
-def _pixels(data: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
+def _pixels(data: bytes, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"] | None:
     """The pixels as `rgb` reads them; None if they cannot be decoded."""
     flags = rgb_flag() | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         with rgb.opened(data) as image:
             if _is_plain(image, data):
                 # The same pixels (tested) in half the time.
-                return _decoded(data, flags)
+                return _decoded(data, flags, size)
             return rgb.to_rgb(image)
     except DataError as error:
         raise DataError(f"image: {error}", kind=Kind.IMAGE_UNREADABLE) from None
@@ -129,14 +129,14 @@ def decode_png_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
     (VOC, CVAT, labelme). Opacity does not count. Raises DataError unless the bytes are
     a whole PNG of a plausible size, and where opacity alone draws the mask.
     """
-    image_size(data)
+    size = image_size(data)
     if data.startswith(_JPEG):
         raise DataError(
             "image: is a JPEG, which keeps no exact values; save the mask as PNG"
         )
     pixels = None
     if data.startswith(_PNG) and _is_whole(data):
-        pixels = _mask_values(data)
+        pixels = _mask_values(data, size)
     if pixels is None:
         raise DataError(f"image: {len(data)} bytes that are no whole PNG")
     channels = list(cv2.split(pixels))  # one at a time: fewer copies at once
@@ -153,22 +153,23 @@ def _varies(channel: Shaped[np.ndarray, "h w"]) -> bool:
     return bool((channel != channel[0, 0]).any())
 
 
-def _decoded(data: bytes, flags: int) -> Shaped[np.ndarray, "h w *c"] | None:
+def _decoded(
+    data: bytes, flags: int, size: tuple[int, int]
+) -> Shaped[np.ndarray, "h w *c"] | None:
     """OpenCV's pixels; None if it cannot decode them to the size of their header."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError):  # it raises where there is too little memory
         return None
-    stated = image_size(data)
-    return None if pixels is None or pixels.shape[:2] != stated else pixels
+    return None if pixels is None or pixels.shape[:2] != size else pixels
 
 
-def _mask_values(data: bytes) -> np.ndarray | None:
+def _mask_values(data: bytes, size: tuple[int, int]) -> np.ndarray | None:
     """The values of a whole PNG, channels last; of a palette its indices."""
     if _colour_type(data) == _PALETTE:
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             return np.asarray(image)
-    return _decoded(data, cv2.IMREAD_UNCHANGED)
+    return _decoded(data, cv2.IMREAD_UNCHANGED, size)
 
 
 def is_one_channel_png(data: bytes) -> bool:

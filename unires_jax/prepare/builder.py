@@ -18,7 +18,7 @@ from unires_jax.files import local
 from unires_jax.pixels import orientation as exif
 from unires_jax.prepare import build_summary
 from unires_jax.prepare.notes import Notes
-from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects, checked
+from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
 from unires_jax.prepare.sources import recognise
 from unires_jax.prepare.sources.form import Raw, Source
 from unires_jax.prepare.sources.grouping import by_split, to_records
@@ -49,7 +49,7 @@ class RawBuilder(
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.raw, self.images, self.share = raw, images, checked(max_bad_share)
+        self.raw, self.images, self.share = raw, images, max_bad_share
         self._rejects = Rejects()
         self._done = self._total = 0  # images
         self.masks = exif.checked(orientation)

@@ -12,16 +12,6 @@ REJECTED = "rejected.jsonl"
 MAX_BAD_SHARE = 0.001  # as in training; ours
 
 
-def checked(share: float) -> float:
-    """The share of entries that may be lost, 0 to 1. Raises DataError for another.
-
-    NaN would be reached by no count of them.
-    """
-    if 0 <= share <= 1:
-        return share
-    raise DataError(f"--max_bad_share={share}: expected a number from 0 to 1")
-
-
 class Rejects:
     """Counts unusable entries against all that were announced.
 
