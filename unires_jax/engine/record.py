@@ -1,0 +1,152 @@
+"""The engine's record: a picture, its regions, and what is said of them and why.
+
+One JSON object a line, "schema": "mres-engine/1". Every stage adds to it and takes
+nothing away; `filters` alone decides what is kept, so that other thresholds need no
+model. Source: ours.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from unires_jax import documents, limits
+from unires_jax.errors import DataError
+
+SCHEMA = "mres-engine/1"
+DIGITS = 4  # of scores: what threads and batches change lies below
+LEVELS = ("object", "part")
+# What a text came from; the last two denote what their `targets` say, none or many.
+FORMS = (
+    *("caption", "given", "template", "compose", "place", "size", "ordinal"),
+    *("relation", "colour", "paraphrase", "plural", "negative"),
+)
+# A score is None where nobody has asked for it.
+REGION_SCORES = (
+    "pred_iou",  # the segmenter's own estimate
+    "stability",  # IoU of its mask at two thresholds
+    "box_iou",  # of the mask's box and the prompt
+    "in_box",  # share of the mask inside the prompt grown by 5 %
+    "largest",  # share of its largest piece after the cleaning
+    "detector",  # of the part finder
+    "contain",  # share of a part inside its object
+    "area_ratio",  # part over object
+)
+TEXT_SCORES = (
+    "logprob",  # of the captioner, mean a token
+    "clip",  # cosine with the region's crop
+    "clip_rank",  # 0: the picture's best text for this crop
+    "clip_margin",  # ahead of the best other text; negative: behind
+    "own_iou",  # the grounder's answer with the targets
+    "best_other_iou",  # with the best other region of the level
+    "answer_parent_iou",  # a part's answer with its whole object
+    "detector",  # of a negative's phrase in the picture; of an extra instance
+)
+
+Scores = dict[str, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A sentence about regions of one picture."""
+
+    text: str
+    form: str  # one of FORMS
+    targets: tuple[str, ...]  # ids of regions of one level; () denotes nothing
+    of: str = ""  # the text it was made of
+    src: str = ""  # <backend>@<fingerprint>, or "geometry"
+    raw: str = ""  # the model's own words, before the cleaning
+    scores: Scores = dataclasses.field(default_factory=dict)  # of TEXT_SCORES
+    keep: bool = True
+    codes: tuple[str, ...] = ()  # why it is not kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """An object, or all pieces of one part of an object."""
+
+    id: str  # unique in its picture: "o3", "o3/p1"
+    level: str  # one of LEVELS
+    category: str  # of the object, cleaned
+    box: tuple[float, float, float, float]  # the prompt: x0, y0, x1, y1 in pixels
+    parent: str = ""  # id of the part's object
+    category_raw: str = ""
+    part: str = ""
+    rle: str = ""  # COCO's compressed counts over the picture; "": no mask yet
+    area: int = 0  # pixels
+    crowd: bool = False
+    texts: tuple[Text, ...] = ()
+    scores: Scores = dataclasses.field(default_factory=dict)  # of REGION_SCORES
+    src: dict[str, str] = dataclasses.field(default_factory=dict)  # box, mask
+    keep: bool = True
+    codes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One picture of a shard."""
+
+    image_id: int
+    file: str  # below the plan's picture folder
+    sha256: str  # of the file
+    height: int  # pixels as stored; EXIF is not applied
+    width: int
+    regions: tuple[Region, ...] = ()
+    coco_id: int = -1  # -1: none; goes into the pack, for the leakage check
+    exhaustive: bool = True  # whether the source marks every instance of its categories
+    errors: tuple[str, ...] = ()  # "<stage>: <what happened>", retried by `retry`
+    keep: bool = True
+    codes: tuple[str, ...] = ()
+
+
+def to_line(picture: Picture) -> str:
+    """A picture as one line of JSON, equal for equal pictures; scores are rounded."""
+    value = {"schema": SCHEMA, **dataclasses.asdict(picture)}
+    for region in value["regions"]:
+        region["scores"] = _rounded(region["scores"])
+        for text in region["texts"]:
+            text["scores"] = _rounded(text["scores"])
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def _rounded(scores: Scores) -> Scores:
+    """To DIGITS; what is no finite number is a score that nothing passes: -1."""
+    return {
+        k: None if v is None else round(v, DIGITS) + 0.0 if abs(v) < 1e9 else -1.0
+        for k, v in scores.items()
+    }
+
+
+def from_line(line: str | bytes, place: str = "") -> Picture:
+    """The picture of a line. Raises DataError naming `place` for another schema."""
+    try:
+        value = documents.load(line, limits.LINE_MEMORY)
+        if not isinstance(value, dict) or value.pop("schema", None) != SCHEMA:
+            raise DataError(f"is no line of {SCHEMA}; was it made by `unires engine`?")
+        return _picture(value)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"is no record of {SCHEMA}: {error}", place=place) from None
+    except DataError as error:
+        raise error.at(place) from None
+
+
+def _picture(value: dict[str, Any]) -> Picture:
+    regions = tuple(_region(r) for r in value.pop("regions"))
+    lists = {name: tuple(value.pop(name)) for name in ("errors", "codes")}
+    return Picture(regions=regions, **lists, **value)
+
+
+def _region(value: dict[str, Any]) -> Region:
+    texts = tuple(_text(t) for t in value.pop("texts"))
+    box = tuple(map(float, value.pop("box")))
+    return Region(
+        texts=texts,
+        box=box,  # type: ignore[arg-type]
+        codes=tuple(value.pop("codes")),
+        **value,
+    )
+
+
+def _text(value: dict[str, Any]) -> Text:
+    return Text(
+        targets=tuple(value.pop("targets")), codes=tuple(value.pop("codes")), **value
+    )
