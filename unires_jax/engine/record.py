@@ -130,9 +130,12 @@ def from_line(line: str | bytes, place: str = "") -> Picture:
 
 
 def _picture(value: dict[str, Any]) -> Picture:
-    regions = tuple(_region(r) for r in value.pop("regions"))
-    lists = {name: tuple(value.pop(name)) for name in ("errors", "codes")}
-    return Picture(regions=regions, **lists, **value)
+    return Picture(
+        regions=tuple(_region(r) for r in value.pop("regions")),
+        errors=tuple(value.pop("errors")),
+        codes=tuple(value.pop("codes")),
+        **value,
+    )
 
 
 def _region(value: dict[str, Any]) -> Region:
