@@ -4,6 +4,7 @@ A trained UniRES:
 
     python evaluate.py --workdir=runs/quickstart
     python evaluate.py --workdir=runs/full --protocol=lavt --splits=refcoco_m:val
+    python evaluate.py --checkpoint=exported --splits=refcoco_m:val --out=scores
 
 Any model's masks, from a file (a line per expression: its key, and its mask as COCO RLE
 or PNG; missing expressions count as empty):
@@ -50,7 +51,9 @@ from unires_jax.files import Location, locate
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of a training run")
 CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best", "best or last of the workdir, or a checkpoint's path"
+    "checkpoint",
+    "best",
+    "best or last of the workdir; or a step, an export, bundled, a hub id",
 )
 PROTOCOL = flags.DEFINE_enum(
     "protocol",

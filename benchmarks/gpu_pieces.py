@@ -38,9 +38,10 @@ from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.inference import model as inference
 from unires_jax.inference.answer import Answerer, FixedShapes
 from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.places import BUNDLED
 from unires_jax.models.forms import FAST, PLAIN, Forms, for_platform, use
 from unires_jax.models.unires import Apply
-from unires_jax.serving.predictor import BUNDLED, Predictor
+from unires_jax.serving.predictor import Predictor
 from unires_jax.training.flops import train_step_flops
 from unires_jax.training.recipe import make_recipe
 from unires_jax.training.train_step import accumulate

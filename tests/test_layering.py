@@ -53,7 +53,7 @@ MAY_IMPORT = {
     },
 }
 _MODEL = _DATA | {"hosts", "mesh", "models", "parameters", "checkpoint"}
-MAY_IMPORT["training"] = _MODEL | {"ending", "training"}
+MAY_IMPORT["training"] = _MODEL | {"ending", "inference", "training"}
 MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
     MAY_IMPORT[above] = _MODEL | {"inference", "lock", above}

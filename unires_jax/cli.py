@@ -6,6 +6,7 @@ unires show DATA     a page of training batches as the model sees them
 unires predict PICTURE SENTENCE...    masks for your own pictures
 unires demo          the same as a page in the browser
 unires export        a trained model for other systems
+unires push          a trained model to the Hugging Face Hub
 unires aot           does a config fit a TPU slice, and how fast can it be there
 
 Each has its own --help.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from unires_jax import __version__, disk, process, terminal
 from unires_jax.errors import NO_MEMORY, UserError
 
-COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot")
+COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "push", "aot")
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -72,6 +73,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.serving.page.command import main as run
         case "export":
             from unires_jax.export.command import main as run
+        case "push":
+            from unires_jax.export.hub import main as run
         case "aot":
             run = _aot
         case _:

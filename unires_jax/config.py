@@ -208,7 +208,7 @@ class Config:
     name: str = "unires"
     seed: int = 0
     clip: str = ""  # the backbone's weights: folder, .safetensors or hub id; "" = none
-    init_from: str = ""  # workdir or checkpoint whose parameters start this run
+    init_from: str = ""  # run, step, export or hub id whose parameters start this run
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)

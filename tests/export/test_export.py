@@ -33,12 +33,13 @@ from unires_jax.export import onnx_graphs
 from unires_jax.export.command import export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.places import BUNDLED
 from unires_jax.models import forms
 from unires_jax.models.forms import FAST
 from unires_jax.partworld.world import draw_record
 from unires_jax.pixels.canvas import prepare_image
 from unires_jax.pixels.grid import logits_to_mask
-from unires_jax.serving.predictor import BUNDLED, Predictor
+from unires_jax.serving.predictor import Predictor
 
 
 @pytest.mark.parametrize("kind", EACH_KIND)

@@ -29,7 +29,7 @@ from unires_jax.export import command as export_module
 from unires_jax.export.command import KINDS, Kind, export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
-from unires_jax.serving.predictor import BUNDLED
+from unires_jax.inference.places import BUNDLED
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_nothing_tells_of_this_machine(kind: str, exports: Path) -> None:
         ("model.safetensors", b"\0" * 64, "model.safetensors: changed", False),
         ("tokenizer.json", None, "tokenizer.json: missing", False),
         ("config.json", b"{}", "config.json: changed", False),
-        ("more.py", b"print()", "more.py: not of this export", False),
+        ("more.safetensors", b"\0", "more.safetensors: not of this export", False),
         ("unires.json", b"{", "unires.json: cannot be read", False),
         ("unires.json", b"[]", "format None", False),
         ("unires.json", b'{"format": "unires_jax-export/9"}', "export/9", False),
@@ -94,6 +94,21 @@ def test_tampered_and_forged_exports_are_refused(
     with pytest.raises(CheckpointError, match=message) as error:
         exported.read(folder)
     assert str(folder) in str(error.value)
+
+
+def test_what_decides_nothing_may_change_and_is_told(
+    copy_of: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copy_of("safetensors")
+    (folder / "README.md").write_text("# Ours, of the third of May\n")
+    (folder / "run.py").unlink()
+    (folder / "LICENSE").write_text("Apache-2.0\n")
+    exported.read(folder)
+    assert [record.getMessage().split("/")[-1] for record in caplog.records] == [
+        "LICENSE: not of this export; it decides no answer",
+        "README.md: changed; it decides no answer",
+        "run.py: missing; it decides no answer",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "orbax"])

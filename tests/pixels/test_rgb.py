@@ -12,9 +12,9 @@ from PIL import Image
 
 from unires_jax.errors import DataError
 from unires_jax.export.command import TEMPLATES
+from unires_jax.inference.places import BUNDLED
 from unires_jax.pixels.images import decode_image
 from unires_jax.serving.photo import read_photo
-from unires_jax.serving.predictor import BUNDLED
 
 Read = Callable[[Path], np.ndarray]
 

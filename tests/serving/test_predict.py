@@ -110,6 +110,10 @@ def test_sentences_from_standard_input(
         (["{photos}/more/../*.gif", "a dog"], "no file matches"),
         (["{photos}/notes.txt", "a dog"], "cannot be decoded"),
         (["{photos}/a.png", " "], "is empty"),
+        (["{photos}/a.png"], "no sentence follows"),
+        (["{photos}/a.png", "{photos}/a.png"], "no sentence follows"),
+        (["{photos}/a.png", "a dog", "{photos}/a.png"], "among the sentences"),
+        (["{photos}/a.png", "{photos}/b2.JPG", "a dog"], "b2.JPG: no such file"),
     ],
 )
 def test_bad_input(

@@ -33,6 +33,7 @@ from unires_jax.checkpoint import load_params, read_meta
 from unires_jax.config import Config, MeshConfig
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import CheckpointError, ConfigError, TrainingError
+from unires_jax.export.command import export
 from unires_jax.models.backbones.weights import resize_positions
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
@@ -435,6 +436,15 @@ def test_init_from_takes_the_best_average_and_a_fresh_optimizer(
     assert int(state.step) == 0
     moments = jax.tree.leaves(state.opt_state)
     assert not any(np.any(x) for x in jax.device_get(moments))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "orbax"])
+def test_init_from_takes_an_export(
+    kind: str, data: Path, unbroken: Whole, tmp_path: Path
+) -> None:
+    folder = export(unbroken.workdir, kind, tmp_path / "exported")
+    config = run_config(data, init_from=str(folder))
+    assert_same(start_lib.take_over(recipe_of(config)), unbroken.hook.params[4])
 
 
 def test_init_from_is_where_a_new_run_starts(

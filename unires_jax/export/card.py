@@ -1,6 +1,9 @@
 """The model card of an export: what it was trained on, what it reached, its limits."""
 
+import contextlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 from unires_jax import __version__
 from unires_jax.data.records import LEVELS
@@ -20,7 +23,8 @@ the biases in them. It was not tested for any use in which an error could hurt s
 def model_card(loaded: Loaded, needs: str) -> str:
     """Markdown, from what the checkpoint and an evaluation beside it say.
 
-    `needs` are the packages that its run.py takes beside the usual ones.
+    It begins with what the Hub reads, as YAML. `needs` are the packages that its run.py
+    takes beside the usual ones.
 
     Raises CheckpointError for an evaluation/metrics.json that is none.
     """
@@ -32,6 +36,7 @@ def model_card(loaded: Loaded, needs: str) -> str:
     start = config.clip and f"{title} weights {config.clip}"
     start = start or (config.init_from and "another run's weights") or "scratch"
     return f"""\
+{_front_matter(loaded)}
 # {config.name}
 
 UniRES: masks from sentences, for objects and their parts. Written by unires_jax
@@ -61,12 +66,71 @@ trained from, named above.
 """
 
 
-def _metrics(loaded: Loaded) -> str:
-    """What evaluate.py wrote in the run's folder, or what an export's card says."""
+def _front_matter(loaded: Loaded) -> str:
+    """The Hub's fields between two lines of dashes; JSON is YAML."""
+    fields: dict[str, Any] = {
+        "library_name": "unires_jax",
+        "pipeline_tag": "image-segmentation",
+        "license": "other",  # the data's and the weights', named below
+        "license_name": "see-the-card",
+        "tags": ["referring-expression-segmentation", "jax", "flax"],
+        "datasets": sorted({n.partition(":")[0] for n in loaded.meta.get("data", {})}),
+    }
+    if file := _evaluation(loaded):
+        results = _results(file)
+        fields["model-index"] = [{"name": loaded.config.name, "results": results}]
+    lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _results(file: Location) -> list[dict[str, Any]]:
+    """The Hub's model-index: a row for each split, its protocol in every name."""
+    rows = []
+    with _as_written(file):
+        for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
+            protocol = numbers["about"]["protocol"]
+            measured = {
+                f"{level} mIoU": row["mIoU"]
+                for level in (*LEVELS, "pooled")
+                if (row := numbers.get(level)) and row["count"]
+            } | _decided(numbers)
+            metrics = [
+                {
+                    "type": name.split()[-1].lower(),
+                    "name": f"{name} ({protocol})",
+                    "value": round(100 * value, 1),
+                }
+                for name, value in measured.items()
+            ]
+            rows.append(
+                {
+                    "task": {"type": "image-segmentation"},
+                    "dataset": {"name": split, "type": split.partition(":")[0]},
+                    "metrics": metrics,
+                }
+            )
+    return rows
+
+
+def _decided(numbers: dict[str, Any]) -> dict[str, float]:
+    """How often it is right that nothing is meant, and that something is."""
+    row = numbers.get("no_target") or {}
+    return {n: row[n] for n in ("N-acc", "T-acc") if isinstance(row.get(n), float)}
+
+
+def _evaluation(loaded: Loaded) -> Location | None:
+    """What evaluate.py wrote in the run's folder."""
     for folder in (loaded.folder, *loaded.folder.parents[:2]):
         file = folder / "evaluation" / "metrics.json"
         if file.is_file():
-            return _table(file)
+            return file
+    return None
+
+
+def _metrics(loaded: Loaded) -> str:
+    """What evaluate.py measured, or what an export's card says."""
+    if file := _evaluation(loaded):
+        return _table(file)
     card = loaded.folder / "README.md"
     text = card.read_text(encoding="utf-8") if exported.is_export(loaded.folder) else ""
     _, heading, after = text.partition("## Measured\n\n")
@@ -80,7 +144,8 @@ def _table(file: Location) -> str:
         "| split | protocol | level | mIoU | oIoU | expressions | of step |",
         "|---" * 7 + "|",
     ]
-    try:
+    decisions = ""
+    with _as_written(file):
         for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
             about = numbers["about"]
             for level in (*LEVELS, "pooled"):
@@ -91,9 +156,24 @@ def _table(file: Location) -> str:
                         f"{100 * row['mIoU']:.1f} | {100 * row['oIoU']:.1f} | "
                         f"{row['count']} | {about.get('step', 'unknown')} |"
                     )
+            if decided := _decided(numbers):
+                words = ", ".join(f"{n} {100 * x:.1f}" for n, x in decided.items())
+                decisions += f"- {split}: {words}\n"
+    if decisions:
+        decisions = (
+            "\nOf sentences that mean nothing in the picture, N-acc are told so; of "
+            f"the others, T-acc are answered:\n\n{decisions}"
+        )
+    return "\n".join(lines) + "\n" + decisions
+
+
+@contextlib.contextmanager
+def _as_written(file: Location) -> Iterator[None]:
+    """Raise CheckpointError where metrics.json is not evaluate.py's."""
+    try:
+        yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{file}: not as evaluate.py writes it ({type(error).__name__}: {error}); "
             "evaluate again, or move it away"
         ) from None
-    return "\n".join(lines) + "\n"

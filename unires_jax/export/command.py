@@ -272,7 +272,9 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--checkpoint", required=True, help="a workdir, the folder of a step, an export"
+        "--checkpoint",
+        required=True,
+        help="a workdir, the folder of a step, an export, bundled, or a hub id",
     )
     parser.add_argument(
         "--to", required=True, choices=KINDS, dest="kind", help="what is written"

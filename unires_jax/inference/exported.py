@@ -5,6 +5,7 @@ folder may come from anywhere, so nothing in it is run and nothing is unpickled.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ MANIFEST, CONFIG, TOKENIZER = "unires.json", "config.json", "tokenizer.json"
 WEIGHTS, ARRAYS = "model.safetensors", "model"  # of kinds safetensors and orbax
 
 Flat = dict[str, Any]  # parameters (numpy or jax arrays) by dotted name
+
+log = logging.getLogger(__name__)
 
 
 def is_export(path: str | os.PathLike[str]) -> bool:
@@ -85,19 +88,32 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Raise CheckpointError unless the folder holds just the files of its manifest."""
+    """Raise CheckpointError unless all that decides the answer is as it was written.
+
+    That is weights, graphs, config and tokenizer. Of others, a card that was edited
+    say, a difference is logged.
+    """
     stated, actual = manifest["sha256"], hashes(folder)
-    faults = [
-        f"{name}: {'missing' if name not in actual else 'changed'}"
+    differing = {
+        name: "missing" if name not in actual else "changed"
         for name, digest in stated.items()
         if actual.get(name) != digest
-    ]
-    faults += [f"{name}: not of this export" for name in actual.keys() - stated.keys()]
+    }
+    differing |= dict.fromkeys(actual.keys() - stated.keys(), "not of this export")
+    faults = [f"{n}: {how}" for n, how in sorted(differing.items()) if _decides(n)]
     if faults:
         raise CheckpointError(
             f"{folder}: differs from its {MANIFEST}; export or download it again:\n  "
-            + "\n  ".join(sorted(faults)[:20])
+            + "\n  ".join(faults[:20])
         )
+    for name, how in sorted(differing.items())[:20]:
+        log.warning("%s/%s: %s; it decides no answer", folder, name, how)
+
+
+def _decides(name: str) -> bool:
+    """Whether the answer depends on a file."""
+    whole = name in (CONFIG, TOKENIZER) or name.startswith(f"{ARRAYS}/")
+    return whole or name.endswith((".safetensors", ".stablehlo", ".onnx", ".onnx.data"))
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from unires_jax.checkpoint import find_checkpoint, load_params, read_meta, saved
 from unires_jax.config import Config, MeshConfig, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import ConfigError
-from unires_jax.inference import exported
+from unires_jax.inference import exported, places
 from unires_jax.inference.loaded import Loaded
 from unires_jax.mesh import batch_sharding, make_mesh, replicated
 from unires_jax.models.unires import Apply
@@ -29,10 +29,13 @@ def load(
 ) -> Loaded:
     """Read a workdir's best or last checkpoint, the folder of one step, or an export.
 
-    `weights` are the averaged ones, where the run has them, or the raw ones. Raises
-    CheckpointError if there is none, it is foreign, or its arrays do not fit the
-    architecture it names; ConfigError for raw weights of an export of averaged ones.
+    `path` may also be "bundled", the model that comes with the package, or a hub id,
+    `<owner>/<name>[@<revision>]`, of an export. `weights` are the averaged ones, where
+    the run has them, or the raw ones. Raises CheckpointError if there is none, it is
+    foreign, or its arrays do not fit the architecture it names; ConfigError for raw
+    weights of an export of averaged ones.
     """
+    path = places.find(path)
     if exported.is_export(path):
         export = exported.read(path)
         if weights == "params" and export.meta.get("weights") == "ema":

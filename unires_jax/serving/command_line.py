@@ -18,8 +18,8 @@ def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint",
         default="",
-        help="a run's workdir, the folder of a step, or an export; default: the "
-        "quickstart's model that comes with the package, which knows drawn scenes "
+        help="a run's workdir, the folder of a step, an export, or a hub id; default: "
+        "the quickstart's model that comes with the package, which knows drawn scenes "
         "alone",
     )
     parser.add_argument(

@@ -1,6 +1,7 @@
 """`unires predict`: masks for sentences about one's own pictures, as files.
 
     unires predict photo.jpg "the truck" "wheels of the truck" --out masks
+    unires predict a.jpg b.jpg "the dog"                 # pictures, then sentences
     unires predict photos/ "the dog" --out masks         # every picture of a folder
     unires predict "photos/**/*.jpg" - < sentences.txt   # a sentence a line
 
@@ -24,7 +25,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from unires_jax import lock, terminal
-from unires_jax.errors import ConfigError, DataError, shorten
+from unires_jax.errors import ConfigError, DataError, UsageError, shorten
 from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
@@ -42,10 +43,14 @@ def main(argv: Sequence[str]) -> int:
     """Answer the command line; 1 if a picture could not be used."""
     args = _parser().parse_args(argv)
     out = local(args.out)
-    paths, others = find_pictures(args.pictures)
-    if others:
-        print(f"note: {others}", file=sys.stderr)
-    sentences = _sentences(args.sentences)
+    places, sentences = _split(args.words)
+    paths = list[Path]()
+    for place in places:
+        pictures, others = find_pictures(place)
+        paths += [path for path in pictures if path not in paths]
+        if others:
+            print(f"note: {others}", file=sys.stderr)
+    sentences = _sentences(sentences)
     model = start(args)
     names = _names(paths)
     failed, notes = 0, dict[str, str]()
@@ -73,15 +78,48 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("predict", __doc__)
-    parser.add_argument("pictures", help="a picture, a folder of them, or a glob")
     parser.add_argument(
-        "sentences",
+        "words",
         nargs="+",
-        help="expressions; - reads them, one a line, from standard input",
+        metavar="PICTURE ... SENTENCE ...",
+        help="pictures, folders of them or globs; then expressions, of which - reads "
+        "more, one a line, from standard input",
     )
     parser.add_argument("--out", default="masks", help="folder for what is written")
     parser.add_argument("--show", action="store_true", help="open each overlay")
     return parser
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What the command line means by pictures, and by sentences.
+
+    The first is a picture, and so is what exists of those that follow. Raises
+    UsageError where no sentence is left, and for a sentence that is a file, or is
+    called as a picture is.
+    """
+    count = 1
+    while count < len(words) and _exists(words[count]):
+        count += 1
+    for text in words[count:]:
+        if _exists(text):
+            raise UsageError(
+                f"{text!r} stands among the sentences and is a file; pictures come "
+                "first (for the sentence, give a - and write it to standard input)"
+            )
+        if Path(text).suffix.lower() in SUFFIXES | UNREADABLE:
+            raise UsageError(f"{text}: no such file; it is called as a picture is")
+    if count == len(words):
+        raise UsageError(
+            f"no sentence follows {shorten(words[-1])!r}; what is meant in the picture?"
+        )
+    return list(words[:count]), list(words[count:])
+
+
+def _exists(text: str) -> bool:
+    try:
+        return text != "-" and Path(text).exists()
+    except (OSError, ValueError):  # too long for a name
+        return False
 
 
 def find_pictures(pattern: str) -> tuple[list[Path], str]:

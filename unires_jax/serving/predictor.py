@@ -22,10 +22,10 @@ from unires_jax.errors import DataError
 from unires_jax.inference import model as inference
 from unires_jax.inference.answer import Answerer, EncodedPicture, PowersOfTwo
 from unires_jax.inference.loaded import Loaded
+from unires_jax.inference.places import BUNDLED
 from unires_jax.inference.segment import Segment
 from unires_jax.serving.photo import ImageLike, read_photo
 
-BUNDLED = Path(__file__).parent / "quickstart"  # an export, remade by `make bundle`
 MAX_CHARACTERS = 10_000  # of an expression (ours); the model reads some tens of words
 MAX_SENTENCES = 64  # decoded at once (ours)
 
@@ -131,7 +131,7 @@ def load(
     *,
     dtype: Literal["", "float32", "bfloat16"] = "",
 ) -> Predictor:
-    """The Predictor of a workdir, the folder of one step, or an export.
+    """The Predictor of a workdir, the folder of one step, an export, or a hub id.
 
     Without a path: the quickstart's model, which comes with the package and knows the
     drawn scenes of PartWorld alone. `pick` says which step of a workdir; averaged

@@ -5,17 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from unires_jax.checkpoint import (
-    Checkpoints,
-    Meta,
-    find_checkpoint,
-    load_params,
-    read_meta,
-    saved_config,
-)
+from unires_jax.checkpoint import Checkpoints, Meta, read_meta, saved_config
 from unires_jax.config import Config, settings
 from unires_jax.errors import ConfigError
 from unires_jax.files import Location
+from unires_jax.inference.model import load
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.published import check_config, load_towers
 from unires_jax.models.backbones.weights import resize_positions
@@ -111,14 +105,15 @@ def check_same_run(config: Config, about: Meta, meta: Meta, folder: Location) ->
 def take_over(recipe: Recipe) -> Tree:
     """The best (averaged) parameters of `config.init_from`, fitted to this model.
 
-    The vision position table is resized to this resolution as a backbone's is; the text
-    one is cut, or prolonged with fresh rows. Raises CheckpointError listing what does
-    not fit, ConfigError for other heads or activations, which no shape shows.
+    It is whatever `inference.model.load` reads: a run, a step, an export, a hub id. The
+    vision position table is resized to this resolution as a backbone's is; the text one
+    is cut, or prolonged with fresh rows. Raises CheckpointError listing what does not
+    fit, ConfigError for other heads or activations, which no shape shows.
     """
     config, model = recipe.config, recipe.config.model
-    params, meta = load_params(config.init_from)
-    folder = find_checkpoint(config.init_from)
-    _check_unseen(config, saved_config(meta, folder), folder)
+    loaded = load(config.init_from)
+    params, folder = loaded.params, loaded.folder
+    _check_unseen(config, loaded.config, folder)
     if "vision" in params and "text" in params:
         side = model.image_size // model.vision.patch
         prefix = towers_of(model).vision.prefix
