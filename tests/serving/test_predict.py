@@ -11,6 +11,7 @@ import pytest
 from helpers.pictures import noise
 from helpers.tiny import WORDS
 from PIL import Image
+from pycocotools.coco import COCO
 
 from unires_jax import cli
 from unires_jax.data import copies
@@ -72,6 +73,37 @@ def test_a_folder_goes_on_after_a_broken_picture(
     assert "broken.jpg" in printed.err and "2 pictures, 1 could not" in printed.out
     note = "passed over: 1 hidden, 1 .HEIC (convert them to JPEG or PNG), 1 .txt, "
     assert f"{note}1 folders within ('more'" in printed.err
+
+
+def test_all_answers_in_one_file(photos: Path, tmp_path: Path) -> None:
+    pictures = [str(photos / "a.png"), str(photos / "b.PNG")]
+    files = tmp_path / "all.jsonl", tmp_path / "coco.json"
+    argv = ["predict", *pictures, *WORDS[:2], "--out", str(tmp_path / "masks")]
+    argv += ["--threshold", "0.4", "--jsonl", str(files[0]), "--coco", str(files[1])]
+    assert cli.main(argv) == 0
+    lines = [json.loads(line) for line in files[0].read_text().splitlines()]
+    assert [(x["picture"], x["expression"]) for x in lines] == [
+        (name, text) for name in ("a.png", "b.PNG") for text in WORDS[:2]
+    ]
+    assert all(x["threshold"] == 0.4 for x in lines)
+    coco = COCO(files[1])
+    for line in lines:
+        (image,) = [i for i in coco.imgs.values() if i["file_name"] == line["picture"]]
+        (category,) = coco.getCatIds(catNms=[line["expression"]])
+        marked = coco.loadAnns(coco.getAnnIds([image["id"]], [category]))
+        mask = RunMask.of(line["rle"]).pixels()
+        assert len(marked) == int(mask.any())
+        for annotation in marked:
+            np.testing.assert_array_equal(coco.annToMask(annotation), mask)
+    results = json.loads(files[1].read_text())["annotations"]
+    assert len(coco.loadRes(results).anns) == len(results)
+
+
+@pytest.mark.parametrize("value", ["0", "1", "-1", "nan", "much"])
+def test_a_threshold_that_is_none(value: str, photos: Path) -> None:
+    argv = ["predict", str(photos / "a.png"), "a dog", "--threshold", value]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(argv)
 
 
 def test_a_cut_sentence_is_told_once(

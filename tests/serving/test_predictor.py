@@ -72,6 +72,46 @@ def test_a_batch_answers_as_its_pictures_do(predictor: Predictor) -> None:
         np.testing.assert_allclose(logits(segments), logits(alone), **TOLERANCE)
 
 
+def test_pairs_answer_as_their_pictures_do_and_bad_ones_are_told(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    (tmp_path / "no.jpg").write_bytes(b"none")
+    pairs: list[Any] = [
+        (noise(i, 30 + i, 60 - i), WORDS[: 1 + i % 3]) for i in range(5)
+    ]
+    pairs[1] = (tmp_path / "no.jpg", WORDS)
+    pairs[3] = (noise(3), [""])
+    faults: list[tuple[int, str]] = []
+    answers = predictor.segment_pairs(
+        iter(pairs), 3, lambda number, error: faults.append((number, str(error)))
+    )
+    by_number = {answer.number: answer for answer in answers}
+    assert list(by_number) == [0, 2, 4]
+    assert [number for number, _ in faults] == [1, 3]
+    assert "no.jpg" in faults[0][1] and "is empty" in faults[1][1]
+    for number, answer in by_number.items():
+        alone = predictor.segment(*pairs[number])
+        assert [s.expression for s in answer.segments] == pairs[number][1]
+        np.testing.assert_allclose(logits(answer.segments), logits(alone), **TOLERANCE)
+        assert answer.image.pixels.shape == pairs[number][0].shape
+    with pytest.raises(DataError, match=r"no\.jpg"):
+        list(predictor.segment_pairs(pairs))
+
+
+def test_pairs_are_answered_on_all_devices(loaded: Loaded) -> None:
+    """In the order in which they were given, whatever device is done first."""
+    predictor = Predictor(loaded)
+    pairs = [(noise(i), WORDS[:2]) for i in range(7)]
+    used = set()
+    for answer in predictor.segment_pairs(pairs, batch=1):
+        used |= jax.tree.leaves(answer.image.encoded.features)[0].devices()
+        alone = predictor.segment(*pairs[answer.number])
+        np.testing.assert_allclose(logits(answer.segments), logits(alone), **TOLERANCE)
+    assert len(used) == min(len(jax.local_devices()), 7)
+    numbers = [a.number for a in predictor.segment_pairs(pairs, batch=2)]
+    assert numbers == list(range(7))
+
+
 def test_new_counts_compile_nothing_after_warmup(loaded: Loaded) -> None:
     predictor = Predictor(loaded)
     predictor.warmup(8)

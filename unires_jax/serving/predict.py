@@ -7,7 +7,7 @@
 
 For each picture NAME: NAME.overlay.png (one colour for each expression, and a legend),
 NAME.<n>.png (its masks, 0 or 255, at the picture's own size) and NAME.json (scores,
-boxes, areas, COCO RLE).
+boxes, areas, COCO RLE). All answers together go into one file with --jsonl or --coco.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
+from unires_jax.serving.listing import Answered, write_coco, write_jsonl
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import EncodedImage
 
@@ -54,21 +55,34 @@ def main(argv: Sequence[str]) -> int:
     model = start(args)
     names = _names(paths)
     failed, notes = 0, dict[str, str]()
-    bar = tqdm(paths, unit="picture", disable=len(paths) == 1)
-    for path in bar:
-        try:
-            image = model.encode_image(path)
-            answers = model.segment(image, sentences)
-        except DataError as error:
-            failed += 1
-            bar.write(f"error: {terminal.indented(str(error))}", file=sys.stderr)
-            continue
-        picture = write(out, names[path], image, answers)
-        notes |= {a.expression: a.note for a in answers if a.note}
-        if len(paths) == 1:
-            _print(image, answers, picture)
-        if args.show:
-            Image.open(picture).show()
+    listed = list[Answered]()
+    bar = tqdm(total=len(paths), unit="picture", disable=len(paths) == 1)
+
+    def tell(_: int, error: DataError) -> None:
+        nonlocal failed
+        failed += 1
+        bar.update()
+        bar.write(f"error: {terminal.indented(str(error))}", file=sys.stderr)
+
+    pairs = ((path, sentences) for path in paths)
+    with bar:
+        for number, image, segments in model.segment_pairs(pairs, on_error=tell):
+            answers = [segment.at(args.threshold) for segment in segments]
+            picture = write(out, names[paths[number]], image, answers)
+            if args.jsonl or args.coco:
+                height, width = image.pixels.shape[:2]
+                rows = [answer.to_json() for answer in answers]
+                listed.append(Answered(str(names[paths[number]]), height, width, rows))
+            notes |= {a.expression: a.note for a in answers if a.note}
+            bar.update()
+            if len(paths) == 1:
+                _print(image, answers, picture)
+            if args.show:
+                Image.open(picture).show()
+    if args.jsonl:
+        write_jsonl(local(args.jsonl), listed)
+    if args.coco:
+        write_coco(local(args.coco), listed)
     for sentence, note in notes.items():
         print(f"note: {shorten(sentence, 60)!r}: {note}")
     if len(paths) > 1:
@@ -86,8 +100,31 @@ def _parser() -> argparse.ArgumentParser:
         "more, one a line, from standard input",
     )
     parser.add_argument("--out", default="masks", help="folder for what is written")
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        default=0.5,
+        help="probability above which a pixel belongs to a mask; default: 0.5",
+    )
+    parser.add_argument(
+        "--jsonl", default="", metavar="FILE", help="all answers, a line an expression"
+    )
+    parser.add_argument(
+        "--coco",
+        default="",
+        metavar="FILE",
+        help="all answers as COCO's JSON, every expression a category",
+    )
     parser.add_argument("--show", action="store_true", help="open each overlay")
     return parser
+
+
+def _threshold(text: str) -> float:
+    """A number between 0 and 1. Raises what argparse expects."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return value
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

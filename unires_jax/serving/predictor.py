@@ -6,11 +6,14 @@ for segment in model.segment(features, ["wheels of the truck", "the red car"]):
     print(segment.expression, segment.score, segment.box)
 """
 
+import collections
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -24,7 +27,7 @@ from unires_jax.inference.answer import Answerer, EncodedPicture, PowersOfTwo
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.places import BUNDLED
 from unires_jax.inference.segment import Segment
-from unires_jax.serving.photo import ImageLike, read_photo
+from unires_jax.serving.photo import ImageLike, Photo, read_photo
 
 MAX_CHARACTERS = 10_000  # of an expression (ours); the model reads some tens of words
 MAX_SENTENCES = 64  # decoded at once (ours)
@@ -45,6 +48,18 @@ class EncodedImage:
         return self.pixels.nbytes + sum(int(x.nbytes) for x in arrays)
 
 
+class PairAnswer(NamedTuple):
+    """A picture of `segment_pairs` and the answers to its sentences."""
+
+    number: int  # of the pair among those given, from 0
+    image: EncodedImage
+    segments: list[Segment]
+
+
+OnError = Callable[[int, DataError], None]  # takes the number of the pair
+_Pair = tuple[int, tuple[ImageLike, str | Sequence[str]]]  # its number first
+
+
 class Predictor:
     """UniRES with its parameters on this process's first device.
 
@@ -54,18 +69,11 @@ class Predictor:
     """
 
     def __init__(self, loaded: Loaded):
+        self._loaded = loaded
         self.config: Config = loaded.config
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.about = loaded.about
-        steps = inference.Compiled(loaded.config, jax.local_devices()[:1])
-        self.answerer = Answerer(
-            steps.bind(loaded.params),
-            loaded.tokenizer,
-            loaded.config,
-            PowersOfTwo(MAX_SENTENCES),
-            loaded.no_target_trained,
-            str(loaded.folder),
-        )
+        self.answerer = self._answerer_on(jax.local_devices()[0])
 
     def encode_image(self, image: ImageLike) -> EncodedImage:
         """Look at a picture: a path, bytes, a PIL image or an array (`photo`).
@@ -102,17 +110,68 @@ class Predictor:
         while chunk := list(itertools.islice(waiting, batch)):
             yield from self._answer(self._encode(chunk), sentences)
 
+    def segment_pairs(
+        self,
+        pairs: Iterable[tuple[ImageLike, str | Sequence[str]]],
+        batch: int = 8,
+        on_error: OnError | None = None,
+    ) -> Iterator[PairAnswer]:
+        """The answers of many pictures, each to expressions of its own, in order.
+
+        `batch` pictures are looked at together, on each of this process's devices. A
+        pair that cannot be used goes to `on_error`, which takes its number and the
+        DataError, and is passed over; without it the error is raised. Each picture is
+        read when its turn comes.
+        """
+        for number, outcome in self._outcomes(enumerate(pairs), batch):
+            if isinstance(outcome, PairAnswer):
+                yield outcome
+            elif on_error is None:
+                raise outcome
+            else:
+                on_error(number, outcome)
+
+    def _outcomes(
+        self, pairs: Iterator[_Pair], batch: int
+    ) -> Iterator[tuple[int, PairAnswer | DataError]]:
+        """What came of each pair, in order; chunks go from device to device."""
+        chunks = iter(lambda: list(itertools.islice(pairs, batch)), [])
+        if len(jax.local_devices()) == 1:
+            for chunk in chunks:
+                yield from _answer_chunk(chunk, self.answerer)
+            return
+        waiting = collections.deque[Future[list[tuple[int, PairAnswer | DataError]]]]()
+        turns = zip(chunks, itertools.cycle(self._answerers), strict=False)
+        with ThreadPoolExecutor(len(self._answerers)) as pool:
+            for chunk, answerer in turns:
+                waiting.append(pool.submit(_answer_chunk, chunk, answerer))
+                if len(waiting) > len(self._answerers):
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
     def warmup(self, expressions: int = 8) -> None:
         """Compile for one picture and up to so many expressions of any length."""
         self.answerer.warm_up(expressions)
 
+    @functools.cached_property
+    def _answerers(self) -> list[Answerer]:
+        """One on each device of this process."""
+        return [self.answerer, *map(self._answerer_on, jax.local_devices()[1:])]
+
+    def _answerer_on(self, device: Any) -> Answerer:
+        steps = inference.Compiled(self.config, [device])
+        return Answerer(
+            steps.bind(self._loaded.params),
+            self.tokenizer,
+            self.config,
+            PowersOfTwo(MAX_SENTENCES),
+            self._loaded.no_target_trained,
+            str(self._loaded.folder),
+        )
+
     def _encode(self, images: Sequence[ImageLike]) -> list[EncodedImage]:
-        photos = [read_photo(image) for image in images]
-        pictures = self.answerer.look([photo.pixels for photo in photos])
-        return [
-            EncodedImage(photo.pixels, photo.note, picture)
-            for photo, picture in zip(photos, pictures, strict=True)
-        ]
+        return _look([read_photo(image) for image in images], self.answerer)
 
     def _answer(
         self, images: Sequence[EncodedImage], sentences: Sequence[str]
@@ -123,6 +182,38 @@ class Predictor:
         answers = dict(self.answerer.answers(pictures, questions))
         in_order = (answers[i] for i in range(len(questions)))
         return [list(itertools.islice(in_order, len(sentences))) for _ in pictures]
+
+
+def _look(photos: Sequence[Photo], answerer: Answerer) -> list[EncodedImage]:
+    pictures = answerer.look([photo.pixels for photo in photos])
+    return [
+        EncodedImage(photo.pixels, photo.note, picture)
+        for photo, picture in zip(photos, pictures, strict=True)
+    ]
+
+
+def _answer_chunk(
+    chunk: Sequence[_Pair], answerer: Answerer
+) -> list[tuple[int, PairAnswer | DataError]]:
+    """What comes of each pair; those that can be used are one batch."""
+    outcomes: dict[int, PairAnswer | DataError] = {}
+    usable: dict[int, tuple[Photo, list[str]]] = {}
+    for number, (image, expressions) in chunk:
+        try:
+            sentences = _checked(expressions)
+            usable[number] = read_photo(image), sentences
+        except DataError as error:
+            outcomes[number] = error
+    if usable:
+        photos, texts = zip(*usable.values(), strict=True)
+        images = _look(photos, answerer)
+        questions = [(i, text) for i, some in enumerate(texts) for text in some]
+        answers = dict(answerer.answers([x.encoded for x in images], questions))
+        in_order = (answers[i] for i in range(len(questions)))
+        for number, image, some in zip(usable, images, texts, strict=True):
+            segments = list(itertools.islice(in_order, len(some)))
+            outcomes[number] = PairAnswer(number, image, segments)
+    return sorted(outcomes.items())
 
 
 def load(
