@@ -80,7 +80,7 @@ def scene(index: int, height: int = 40, width: int = 60, pairs: int = 4) -> Reco
         pixels = rectangle((height, width), x, y, 8, 8)
         names = {"part": "head", "parent": i - 1} if level == PART else {}
         masks.append(mask_of(pixels, 100 * index + i, level=level, **names))
-        for j, sent in enumerate((f"{NAMES[i]} dog on the left", "red animal")):
+        for j, sent in enumerate((f"{NAMES[i]} dog on the left", f"{NAMES[i]} animal")):
             text = f"head of {sent}" if level == PART else sent
             expressions.append(
                 Expression(

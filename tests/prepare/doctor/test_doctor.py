@@ -77,6 +77,12 @@ FAULTS = [
         "20 x 60",
     ),
     (replace(SCENE, image_id=1), "error", "id twice", "image_id 1"),
+    (
+        changed(SCENE, "expressions", 5, sent=SCENE.expressions[0].sent),
+        "warning",
+        "sentence ambiguous",
+        "means other masks as sentence 0 than as sentence 21",
+    ),
 ]
 
 
@@ -167,6 +173,7 @@ def test_good_raw_forms(tmp_path: Path, form: str) -> None:
     assert not {f for f in faults(report) if f[2].startswith("refcoco_unc")} - {
         ("warning", "image shared", "refcoco_unc/testA", 1),
         ("warning", "image shared", "refcoco_unc/val", 1),
+        ("warning", "sentence ambiguous", "refcoco_unc/train", 2),  # of two referents
     }
 
 

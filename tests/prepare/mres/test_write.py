@@ -58,13 +58,21 @@ def test_every_form_of_mask_comes_back(tmp_path: Path) -> None:
     assert through(embedded, tmp_path) == embedded
 
 
+def test_a_crowd_and_its_categorys_number_come_back(tmp_path: Path) -> None:
+    (record,) = partworld.draw_records(3, "train", 1)
+    first = dataclasses.replace(record.masks[0], iscrowd=True, category_id=-7)
+    record = dataclasses.replace(record, masks=(first, *record.masks[1:]))
+    mask, plain, *_ = to_line(record)["masks"]
+    assert (mask["iscrowd"], mask["category_id"]) == (True, -7)
+    assert "iscrowd" not in plain
+    again = through(record, tmp_path).masks[0]
+    assert (again.iscrowd, again.category_id) == (True, -7)
+
+
 def is_kept(record: Record) -> Record:
     """What lines keep of a record of another source."""
     masks = [
-        dataclasses.replace(
-            m, category_id=0, iscrowd=False, category=m.category or "(unnamed)"
-        )
-        for m in record.masks
+        dataclasses.replace(m, category=m.category or "(unnamed)") for m in record.masks
     ]
     expressions = [
         dataclasses.replace(x, sent=" ".join(x.raw.lower().split()))

@@ -110,6 +110,7 @@ class SplitCheck:
             self._error(error.at(place))
         self._check_orientation(record, place)
         self._check_masks(record, place)
+        self._check_meanings(record, place)
         for x in record.expressions:
             if "\ufffd" in x.raw + x.sent:
                 text = f"sentence {x.sent_id} {x.raw!r} lost characters"
@@ -121,6 +122,21 @@ class SplitCheck:
                     f"{READ}: its end will not be read"
                 )
                 self._findings.add(WARNING, "sentence long", self._where, text)
+
+    def _check_meanings(self, record: Record, place: str) -> None:
+        """Warn of a sentence that has two meanings in one picture."""
+        meanings: dict[tuple[str, int], tuple[int, tuple[int, ...]]] = {}
+        for x in record.expressions:
+            targets = tuple(sorted(x.targets))
+            sent_id, first = meanings.setdefault(
+                (x.sent, x.level), (x.sent_id, targets)
+            )
+            if first != targets:
+                text = (
+                    f"{place}: {x.sent!r} means other masks as sentence {sent_id} than "
+                    f"as sentence {x.sent_id}; no model can be right about both"
+                )
+                self._findings.add(WARNING, "sentence ambiguous", self._where, text)
 
     def _check_orientation(self, record: Record, place: str) -> None:
         number = orientation.stated(record.image)

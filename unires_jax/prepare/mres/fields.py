@@ -143,6 +143,13 @@ class Fields:
             )
         return value
 
+    def flag(self, name: str) -> bool:
+        """True or false; false where the field is absent."""
+        value = self._values.get(name, False)
+        if type(value) is not bool:
+            raise self.fault(name, "true or false", "write one of them")
+        return value
+
     def choice(self, name: str, choices: tuple[str, ...]) -> int:
         """The index of the value among the choices."""
         value = self._values.get(name)

@@ -36,7 +36,11 @@ LINE_FIELDS = (
     "masks",
     "expressions",
 )
-MASK_FIELDS = ("id", "level", "category", "part", "parent", *FORMS, "bbox")
+MASK_FIELDS = (
+    *("id", "level", "category", "part", "parent", *FORMS, "bbox"),
+    *("category_id", "iscrowd"),
+)
+INT32 = 2**31
 EXPRESSION_FIELDS = ("ref_id", "sent_id", "text", "level", "targets")
 
 
@@ -167,6 +171,8 @@ def _read_mask(
         level=level,
         parent=_read_parent(fields, indices),
         segmentation="" if polygons is None else json.dumps(polygons),
+        category_id=fields.integer("category_id", -INT32, INT32 - 1, default=0),
+        iscrowd=fields.flag("iscrowd"),
     )
 
 

@@ -1,7 +1,6 @@
 """Records as lines of MRES JSONL, which `line.parse` reads back as they were.
 
-What the format has no field for is left out: the category's number, whether a mask is a
-crowd, and a cleaned sentence beside what was said.
+What the format has no field for is left out: a cleaned sentence beside what was said.
 """
 
 import base64
@@ -91,6 +90,10 @@ def _mask(mask: Mask, ids: list[str], index: int, record: Record) -> dict[str, A
         if mask.parent >= 0:
             line["parent"] = ids[mask.parent]
     line |= _pixels(mask, runs)
+    if mask.category_id:
+        line["category_id"] = mask.category_id
+    if mask.iscrowd:
+        line["iscrowd"] = True
     if mask.bbox != runs.box and is_within(mask.bbox, record.height, record.width):
         line["bbox"] = list(mask.bbox)
     return line
