@@ -26,6 +26,10 @@ def _saved(make: Callable[[], Any], folder: Path, *processors: Any) -> Path:
             # Biases and norms of a new model are 0 and 1, whatever reads them.
             if tensor.is_floating_point():
                 tensor.add_(torch.randn_like(tensor), alpha=0.02)
+        for name, tensor in model.state_dict().items():
+            # OWL's scores would be 0 or 1, its boxes the same.
+            if "class_head.logit_" in name or "box_head.dense2" in name:
+                tensor.mul_(0.1).add_(name.endswith("shift.bias"))
         model.save_pretrained(folder)
     for processor in processors:
         processor.save_pretrained(folder)
@@ -123,10 +127,7 @@ def sam_hq(folder: Path) -> Path:
     return _sam("SamHQ", folder)
 
 
-def sam2(folder: Path) -> Path:
-    """Segment Anything 2, of pictures."""
-    from transformers import Sam2Config, Sam2Model
-
+def _sam2_parts() -> dict[str, Any]:
     backbone = {
         "model_type": "sam2_hiera_det_model",
         "hidden_size": 8,
@@ -145,12 +146,40 @@ def sam2(folder: Path) -> Path:
         "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
         "fpn_hidden_size": 32,
     }
-    config = Sam2Config(
-        vision_config=vision,
-        prompt_encoder_config=_prompts(16),
-        mask_decoder_config=_DECODER,
-    )
+    return {
+        "vision_config": vision,
+        "prompt_encoder_config": _prompts(16),
+        "mask_decoder_config": _DECODER,
+    }
+
+
+# What follows objects through a video, which the engine has no use for.
+_MEMORY = {
+    "memory_attention_hidden_size": 32,
+    "memory_attention_num_layers": 1,
+    "memory_attention_feed_forward_hidden_size": 64,
+    "memory_encoder_hidden_size": 32,
+    "memory_encoder_output_channels": 8,
+    "mask_downsampler_embed_dim": 32,
+    "memory_fuser_embed_dim": 32,
+    "memory_fuser_intermediate_dim": 64,
+}
+
+
+def sam2(folder: Path) -> Path:
+    """Segment Anything 2, of pictures."""
+    from transformers import Sam2Config, Sam2Model
+
+    config = Sam2Config(**_sam2_parts())
     return _saved(lambda: Sam2Model(config), folder)
+
+
+def sam2_video(folder: Path) -> Path:
+    """Segment Anything 2 as it is published: of videos."""
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    config = Sam2VideoConfig(**_sam2_parts(), **_MEMORY, image_size=SIDE)
+    return _saved(lambda: Sam2VideoModel(config), folder)
 
 
 def _sam3_vision() -> dict[str, Any]:
@@ -173,15 +202,33 @@ def _sam3_vision() -> dict[str, Any]:
     }
 
 
+def _sam3_tracker_parts() -> dict[str, Any]:
+    return {
+        "vision_config": _sam3_vision(),
+        "prompt_encoder_config": _prompts(8),
+        "mask_decoder_config": _DECODER,
+    }
+
+
+def _sam3_parts(tokenizer: Any) -> dict[str, Any]:
+    width = {"hidden_size": 32, "num_attention_heads": 2}
+    layer = {**width, "intermediate_size": 64}
+    text = _clip_text(tokenizer, projection_dim=32)
+    return {
+        "vision_config": _sam3_vision(),
+        "text_config": {"model_type": "clip_text_model", **text},
+        "geometry_encoder_config": {**layer, "num_layers": 1},
+        "detr_encoder_config": {**layer, "num_layers": 1},
+        "detr_decoder_config": {**layer, "num_layers": 2, "num_queries": 10},
+        "mask_decoder_config": width,
+    }
+
+
 def sam3_tracker(folder: Path) -> Path:
     """Segment Anything 3, the part that takes boxes."""
     from transformers import Sam3TrackerConfig, Sam3TrackerModel
 
-    config = Sam3TrackerConfig(
-        vision_config=_sam3_vision(),
-        prompt_encoder_config=_prompts(8),
-        mask_decoder_config=_DECODER,
-    )
+    config = Sam3TrackerConfig(**_sam3_tracker_parts())
     return _saved(lambda: Sam3TrackerModel(config), folder)
 
 
@@ -190,20 +237,31 @@ def sam3(folder: Path) -> Path:
     from transformers import Sam3Config, Sam3Model
 
     tokenizer = _clip_tokenizer(32)
-    width = {"hidden_size": 32, "num_attention_heads": 2}
-    layer = {**width, "intermediate_size": 64}
-    config = Sam3Config(
-        vision_config=_sam3_vision(),
-        text_config={
-            "model_type": "clip_text_model",
-            **_clip_text(tokenizer, projection_dim=32),
-        },
-        geometry_encoder_config={**layer, "num_layers": 1},
-        detr_encoder_config={**layer, "num_layers": 1},
-        detr_decoder_config={**layer, "num_layers": 2, "num_queries": 10},
-        mask_decoder_config=width,
-    )
+    config = Sam3Config(**_sam3_parts(tokenizer))
     return _saved(lambda: Sam3Model(config), folder, tokenizer)
+
+
+def sam3_video(folder: Path) -> Path:
+    """Segment Anything 3 as it is published: both parts, of videos."""
+    from safetensors.torch import load_file, save_file
+    from transformers import Sam3VideoConfig, Sam3VideoModel
+
+    tokenizer = _clip_tokenizer(32)
+    config = Sam3VideoConfig(
+        detector_config={"model_type": "sam3", **_sam3_parts(tokenizer)},
+        tracker_config={
+            "model_type": "sam3_tracker_video",
+            **_sam3_tracker_parts(),
+            **_MEMORY,
+        },
+    )
+    _saved(lambda: Sam3VideoModel(config), folder, tokenizer)
+    # transformers 5.24 writes this prefix twice; the published weights have it once.
+    path = folder / "model.safetensors"
+    twice, once = "tracker_model.tracker_model.", "tracker_model."
+    tensors = {k.replace(twice, once): v for k, v in load_file(path).items()}
+    save_file(tensors, path, {"format": "pt"})
+    return folder
 
 
 def owlv2(folder: Path) -> Path:
@@ -279,7 +337,7 @@ def _grounding_dino(prefix: str, folder: Path) -> Path:
         disable_custom_kernels=True,
     )
     processor = image_processing_pil_grounding_dino.GroundingDinoImageProcessorPil(
-        size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE}
+        size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE}
     )
     model = getattr(transformers, f"{prefix}ForObjectDetection")
     return _saved(lambda: model(config), folder, processor, tokenizer)
@@ -326,7 +384,7 @@ def clipseg(folder: Path) -> Path:
 MAKERS: dict[str, Maker] = {
     maker.__name__: maker
     for maker in (
-        *(sam, sam_hq, sam2, sam3_tracker, sam3),
+        *(sam, sam_hq, sam2, sam2_video, sam3_tracker, sam3, sam3_video),
         *(owlv2, grounding_dino, mm_grounding_dino, clipseg),
     )
 }

@@ -59,9 +59,8 @@ class ClipSeg(Pretrained):
 
     def _encode(self, image: Image) -> list[Float[torch.Tensor, "1 n d"]]:
         """The layers of CLIP that the decoder reads."""
-        pixels = self._processor(image, return_tensors="pt")["pixel_values"]
         hidden = self.model.clip.vision_model(
-            pixels.to(self.device, self.dtype), output_hidden_states=True
+            self.pixels(self._processor, image), output_hidden_states=True
         ).hidden_states
         return [hidden[i + 1] for i in self.model.extract_layers]
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from transformers import (
     BertTokenizer,
     GroundingDinoForObjectDetection,
@@ -44,7 +43,8 @@ class GroundingDino(Pretrained):
         self._tokenizer = load_processor(BertTokenizer, self.folder)
         self._processor = load_processor(GroundingDinoImageProcessorPil, self.folder)
         self._ends = torch.tensor(self._tokenizer.convert_tokens_to_ids(list(ENDS)))
-        self._pixels = LastPicture(self._encode)
+        # The same tensor for the same picture, by which _Once tells it.
+        self._pixels = LastPicture(lambda image: self.pixels(self._processor, image))
         self.model.model.backbone = _Once(self.model.model.backbone)
 
     def find(
@@ -61,10 +61,6 @@ class GroundingDino(Pretrained):
         most = INSTANCES if object_mask is None else PIECES
         with told_when_full():
             return [x for name in names for x in self._find(image, name, most)]
-
-    def _encode(self, image: Image) -> Float[torch.Tensor, "1 3 h w"]:
-        pixels = self._processor(image, return_tensors="pt")["pixel_values"]
-        return pixels.to(self.device, self.dtype)
 
     def _find(self, image: Image, name: str, most: int) -> list[FoundPart]:
         height, width = image.shape[:2]

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError
+from jaxtyping import Float
 from transformers.utils import logging
 
 from unires_jax import documents
@@ -31,8 +31,9 @@ def find(place: str) -> Path:
     Raises ModelError for a folder that is not there, and for an id that the hub or
     its cache does not give.
     """
-    if os.path.isdir(place):
-        return Path(place)
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder
     if place.startswith((".", "/", "~")) or place.count("/") != 1:
         raise ModelError(f"{place}: no such folder, and no hub id (<owner>/<name>)")
     try:
@@ -112,13 +113,14 @@ def load_model(
             output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # named below
         )
         model = model.to(device).eval()
     except Exception as error:  # what a file of others can raise is no short list
         raise ModelError(
             f"{folder}: no {cls.__name__} ({_first_line(error)})"
         ) from None
-    absent = sorted({*info["missing_keys"], *map(str, info["mismatched_keys"])})
+    absent = sorted({*info["missing_keys"], *(x[0] for x in info["mismatched_keys"])})
     if absent:
         raise ModelError(
             f"{folder}: {len(absent)} tensors of {cls.__name__} are missing or of "
@@ -227,3 +229,8 @@ class Pretrained:
         )
         self.fingerprint = fingerprint(self.folder)
         self.licence = BACKENDS[self.name].licence
+
+    def pixels(self, processor: Any, image: Image) -> Float[torch.Tensor, "1 3 h w"]:
+        """A picture as a processor of transformers makes it, where the model is."""
+        made = processor(image, input_data_format="channels_last", return_tensors="pt")
+        return made["pixel_values"].to(self.device, self.dtype)

@@ -61,8 +61,7 @@ class Owlv2(Pretrained):
     def _encode(self, image: Image) -> tuple[Float[torch.Tensor, "1 n d"], Boxes]:
         """Features and boxes of all patches."""
         height, width = image.shape[:2]
-        pixels = self._processor(image, return_tensors="pt")["pixel_values"]
-        grid, _ = self.model.image_embedder(pixels.to(self.device, self.dtype))
+        grid, _ = self.model.image_embedder(self.pixels(self._processor, image))
         patches = grid.flatten(1, 2)
         centred = self.model.box_predictor(patches.float(), grid)[0].cpu().numpy()
         # The picture lies in the corner of a padded square.

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from transformers import SamHQModel, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
@@ -29,13 +28,8 @@ class Sam(BoxSegmenter):
         self._side = self.model.config.vision_config.image_size
 
     def _encode(self, image: Image) -> dict[str, Any]:
-        return {
-            "image_embeddings": self.model.get_image_embeddings(self._pixels(image))
-        }
-
-    def _pixels(self, image: Image) -> torch.Tensor:
-        pixels = self._processor(image, return_tensors="pt")["pixel_values"]
-        return pixels.to(self.device, self.dtype)
+        pixels = self.pixels(self._processor, image)
+        return {"image_embeddings": self.model.get_image_embeddings(pixels)}
 
     def _frame(self, height: int, width: int) -> tuple[int, int]:
         """Height and width that the picture has within the square."""
@@ -59,5 +53,6 @@ class SamHQ(Sam):
     model_class = SamHQModel
 
     def _encode(self, image: Image) -> dict[str, Any]:
-        last, early = self.model.get_image_embeddings(self._pixels(image))
+        pixels = self.pixels(self._processor, image)
+        last, early = self.model.get_image_embeddings(pixels)
         return {"image_embeddings": last, "intermediate_embeddings": early}
