@@ -19,7 +19,7 @@ def clipped(boxes: Shaped[np.ndarray, "n 4"], height: int, width: int) -> Boxes:
     )
 
 
-def best(boxes: Boxes, scores: Float32[np.ndarray, "n"], most: int) -> list[int]:
+def best(boxes: Boxes, scores: Float32[np.ndarray, " n"], most: int) -> list[int]:
     """Places of the best boxes of one name, best first, at most `most`.
 
     None is below FLOOR, empty, or the twin of a better one. A score that is no number
@@ -36,7 +36,7 @@ def best(boxes: Boxes, scores: Float32[np.ndarray, "n"], most: int) -> list[int]
     return places
 
 
-def _ious(box: Float32[np.ndarray, "4"], boxes: Boxes) -> Float32[np.ndarray, "n"]:
+def _ious(box: Float32[np.ndarray, " 4"], boxes: Boxes) -> Float32[np.ndarray, " n"]:
     corners = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     shared = corners.clip(0).prod(axis=1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
@@ -44,7 +44,7 @@ def _ious(box: Float32[np.ndarray, "4"], boxes: Boxes) -> Float32[np.ndarray, "n
 
 
 def found_boxes(
-    name: str, boxes: Boxes, scores: Float32[np.ndarray, "n"], most: int
+    name: str, boxes: Boxes, scores: Float32[np.ndarray, " n"], most: int
 ) -> list[FoundPart]:
     """The best boxes of a name as candidates without masks; `boxes` are clipped."""
     return [
@@ -53,7 +53,7 @@ def found_boxes(
     ]
 
 
-def as_tuple(box: Float32[np.ndarray, "4"]) -> tuple[float, float, float, float]:
+def as_tuple(box: Float32[np.ndarray, " 4"]) -> tuple[float, float, float, float]:
     """A box as Python's floats."""
     x0, y0, x1, y1 = map(float, box)
     return x0, y0, x1, y1

@@ -1,7 +1,7 @@
 """Names to boxes: Grounding DINO (Liu et al., ECCV 2024), MM Grounding DINO (2024)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import (
@@ -35,7 +35,7 @@ class GroundingDino(Pretrained):
     """Grounding DINO, a call a name: in one prompt names change each other's scores."""
 
     name = "grounding_dino"
-    model_class = GroundingDinoForObjectDetection
+    model_class: ClassVar[Any] = GroundingDinoForObjectDetection
 
     def __init__(self, place: str, device: str = "auto", dtype: str = "auto") -> None:
         """As `Pretrained`."""

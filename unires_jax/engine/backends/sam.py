@@ -1,6 +1,6 @@
 """Segment Anything (Kirillov et al., ICCV 2023), and in high quality (SAM-HQ, 2023)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import SamHQModel, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
@@ -19,7 +19,7 @@ class Sam(BoxSegmenter):
     """SAM: the longer side fills a square, the rest of it is padded."""
 
     name = "sam"
-    model_class = SamModel
+    model_class: ClassVar[Any] = SamModel
 
     def __init__(self, place: str, device: str = "auto", dtype: str = "auto") -> None:
         """As `Pretrained`."""

@@ -33,7 +33,7 @@ class Sam2(BoxSegmenter):
     """SAM 2 and 2.1, from their folders of video models too."""
 
     name = "sam2"
-    model_class = Sam2Model
+    model_class: ClassVar[Any] = Sam2Model
     also = ("sam2_video",)
     mean: ClassVar[Channels] = (0.485, 0.456, 0.406)
     std: ClassVar[Channels] = (0.229, 0.224, 0.225)

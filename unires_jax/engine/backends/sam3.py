@@ -44,7 +44,7 @@ class Instances(NamedTuple):
     """What SAM 3 sees of one text: a row a query."""
 
     boxes: Boxes  # of the picture, clipped
-    scores: Float32[np.ndarray, "n"]
+    scores: Float32[np.ndarray, " n"]
     logits: Float[torch.Tensor, "n h w"]  # of the masks, at the model's size
 
 
