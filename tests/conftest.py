@@ -16,4 +16,5 @@ from jaxtyping import install_import_hook
 
 install_import_hook("unires_jax", "beartype.beartype")
 
-pytest_plugins = ["helpers.trained", "helpers.buckets"]  # imported after the hook
+# Imported after the hook.
+pytest_plugins = ["helpers.trained", "helpers.buckets", "helpers.tiny_models"]

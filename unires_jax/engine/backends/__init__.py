@@ -25,8 +25,44 @@ class Entry:
     licence: str  # of that checkpoint's weights
 
 
+_APACHE = "Apache-2.0"
+_SAM = "SAM License"  # royalty-free, to be passed on, not for military use; gated
 # The first of a role is its default.
-BACKENDS: dict[str, Entry] = {}
+BACKENDS: dict[str, Entry] = {
+    "sam2": Entry(
+        "sam2", "Sam2", ("segmenter",), "facebook/sam2.1-hiera-large", _APACHE
+    ),
+    "sam": Entry("sam", "Sam", ("segmenter",), "facebook/sam-vit-huge", _APACHE),
+    "sam_hq": Entry(
+        "sam", "SamHQ", ("segmenter",), "syscv-community/sam-hq-vit-huge", _APACHE
+    ),
+    "sam3_tracker": Entry("sam3", "Sam3Tracker", ("segmenter",), "facebook/sam3", _SAM),
+    "owlv2": Entry(
+        "owl", "Owlv2", ("part_finder",), "google/owlv2-base-patch16-ensemble", _APACHE
+    ),
+    "grounding_dino": Entry(
+        "grounding_dino",
+        "GroundingDino",
+        ("part_finder",),
+        "IDEA-Research/grounding-dino-tiny",
+        _APACHE,
+    ),
+    "mm_grounding_dino": Entry(
+        "grounding_dino",
+        "MMGroundingDino",
+        ("part_finder",),
+        "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det",
+        _APACHE,
+    ),
+    "sam3": Entry("sam3", "Sam3", ("part_finder", "grounder"), "facebook/sam3", _SAM),
+    "clipseg": Entry(
+        "clipseg",
+        "ClipSeg",
+        ("part_finder", "grounder"),
+        "CIDAS/clipseg-rd64-refined",
+        _APACHE,
+    ),
+}
 
 
 def load(spec: str, role: str, device: Device = "auto", dtype: str = "auto") -> Any:

@@ -2,21 +2,27 @@
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import GatedRepoError
+from jaxtyping import Float
+from transformers.utils import logging
 
-from unires_jax.engine.roles import ModelError, OutOfMemory
+from unires_jax import documents
+from unires_jax.engine.backends import BACKENDS
+from unires_jax.engine.roles import Image, ModelError, OutOfMemory
+from unires_jax.errors import DataError, shorten
 
-_CHUNK = 1 << 20
+# Of a repository on the hub: weights of a format that runs no code, and no others.
 _FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+F = TypeVar("F")
 
 
 def find(place: str) -> Path:
@@ -25,16 +31,22 @@ def find(place: str) -> Path:
     Raises ModelError for a folder that is not there, and for an id that the hub or
     its cache does not give.
     """
-    if os.path.isdir(place):
-        return Path(place)
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder
     if place.startswith((".", "/", "~")) or place.count("/") != 1:
         raise ModelError(f"{place}: no such folder, and no hub id (<owner>/<name>)")
     try:
         return Path(snapshot_download(place, allow_patterns=list(_FILES)))
-    except (OSError, ValueError, HFValidationError) as error:
+    except GatedRepoError:
+        raise ModelError(
+            f"{place}: its licence must be accepted on https://huggingface.co/{place}; "
+            "then `hf auth login`, or give a folder"
+        ) from None
+    except (OSError, ValueError) as error:
         raise ModelError(
             f"{place}: no such folder, and the hub does not give it "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {_first_line(error)})"
         ) from None
 
 
@@ -42,10 +54,9 @@ def fingerprint(folder: Path) -> str:
     """Of config.json and the weight files: 12 hex digits of SHA-256."""
     digest = hashlib.sha256()
     for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
-        digest.update(path.name.encode())
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+            digest.update(path.name.encode())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
 
 
@@ -55,11 +66,12 @@ def choose_device(device: str) -> torch.device:
     Raises ModelError for one that is not there.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        there = torch.accelerator.is_available()
+        device = str(torch.accelerator.current_accelerator()) if there else "cpu"
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r}: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"device {device!r}: {_first_line(error)}") from None
     return torch.device(device)
 
 
@@ -75,13 +87,25 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def load_model(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+def load_model(
+    cls: Any,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    also: tuple[str, ...] = (),
+) -> Any:
     """A model of transformers in evaluation mode.
 
-    Raises ModelError for a tensor that is missing or of another shape (transformers
-    would draw it at random), and for files that are not its class's.
+    `also`: types of models whose folders hold this class's tensors too. Raises
+    ModelError for a folder of another type, for a tensor that is missing or of another
+    shape (transformers would draw it at random), and for whatever else does not load.
     """
     _require_no_broken_torchvision()
+    _require_type(cls, folder, also)
+    # One thread, so that a model answers the same in one process and in a pool.
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()  # what matters is raised below
+    logging.disable_progress_bar()
     try:
         model, info = cls.from_pretrained(
             folder,
@@ -89,16 +113,52 @@ def load_model(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype)
             output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # named below
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{folder}: no {cls.__name__} ({error})") from None
-    absent = sorted({*info["missing_keys"], *map(str, info["mismatched_keys"])})
+        model = model.to(device).eval()
+    except Exception as error:  # what a file of others can raise is no short list
+        raise ModelError(
+            f"{folder}: no {cls.__name__} ({_first_line(error)})"
+        ) from None
+    absent = sorted({*info["missing_keys"], *(x[0] for x in info["mismatched_keys"])})
     if absent:
         raise ModelError(
             f"{folder}: {len(absent)} tensors of {cls.__name__} are missing or of "
-            f"another shape, {absent[0]} first; is it another model's folder?"
+            f"another shape, {absent[0]} first; is it another model's folder, or a "
+            "part of a download?"
         )
-    return model.to(device).eval()
+    return model
+
+
+def load_processor(cls: Any, folder: Path) -> Any:
+    """A tokenizer or image processor of transformers, by its class.
+
+    Raises ModelError where the folder does not hold one.
+    """
+    _require_no_broken_torchvision()
+    try:
+        return cls.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # as above
+        raise ModelError(
+            f"{folder}: no {cls.__name__} ({_first_line(error)})"
+        ) from None
+
+
+def _require_type(cls: Any, folder: Path, also: tuple[str, ...]) -> None:
+    """Before weights are read: a wrong type's would be drawn at random, all of them."""
+    try:
+        config = documents.read(folder / "config.json")
+    except DataError as error:
+        raise ModelError(f"{error}; is it a model's folder?") from None
+    # Classes that take any type (Auto…) have none of their own.
+    own = getattr(getattr(cls, "config_class", None), "model_type", None)
+    found = config.get("model_type") if isinstance(config, dict) else None
+    if own is not None and found not in (own, *also):
+        expected = " or ".join((own, *also))
+        raise ModelError(
+            f"{folder}: config.json: model_type: {shorten(str(found))}, expected "
+            f"{expected}; is it another model's folder?"
+        )
 
 
 def _require_no_broken_torchvision() -> None:
@@ -109,20 +169,68 @@ def _require_no_broken_torchvision() -> None:
         importlib.import_module("torchvision")
     except Exception as error:
         raise ModelError(
-            f"torchvision is installed and does not load ({error}); the engine does "
-            "not need it: pip uninstall torchvision"
+            f"torchvision is installed and does not load ({_first_line(error)}); the "
+            "engine does not need it: pip uninstall torchvision"
         ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return shorten(lines[0], 500)
 
 
 @contextlib.contextmanager
 def told_when_full() -> Iterator[None]:
-    """Raise OutOfMemory where torch has no room."""
+    """Compute without gradients; raise OutOfMemory where torch has no room."""
     try:
         with torch.inference_mode():
             yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(str(error).splitlines()[0]) from None
-    except RuntimeError as error:  # of the CPU
-        if "not enough memory" not in str(error):
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(_first_line(error)) from None
+    except RuntimeError as error:  # the CPU has no class of its own
+        if "allocate memory" not in str(error) and "enough memory" not in str(error):
             raise
-        raise OutOfMemory(str(error).splitlines()[0]) from None
+        raise OutOfMemory(_first_line(error)) from None
+
+
+class LastPicture(Generic[F]):
+    """What a model makes of a picture, kept until it is asked about another.
+
+    A picture is told by its array, which nobody changes in place.
+    """
+
+    def __init__(self, encode: Callable[[Image], F]) -> None:
+        """`encode`: a picture to whatever its texts and boxes are held against."""
+        self._encode = encode
+        self._last: tuple[Image, F] | None = None
+
+    def __call__(self, image: Image) -> F:
+        """The encoding of a picture."""
+        if self._last is None or self._last[0] is not image:
+            self._last = None  # its memory first
+            self._last = image, self._encode(image)
+        return self._last[1]
+
+
+class Pretrained:
+    """A model of transformers as a backend: the base of those of one class."""
+
+    name: ClassVar[str]
+    model_class: ClassVar[Any]
+    also: ClassVar[tuple[str, ...]] = ()  # as load_model takes it
+
+    def __init__(self, place: str, device: str = "auto", dtype: str = "auto") -> None:
+        """`place`: folder or hub id. Raises ModelError as `find` and `load_model`."""
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self.folder = find(place)
+        self.model = load_model(
+            self.model_class, self.folder, self.device, self.dtype, self.also
+        )
+        self.fingerprint = fingerprint(self.folder)
+        self.licence = BACKENDS[self.name].licence
+
+    def pixels(self, processor: Any, image: Image) -> Float[torch.Tensor, "1 3 h w"]:
+        """A picture as a processor of transformers makes it, where the model is."""
+        made = processor(image, input_data_format="channels_last", return_tensors="pt")
+        return made["pixel_values"].to(self.device, self.dtype)
