@@ -229,6 +229,10 @@ def write_ade20k_part_234(folder: Path) -> Path:
     return write_json(folder, content, name="ade20k_instance_train.json")
 
 
+def base64_of(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
 def png_base64(mask: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "PNG")

@@ -13,7 +13,6 @@ unires engine vocab --coverage my_plan                   what a plan lacks
 import argparse
 import collections
 import functools
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,26 +89,6 @@ def read(file: str | Path) -> dict[str, list[str]]:
 
 def _is_name(text: str) -> bool:
     return bool(text.strip()) and len(text) <= _NAME and text.isprintable()
-
-
-class Shipped:
-    """The vocabulary as a backend (`roles.Vocabulary`): no model stands behind it.
-
-    `checkpoint` is a file of one's own that is added, or "".
-    """
-
-    name = "shipped"
-    licence = "names of PACO, Pascal-Part and ADE20K, as facts"
-
-    def __init__(self, checkpoint: str = "", **ignored: str) -> None:
-        """Raises DataError for a file that is no vocabulary."""
-        self._entries = entries(checkpoint or None)
-        text = json.dumps(self._entries, sort_keys=True)
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def parts(self, category: str) -> list[str]:
-        """Names of the parts that a thing of this category has; [] where unknown."""
-        return list(self._entries.get(clean_category(category), {}))
 
 
 def main(argv: Sequence[str]) -> int:

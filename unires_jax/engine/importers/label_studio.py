@@ -99,7 +99,7 @@ def read_task(
         except DataError as error:
             rejects.note(f"{place}: region {key}", error)
     names = _names(_reference(get(task, "data", dict, "")))
-    own = task.get("id")
+    own: Any = task.get("id")
     image_id = int(own) if is_key(own) and own >= 0 else number
     image = Image(image_id, names[0], height, width)
     return AnnotatedPicture(image, tuple(annotations), also=names[1:])

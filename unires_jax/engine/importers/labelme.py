@@ -91,6 +91,7 @@ def read_picture(
     return AnnotatedPicture(
         image=Image(number, names[0], height, width),
         annotations=tuple(things.values()),
+        merged=True,
         data=data,
         also=names[1:],
     )

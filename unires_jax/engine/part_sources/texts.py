@@ -170,6 +170,8 @@ def _noun(region: Region, part: str) -> str:
 
 def count_pieces(mask: RunMask) -> int:
     """How many pieces lie apart in a mask, specks beside the largest not counted."""
+    if not mask.area:
+        return 0  # OpenCV ends the process over a picture without pixels
     x, y, width, height = mask.box
     pixels = mask.pixels()[y : y + height, x : x + width].astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
