@@ -62,6 +62,7 @@ BACKENDS: dict[str, Entry] = {
         "CIDAS/clipseg-rd64-refined",
         _APACHE,
     ),
+    "shipped": Entry("shipped", "Shipped", ("vocabulary",), "", "names, as facts"),
 }
 
 

@@ -29,9 +29,9 @@ SUFFIXES = (".jsonl", ".jsonl.gz")
 _ALIKE = (".json", ".ndjson", ".jsonlines", ".jsonl.zst", ".jsonl.bz2", ".jsonl.xz")
 
 # Words of a file's name that say its split, and which; ours.
-_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val"}
-_WORDS |= {"validation": "val", "dev": "val", "test": "test", "testing": "test"}
-_WORDS |= {"testa": "testA", "testb": "testB", "testc": "testC", "eval": "val"}
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val"}
+SPLIT_WORDS |= {"validation": "val", "dev": "val", "test": "test", "testing": "test"}
+SPLIT_WORDS |= {"testa": "testA", "testb": "testB", "testc": "testC", "eval": "val"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -158,7 +158,7 @@ def _split_of(path: Path) -> str:
     """The split that the name of a file says."""
     name = path.name.removesuffix(".gz").removesuffix(".jsonl")
     words = [w.lower() for w in re.split(r"[^A-Za-z]+", name)]
-    splits = {_WORDS[word] for word in words if word in _WORDS}
+    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
     if len(splits) == 1 and path.name.endswith(SUFFIXES):
         return splits.pop()
     first = re.split(r"[-.]", name)[0]

@@ -1,0 +1,163 @@
+"""`unires engine parts`: part annotations that exist as MRES JSONL, no model asked.
+
+unires engine parts --form paco paco_lvis_v1_train.json --pictures coco --out paco
+unires doctor paco
+unires build mres32m --raw paco --data_dir data
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from unires_jax.engine.part_sources import (
+    ade20k,
+    ade20k_part_234,
+    coco,
+    paco,
+    partimagenet,
+    pascal_part,
+)
+from unires_jax.engine.part_sources.coco_file import CocoFile
+from unires_jax.engine.part_sources.form import Form, WrongForm
+from unires_jax.engine.part_sources.json_lists import JsonLists
+from unires_jax.engine.part_sources.output import FOLDER, Output, Task, tell
+from unires_jax.errors import DataError, Kind
+from unires_jax.files import local
+from unires_jax.pixels import orientation
+from unires_jax.prepare.mres import jsonl
+from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
+
+FORMS = {
+    form.FORM.name: form.FORM
+    for form in (paco, pascal_part, partimagenet, ade20k, coco)
+}
+# What tells the forms of COCO JSON apart.
+_SIGNS: Mapping[str, Callable[[CocoFile], bool]] = {
+    "paco": paco.matches,
+    "ade20k": ade20k_part_234.matches,
+    "partimagenet": partimagenet.matches,
+    "pascal_part": pascal_part.matches,
+}
+
+
+def recognise(path: Path) -> str:
+    """The form of an input; "" where it is none, or any COCO JSON."""
+    if path.is_dir():
+        if next(path.rglob(f"*{ade20k.END}"), None):
+            return "ade20k"
+        return "pascal_part" if next(path.rglob("*.mat"), None) else ""
+    try:
+        with JsonLists.open(path) as lists:
+            file = CocoFile(lists, Rejects())
+            for name, matches in _SIGNS.items():
+                if matches(file):
+                    return name
+            return "coco"
+    except DataError:
+        return ""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns the exit code; raises UserError."""
+    parser = arguments(
+        "parts",
+        "Part annotations that exist as MRES JSONL with templated texts, for `unires "
+        "build mres32m`. No model is asked.",
+        FORMS,
+    )
+    return convert(parser.parse_args(argv), FORMS, recognise)
+
+
+def arguments(
+    command: str, description: str, forms: Mapping[str, Form]
+) -> argparse.ArgumentParser:
+    """The options that `parts` and `import` share."""
+    rows = "\n".join(
+        f"  {f.name:13}{f.title}: {f.takes}; licence: {f.licence}"
+        for f in forms.values()
+    )
+    example = next(iter(forms))
+    parser = argparse.ArgumentParser(
+        prog=f"unires engine {command}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description,
+        epilog=f"forms:\n{rows}\n\nexample:\n  unires engine {command} --form "
+        f"{example} train.json --pictures photos --out mine\n  unires doctor mine\n"
+        "  unires build mres32m --raw mine --data_dir data",
+    )
+    parser.add_argument("source", help="the file or folder of annotations")
+    parser.add_argument("--form", required=True, choices=list(forms))
+    parser.add_argument("--pictures", help="folder of the pictures that it names")
+    parser.add_argument("--out", required=True, help="folder of the lines")
+    parser.add_argument(
+        "--split", help="its name; default: a word of the source's name, else train"
+    )
+    parser.add_argument(
+        "--exhaustive",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether every thing of its categories is marked, so that one alone in "
+        "its picture can go by its name; default: by form",
+    )
+    parser.add_argument(
+        "--orientation",
+        choices=orientation.MASKS,
+        help="the pixels that masks belong to where a picture states an EXIF "
+        "orientation; default: by form",
+    )
+    parser.add_argument(
+        "--embed", action="store_true", help="put the pictures into the lines"
+    )
+    parser.add_argument(
+        "--max_bad_share",
+        type=float,
+        default=MAX_BAD_SHARE,
+        help="of pictures and annotations, how many may be unusable",
+    )
+    return parser
+
+
+def convert(
+    args: argparse.Namespace,
+    forms: Mapping[str, Form],
+    recognised: Callable[[Path], str],
+) -> int:
+    """Read a source and write its lines. Raises DataError naming the form it has."""
+    form, source, out = forms[args.form], local(args.source), local(args.out)
+    if not source.exists():
+        raise DataError(
+            "no such file or folder", place=str(source), kind=Kind.FILE_MISSING
+        )
+    every = form.every if args.exhaustive is None else args.exhaustive
+    belong = orientation.checked(
+        args.orientation or ("upright" if form.upright else "stored")
+    )
+    pictures = local(args.pictures) if args.pictures else None
+    if pictures is None and source.is_dir():
+        pictures = source
+    split = args.split or split_of(source)
+    task = Task(form, source, pictures, out, split, every, belong, args.embed)
+    rejects = Rejects(out / FOLDER / REJECTED, args.max_bad_share)
+    output = Output(task, rejects)
+    try:
+        with form.open(source, rejects) as opened:
+            summary = output.write(opened)
+    except WrongForm as error:
+        right = recognised(source)
+        if right in ("", form.name):
+            raise
+        raise WrongForm(
+            f"is no input of --form {form.name} ({error.text}); it looks like --form "
+            f"{right}",
+            place=str(source),
+        ) from None
+    tell(summary, rejects)
+    return 0
+
+
+def split_of(source: Path) -> str:
+    """The split that a name says by a word ("paco_lvis_v1_val.json"), else train."""
+    words = re.split(r"[^A-Za-z]+", source.name.lower())
+    said = {jsonl.SPLIT_WORDS[word] for word in words if word in jsonl.SPLIT_WORDS}
+    return said.pop() if len(said) == 1 else "train"

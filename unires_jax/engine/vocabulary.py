@@ -1,0 +1,191 @@
+"""Which parts things have: the shipped vocabulary, a team's own, and their command.
+
+vocabulary.json holds names as facts, each with its source: the part categories of
+PACO-LVIS, Pascal-Part (as VLPart and OV-PARTS list it) and ADE20K-Part-234. A file of
+one's own is {"kettle": ["handle", "spout", "lid"]}.
+
+unires engine vocab car                                  parts of a car
+unires engine vocab --list                               every category
+unires engine vocab --add "kettle: handle, spout, lid" --file my_vocab.json
+unires engine vocab --coverage my_plan                   what a plan lacks
+"""
+
+import argparse
+import collections
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from unires_jax import documents
+from unires_jax.engine import shard_files
+from unires_jax.engine.part_sources.names import clean_category, clean_part
+from unires_jax.engine.stages import PLAN
+from unires_jax.errors import DataError, UsageError, printable, shorten
+from unires_jax.files import local, write_whole
+from unires_jax.terminal import console
+
+SHIPPED = "vocabulary.json"
+SCHEMA = "unires-vocabulary/1"
+PACO, PASCAL_PART, ADE20K = "paco", "pascal_part", "ade20k"
+_NAME = 100  # characters of a name; ours
+_LINE = re.compile(r"^(?P<category>[^:]+):(?P<parts>[^:]+)$")
+
+Entries = dict[str, dict[str, str]]  # parts of a category, each with its sources
+
+
+@functools.cache
+def _shipped() -> dict[str, Any]:
+    text = resources.files("unires_jax.engine").joinpath(SHIPPED).read_text()
+    sources: dict[str, Any] = documents.load(text)["sources"]
+    return sources
+
+
+def pairs(source: str) -> list[tuple[str, str]]:
+    """Category and part as a source writes them, in its own order."""
+    parts = _shipped()[source]["parts"]
+    return [(category, part) for category in parts for part in parts[category]]
+
+
+def entries(file: str | Path | None = None) -> Entries:
+    """The shipped vocabulary, names cleaned, and that of a file of one's own.
+
+    Raises DataError naming the file and what is wrong in it.
+    """
+    merged: Entries = {}
+    for source, content in _shipped().items():
+        _add(merged, content["parts"], source)
+    if file is not None:
+        _add(merged, read(file), Path(file).stem)
+    return merged
+
+
+def _add(entries: Entries, parts: Mapping[str, Sequence[str]], source: str) -> None:
+    for category, names in parts.items():
+        own = entries.setdefault(clean_category(category), {})
+        for name in map(clean_part, names):
+            if source not in own.get(name, "").split(" "):
+                own[name] = f"{own.get(name, '')} {source}".lstrip()
+
+
+def read(file: str | Path) -> dict[str, list[str]]:
+    """A vocabulary of one's own: categories to names of parts. Raises DataError."""
+    content = documents.read_object(file)
+    for category, names in content.items():
+        words = [category, *names] if isinstance(names, list) else [category, None]
+        for word in words:
+            if not isinstance(word, str) or not _is_name(word):
+                raise DataError(
+                    f"{shorten(category)!r}: expected a category and a list of names "
+                    f"of parts of at most {_NAME} letters, as "
+                    '{"kettle": ["handle", "lid"]}',
+                    place=str(file),
+                )
+    return content
+
+
+def _is_name(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= _NAME and text.isprintable()
+
+
+def main(argv: Sequence[str]) -> int:
+    """`unires engine vocab`. Returns the exit code; raises UserError."""
+    parser = argparse.ArgumentParser(
+        prog="unires engine vocab",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__,
+    )
+    parser.add_argument("categories", nargs="*", help="whose parts to show")
+    parser.add_argument("--list", action="store_true", help="every category")
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar='"CATEGORY: PART, PART"',
+        help="add to --file; again for more",
+    )
+    parser.add_argument("--file", help="a vocabulary of one's own, added to ours")
+    parser.add_argument(
+        "--coverage", metavar="DIR", help="which categories of a plan have no entry"
+    )
+    args = parser.parse_args(argv)
+    if not (args.categories or args.list or args.add or args.coverage):
+        parser.print_help()
+        return 2
+    file = local(args.file) if args.file else None
+    if args.add:
+        if file is None:
+            raise UsageError("--add: name the file to add to with --file my_vocab.json")
+        add(file, args.add)
+    known = entries(file)
+    if args.list:
+        for category in sorted(known):
+            print(printable(f"{category}: {', '.join(known[category])}"))
+        parts = {part for names in known.values() for part in names}
+        total = sum(map(len, known.values()))
+        print(f"{len(known)} categories, {total} pairs, {len(parts)} names of parts")
+    if args.categories:
+        _show(args.categories, known)
+    if args.coverage:
+        _cover(local(args.coverage), known)
+    return 0
+
+
+def add(file: Path, lines: Sequence[str]) -> None:
+    """Add "kettle: handle, spout" to a file, which is made where there is none.
+
+    Raises UsageError for a line of another form, DataError for a file that is none.
+    """
+    own = read(file) if file.exists() else {}
+    for line in lines:
+        match = _LINE.match(line)
+        names = [n.strip() for n in match["parts"].split(",")] if match else []
+        if match is None or not all(map(_is_name, names)):
+            raise UsageError(f'--add {line!r}: expected "kettle: handle, spout, lid"')
+        known = own.setdefault(match["category"].strip(), [])
+        known += [name for name in names if name not in known]
+    write_whole(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
+    print(printable(f"{file}: {len(own)} categories"))
+
+
+def _show(categories: Sequence[str], known: Entries) -> None:
+    from rich.table import Table
+
+    table = Table("category", "part", "source")
+    for category in categories:
+        parts = known.get(clean_category(category), {})
+        if not parts:
+            print(printable(f"{category}: no entry; {_remedy(category)}"))
+        for part, source in parts.items():
+            table.add_row(clean_category(category), part, source)
+    if table.row_count:
+        console().print(table)
+
+
+def _remedy(category: str) -> str:
+    return (
+        f'add it with --add "{category}: part, part" --file my_vocab.json, or ask a '
+        "model (models.vocabulary=causal_lm:...)"
+    )
+
+
+def _cover(out: Path, known: Entries) -> None:
+    """Print which categories of a plan's boxes have parts, the frequent ones first."""
+    counts = collections.Counter(_categories(out))
+    absent = {c: n for c, n in counts.most_common() if not known.get(clean_category(c))}
+    boxes = sum(counts.values())
+    print(
+        f"{len(counts) - len(absent)} of {len(counts)} categories have an entry, with "
+        f"{boxes - sum(absent.values()):,} of {boxes:,} boxes"
+    )
+    for category, count in absent.items():
+        print(printable(f"no entry: {category} ({count:,} boxes)"))
+
+
+def _categories(out: Path) -> Iterator[str]:
+    for path in shard_files.paths(out, PLAN):
+        for picture in shard_files.read(path):
+            yield from (region.category for region in picture.regions)
