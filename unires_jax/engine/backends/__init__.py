@@ -63,6 +63,7 @@ BACKENDS: dict[str, Entry] = {
         _APACHE,
     ),
     "shipped": Entry("shipped", "Shipped", ("vocabulary",), "", "names, as facts"),
+    "exact": Entry("exact", "Exact", tuple(ROLES), "", ""),
 }
 
 
