@@ -7,6 +7,7 @@ unires predict PICTURE SENTENCE...    masks for your own pictures
 unires demo          the same as a page in the browser
 unires export        a trained model for other systems
 unires aot           does a config fit a TPU slice, and how fast can it be there
+unires engine        pictures with boxes in, masks with sentences out
 
 Each has its own --help.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from unires_jax import __version__, disk, process, terminal
 from unires_jax.errors import NO_MEMORY, UserError
 
-COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot")
+COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "aot", "engine")
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -59,6 +60,13 @@ def _aot(argv: Sequence[str]) -> int:
     return command.main(argv, app.parse_config)
 
 
+def _engine(argv: Sequence[str]) -> int:
+    from unires_jax import app
+    from unires_jax.engine import command
+
+    return command.main(argv, app.parse_settings)
+
+
 def _imported(command: str) -> Callable[[Sequence[str]], int]:
     """A command's function, imported alone: `unires build` needs no jax."""
     match command:
@@ -74,6 +82,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.export.command import main as run
         case "aot":
             run = _aot
+        case "engine":
+            run = _engine
         case _:
             run = _show
     return run
