@@ -14,7 +14,8 @@ from unires_jax.config import Config, validate
 from unires_jax.mesh import make_mesh
 from unires_jax.training.recipe import make_recipe
 
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+FILES = sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = [path for path in FILES if path.stem != "engine"]  # of another command
 
 
 def trace(config: Config) -> None:

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "data": _DATA,
     "prepare": _DATA | {"lock", "settings_help", "prepare"},
     "partworld": _DATA | {"partworld"},
-    "engine": _DATA | {"prepare", "engine"},
+    "engine": _DATA | {"prepare", "settings_help", "engine"},
     "mesh": {"config", "errors", "hosts"},
     "models": {
         *("config", "documents", "errors", "files", "limits", "mesh", "parameters"),

@@ -9,6 +9,7 @@ jax is not imported here before the command line is known to be right.
 import ast
 import contextlib
 import difflib
+import functools
 import os
 import re
 import runpy
@@ -29,6 +30,7 @@ from unires_jax.errors import NO_MEMORY, ConfigError, UsageError, UserError
 from unires_jax.files import locate
 from unires_jax.settings_help import meanings
 
+T = typing.TypeVar("T")
 # A run that was asked to stop, and saved: EX_TEMPFAIL of sysexits.h.
 STOPPED = 75
 
@@ -166,37 +168,52 @@ def parse_config(argv: list[str]) -> tuple[Config, list[str]]:
     for a field that does not exist (naming the nearest), a value of another type, a
     file that cannot be loaded (naming the cause), and settings that cannot work.
     """
+    config, script_flags, named = parse_settings(argv, Config())
+    if not named:
+        raise ConfigError(f"--config=<file> is missing. {_config_files()}")
+    validate(config)
+    return config, script_flags
+
+
+def parse_settings(argv: list[str], default: T) -> tuple[T, list[str], bool]:
+    """Settings of the dataclass of `default`, which they begin with, as `parse_config`.
+
+    With them the other flags, and whether a file was named. Raises as `parse_config`,
+    but for what cannot work together.
+    """
+    cls = type(default)
     for arg in argv[1:]:
         if match := OVERRIDE.match(arg):
-            _check_field(match[1])
+            _check_field(match[1], cls)
     values = flags.FlagValues()
     holder = config_flags.DEFINE_config_dataclass(
-        "config", Config(), flag_values=values, sys_argv=argv, parse_fn=load_config
+        "config",
+        default,
+        flag_values=values,
+        sys_argv=argv,
+        parse_fn=functools.partial(load_config, cls=cls),
     )
     try:
         script_flags = values(argv, known_only=True)
     except flags.Error as error:
         if isinstance(error.__context__, ConfigError):
             raise error.__context__ from None
-        raise ConfigError(_explain(error)) from error
-    if not values["config"].present:
-        raise ConfigError(f"--config=<file> is missing. {_config_files()}")
+        raise ConfigError(_explain(error, cls)) from error
     check_types(holder.value)
-    validate(holder.value)
-    return holder.value, script_flags
+    return holder.value, script_flags, bool(values["config"].present)
 
 
-def _explain(error: flags.Error) -> str:
+def _explain(error: flags.Error, cls: type) -> str:
     setting = re.search(r"config\.([\w.]+)=", str(error))
-    kind = dict(fields()).get(setting[1]) if setting else None
+    kind = dict(fields(cls)).get(setting[1]) if setting else None
     return f"{error}; expected {_kind_name(kind)}" if kind else str(error)
 
 
-def load_config(spec: str) -> Config:
+def load_config(spec: str, cls: type[T] = Config) -> T:  # type: ignore[assignment]
     """What `get_config` of a config file returns: `file.py`, or `file.py:argument`.
 
     The file may lie in a bucket. Raises ConfigError naming it, and why it cannot be
-    used.
+    used, also where it returns another thing than a `cls`.
     """
     path, argument = _parts(spec)
     if not locate(path).is_file():
@@ -209,9 +226,9 @@ def load_config(spec: str) -> Config:
             config = get_config(*([] if argument is None else [argument]))
         except Exception as error:  # a config file is a program and may raise anything
             raise ConfigError(f"{path}{_line(error, file)}: {_cause(error)}") from error
-    if not isinstance(config, Config):
+    if not isinstance(config, cls):
         kind = type(config).__name__
-        expected = "expected unires_jax.config.Config"
+        expected = f"expected {cls.__module__}.{cls.__qualname__}"
         raise ConfigError(f"{path}: get_config() returned {kind}, {expected}")
     return config
 
@@ -256,9 +273,9 @@ def _config_files() -> str:
     return f"There are: {', '.join(map(str, files))}" if files else ""
 
 
-def _check_field(name: str) -> None:
+def _check_field(name: str, cls: type) -> None:
     """Raise ConfigError naming the nearest setting unless there is one of this name."""
-    names = [n for n, _ in fields()]
+    names = [n for n, _ in fields(cls)]
     if name in names:
         return
     inside = [n for n in names if n.startswith(name + ".")]
@@ -271,12 +288,12 @@ def _check_field(name: str) -> None:
     )
 
 
-def check_types(config: Config) -> None:
+def check_types(config: Any) -> None:
     """Raise ConfigError listing every setting whose value is of another type."""
     values = settings(config)
     faults = [
         f"{name}: expected {_kind_name(kind)}, found {values[name]!r}"
-        for name, kind in fields()
+        for name, kind in fields(type(config))
         if not fits(values[name], kind)
     ]
     if faults:

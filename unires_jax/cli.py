@@ -8,6 +8,7 @@ unires demo          the same as a page in the browser
 unires export        a trained model for other systems
 unires push          a trained model to the Hugging Face Hub
 unires aot           does a config fit a TPU slice, and how fast can it be there
+unires engine        pictures with boxes in, masks with sentences out
 
 Each has its own --help.
 """
@@ -20,7 +21,10 @@ from collections.abc import Callable, Sequence
 from unires_jax import __version__, disk, process, terminal
 from unires_jax.errors import NO_MEMORY, UserError
 
-COMMANDS = ("build", "doctor", "show", "predict", "demo", "export", "push", "aot")
+COMMANDS = (
+    *("build", "doctor", "show", "predict", "demo", "export", "push", "aot"),
+    "engine",
+)
 
 
 def _show(argv: Sequence[str]) -> int:
@@ -60,6 +64,13 @@ def _aot(argv: Sequence[str]) -> int:
     return command.main(argv, app.parse_config)
 
 
+def _engine(argv: Sequence[str]) -> int:
+    from unires_jax import app
+    from unires_jax.engine import command
+
+    return command.main(argv, app.parse_settings)
+
+
 def _imported(command: str) -> Callable[[Sequence[str]], int]:
     """A command's function, imported alone: `unires build` needs no jax."""
     match command:
@@ -77,6 +88,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.export.hub import main as run
         case "aot":
             run = _aot
+        case "engine":
+            run = _engine
         case _:
             run = _show
     return run

@@ -1,5 +1,6 @@
 """The ledger, its workers and Beam take any unit of work, and all write the same."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,17 @@ def contents(folder: Path) -> dict[str, bytes]:
         for p in (folder / PROGRESS).iterdir()
         if not p.name.startswith("lock")
     }
+
+
+def test_a_part_and_the_whole_exclude_each_other(tmp_path: Path) -> None:
+    whole, first = Ledger(tmp_path, WORK, 0.5), Ledger(tmp_path, WORK, 0.5, range(2))
+    last = Ledger(tmp_path, WORK, 0.5, range(2, 5))
+    with first.locked(), last.locked():
+        for ledger in (whole, first):
+            with pytest.raises(DataError, match="another conversion"), ledger.locked():
+                pass
+    with whole.locked(), pytest.raises(DataError), first.locked():
+        pass
 
 
 def by_loop(ledger: Ledger) -> None:
@@ -60,7 +72,7 @@ def test_every_runner_writes_the_same(
 ) -> None:
     ledgers = [Ledger(tmp_path / name, WORK, 0.5) for name in ("loop", "other")]
     for ledger, runner in zip(ledgers, (by_loop, run), strict=True):
-        with ledger.locked():
+        with contextlib.nullcontext() if run is in_parts else ledger.locked():
             runner(ledger)
     written = contents(tmp_path / "loop")
     assert contents(tmp_path / "other") == written

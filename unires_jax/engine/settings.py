@@ -6,6 +6,8 @@ fields (`--config.thresholds.stability=0.95`).
 
 import dataclasses
 
+from unires_jax.errors import ConfigError
+
 
 @dataclasses.dataclass
 class ModelSettings:
@@ -77,3 +79,45 @@ class EngineConfig:
     )
     shard: int = 64  # pictures of one shard
     seed: int = 0
+
+
+PRESETS = ("none", "lenient", "default", "strict")
+DTYPES = ("auto", "float32", "bfloat16")
+_COUNTS = ("mask_pixels", "parts")  # thresholds that are whole numbers from 0
+_SIGNED = ("detector", "clip", "clip_margin")  # those that may be below 0
+
+
+def validate(config: EngineConfig) -> None:
+    """Check what types cannot. Raises ConfigError listing every fault at once."""
+    thresholds, said = dataclasses.asdict(config.thresholds), config.expressions
+    shares = {
+        f"thresholds.{name}": value
+        for name, value in thresholds.items()
+        if name not in (*_COUNTS, *_SIGNED, "side")
+    }
+    shares["expressions.negatives"] = said.negatives
+    shares["expressions.colour_share"] = said.colour_share
+    checks = [
+        *((0 <= v <= 1, f"{n}={v} must lie in [0, 1]") for n, v in shares.items()),
+        *(
+            (-1 <= thresholds[n] <= 1, f"thresholds.{n}={thresholds[n]}: in [-1, 1]")
+            for n in _SIGNED
+        ),
+        *(
+            (thresholds[n] >= 0, f"thresholds.{n}={thresholds[n]} must not be negative")
+            for n in (*_COUNTS, "side")
+        ),
+        (config.shard > 0, f"shard={config.shard} must be positive"),
+        (config.models.batch > 0, f"models.batch={config.models.batch}, at least 1"),
+        (said.object_side >= 0, "expressions.object_side must not be negative"),
+        (said.crop >= 0, "expressions.crop must not be negative"),
+        _one_of("preset", config.preset, PRESETS),
+        _one_of("models.dtype", config.models.dtype, DTYPES),
+    ]
+    faults = [message for right, message in checks if not right]
+    if faults:
+        raise ConfigError("The configuration cannot work:\n  " + "\n  ".join(faults))
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> tuple[bool, str]:
+    return value in choices, f"{name}={value!r} must be one of {choices}"

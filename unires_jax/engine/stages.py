@@ -30,6 +30,9 @@ class Stage:
     name: str  # of its folder and of its module, which has `advance`
     reads: str  # the stage before it
     roles: tuple[str, ...] = ()
+    # Settings, or groups of them, that its result depends on: with others it is stale.
+    # Of its models, which always count, neither the device nor the batch.
+    settings: tuple[str, ...] = ()
 
     def advance(self) -> Advance:
         """The function that does it. Raises nothing of its own.
@@ -43,9 +46,14 @@ class Stage:
 PLAN = "plan"
 STAGES = (
     Stage("objects", PLAN, ("segmenter",)),
-    Stage("parts", "objects", ("part_finder", "segmenter", "vocabulary")),
+    Stage(
+        "parts",
+        "objects",
+        ("part_finder", "segmenter", "vocabulary"),
+        ("expressions.object_side", "expressions.crop"),
+    ),
     Stage("captions", "parts", ("captioner",)),
-    Stage("expressions", "captions", ("vocabulary",)),
+    Stage("expressions", "captions", ("vocabulary",), ("expressions", "seed")),
     Stage("scores", "expressions", ("scorer", "grounder", "part_finder")),
 )
 # Of whole shards, in seconds, with no model: `filters`, then `pack`.

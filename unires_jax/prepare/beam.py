@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from unires_jax.errors import DataError
 from unires_jax.prepare import shards
-from unires_jax.prepare.shards import Ledger
+from unires_jax.prepare.shards import Ledger, Shard
 
 
-def run(ledger: Ledger, options: Sequence[str]) -> None:
-    """Write every shard that is not done yet with Beam.
+def run(
+    ledger: Ledger, options: Sequence[str], *, todo: Sequence[Shard] | None = None
+) -> None:
+    """Write shards with Beam: `todo`, or all that are not done yet.
 
     `options` are Beam's own, e.g. `--runner=FlinkRunner --flink_master=host:8081`; the
     folder and the raw files must have the same path on all machines. Raises DataError
@@ -26,7 +28,7 @@ def run(ledger: Ledger, options: Sequence[str]) -> None:
             f"--beam={' '.join(options)!r} names no runner; begin with e.g. "
             "--runner=FnApiRunner (this machine), DataflowRunner, FlinkRunner"
         )
-    todo = ledger.unfinished()
+    todo = ledger.unfinished() if todo is None else todo
     try:
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             _ = (

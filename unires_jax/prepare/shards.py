@@ -11,11 +11,20 @@ import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import socket
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from unires_jax.errors import DataError
+from unires_jax.files import naming
 from unires_jax.prepare.rejects import REJECTED
 
 PROGRESS = "progress"  # folder of shards and markers while the work goes on
@@ -63,6 +72,15 @@ class Work(Protocol):
         """
 
 
+def read_marker(path: Path) -> Marker | None:
+    """What a marker holds; None where there is none, or half of one."""
+    try:
+        marker = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return marker if isinstance(marker, dict) else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """A unit of work, and where its files go."""
@@ -70,16 +88,20 @@ class Shard:
     work: Work
     folder: str
     index: int
+    stem: str  # of its files' names
 
     def path(self, suffix: str) -> Path:
         """One of its files."""
-        return Path(self.folder) / f"{self.index:05}{suffix}"
+        return Path(self.folder) / f"{self.stem}{suffix}"
+
+    def stored(self) -> Marker | None:
+        """What its marker holds, whatever it was made of; None without one."""
+        return read_marker(self.path(DONE))
 
     def marker(self) -> Marker | None:
         """What its finished form holds; None unless it was made of this very work."""
-        try:
-            marker = json.loads(self.path(DONE).read_text())
-        except (FileNotFoundError, ValueError):
+        marker = self.stored()
+        if marker is None:
             return None
         identity = self.work.identity
         return marker if all(marker.get(k) == v for k, v in identity.items()) else None
@@ -109,26 +131,28 @@ def write(shard: Shard, allowed: int, tick: Tick = lambda *_: None) -> Marker:
     """
     work = shard.work
     marker: Marker = {**work.identity, "rejected": 0}
+    end = f"tmp-{socket.gethostname()}-{os.getpid()}"
     temporary = {
-        suffix: shard.path(f"{suffix}.tmp-{os.getpid()}")
-        for suffix in (*work.suffixes, DONE)
+        suffix: shard.path(f"{suffix}.{end}") for suffix in (*work.suffixes, DONE)
     }
+    rejects = shard.path(REJECTS)
+    rejects.unlink(missing_ok=True)
     try:
-        with (
-            shard.path(REJECTS).open("w") as rejects,
-            contextlib.closing(work.write(temporary, marker)) as entries,
-        ):
+        with contextlib.closing(work.write(temporary, marker)) as entries:
             for refusal in entries:
                 if refusal is None:
                     tick(1, 0)
                     continue
                 line = {"record": refusal.record, "reason": str(refusal.error)}
-                print(json.dumps(line), file=rejects, flush=True)
+                with naming(rejects), rejects.open("a") as file:
+                    print(json.dumps(line), file=file)
                 marker["rejected"] += 1
                 if marker["rejected"] > allowed:
                     raise DataError(f"more than {allowed} {work.noun} are unusable")
                 tick(0, 1)
-        temporary[DONE].write_text(json.dumps(marker))
+        with naming(temporary[DONE]):
+            temporary[DONE].write_text(json.dumps(marker))
+        shard.path(DONE).unlink(missing_ok=True)  # of what is replaced now
         for suffix, path in temporary.items():
             _publish(path, shard.path(suffix))
     finally:
@@ -143,6 +167,35 @@ def _publish(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def plain_stem(index: int, count: int) -> str:
+    """How shards are named that get another name in the end."""
+    return f"{index:05}"
+
+
+@contextlib.contextmanager
+def hold(folder: Path, work: str, indices: range | None = None) -> Iterator[None]:
+    """Hold a folder of shards, made if need be, or a job's part of it.
+
+    Raises DataError, calling it another `work`, if the whole or the same part is held
+    already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {LOCK: fcntl.LOCK_EX}
+    if indices is not None:  # beside other parts, not beside the whole
+        kinds = {LOCK: fcntl.LOCK_SH}
+        kinds[f"{LOCK}-{indices.start}-{indices.stop}"] = fcntl.LOCK_EX
+    with contextlib.ExitStack() as held:
+        for name, kind in kinds.items():
+            file = held.enter_context((folder / name).open("w"))
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(
+                    f"{folder} is being written by another {work}; wait for its end"
+                ) from None
+        yield
+
+
 class Ledger:
     """All shards of a folder, which of them a job is to do, and what may be refused."""
 
@@ -152,54 +205,52 @@ class Ledger:
         work: Sequence[Work],
         bad_share: float,
         indices: range | None = None,
+        *,
+        progress: str = PROGRESS,
+        stem: Callable[[int, int], str] = plain_stem,
     ) -> None:
         """`indices`: those of this job, while others do the rest; None: all.
 
-        Of all entries, `bad_share` may be refused.
+        Of all entries, `bad_share` may be refused. Shards lie in the folder `progress`
+        below `folder`, and `stem` names number i of n.
         """
-        self.folder, progress = folder, str(folder / PROGRESS)
-        self.shards = [Shard(unit, progress, i) for i, unit in enumerate(work)]
-        self.mine, self._lock = self.shards, LOCK
+        self.folder, self.place = folder, folder / progress
+        self.shards = [
+            Shard(unit, str(self.place), i, stem(i, len(work)))
+            for i, unit in enumerate(work)
+        ]
+        self.indices, self.mine = indices, self.shards
         if indices is not None:
             self.mine = [self.shards[i] for i in indices]
-            self._lock = f"{LOCK}-{indices.start}-{indices.stop}"
-        self.entries = sum(unit.entries for unit in work)
-        self.allowed = int(bad_share * self.entries)
+        self.entries = sum(shard.work.entries for shard in self.mine)
+        self.allowed = int(bad_share * sum(unit.entries for unit in work))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the job's shards. Raises DataError if the same job runs already."""
-        progress = self.folder / PROGRESS
-        progress.mkdir(parents=True, exist_ok=True)
-        with (progress / self._lock).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DataError(
-                    f"{self.folder} is being written by another conversion; wait for "
-                    "its end"
-                ) from None
+        with hold(self.place, "conversion", self.indices):
             yield
 
-    def unfinished(self) -> list[Shard]:
+    def unfinished(self, spared: Collection[Shard] = ()) -> list[Shard]:
         """The job's shards still to be written; removes what is of no finished one.
 
-        What other jobs are writing stays.
+        What other jobs are writing stays, and the files of `spared`.
         """
         todo = [shard for shard in self.mine if shard.marker() is None]
-        done = set(self.mine) - set(todo)
-        keep = {s.path(x) for s in done for x in (*s.work.suffixes, REJECTS, DONE)}
-        others = {s.path("").name for s in set(self.shards) - set(self.mine)}
-        for path in (self.folder / PROGRESS).iterdir():
-            stem = path.name.partition(".")[0]
-            spared = stem in others or stem.startswith(LOCK)
-            if path not in keep and not spared:
+        kept = {*self.mine} - {*todo} | {*spared}
+        keep = {s.path(x) for s in kept for x in (*s.work.suffixes, REJECTS, DONE)}
+        others = {s.stem for s in {*self.shards} - {*self.mine}}
+        suffixes = {x for s in self.shards for x in s.work.suffixes} | {REJECTS, DONE}
+        for path in self.place.iterdir():
+            stem, dot, rest = path.name.partition(".")
+            of_shard = f"{dot}{rest}".startswith(tuple(suffixes))
+            if of_shard and stem not in others and path not in keep:
                 path.unlink(missing_ok=True)
         return todo
 
     def progress(self) -> tuple[int, float]:
         """Bytes of the finished shards' files, and their share of all entries."""
-        done = [shard for shard in self.shards if shard.marker() is not None]
+        done = [shard for shard in self.mine if shard.marker() is not None]
         paths = [s.path(suffix) for s in done for suffix in s.work.suffixes]
         size = sum(path.stat().st_size for path in paths if path.exists())
         return size, sum(s.work.entries for s in done) / max(self.entries, 1)

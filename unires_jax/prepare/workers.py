@@ -15,7 +15,7 @@ from unires_jax.prepare import shards
 from unires_jax.prepare.shards import Ledger, Shard
 
 POLL = 0.5  # seconds between looks at the workers
-WRITTEN, REFUSED, STOP = range(3)  # what the processes share
+WRITTEN, REFUSED, STOP, BEGUN = range(4)  # what the processes share
 
 Look = Callable[[int, int], bool]  # takes totals; whether they are too bad to go on
 
@@ -24,19 +24,30 @@ class Stopped(Exception):
     """Another process found that the work cannot go on."""
 
 
-def run(ledger: Ledger, workers: int) -> None:
-    """Write every shard that is not done yet, in `workers` processes (0: in this one).
+def run(
+    ledger: Ledger,
+    workers: int,
+    *,
+    unit: str = "images",
+    title: str = "",
+    todo: Sequence[Shard] | None = None,
+) -> None:
+    """Write shards in `workers` processes (0: in this one): `todo`, or all unfinished.
 
-    Shows images per second and the time left. Raises DataError naming what was refused
-    when all shards have more of it than allowed, and when a worker is killed.
+    Shows `unit`s per second and the time left. Raises DataError naming what was
+    refused when all shards have more of it than allowed, and when a worker is killed.
     """
-    todo = ledger.unfinished()
+    todo = ledger.unfinished() if todo is None else todo
     refused_before = len(ledger.refused())
     done_before = ledger.entries - sum(shard.work.entries for shard in todo)
     if len(todo) < len(ledger.mine):
-        finished = len(ledger.mine) - len(todo)
-        print(f"{finished} of {len(ledger.mine)} shards are already done")
-    with tqdm(total=ledger.entries, initial=done_before, unit=" images") as bar:
+        finished, of = len(ledger.mine) - len(todo), title and f"{title}: "
+        print(f"{of}{finished} of {len(ledger.mine)} shards are already done")
+    if title and not todo:
+        return
+    with tqdm(
+        total=ledger.entries, initial=done_before, unit=f" {unit}", desc=title or None
+    ) as bar:
 
         def look(written: int, refused: int) -> bool:
             bar.update(written + refused - (bar.n - done_before))
@@ -70,7 +81,7 @@ def _in_processes(
     todo: Sequence[Shard], allowed: int, workers: int, look: Look
 ) -> None:
     context = multiprocessing.get_context("spawn")  # the parent may have threads
-    shared = context.Array("q", 3)
+    shared = context.Array("q", 4)
     count = max(1, min(workers, len(todo)))
     pool = ProcessPoolExecutor(count, context, _begin, (shared,))
     try:
@@ -92,12 +103,21 @@ def _in_processes(
 
 
 _shared: Any = None  # of this worker
+_number = 0
+
+
+def number() -> int:
+    """Which of its pool's workers this process is, from 0; 0 outside a pool."""
+    return _number
 
 
 def _begin(shared: Any) -> None:
     """A worker leaves Ctrl-C to its parent and ends with it, however that ends."""
-    global _shared
+    global _shared, _number
     _shared = shared
+    with shared.get_lock():
+        _number = shared[BEGUN]
+        shared[BEGUN] += 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.end_with_parent(1)
 

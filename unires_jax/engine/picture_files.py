@@ -1,0 +1,59 @@
+"""The plan's picture files as pixels, decoded ahead of whoever asks for them."""
+
+import collections
+import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from unires_jax import files
+from unires_jax.engine.record import Picture
+from unires_jax.engine.roles import Image
+from unires_jax.errors import DataError
+from unires_jax.pixels.images import decode_image
+
+SIDE = 64  # pixels; pictures with a shorter side are planned and not worked on [I1]
+THREADS, AHEAD = 2, 4  # pictures that are decoded, and held, at once; ours
+
+
+def is_usable(picture: Picture) -> bool:
+    """Whether a stage works on it: planned without a fault, not small, no error yet."""
+    return not picture.errors and min(picture.height, picture.width) >= SIDE
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of a picture's file."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(folder: Path, picture: Picture) -> Image:
+    """The pixels as stored. Raises DataError for another file than was planned."""
+    data = files.read_inside(folder, picture.file)
+    if digest(data) != picture.sha256:
+        raise DataError(
+            "is another file than when it was planned; restore it, or plan again",
+            place=picture.file,
+        )
+    return decode_image(data)
+
+
+def ahead(
+    folder: Path, pictures: Iterable[Picture]
+) -> Iterator[tuple[Picture, "Future[Image]"]]:
+    """Each picture with its pixels, which are there or will be; in order.
+
+    Those that are not usable have none: their future is cancelled.
+    """
+    waiting: collections.deque[tuple[Picture, Future[Image]]] = collections.deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for picture in pictures:
+            future: Future[Image] = Future()
+            if is_usable(picture):
+                future = pool.submit(read, folder, picture)
+            else:
+                future.cancel()
+            waiting.append((picture, future))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
