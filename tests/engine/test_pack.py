@@ -29,7 +29,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Picture]:
-    return made.partworld_engine(tmp_path, 8, source="boxes.jsonl")
+    return made.partworld_engine(tmp_path, 8)
 
 
 def test_from_the_filter_to_prepared_data(
@@ -40,11 +40,13 @@ def test_from_the_filter_to_prepared_data(
     pictures[1] = dataclasses.replace(pictures[1], keep=False, codes=("I2",))
     silent = [dataclasses.replace(r, texts=()) for r in pictures[2].regions]
     pictures[2] = dataclasses.replace(pictures[2], regions=tuple(silent))
-    out, photos = made.write_engine(tmp_path, pictures), tmp_path / "photos"
+    photos, boxes = tmp_path / "photos", {"/home/me/boxes.jsonl": "12ab"}
+    out = made.write_engine(tmp_path, pictures, sources=boxes)
     assert packing.main(["--out", str(out), "--licence", "pictures: mine <b>"]) == 0
     assert files(photos) == ["train-00000.jsonl.gz"]
     text = (photos / "README.md").read_text()
     assert "pictures: mine \\<b\\>" in text and "geometry: made by unires\\_jax" in text
+    assert "- boxes.jsonl: SHA-256 12ab" in text and "/home" not in text
     packed = lines(photos / "train-00000.jsonl.gz")
     assert sorted(x["image_id"] for x in packed) == sorted(
         p.image_id for p in pictures if p.image_id not in (1, 2)

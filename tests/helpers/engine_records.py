@@ -1,6 +1,7 @@
 """Records of the engine for tests: PartWorld's truth, and what was dropped of it."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from typing import Any
 
 from unires_jax import partworld
 from unires_jax.data.records import LEVELS, PART, Record
-from unires_jax.engine import shard_files
+from unires_jax.engine import filters, shard_files
 from unires_jax.engine.record import Picture, Region, Text
+from unires_jax.engine.settings import Thresholds
 
 SCORES = {"pred_iou": 0.93, "stability": 0.97, "box_iou": 0.9, "in_box": 1.0}
 FORMS = ("caption", "place", "colour", "relation", "ordinal")
@@ -108,15 +110,22 @@ def write_engine(
     for k in range(shards):
         path = out / "filter" / shard_files.name(k, shards)
         shard_files.write(path, pictures[k::shards])
+    summary = filters.Summary("scores", "default", Thresholds(), {}, {}, {})
+    (out / "filter" / filters.COUNTS).write_text(json.dumps(summary.to_json()))
     (out / "plan").mkdir(exist_ok=True)
     facts = {"pictures": str(folder / "photos"), **plan}
     (out / "plan" / "plan.json").write_text(json.dumps(facts))
     return out
 
 
+@functools.cache
+def _drawn(count: int) -> tuple[Record, ...]:
+    return tuple(partworld.draw_records(3, "train", count))
+
+
 def partworld_engine(folder: Path, count: int, **plan: Any) -> list[Picture]:
     """Pictures of PartWorld in `photos`, and their records, all kept."""
-    records = list(partworld.draw_records(3, "train", count))
+    records = _drawn(count)
     photos = folder / "photos"
     photos.mkdir(parents=True)
     for record in records:

@@ -356,7 +356,11 @@ def _readme(packed: Packed, licences: dict[str, str], facts: dict[str, Any]) -> 
         f"| {split} | " + " | ".join(f"{n:,}" for n in counts.values()) + " |"
         for split, counts in packed.splits.items()
     ]
-    origin = [f"- {k}: {_plain(v)}" for k, v in facts.items() if isinstance(v, str)]
+    sources = facts.get("sources")
+    origin = [
+        f"- {_plain(Path(str(name)).name)}: SHA-256 {_plain(str(digest))}"
+        for name, digest in (sources.items() if isinstance(sources, dict) else ())
+    ]
     left = f"Left out: {packed.dropped:,} pictures that were dropped"
     lines = [
         _TITLE,
@@ -372,7 +376,7 @@ def _readme(packed: Packed, licences: dict[str, str], facts: dict[str, Any]) -> 
         "",
         f"{left}, {packed.without_text:,} without a sentence.",
         "",
-        *(["## Plan", "", *origin, ""] if origin else []),
+        *(["## Boxes", "", *origin, ""] if origin else []),
         "## Licences",
         "",
         "Sentences and masks were made by these; the pictures keep their own terms.",
