@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from unires_jax.engine.roles import OutOfMemory
+from unires_jax.engine.roles import ModelError, OutOfMemory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -14,15 +14,21 @@ def halving(
 ) -> list[R]:
     """The answers to all items, at most `batch` at once, fewer where there is no room.
 
-    Raises OutOfMemory where there is none for a single item.
+    Raises OutOfMemory where there is none for a single item, ModelError for a call
+    that answers more or fewer items than were asked.
     """
     answers: list[R] = []
+    batch = max(batch, 1)
     while len(answers) < len(items):
         some = items[len(answers) : len(answers) + batch]
         try:
-            answers += call(some)
+            given = call(some)
         except OutOfMemory:
             if len(some) == 1:
                 raise
             batch = len(some) // 2
+            continue
+        if len(given) != len(some):
+            raise ModelError(f"a model gave {len(given)} answers to {len(some)}")
+        answers += given
     return answers

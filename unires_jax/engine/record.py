@@ -14,12 +14,13 @@ from unires_jax.errors import DataError
 
 SCHEMA = "mres-engine/1"
 DIGITS = 4  # of scores: what threads and batches change lies below
-LEVELS = ("object", "part")
+LEVELS = OBJECT, PART = "object", "part"
 # What a text came from; the last two denote what their `targets` say, none or many.
 FORMS = (
     *("caption", "given", "template", "compose", "place", "size", "ordinal"),
     *("relation", "colour", "paraphrase", "plural", "negative"),
 )
+COUNTING = ("place", "size", "ordinal", "plural")  # about all of a category
 # A score is None where nobody has asked for it.
 REGION_SCORES = (
     "pred_iou",  # the segmenter's own estimate
@@ -30,6 +31,9 @@ REGION_SCORES = (
     "detector",  # of the part finder
     "contain",  # share of a part inside its object
     "area_ratio",  # part over object
+    "same_name",  # a part's IoU with one of its name, in an object that is smaller
+    "same_place",  # with a better one of another name, in its object
+    "rank",  # a part's place in its object, 0: the best for the detector
 )
 TEXT_SCORES = (
     "logprob",  # of the captioner, mean a token
@@ -57,7 +61,7 @@ class Text:
     raw: str = ""  # the model's own words, before the cleaning
     scores: Scores = dataclasses.field(default_factory=dict)  # of TEXT_SCORES
     keep: bool = True
-    codes: tuple[str, ...] = ()  # why it is not kept
+    codes: tuple[str, ...] = ()  # why not; none: it went with what it belongs to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +100,12 @@ class Picture:
     errors: tuple[str, ...] = ()  # "<stage>: <what happened>", retried by `retry`
     keep: bool = True
     codes: tuple[str, ...] = ()
+
+
+def root_form(region: Region, text: Text) -> str:
+    """The form of a text, for a paraphrase that of the text it was made of."""
+    forms = {t.text: t.form for t in reversed(region.texts) if t.form != "paraphrase"}
+    return forms.get(text.of, text.form) if text.form == "paraphrase" else text.form
 
 
 def to_line(picture: Picture) -> str:

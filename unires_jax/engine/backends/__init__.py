@@ -26,7 +26,9 @@ class Entry:
 
 
 # The first of a role is its default.
-BACKENDS: dict[str, Entry] = {}
+BACKENDS: dict[str, Entry] = {
+    "exact": Entry("exact", "Exact", tuple(ROLES), "", ""),
+}
 
 
 def load(spec: str, role: str, device: Device = "auto", dtype: str = "auto") -> Any:
