@@ -1,34 +1,22 @@
 """The worked example of docs/mres_jsonl.md: its commands, on a tiny model."""
 
 import json
-import re
-import shlex
 from pathlib import Path
 
 import pytest
+from helpers import worked_example
 from helpers.paths import ROOT
-from helpers.programs import compiling_once, run
+from helpers.worked_example import Clone
 
 from unires_jax.data.prepared import open_split
 from unires_jax.prepare.mres.line import parse
 
 PAGE = (ROOT / "docs" / "mres_jsonl.md").read_text()
-# What the quickstart trains, smaller; the last value of a flag counts.
-TINY = shlex.split(
-    """--config.model.image_size=32 --config.model.vision.patch=8
-    --config.model.vision.width=16 --config.model.vision.depth=2
-    --config.model.vision.heads=2 --config.model.vision.mlp=16
-    --config.model.text.width=16 --config.model.text.depth=1
-    --config.model.text.heads=2 --config.model.text.mlp=16
-    --config.model.width=16 --config.model.heads=2 --config.train.steps=2
-    --config.model.low_groups=4 --config.model.high_groups=2 --config.train.batch=4
-    --config.data.workers=0 --config.eval.watch_images=2"""
-)
 
 
 def blocks(language: str) -> list[str]:
     """The code blocks of a language on the page."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return worked_example.blocks(PAGE, language)
 
 
 def test_the_line_on_the_page_is_valid(tmp_path: Path) -> None:
@@ -45,25 +33,6 @@ def test_the_line_on_the_page_is_valid(tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((ROOT / "docs/mres_jsonl.schema.json").read_text())
     jsonschema.validate(json.loads(text), schema)
-
-
-class Clone:
-    """A folder that looks like a clone, with the quickstart's results."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("configs", "datasets", "train.py", "evaluate.py"):
-            (folder / name).symlink_to(ROOT / name)
-        self.env = compiling_once(folder / "cache")
-
-    def __call__(self, command: str) -> str:
-        """Run a command of the page; its output."""
-        program, *words = shlex.split(command)
-        module = ["-m", "unires_jax.cli"] if program == "unires" else []
-        tiny = TINY if "train.py" in words else []
-        done = run(*module, *words, *tiny, cwd=self.folder, **self.env)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
 
 
 @pytest.fixture
@@ -84,11 +53,7 @@ def test_from_pictures_to_data(clone: Clone) -> None:
 
 @pytest.mark.slow
 def test_from_pictures_to_a_model(clone: Clone) -> None:
-    clone("unires build partworld --scenes 8 --eval_scenes 2")
-    clone(
-        "python train.py --config=configs/quickstart.py --workdir=runs/quickstart "
-        "--config.train.eval_every=0"
-    )
+    clone.quickstart()
     (commands,) = blocks("sh")
     outputs = [clone(command) for command in commands.splitlines()]
     assert "mres32m:val" in outputs[-1]
