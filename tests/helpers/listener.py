@@ -27,8 +27,15 @@ PARTS = (
     *("tail", "trailer", "trunk", "wall", "wheel", "window", "wing"),
 )
 ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
-BIG = {"big", "large", "bigger", "biggest"}
+BIG = {"big", "large", "bigger", "biggest", "larger", "largest"}
 SMALL = {"small", "little", "smaller", "smallest"}
+# Of all, wherever in the picture they lie.
+EXTREMES = {
+    **{"leftmost": "left", "furthest to the left": "left"},
+    **{"rightmost": "right", "furthest to the right": "right"},
+    **{"topmost": "top", "highest": "top", "upper": "top"},
+    **{"lowest": "bottom", "lower": "bottom"},
+}
 RELATION = re.compile(
     r"(.+?) (to the left of|on the left of|left of|to the right of|on the right of|"
     r"right of|above|over|below|under|next to|beside|in front of|behind) (?:the )?(.+)"
@@ -69,6 +76,8 @@ def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Targ
         ((base, _),) = listen(anchor, objects, size)
         holds = _relation(link, base, [o.whole.mask for o in objects])
     text = re.sub(r"in (?:the )?(\w+) (?:shirt|dress)\b", r"\1", text.replace("'s", ""))
+    extreme = next((side for e, side in EXTREMES.items() if e in text), "")
+    text = re.sub("|".join(EXTREMES), "", text)
     words = set(text.split())
     plural, singular = (
         [MANY[w] for w in words & set(MANY)],
@@ -87,6 +96,9 @@ def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Targ
         and (not colours or o.colour in colours)
     ]
     chosen = _narrow(words, among, objects, size, bool(plural))
+    if extreme and among:
+        middles = {i: _middle(objects[i].whole.mask) for i in among}
+        chosen &= {_ranked(extreme, middles)[0]}
     if holds:
         chosen = {i for i in among if i != base and holds(i)}
     if plural:
@@ -114,8 +126,9 @@ def _narrow(
     if words & SMALL:
         chosen &= {min(among, key=area.__getitem__)}
     if nth := words & set(ORDINALS):
-        order = sorted(among, key=x.__getitem__, reverse="right" in words)
-        return chosen & {order[ORDINALS[nth.pop()]]}
+        side = next(s for s in ("right", "top", "bottom", "left") if s in words)
+        middles = {i: (x[i], y[i]) for i in among}
+        return chosen & {_ranked(side, middles)[ORDINALS[nth.pop()]]}
     if words & {"middle", "center"}:
         chosen &= {i for i in among if abs(x[i] - 0.5) < 0.15}
     lean = {"left": x, "top": y}
@@ -129,6 +142,18 @@ def _narrow(
         if extreme:
             chosen &= {min(among, key=lean[side].__getitem__)}
     return chosen
+
+
+def _middle(mask: Any) -> tuple[float, float]:
+    left, top, right, bottom = box(mask)
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def _ranked(side: str, middles: dict[int, tuple[float, float]]) -> list[int]:
+    """The keys, the furthest toward a side first."""
+    axis = 0 if side in ("left", "right") else 1
+    back = side in ("right", "bottom")
+    return sorted(middles, key=lambda i: middles[i][axis], reverse=back)
 
 
 def _relation(link: str, base: int, masks: Sequence[Any]) -> Callable[[int], bool]:

@@ -1,0 +1,212 @@
+"""What singles an object out among those of its category. Source: ours.
+
+A phrase is true of one object (or of the several meant) and clearly false of every
+other of the category; a near tie says nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from unires_jax.data.predicates import (
+    CORNERS,
+    RELATIONS,
+    SIDES,
+    Truth,
+    counted,
+    extreme,
+    placed,
+    sized,
+)
+from unires_jax.engine.colours import COLOURS, Palette
+from unires_jax.engine.english import nth
+from unires_jax.engine.nouns import has_no_colour, spoken
+from unires_jax.engine.scene import Scene
+
+MOST = 30  # of a category: more are not compared
+FARTHEST = 4  # counted up to the fourth
+
+
+@dataclasses.dataclass(frozen=True)
+class Phrase:
+    """Words around the name of a thing: "the {before} car {after}"."""
+
+    form: str  # one of record.FORMS
+    before: str = ""
+    after: str = ""
+    colour: str = ""
+    side: str = ""  # of a lone thing: where it is
+    strict: bool = False  # whether it needs the others: "second", "biggest"
+
+    def around(self, noun: str) -> str:
+        """The name with these words, no article."""
+        return " ".join(w for w in (self.before, noun, self.after) if w)
+
+
+_EXTREMES = {
+    "left": (("leftmost",), ("furthest to the left",)),
+    "right": (("rightmost",), ("furthest to the right",)),
+    "top": (("topmost", "highest"), ()),
+    "bottom": (("lowest",), ()),
+}
+_OF_TWO = {
+    "left": (("left",), ("on the left", "on the left side")),
+    "right": (("right",), ("on the right", "on the right side")),
+    "top": (("upper",), ()),
+    "bottom": (("lower",), ()),
+}
+_SIZES = {  # of two, of more
+    "big": (("bigger", "larger"), ("biggest", "largest")),
+    "small": (("smaller",), ("smallest",)),
+}
+_LINKS = {
+    "left of": ("to the left of", "left of"),
+    "right of": ("to the right of", "right of"),
+    "next to": ("next to", "beside"),
+    "in front of": ("in front of",),
+    "behind": ("behind",),
+}
+
+
+def singling(scene: Scene, palette: Palette, category: str) -> dict[int, list[Phrase]]:
+    """Of each instance of a category, the phrases that are true of it alone."""
+    among = scene.instances(category)
+    phrases: dict[int, list[Phrase]] = {i: [] for i in among}
+    if category in scene.crowded or not 0 < len(among) <= MOST:
+        return phrases
+    if scene.alone(category):
+        phrases[among[0]].append(Phrase("template"))
+    for phrase, truths in _candidates(scene, palette, category, among):
+        if truths.count(True) == 1 and None not in truths:
+            phrases[among[truths.index(True)]].append(phrase)
+    return phrases
+
+
+def _candidates(
+    scene: Scene, palette: Palette, category: str, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """Phrases, and of which of the instances each is true."""
+    yield from _places(scene, among)
+    yield from _sizes(scene, among)
+    if scene.exhaustive:
+        yield from _ordinals(scene, among)
+        yield from _relations(scene, category, among)
+    if not has_no_colour(category):
+        for colour in COLOURS:
+            truths = [palette.agree(colour, scene.objects[i].mask) for i in among]
+            yield Phrase("colour", before=colour, colour=colour), truths
+
+
+def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
+    spots = [scene.objects[i].whole for i in among]
+    if len(among) == 1:
+        for side in ("left", "right"):
+            truths = placed(side, False, scene, spots)
+            yield Phrase("place", after=f"on the {side}", side=side), truths
+        return
+    for side in SIDES:
+        inside = placed(side, False, scene, spots)
+        if len(among) == 2:
+            yield from _said("place", _OF_TWO[side], inside)
+        else:
+            yield from _said("place", ((), _OF_TWO[side][1][:1]), inside)
+        yield from _said("place", _EXTREMES[side], extreme(side, scene, spots))
+    for corner in CORNERS:
+        truths = placed(corner, False, scene, spots)
+        yield Phrase("place", after=f"in the {corner} corner"), truths
+    yield Phrase("place", after="in the middle"), placed("middle", False, scene, spots)
+
+
+def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
+    things = [scene.objects[i] for i in among]
+    for size, (of_two, of_more) in _SIZES.items():
+        words = of_two if len(among) == 2 else of_more
+        truths = sized(size, things)
+        for word in words:
+            yield Phrase("size", before=word, strict=True), truths
+
+
+def _ordinals(
+    scene: Scene, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """The second to the FARTHEST from a side; what lies beyond it need not be clear."""
+    for side in SIDES:
+        order = sorted(among, key=lambda i: _distance(scene, side, i))
+        for position in range(2, min(FARTHEST, len(among) - 1) + 1):
+            near = order[: position + 1]
+            spots = [scene.objects[i].whole for i in near]
+            of_near = dict(
+                zip(near, counted(position, side, scene, spots), strict=True)
+            )
+            words = ((), (f"from the {side}",))
+            truths = [of_near.get(i, False) for i in among]
+            for phrase, _ in _said("ordinal", words, truths):
+                before = nth(position)
+                yield dataclasses.replace(phrase, before=before, strict=True), truths
+
+
+def _distance(scene: Scene, side: str, index: int) -> float:
+    x, y, w, h = scene.objects[index].whole.box
+    along = x + w / 2 if side in ("left", "right") else y + h / 2
+    return along if side in ("left", "top") else -along
+
+
+def _relations(
+    scene: Scene, category: str, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """Beside, before or behind a thing of another kind that is alone of its kind."""
+    for other in scene.categories:
+        if other == category or not scene.alone(other):
+            continue
+        (anchor,) = scene.instances(other)
+        noun = spoken(other)
+        for name, links in _LINKS.items():
+            holds = RELATIONS[name]
+            truths = [
+                _unentangled(scene, i, anchor, holds(scene, i, anchor)) for i in among
+            ]
+            for link in links:
+                after = f"{link} the {noun}"
+                yield Phrase("relation", after=after, strict=True), truths
+
+
+def _unentangled(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None where one lies within the other's box: worn, held, part of it."""
+    a, b = (scene.objects[i].whole.box for i in (subject, anchor))
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    within = max(0.0, width) * max(0.0, height)
+    smaller = min(a[2] * a[3], b[2] * b[3])
+    return None if truth and within > 0.5 * smaller else truth
+
+
+def _said(
+    form: str, words: tuple[Sequence[str], Sequence[str]], truths: list[Truth]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    for before in words[0]:
+        yield Phrase(form, before=before), truths
+    for after in words[1]:
+        yield Phrase(form, after=after), truths
+
+
+Group = tuple[str, tuple[int, ...], str]  # words before the plural, members, after it
+
+
+def groups(
+    scene: Scene, category: str, quantity: Callable[[int, bool], str]
+) -> list[Group]:
+    """All instances of a category, and those on one side, where there are several."""
+    among = scene.instances(category)
+    countable = scene.exhaustive and category not in scene.crowded
+    if not countable or not 2 <= len(among) <= MOST:
+        return []
+    spots = [scene.objects[i].whole for i in among]
+    several: list[Group] = []
+    if len(among) <= 10:
+        several.append((quantity(len(among), True), tuple(among), ""))
+    for side in ("left", "right"):
+        truths = placed(side, True, scene, spots)
+        if None not in truths and 2 <= truths.count(True) < len(among):
+            members = tuple(i for i, t in zip(among, truths, strict=True) if t)
+            words = quantity(len(members), False)
+            several.append((words, members, f"on the {side}"))
+    return several
