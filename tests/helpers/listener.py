@@ -19,7 +19,17 @@ PEOPLE_PLURAL = {"men": "man", "guys": "man", "women": "woman", "ladies": "woman
 ANIMALS = ("dog", "cat", "horse", "elephant", "bird")
 VEHICLES = ("car", "truck", "bus", "bicycle", "plane", "boat")
 OTHERS = ("house", "tree", "chair")
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
+COLOURS = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "blue",
+    "purple",
+    "white",
+    "black",
+    "pink",
+)
 PARTS = (
     *("arm", "back", "beak", "body", "bumper", "cab", "chimney", "crown", "door"),
     *("dress", "ear", "engine", "flag", "frame", "fruit", "hair", "handlebar", "hat"),
@@ -60,16 +70,55 @@ PART_WORDS = {p: p for p in PARTS} | {p + "s": p for p in PARTS}
 PART_WORDS |= {"bodies": "body", "dresses": "dress"}
 
 
+_SAID = "|".join(COLOURS)
+# "in the red hat", or "red hat": the colour of the garment.
+GARMENT = re.compile(rf"(?: in the )?\b({_SAID}) (hat|shirt|dress)\b")
+SHADES = {
+    **{"red": (206, 42, 42), "orange": (240, 134, 32), "yellow": (247, 218, 58)},
+    **{"green": (62, 152, 70), "blue": (48, 96, 204), "purple": (134, 70, 168)},
+    **{"white": (240, 240, 236), "black": (50, 50, 55), "pink": (232, 146, 172)},
+    **{"teal": (52, 160, 158), "tan": (206, 172, 126), "brown": (118, 80, 52)},
+    "dark red": (100, 50, 56),
+}
+
+
+def looks(image: np.ndarray, mask: np.ndarray) -> str:
+    """The shade that is nearest to the middle one of a region's pixels."""
+    pixel = np.median(image[mask], axis=0)
+    shade = min(SHADES, key=lambda s: float(np.abs(pixel - SHADES[s]).sum()))
+    return shade.removeprefix("dark ")
+
+
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Left, top, right, bottom (exclusive) of the true pixels."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
-def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Target]:
-    """The (object, part) pairs of a sentence; `size` is the picture's height, width."""
+def listen(
+    text: str,
+    objects: Sequence[Any],
+    size: tuple[int, int],
+    image: np.ndarray | None = None,
+) -> set[Target]:
+    """The (object, part) pairs of a sentence; `size` is the picture's height, width.
+
+    With the picture's pixels a garment's colour is its own; without, its wearer's.
+    """
     if " and " in text:
         return {t for half in text.split(" and ") for t in listen(half, objects, size)}
+    if image is not None and (match := GARMENT.search(text)):
+        clause, colour, garment = match.group(0), *match.groups()
+        alike = [
+            i
+            for i, o in enumerate(objects)
+            if garment in o.parts and looks(image, o.parts[garment].mask) == colour
+        ]
+        if not clause.startswith(" in"):
+            rest = text.replace(clause, garment, 1)
+            return {t for t in listen(rest, objects, size, image) if t[0] in alike}
+        targets = listen(text.replace(clause, "", 1), [objects[i] for i in alike], size)
+        return {(alike[i], part) for i, part in targets}
     holds: Callable[[int], bool] | None = None
     if match := RELATION.fullmatch(text):
         text, link, anchor = match.groups()

@@ -69,6 +69,10 @@ class Palette:
         counts = np.bincount(names, minlength=1 + len(COLOURS))[1:]
         return dict(zip(COLOURS, (counts / len(names)).tolist(), strict=True))
 
+    def colour(self, mask: RunMask | None) -> str:
+        """The colour that a region has, "" for none."""
+        return next((c for c in COLOURS if self.agree(c, mask)), "")
+
     def agree(self, colour: str, mask: RunMask | None) -> Truth:
         """Whether a region has a colour; None: partly, or nobody knows."""
         shares = self.shares(mask) if mask is not None else {}

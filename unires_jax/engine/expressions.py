@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
-from unires_jax.data.predicates import placed
+from unires_jax.data.predicates import extreme, placed
 from unires_jax.engine import mending, negatives, sayings, typos
-from unires_jax.engine.colours import Palette
+from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.nouns import part_name, spoken
 from unires_jax.engine.phrases import Phrase, groups, singling
@@ -76,9 +76,13 @@ def _said(
         _add(texts, thing.region.id, sayings.of_object(thing, its_names, r))
     for part, its_owner in _named_parts(scene, names):
         siblings = [p for p in _siblings(scene, part) if p is not part]
-        said = sayings.of_part(part, siblings, its_owner, settings.paraphrases, r)
+        name = part_name(part.region.part)
+        colour = palette.colour(part.mask) if name.worn else ""
+        said = sayings.of_part(
+            part, siblings, its_owner, colour, settings.paraphrases, r
+        )
         _add(texts, part.region.id, said)
-        if part_name(part.region.part).side:
+        if name.side or sayings.is_ambiguous(name, siblings):
             side = _side(scene, part)
             _add(texts, part.region.id, sayings.of_viewer(part, side, r))
     if settings.plurals:
@@ -156,7 +160,7 @@ def _siblings(scene: Scene, part: Thing) -> list[Thing]:
 
 
 def _side(scene: Scene, part: Thing) -> str:
-    """The side of the picture on which a part lies, of all of its noun; "": no side.
+    """Words for the side on which a part lies, of all of its noun; "": no side.
 
     Only for an object that is alone: others may have the part without a mask.
     """
@@ -164,10 +168,12 @@ def _side(scene: Scene, part: Thing) -> str:
         return ""
     noun = part_name(part.region.part).noun
     alike = [p for p in scene.parts if part_name(p.region.part).noun == noun]
+    spots, place = [p.whole for p in alike], alike.index(part)
     for side in ("left", "right"):
-        truths = placed(side, False, scene, [p.whole for p in alike])
-        if truths[alike.index(part)]:
-            return side
+        if placed(side, False, scene, spots)[place]:
+            return f"on the {side} side of the picture"
+        if extreme(side, scene, spots)[place]:
+            return f"furthest to the {side}"
     return ""
 
 
@@ -220,14 +226,14 @@ def _negatives(
     wanted = len(said) * share / (1 - share)
     count = int(wanted) + (r.random() < wanted % 1)
     known = {key(t.text) for t in said}
+    colours = collections.Counter(
+        c for t in said if t.form == "colour" for c in COLOURS if c in t.text.split()
+    )
     possible = [
         n
-        for n in negatives.swaps(scene, palette, names, vocabulary, r)
+        for n in negatives.swaps(scene, palette, names, colours, vocabulary, r)
         if key(n.text.text) not in known
     ]
-    colours = collections.Counter(
-        n.phrase.colour for its in names.values() for n in its if n.phrase.colour
-    )
     return negatives.choose(possible, count, colours, r)
 
 

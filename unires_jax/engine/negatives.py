@@ -4,20 +4,21 @@ What is swapped in is clearly not there, by masks and pixels. A colour is taken 
 the picture has something else of that colour and says so: no colour is always wrong.
 """
 
-import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from random import Random
 
 from unires_jax.engine.colours import Palette
-from unires_jax.engine.english import without_article
 from unires_jax.engine.nouns import confusable, near, part_name, spoken
+from unires_jax.engine.phrases import garments
 from unires_jax.engine.record import Text
 from unires_jax.engine.sayings import Name, text
 from unires_jax.engine.scene import Scene, Thing
+from unires_jax.pixels.masks import RunMask
 
 Vocabulary = Mapping[str, Sequence[str]]  # names of parts by category
 KINDS = ("colour", "part", "category", "side")
+ABSENT_PARTS = 3  # of an object that are asked for
 _OPPOSITE = {"left": "right", "right": "left"}
 _SWAPPABLE = ("template", "place", "colour")  # forms that need no other instance
 
@@ -36,19 +37,21 @@ def swaps(
     scene: Scene,
     palette: Palette,
     names: Mapping[int, Sequence[Name]],
+    said: Mapping[str, int],
     vocabulary: Vocabulary,
     r: Random,
 ) -> list[Negative]:
-    """All negatives of a picture that geometry and pixels allow."""
-    said = collections.Counter(
-        n.phrase.colour for ns in names.values() for n in ns if n.phrase.colour
-    )
+    """All negatives of a picture that geometry and pixels allow.
+
+    `said` are the colours that its texts name.
+    """
     negatives: list[Negative] = []
     for i, its_names in sorted(names.items()):
         thing = scene.objects[i]
         for name in its_names:
             if not name.of:
                 negatives += _colours(scene, palette, thing, name, said, r)
+                negatives += _clothes(scene, palette, thing, name, said, r)
                 negatives += _categories(scene, thing, name, r)
                 negatives += _sides(thing, name, r)
         negatives += _parts(scene, i, its_names, vocabulary, r)
@@ -70,18 +73,47 @@ def _colours(
     said: Mapping[str, int],
     r: Random,
 ) -> list[Negative]:
-    category = thing.region.category
-    if name.phrase.form != "colour" or not _known(scene, category):
+    """Another colour of the thing, or of what it wears."""
+    category, phrase = thing.region.category, name.phrase
+    if not phrase.colour or not _known(scene, category):
         return []
-    masks = [scene.objects[i].mask for i in scene.instances(category)]
-    return [
-        negative
-        for colour in said
-        if all(palette.agree(colour, m) is False for m in masks)
-        for negative in _made(
-            thing, "colour", f"{colour} {name.noun}", name.words, r, colour
-        )
+    masks = [
+        _worn(scene, o, phrase.worn) if phrase.worn else o.mask
+        for o in scene.objects
+        if o.region.category == category
     ]
+    negatives: list[Negative] = []
+    for colour in sorted(said):
+        if all(palette.agree(colour, m) is False for m in masks):
+            words = name.words.replace(phrase.colour, colour, 1)
+            negatives += _made(thing, "colour", words, name.words, r, colour)
+    return negatives
+
+
+def _worn(scene: Scene, wearer: Thing, noun: str) -> RunMask | None:
+    garment = garments(scene, wearer.region.id).get(noun)
+    return garment.mask if garment else None
+
+
+def _clothes(
+    scene: Scene,
+    palette: Palette,
+    thing: Thing,
+    name: Name,
+    said: Mapping[str, int],
+    r: Random,
+) -> list[Negative]:
+    """Another colour of what the one object of its category wears."""
+    negatives: list[Negative] = []
+    if not scene.alone(thing.region.category) or name.phrase.worn:
+        return negatives
+    for noun, part in garments(scene, thing.region.id).items():
+        own = palette.colour(part.mask)
+        for colour in sorted(said) if own else ():
+            if palette.agree(colour, part.mask) is False:
+                words, of = (f"{c} {noun} of the {name.words}" for c in (colour, own))
+                negatives += _made(part, "colour", words, of, r, colour)
+    return negatives
 
 
 def _known(scene: Scene, category: str) -> bool:
@@ -127,9 +159,11 @@ def _parts(
     absent = (its_own | foreign) - shown.get(category, set())
     if category not in shown or not absent:
         return []
-    words = without_article(r.choice(names).words)
-    swapped = f"{r.choice(sorted(absent))} of the {words}"
-    return _made(thing, "part", swapped, words, r)
+    negatives: list[Negative] = []
+    for noun in r.sample(sorted(absent), min(ABSENT_PARTS, len(absent))):
+        words = r.choice(names).words
+        negatives += _made(thing, "part", f"{noun} of the {words}", words, r)
+    return negatives
 
 
 def choose(

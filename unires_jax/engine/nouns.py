@@ -14,11 +14,18 @@ _PEOPLE = words(
     "person people man woman boy girl child kid baby guy lady player rider skier "
     "surfer pedestrian face hair hand arm leg"
 )
-# Of these a thing has one: a mask in two pieces is one of them, half hidden.
-_SINGLE = words(
-    "head face hair neck body torso back tail trunk nose mouth beak skin roof frame "
-    "hull mast crown saddle mane snout muzzle forehead chin dress skirt shirt jacket "
-    "coat hat cap bag belt seat lid cover base top bottom cab trailer"
+# Of these a thing may show several: others in two pieces are one, half hidden.
+_SEVERAL = words(
+    "wheel tire tyre rim hubcap leg arm ear eye wing hand foot paw horn hoof knee "
+    "elbow shoulder window door light headlight taillight headlamp lamp mirror pedal "
+    "handle knob drawer shoe sock boot glove sleeve strap earring button leaf petal "
+    "branch shelf cushion pillow armrest speaker key blade propeller pocket rung engine "
+    "flag"
+)
+_WORN = words(
+    "shirt t-shirt blouse top sweater sweatshirt jumper hoodie cardigan vest dress "
+    "romper skirt coat jacket blazer suit cape pants trousers jeans shorts leggings "
+    "tights stockings hat cap scarf shoes boots sneakers sandals socks gloves"
 )
 _BODY = words(
     "head face hair neck body torso back tail nose mouth beak skin arm leg hand foot "
@@ -91,9 +98,14 @@ class PartName:
         return f"{self.side} {self.noun}"
 
     @property
-    def single(self) -> bool:
-        """Whether a thing has one of these."""
-        return self.noun.split()[-1] in _SINGLE
+    def countable(self) -> bool:
+        """Whether a thing may show several of these."""
+        return self.noun.split()[-1] in _SEVERAL
+
+    @property
+    def worn(self) -> bool:
+        """Whether it is a garment: its colour is said, and its wearer "in" it."""
+        return self.noun.split()[-1] in _WORN
 
     @property
     def of_body(self) -> bool:

@@ -19,11 +19,15 @@ from unires_jax.data.predicates import (
 )
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import nth
-from unires_jax.engine.nouns import has_no_colour, spoken
-from unires_jax.engine.scene import Scene
+from unires_jax.engine.nouns import has_no_colour, part_name, spoken
+from unires_jax.engine.scene import Box, Scene, Thing
 
 MOST = 30  # of a category: more are not compared
 FARTHEST = 4  # counted up to the fourth
+ASIDE = 1 / 3  # share of the picture from a side, of the middle of what is "on" it
+REACH = 0.05  # share of the picture by which it may cross the middle
+WIDE = 0.25  # share of the picture's longer side between two things, at most
+LANDMARK = (0.002, 0.1)  # area of what others are beside: of the picture, of the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Phrase:
     before: str = ""
     after: str = ""
     colour: str = ""
+    worn: str = ""  # the garment that has the colour
     side: str = ""  # of a lone thing: where it is
     strict: bool = False  # whether it needs the others: "second", "biggest"
 
@@ -90,7 +95,9 @@ def _candidates(
     if scene.exhaustive:
         yield from _ordinals(scene, among)
         yield from _relations(scene, category, among)
-    if not has_no_colour(category):
+    if has_no_colour(category):
+        yield from _clothes(scene, palette, among)
+    else:
         for colour in COLOURS:
             truths = [palette.agree(colour, scene.objects[i].mask) for i in among]
             yield Phrase("colour", before=colour, colour=colour), truths
@@ -100,8 +107,10 @@ def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[T
     spots = [scene.objects[i].whole for i in among]
     if len(among) == 1:
         for side in ("left", "right"):
-            truths = placed(side, False, scene, spots)
-            yield Phrase("place", after=f"on the {side}", side=side), truths
+            yield (
+                Phrase("place", after=f"on the {side}", side=side),
+                [_aside(scene, side, spots[0].box)],
+            )
         return
     for side in SIDES:
         inside = placed(side, False, scene, spots)
@@ -114,6 +123,39 @@ def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[T
         truths = placed(corner, False, scene, spots)
         yield Phrase("place", after=f"in the {corner} corner"), truths
     yield Phrase("place", after="in the middle"), placed("middle", False, scene, spots)
+
+
+def _clothes(
+    scene: Scene, palette: Palette, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """Who wears what colour, where the garment of everybody is marked."""
+    wardrobes = [garments(scene, scene.objects[i].region.id) for i in among]
+    for noun in sorted(set.intersection(*(set(w) for w in wardrobes))):
+        for colour in COLOURS:
+            truths = [palette.agree(colour, w[noun].mask) for w in wardrobes]
+            after = f"in the {colour} {noun}"
+            yield Phrase("colour", after=after, colour=colour, worn=noun), truths
+
+
+def garments(scene: Scene, wearer: str) -> dict[str, Thing]:
+    """What an object wears one of, by name."""
+    parts = [p for p in scene.parts if p.region.parent == wearer]
+    names = [part_name(p.region.part) for p in parts]
+    return {
+        n.noun: p
+        for n, p in zip(names, parts, strict=True)
+        if n.worn and not n.side and [o.noun for o in names].count(n.noun) == 1
+    }
+
+
+def _aside(scene: Scene, side: str, box: Box) -> bool:
+    """Whether a lone thing lies so far to a side that nobody would say the other."""
+    width = scene.size[1]
+    near, far = box[0] / width, (box[0] + box[2]) / width
+    middle = (near + far) / 2
+    if side == "left":
+        return middle <= ASIDE and far <= 0.5 + REACH
+    return middle >= 1 - ASIDE and near >= 0.5 - REACH
 
 
 def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
@@ -162,21 +204,39 @@ def _relations(
         for name, links in _LINKS.items():
             holds = RELATIONS[name]
             truths = [
-                _unentangled(scene, i, anchor, holds(scene, i, anchor)) for i in among
+                _worth_saying(scene, i, anchor, holds(scene, i, anchor)) for i in among
             ]
+            if name in ("left of", "right of"):
+                truths = [
+                    _lateral(scene, i, anchor, t)
+                    for i, t in zip(among, truths, strict=True)
+                ]
             for link in links:
                 after = f"{link} the {noun}"
                 yield Phrase("relation", after=after, strict=True), truths
 
 
-def _unentangled(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
-    """None where one lies within the other's box: worn, held, part of it."""
+def _worth_saying(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for what is true of things far apart, one in the other, or hard to see."""
     a, b = (scene.objects[i].whole.box for i in (subject, anchor))
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    within = max(0.0, width) * max(0.0, height)
-    smaller = min(a[2] * a[3], b[2] * b[3])
-    return None if truth and within > 0.5 * smaller else truth
+    gap_x = max(a[0], b[0]) - min(a[0] + a[2], b[0] + b[2])
+    gap_y = max(a[1], b[1]) - min(a[1] + a[3], b[1] + b[3])
+    within = max(0.0, -gap_x) * max(0.0, -gap_y)
+    areas = a[2] * a[3], b[2] * b[3]
+    height, width = scene.size
+    plain = (
+        max(gap_x, gap_y) <= WIDE * max(scene.size)
+        and within <= 0.5 * min(areas)
+        and areas[1] >= max(LANDMARK[0] * height * width, LANDMARK[1] * areas[0])
+    )
+    return truth if plain or not truth else None
+
+
+def _lateral(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for things of which neither is wholly to one side of the other."""
+    a, b = (scene.objects[i].whole.box for i in (subject, anchor))
+    overlap = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    return None if truth and overlap > 0.1 * min(a[2], b[2]) else truth
 
 
 def _said(

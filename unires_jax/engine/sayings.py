@@ -89,15 +89,16 @@ def of_part(
     part: Thing,
     siblings: Sequence[Thing],
     names: Sequence[Name],
+    colour: str,
     paraphrases: bool,
     r: Random,
 ) -> Iterator[Text | None]:
-    """The texts of a part, by the names of its object.
+    """The texts of a part, by the names of its object; `colour` is its own or "".
 
     Its own left or right is its owner's: "the man's left arm".
     """
     name, target = part_name(part.region.part), (part.region.id,)
-    if _is_ambiguous(name, siblings):
+    if is_ambiguous(name, siblings):
         return
     if name.side:
         plain = [n for n in names if n.ends_with_noun and not n.has_side]
@@ -105,7 +106,12 @@ def of_part(
             yield text(f"{owner(n.words)} {name.full}", "compose", target, n.words, r)
         return
     noun = noun_of(part, name)
-    owners = r.sample(list(names), min(OWNERS, len(names)))
+    # "The coat of the person in the red coat" says too much.
+    names = [n for n in names if name.noun not in n.words.split()]
+    owners = r.sample(names, min(OWNERS, len(names)))
+    if colour and owners:
+        words = f"{colour} {noun} of {_the(owners[0].words)}"
+        yield text(words, "colour", target, owners[0].of or owners[0].words, r)
     for n in owners:
         words = f"{noun} of {_the(n.words)}"
         composed = text(words, "compose", target, n.of or n.words, r)
@@ -114,7 +120,7 @@ def of_part(
             yield _paraphrase(noun, name, n, composed, r)
 
 
-def _is_ambiguous(name: PartName, siblings: Sequence[Thing]) -> bool:
+def is_ambiguous(name: PartName, siblings: Sequence[Thing]) -> bool:
     """Whether another part of the same object could be meant."""
     others = [part_name(s.region.part) for s in siblings]
     alike = [o for o in others if o.noun == name.noun]
@@ -123,7 +129,7 @@ def _is_ambiguous(name: PartName, siblings: Sequence[Thing]) -> bool:
 
 def noun_of(part: Thing, name: PartName) -> str:
     """A part's noun, plural where its mask has several pieces."""
-    several = part.mask is not None and not name.single and pieces(part.mask) > 1
+    several = part.mask is not None and name.countable and pieces(part.mask) > 1
     return plural(name.noun) if several else name.noun
 
 
@@ -147,14 +153,13 @@ def _paraphrase(
 
 
 def of_viewer(part: Thing, side: str, r: Random) -> Iterator[Text | None]:
-    """The viewer's form of a part that is its owner's left or right one.
+    """The viewer's form of one of a pair: its owner's left or right, or neither.
 
-    `side` of the picture is where it clearly lies, of all parts of that noun.
+    `side` is where it clearly lies of all parts of that noun: words behind it, or "".
     """
     if side:
         noun = part_name(part.region.part).noun
-        words = f"{noun} on the {side} side of the picture"
-        yield text(words, "place", (part.region.id,), "", r)
+        yield text(f"{noun} {side}", "place", (part.region.id,), "", r)
 
 
 def quantity(count: int, everything: bool, r: Random) -> str:
