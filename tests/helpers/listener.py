@@ -78,15 +78,14 @@ SHADES = {
     **{"green": (62, 152, 70), "blue": (48, 96, 204), "purple": (134, 70, 168)},
     **{"white": (240, 240, 236), "black": (50, 50, 55), "pink": (232, 146, 172)},
     **{"teal": (52, 160, 158), "tan": (206, 172, 126), "brown": (118, 80, 52)},
-    "dark red": (100, 50, 56),
+    "maroon": (128, 58, 66),
 }
 
 
 def looks(image: np.ndarray, mask: np.ndarray) -> str:
     """The shade that is nearest to the middle one of a region's pixels."""
     pixel = np.median(image[mask], axis=0)
-    shade = min(SHADES, key=lambda s: float(np.abs(pixel - SHADES[s]).sum()))
-    return shade.removeprefix("dark ")
+    return min(SHADES, key=lambda s: float(np.abs(pixel - SHADES[s]).sum()))
 
 
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -45,7 +45,7 @@ class Palette:
             "white": (self._image.min(axis=2) >= 170) & (chroma <= 32),
             "pink": (rosy & pale)
             | ((degrees >= 315) & (degrees < 345) & vivid & (value >= 140)),
-            "red": warm & vivid & (saturation >= 128) & (value >= 90),
+            "red": warm & vivid & (saturation >= 150) & (value >= 90),
             "yellow": (degrees >= 44) & (degrees <= 66) & vivid & (value >= 140),
             "green": (degrees >= 78) & (degrees <= 165) & vivid,
             "blue": (degrees >= 192) & (degrees <= 255) & vivid,

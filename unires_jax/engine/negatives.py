@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from unires_jax.engine.colours import Palette
+from unires_jax.engine.english import plural
 from unires_jax.engine.nouns import confusable, near, part_name, spoken
 from unires_jax.engine.phrases import garments
 from unires_jax.engine.record import Text
@@ -156,9 +157,11 @@ def _parts(
         noun = part_name(part.region.part).noun
         shown.setdefault(part.region.category, set()).add(noun)
     foreign = {n for c, nouns in shown.items() if c != category for n in nouns}
-    absent = (its_own | foreign) - shown.get(category, set())
-    if category not in shown or not absent:
+    if category not in shown:
         return []
+    # "heel" is there where "heels" are.
+    there = {plural(n) for n in shown[category]}
+    absent = {n for n in its_own | foreign if plural(n) not in there}
     negatives: list[Negative] = []
     for noun in r.sample(sorted(absent), min(ABSENT_PARTS, len(absent))):
         words = r.choice(names).words

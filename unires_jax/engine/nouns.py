@@ -19,8 +19,8 @@ _SEVERAL = words(
     "wheel tire tyre rim hubcap leg arm ear eye wing hand foot paw horn hoof knee "
     "elbow shoulder window door light headlight taillight headlamp lamp mirror pedal "
     "handle knob drawer shoe sock boot glove sleeve strap earring button leaf petal "
-    "branch shelf cushion pillow armrest speaker key blade propeller pocket rung engine "
-    "flag"
+    "branch shelf cushion pillow armrest speaker key blade propeller pocket rung "
+    "engine flag"
 )
 _WORN = words(
     "shirt t-shirt blouse top sweater sweatshirt jumper hoodie cardigan vest dress "
@@ -33,6 +33,7 @@ _BODY = words(
 )
 _SIDES = ("left", "right")
 # Things alike enough to ask for in place of each other, different enough to tell.
+# Only such as nobody leaves unmarked: spoons and keyboards lie about unseen.
 _NEAR = tuple(
     frozenset(row.split(","))
     for row in (
@@ -42,10 +43,6 @@ _NEAR = tuple(
         "bus,bicycle,boat,plane,airplane,motorcycle",
         "chair,bed,refrigerator,sink,toilet,desk",
         "banana,apple,orange,carrot,broccoli,pizza,cake,donut,sandwich,hot dog",
-        "cup,fork,knife,spoon,bowl,vase",
-        "laptop,keyboard,mouse,remote,cell phone,tv,clock",
-        "skateboard,surfboard,snowboard,kite,frisbee,tennis racket,baseball bat",
-        "backpack,umbrella,suitcase,tie",
         "house,tree,boat,fountain",
         "microwave,oven,toaster,refrigerator",
         "stop sign,fire hydrant,parking meter,traffic light,bench",

@@ -24,9 +24,11 @@ from unires_jax.engine.scene import Box, Scene, Thing
 
 MOST = 30  # of a category: more are not compared
 FARTHEST = 4  # counted up to the fourth
+ALL = 5  # of more, "all" may leave out one that nobody marked
 ASIDE = 1 / 3  # share of the picture from a side, of the middle of what is "on" it
 REACH = 0.05  # share of the picture by which it may cross the middle
 WIDE = 0.25  # share of the picture's longer side between two things, at most
+ALIKE = 0.15  # area of the smaller of two things, one in front of or beside the other
 LANDMARK = (0.002, 0.1)  # area of what others are beside: of the picture, of the other
 
 
@@ -206,11 +208,10 @@ def _relations(
             truths = [
                 _worth_saying(scene, i, anchor, holds(scene, i, anchor)) for i in among
             ]
-            if name in ("left of", "right of"):
-                truths = [
-                    _lateral(scene, i, anchor, t)
-                    for i, t in zip(among, truths, strict=True)
-                ]
+            check = _lateral if name in ("left of", "right of") else _alike
+            truths = [
+                check(scene, i, anchor, t) for i, t in zip(among, truths, strict=True)
+            ]
             for link in links:
                 after = f"{link} the {noun}"
                 yield Phrase("relation", after=after, strict=True), truths
@@ -239,6 +240,12 @@ def _lateral(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
     return None if truth and overlap > 0.1 * min(a[2], b[2]) else truth
 
 
+def _alike(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for things of very different size: a knife in the hand is not behind it."""
+    areas = [a * b for i in (subject, anchor) for a, b in [scene.objects[i].extent]]
+    return None if truth and min(areas) < ALIKE * max(areas) else truth
+
+
 def _said(
     form: str, words: tuple[Sequence[str], Sequence[str]], truths: list[Truth]
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
@@ -261,7 +268,7 @@ def groups(
         return []
     spots = [scene.objects[i].whole for i in among]
     several: list[Group] = []
-    if len(among) <= 10:
+    if len(among) <= ALL:
         several.append((quantity(len(among), True), tuple(among), ""))
     for side in ("left", "right"):
         truths = placed(side, True, scene, spots)

@@ -167,8 +167,7 @@ def quantity(count: int, everything: bool, r: Random) -> str:
     if everything and count == 2:
         return r.choice(("both", "both", "the two"))
     if everything:
-        counted = [f"all {number(count)}"] if count <= 5 else []
-        return r.choice(("all", "all the", *counted))
+        return r.choice(("all", "all the", f"all {number(count)}"))
     return r.choice(("the", f"the {number(count)}")) if count <= 5 else "the"
 
 
