@@ -19,7 +19,17 @@ PEOPLE_PLURAL = {"men": "man", "guys": "man", "women": "woman", "ladies": "woman
 ANIMALS = ("dog", "cat", "horse", "elephant", "bird")
 VEHICLES = ("car", "truck", "bus", "bicycle", "plane", "boat")
 OTHERS = ("house", "tree", "chair")
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
+COLOURS = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "blue",
+    "purple",
+    "white",
+    "black",
+    "pink",
+)
 PARTS = (
     *("arm", "back", "beak", "body", "bumper", "cab", "chimney", "crown", "door"),
     *("dress", "ear", "engine", "flag", "frame", "fruit", "hair", "handlebar", "hat"),
@@ -27,8 +37,15 @@ PARTS = (
     *("tail", "trailer", "trunk", "wall", "wheel", "window", "wing"),
 )
 ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
-BIG = {"big", "large", "bigger", "biggest"}
+BIG = {"big", "large", "bigger", "biggest", "larger", "largest"}
 SMALL = {"small", "little", "smaller", "smallest"}
+# Of all, wherever in the picture they lie.
+EXTREMES = {
+    **{"leftmost": "left", "furthest to the left": "left"},
+    **{"rightmost": "right", "furthest to the right": "right"},
+    **{"topmost": "top", "highest": "top", "upper": "top"},
+    **{"lowest": "bottom", "lower": "bottom"},
+}
 RELATION = re.compile(
     r"(.+?) (to the left of|on the left of|left of|to the right of|on the right of|"
     r"right of|above|over|below|under|next to|beside|in front of|behind) (?:the )?(.+)"
@@ -53,22 +70,62 @@ PART_WORDS = {p: p for p in PARTS} | {p + "s": p for p in PARTS}
 PART_WORDS |= {"bodies": "body", "dresses": "dress"}
 
 
+_SAID = "|".join(COLOURS)
+# "in the red hat", or "red hat": the colour of the garment.
+GARMENT = re.compile(rf"(?: in the )?\b({_SAID}) (hat|shirt|dress)\b")
+SHADES = {
+    **{"red": (206, 42, 42), "orange": (240, 134, 32), "yellow": (247, 218, 58)},
+    **{"green": (62, 152, 70), "blue": (48, 96, 204), "purple": (134, 70, 168)},
+    **{"white": (240, 240, 236), "black": (50, 50, 55), "pink": (232, 146, 172)},
+    **{"teal": (52, 160, 158), "tan": (206, 172, 126), "brown": (118, 80, 52)},
+    "maroon": (128, 58, 66),
+}
+
+
+def looks(image: np.ndarray, mask: np.ndarray) -> str:
+    """The shade that is nearest to the middle one of a region's pixels."""
+    pixel = np.median(image[mask], axis=0)
+    return min(SHADES, key=lambda s: float(np.abs(pixel - SHADES[s]).sum()))
+
+
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Left, top, right, bottom (exclusive) of the true pixels."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
-def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Target]:
-    """The (object, part) pairs of a sentence; `size` is the picture's height, width."""
+def listen(
+    text: str,
+    objects: Sequence[Any],
+    size: tuple[int, int],
+    image: np.ndarray | None = None,
+) -> set[Target]:
+    """The (object, part) pairs of a sentence; `size` is the picture's height, width.
+
+    With the picture's pixels a garment's colour is its own; without, its wearer's.
+    """
     if " and " in text:
         return {t for half in text.split(" and ") for t in listen(half, objects, size)}
+    if image is not None and (match := GARMENT.search(text)):
+        clause, colour, garment = match.group(0), *match.groups()
+        alike = [
+            i
+            for i, o in enumerate(objects)
+            if garment in o.parts and looks(image, o.parts[garment].mask) == colour
+        ]
+        if not clause.startswith(" in"):
+            rest = text.replace(clause, garment, 1)
+            return {t for t in listen(rest, objects, size, image) if t[0] in alike}
+        targets = listen(text.replace(clause, "", 1), [objects[i] for i in alike], size)
+        return {(alike[i], part) for i, part in targets}
     holds: Callable[[int], bool] | None = None
     if match := RELATION.fullmatch(text):
         text, link, anchor = match.groups()
         ((base, _),) = listen(anchor, objects, size)
         holds = _relation(link, base, [o.whole.mask for o in objects])
     text = re.sub(r"in (?:the )?(\w+) (?:shirt|dress)\b", r"\1", text.replace("'s", ""))
+    extreme = next((side for e, side in EXTREMES.items() if e in text), "")
+    text = re.sub("|".join(EXTREMES), "", text)
     words = set(text.split())
     plural, singular = (
         [MANY[w] for w in words & set(MANY)],
@@ -87,6 +144,9 @@ def listen(text: str, objects: Sequence[Any], size: tuple[int, int]) -> set[Targ
         and (not colours or o.colour in colours)
     ]
     chosen = _narrow(words, among, objects, size, bool(plural))
+    if extreme and among:
+        middles = {i: _middle(objects[i].whole.mask) for i in among}
+        chosen &= {_ranked(extreme, middles)[0]}
     if holds:
         chosen = {i for i in among if i != base and holds(i)}
     if plural:
@@ -114,8 +174,9 @@ def _narrow(
     if words & SMALL:
         chosen &= {min(among, key=area.__getitem__)}
     if nth := words & set(ORDINALS):
-        order = sorted(among, key=x.__getitem__, reverse="right" in words)
-        return chosen & {order[ORDINALS[nth.pop()]]}
+        side = next(s for s in ("right", "top", "bottom", "left") if s in words)
+        middles = {i: (x[i], y[i]) for i in among}
+        return chosen & {_ranked(side, middles)[ORDINALS[nth.pop()]]}
     if words & {"middle", "center"}:
         chosen &= {i for i in among if abs(x[i] - 0.5) < 0.15}
     lean = {"left": x, "top": y}
@@ -129,6 +190,18 @@ def _narrow(
         if extreme:
             chosen &= {min(among, key=lean[side].__getitem__)}
     return chosen
+
+
+def _middle(mask: Any) -> tuple[float, float]:
+    left, top, right, bottom = box(mask)
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def _ranked(side: str, middles: dict[int, tuple[float, float]]) -> list[int]:
+    """The keys, the furthest toward a side first."""
+    axis = 0 if side in ("left", "right") else 1
+    back = side in ("right", "bottom")
+    return sorted(middles, key=lambda i: middles[i][axis], reverse=back)
 
 
 def _relation(link: str, base: int, masks: Sequence[Any]) -> Callable[[int], bool]:

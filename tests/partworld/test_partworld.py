@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unires_jax import partworld
-from unires_jax.data import augment
-from unires_jax.partworld import kinds, predicates
+from unires_jax.data import augment, predicates
+from unires_jax.partworld import kinds
 from unires_jax.partworld.description import Phrase, denotes
 from unires_jax.partworld.render import View, VisibleObject, VisibleRegion, render
 from unires_jax.partworld.scene import plan

@@ -6,8 +6,7 @@ A phrase that meets a near tie denotes nothing certain and is never uttered.
 import dataclasses
 from collections.abc import Sequence
 
-from unires_jax.partworld.kinds import KINDS, NOVEL_COLOURS, NOVEL_PARTS, members
-from unires_jax.partworld.predicates import (
+from unires_jax.data.predicates import (
     RELATIONS,
     Truth,
     counted,
@@ -15,6 +14,7 @@ from unires_jax.partworld.predicates import (
     placed,
     sized,
 )
+from unires_jax.partworld.kinds import KINDS, NOVEL_COLOURS, NOVEL_PARTS, members
 from unires_jax.partworld.render import View, VisibleRegion
 
 Target = tuple[int, str]  # object index, part name or "" for the object itself
@@ -109,7 +109,7 @@ def _filter(
     if phrase.place:
         columns.append(placed(phrase.place, phrase.several, view, regions))
     if phrase.ordinal:
-        columns.append(counted(phrase.ordinal, phrase.side, regions))
+        columns.append(counted(phrase.ordinal, phrase.side, view, regions))
     if phrase.relation:
         columns.append(_related(phrase, view, among))
     verdicts = [every(row) for row in zip(*columns, strict=True)]

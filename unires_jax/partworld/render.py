@@ -65,6 +65,12 @@ class View:
     image: UInt8[np.ndarray, "H W 3"]
     objects: tuple[VisibleObject, ...]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        height, width = self.image.shape[:2]
+        return height, width
+
 
 def render(height: int, width: int, plans: list[Plan], r: Random) -> View | None:
     """Draw the plans. None if an object is too covered to be told."""

@@ -3,6 +3,7 @@
 import dataclasses
 from random import Random
 
+from unires_jax.data.predicates import PLACES, RELATIONS, SIDES, toward
 from unires_jax.partworld.description import (
     Description,
     Phrase,
@@ -21,7 +22,6 @@ from unires_jax.partworld.kinds import (
     Rules,
     members,
 )
-from unires_jax.partworld.predicates import PLACES, RELATIONS, SIDES, toward
 from unires_jax.partworld.render import View
 from unires_jax.partworld.wording import Numbers, say
 

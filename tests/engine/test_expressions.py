@@ -1,0 +1,335 @@
+"""Every text of the engine means one thing, and says so in English."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.engine_pictures import (
+    KindVocabulary,
+    blank,
+    context,
+    of_coco,
+    of_view,
+    region,
+)
+from helpers.listener import listen
+from helpers.paths import REAL
+from PIL import Image
+
+from unires_jax import partworld
+from unires_jax.engine.colours import COLOURS, Palette
+from unires_jax.engine.english import owner, plural, with_article
+from unires_jax.engine.expressions import advance, key
+from unires_jax.engine.mending import mended
+from unires_jax.engine.nouns import part_name
+from unires_jax.engine.record import FORMS, Picture, Text, from_line, to_line
+from unires_jax.pixels.masks import RunMask
+
+COCO = REAL / "coco"
+
+
+# On PartWorld, where the truth is known
+
+
+def expressed(index, **expressions):
+    scene = partworld.draw_scene(0, "train", index)
+    models = context(KindVocabulary(), **expressions)
+    return scene.view, advance(of_view(scene.view, index), scene.view.image, models)
+
+
+def texts(picture, *forms):
+    return [
+        t
+        for x in picture.regions
+        for t in x.texts
+        if t.keep and (not forms or t.form in forms)
+    ]
+
+
+def meant(text):
+    """The targets as the listener names them: "o1/head" is (1, "head")."""
+    parts = (target[1:].partition("/") for target in text.targets)
+    return {(int(index), part) for index, _, part in parts}
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        pytest.param(range(30), id="30"),
+        pytest.param(range(30, 400), id="370", marks=pytest.mark.slow),
+    ],
+)
+def test_every_text_picks_out_exactly_its_targets(indices):
+    counts = collections.Counter()
+    for i in indices:
+        view, picture = expressed(i)
+        for text in texts(picture):
+            counts[text.form] += 1
+            assert 2 <= len(text.text.split()) <= 20
+            heard = listen(text.text, view.objects, view.size, view.image)
+            assert heard == meant(text), (i, text)
+        colours = collections.Counter()  # said truly, less said of nothing
+        for text in texts(picture, "colour", "negative"):
+            for colour in {*COLOURS} & {*text.text.split()} - {*text.of.split()}:
+                colours[colour] += 1 if text.targets else -1
+        assert all(n >= 0 for n in colours.values()), (i, colours)
+    assert {*FORMS} - {"caption", "given"} == {*counts}
+    assert 0.10 < counts["negative"] / counts.total() < 0.16
+
+
+def test_a_picture_says_the_same_alone_and_each_time():
+    first = [to_line(expressed(i)[1]) for i in (3, 4)]
+    assert [to_line(expressed(i)[1]) for i in (4, 3)] == first[::-1]
+    assert all(to_line(from_line(line)) == line for line in first)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "absent"),
+    [("negatives", 0.0, "negative"), ("plurals", False, "plural"),
+     ("paraphrases", False, "paraphrase")],
+)  # fmt: skip
+def test_what_is_not_wanted_is_not_said(setting, value, absent):
+    assert texts(expressed(0)[1], absent)
+    assert not texts(expressed(0, **{setting: value})[1], absent)
+
+
+def test_one_text_in_fifty_is_mistyped_and_names_the_clean_one():
+    pairs = [
+        (clean, typed)
+        for i in range(8)
+        for clean, typed in zip(
+            texts(expressed(i)[1]), texts(expressed(i, typos=True)[1]), strict=True
+        )
+    ]
+    changed = [(c, t) for c, t in pairs if c.text != t.text]
+    assert 0.005 < len(changed) / len(pairs) < 0.05
+    for clean, typed in changed:
+        assert typed.of == clean.text
+        assert abs(len(typed.text) - len(clean.text)) <= 1
+
+
+# On blocks
+
+
+def blocks(*things, **facts):
+    """A grey picture of (category, x, y, width, height[, fields])."""
+    regions = []
+    for i, (category, x, y, w, h, *more) in enumerate(things):
+        pixels = np.zeros((480, 640), bool)
+        pixels[y : y + h, x : x + w] = True
+        mask, fields = RunMask.from_pixels(pixels), dict(*more)
+        name = fields.pop("id", f"o{i}")
+        regions.append(region(name, mask, category=category, **fields))
+    return Picture(7, "", "", 480, 640, regions=tuple(regions), **facts)
+
+
+def said(picture, name, *forms, image=None):
+    """What is said of one region alone."""
+    pixels = blank(picture) if image is None else image
+    after = advance(picture, pixels, context(negatives=0.0))
+    return {t.text for t in texts(after, *forms) if t.targets == (name,)}
+
+
+LEFT, MIDDLE, RIGHT = (
+    ("dog", 20, 200, 80, 80), ("dog", 290, 200, 80, 80), ("dog", 520, 200, 80, 80)
+)  # fmt: skip
+TIE = ("dog", 300, 300, 80, 80)
+CROWD = ("dog", 400, 0, 200, 100, {"crowd": True})
+
+
+@pytest.mark.parametrize(
+    ("things", "exhaustive", "forms"),
+    [
+        ([LEFT], True, {"template", "place"}),
+        ([LEFT], False, {"place"}),
+        ([LEFT, CROWD], True, set()),
+        ([LEFT, RIGHT], True, {"place"}),
+        ([LEFT, LEFT], True, {"template", "place"}),  # one thing, marked twice
+        ([LEFT, ("dog", 30, 205, 80, 80)], True, set()),  # a near tie
+        ([LEFT, ("dog", 320, 200, 200, 200)], True, {"place", "size"}),
+        ([MIDDLE, LEFT, RIGHT], True, {"ordinal", "place"}),
+        ([MIDDLE, LEFT, RIGHT], False, {"place"}),  # who counts needs them all
+        ([MIDDLE, TIE, LEFT, RIGHT], True, set()),
+    ],
+)
+def test_only_what_holds_clearly_is_said(things, exhaustive, forms):
+    picture = blocks(*things, exhaustive=exhaustive)
+    after = advance(picture, blank(picture), context(negatives=0.0, plurals=False))
+    assert {t.form for t in texts(after) if t.targets == ("o0",)} == forms
+
+
+@pytest.mark.parametrize(
+    ("category", "several"),
+    [("person", "people"), ("knife", "knives"), ("sheep", "sheep"), ("bus", "buses")],
+)
+def test_several_are_named_in_the_plural(category, several):
+    two = [(category, *spot) for _, *spot in (LEFT, RIGHT)]
+    (text,) = texts(advance(blocks(*two), blank(blocks(*two)), context()), "plural")
+    assert text.text.split()[-1] == several and text.text.split()[0] in ("both", "two")
+    assert text.targets == ("o0", "o1")
+
+
+ARM = {"level": "part", "parent": "o0"}
+MAN = ("person", 200, 20, 250, 440)
+
+
+def test_an_objects_own_side_is_said_as_its_own():
+    left_arm = ("person", 400, 100, 40, 200, ARM | {"id": "o0/p0", "part": "left_arm"})
+    right_arm = (
+        "person",
+        210,
+        100,
+        40,
+        200,
+        ARM | {"id": "o0/p1", "part": "right arm"},
+    )
+    words = said(blocks(MAN, left_arm, right_arm), "o0/p0")
+    assert {w.removeprefix("the ") for w in words} == {
+        "person's left arm",
+        "arm on the right side of the picture",
+    }
+
+
+def test_a_part_that_two_regions_could_be_has_no_text():
+    arms = [
+        ("person", x, 100, 40, 200, ARM | {"id": f"o0/p{x}", "part": "arm"})
+        for x in (260, 310)
+    ]
+    assert not said(blocks(MAN, *arms), "o0/p260")
+    assert said(blocks(MAN, arms[0]), "o0/p260", "compose") <= {
+        "arm of the person",
+        "the arm of the person",
+    }
+
+
+# Captions
+
+
+def captioned(picture, *captions):
+    regions = [
+        dataclasses.replace(x, texts=tuple(Text(c, "caption", (x.id,)) for c in cs))
+        for x, cs in zip(picture.regions, captions, strict=True)
+    ]
+    picture = dataclasses.replace(picture, regions=tuple(regions))
+    return advance(picture, blank(picture), context(negatives=0.0, plurals=False))
+
+
+def codes(picture, form="caption"):
+    return [t.codes for x in picture.regions for t in x.texts if t.form == form]
+
+
+def test_a_caption_that_is_only_a_name_is_ambiguous_of_two():
+    assert codes(captioned(blocks(LEFT), ["a dog"])) == [()]
+    assert codes(captioned(blocks(LEFT, RIGHT), ["a dog"], ["A dog lying."])) == [
+        ("T4",),
+        (),
+    ]
+
+
+def test_one_caption_of_two_things_is_marked_on_both():
+    after = captioned(blocks(LEFT, RIGHT), ["A dog that runs."], ["the dog that runs"])
+    assert codes(after) == [("T3",), ("T3",)]
+
+
+def test_a_place_is_put_behind_a_caption():
+    after = captioned(blocks(LEFT, RIGHT), ["a dog with a collar"], [])
+    (text,) = [t for t in texts(after, "place") if t.of]
+    assert text.text.removeprefix("the ").startswith("dog with a collar on the left")
+    assert text.of == "dog with a collar" and text.targets == ("o0",)
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("A red car.", "A red car."),
+        ("A blue car.", "A car."),
+        ("an expensive blue car", "an expensive car"),
+        ("a blue old car", "an old car"),
+        ("a red and white car", "a red and white car"),
+        ("red car with a blue roof", "red car with a roof"),
+        ("red car with black wheels", "red car with black wheels"),
+        ("car with white wheels", "car with wheels"),
+        ("a black man in a red shirt", "a man in a red shirt"),
+    ],
+)
+def test_colours_that_pixels_contradict_are_dropped(text, after):
+    image = np.full((100, 100, 3), 128, np.uint8)
+    image[20:80, 20:80] = (200, 30, 30)
+    image[60:80, 20:40] = (20, 20, 20)
+    whole, wheel = np.zeros((2, 100, 100), bool)
+    whole[20:80, 20:80] = wheel[60:80, 20:40] = True
+    car, wheels = RunMask.from_pixels(whole), RunMask.from_pixels(wheel)
+    masks = {"car": car, "wheel": wheels}
+    assert mended(text, car, masks, Palette(image, 0.7)) == after
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("pixel", "colour"),
+    [
+        ((20, 20, 22), "black"), ((245, 244, 240), "white"), ((128, 128, 128), ""),
+        ((200, 30, 30), "red"), ((245, 215, 50), "yellow"), ((50, 150, 60), "green"),
+        ((40, 90, 210), "blue"), ((245, 150, 180), "pink"), ((240, 134, 32), ""),
+        ((118, 80, 52), ""), ((224, 172, 140), ""),  # brown, skin
+        ((40, 40, 110), "blue"), ((134, 70, 168), ""),  # purple
+    ],
+)  # fmt: skip
+def test_a_plain_surface_has_the_colour_that_people_call_it(pixel, colour):
+    image = np.full((40, 40, 3), pixel, np.uint8)
+    whole = RunMask.from_pixels(np.ones((40, 40), bool))
+    palette = Palette(image, 0.7)
+    assert palette.colour(whole) == colour
+    image[:, :16] = (128, 128, 128)  # 60 % are too few
+    assert Palette(image, 0.7).colour(whole) == ""
+
+
+@pytest.mark.parametrize(
+    ("noun", "several"),
+    [
+        ("wine glass", "wine glasses"), ("bench", "benches"), ("lady", "ladies"),
+        ("boy", "boys"), ("scissors", "scissors"), ("mouse", "mice"),
+        ("leaf", "leaves"), ("sunglasses", "sunglasses"), ("roof", "roofs"),
+        ("people", "people"),
+        ("skis", "skis"), ("lens", "lenses"), ("toy", "toys"), ("box", "boxes"),
+    ],
+)  # fmt: skip
+def test_plurals(noun, several):
+    assert plural(noun) == plural(several) == several
+
+
+def test_articles_owners_and_sides():
+    words = ("apple", "unicorn", "hour", "one-way sign", "umbrella", "car")
+    assert [with_article(w).split()[0] for w in words] == [
+        "an",
+        "a",
+        "an",
+        "a",
+        "an",
+        "a",
+    ]
+    assert [owner(w) for w in ("car", "bus", "people", "skis")] == [
+        "car's", "bus's", "people's", "skis'"
+    ]  # fmt: skip
+    assert part_name("front_left_door").full == "front left door"
+    assert part_name("left_arm").noun == "arm" and part_name("lid").side == ""
+    assert key("The car's wheel.") == key("car's wheel")
+
+
+# On photographs
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COCO.is_dir(), reason="needs the 76 photographs of COCO")
+def test_most_objects_of_photographs_have_a_text_of_their_own():
+    counts = collections.Counter()
+    for picture, path in of_coco(COCO):
+        image = np.asarray(Image.open(path).convert("RGB"))
+        after = advance(picture, image, context())
+        for x in after.regions:
+            forms = {t.form for t in texts(after) if t.targets == (x.id,)}
+            counts.update(forms | {"any"} if forms else ("none",))
+    assert counts["any"] + counts["none"] == 565
+    assert counts["any"] >= 330 and counts["template"] >= 140, counts

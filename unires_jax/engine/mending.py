@@ -1,0 +1,91 @@
+"""Captions held against the picture: colours that pixels contradict, names alone.
+
+Source: ours.
+"""
+
+import re
+from collections.abc import Mapping
+
+from unires_jax.engine.colours import COLOURS, Palette
+from unires_jax.engine.english import ARTICLES, plural, with_article
+from unires_jax.engine.nouns import has_no_colour
+from unires_jax.pixels.masks import RunMask
+
+SOME = 0.03  # share of a region that a colour of something on it has at least
+_COLOUR = "|".join(COLOURS)
+_RUN = re.compile(
+    rf"(?:\b(?P<article>an?) )?\b(?P<colours>(?:{_COLOUR})"
+    rf"(?:(?:, and |, | and |-and-|/| )(?:{_COLOUR}))*) (?P<rest>\w[^,.]*)",
+    re.IGNORECASE,
+)
+_REACH = 3  # words after the colour among which its noun is sought
+# Words that single nothing out.
+_EMPTY = frozenset((*ARTICLES, "of", "on", "in", "with", "and", "is", "this", "that"))
+
+
+def mended(
+    text: str, region: RunMask, masks: Mapping[str, RunMask], palette: Palette
+) -> str:
+    """The caption of a region without the colour words that pixels contradict.
+
+    `masks` are of the names that the caption may say: of the thing and of its parts.
+    A colour of one of them needs the palette's share of its pixels; a colour of
+    something else on the region SOME of the region's. A person has no colour.
+    """
+
+    def mend(match: re.Match[str]) -> str:
+        article, rest = match["article"] or "", match["rest"]
+        rest = _RUN.sub(mend, rest)
+        colours = [c for c in COLOURS if c in match["colours"].lower()]
+        if _agree(colours, rest, region, masks, palette):
+            words = f"{match['colours']} {rest}"
+            return f"{article} {words}".strip()
+        return _keep_case(article, with_article(rest)) if article else rest
+
+    return _RUN.sub(mend, text)
+
+
+def _keep_case(article: str, words: str) -> str:
+    return words[0].upper() + words[1:] if article[0].isupper() else words
+
+
+def _agree(
+    colours: list[str],
+    rest: str,
+    region: RunMask,
+    masks: Mapping[str, RunMask],
+    palette: Palette,
+) -> bool:
+    words = [w.lower() for w in re.findall(r"\w+", rest)[:_REACH]]
+    if any(has_no_colour(w) and w != "hair" for w in words[:1]):
+        return False
+    for noun, mask in masks.items():
+        last = noun.split()[-1]
+        if last in words or plural(last) in words:
+            shares = palette.shares(mask)
+            return not shares or sum(shares[c] for c in colours) >= palette.share
+    shares = palette.shares(region)
+    return not shares or all(shares[c] >= SOME for c in colours)
+
+
+def is_bare(text: str, nouns: tuple[str, ...]) -> bool:
+    """Whether a caption says no more than what a thing is: "a car", "car wheel"."""
+    known = {w for n in nouns for w in (*n.split(), *plural(n).split())}
+    words = re.findall(r"\w+", text.lower().replace("'s", ""))
+    content = [w for w in words if w not in _EMPTY]
+    return len(content) <= 1 or not set(content) - known
+
+
+def core(text: str, noun: str) -> str:
+    """A caption as the name of one thing, or "" where it does not name it so.
+
+    "A black truck." is "black truck" for a truck.
+    """
+    words = text.strip().rstrip(".!").split()
+    if words and words[0].lower() in ARTICLES:
+        words = words[1:]
+    lower = [w.lower().strip(",") for w in words]
+    last = noun.split()[-1]
+    if last not in lower or plural(last) in set(lower) - {last} or len(words) > 12:
+        return ""
+    return " ".join((words[0].lower(), *words[1:]))

@@ -1,0 +1,192 @@
+"""Texts that denote nothing: one word of a true text swapped. Source: ours.
+
+What is swapped in is clearly not there, by masks and pixels. A colour is taken only if
+the picture has something else of that colour and says so: no colour is always wrong.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from unires_jax.engine.colours import Palette
+from unires_jax.engine.english import plural
+from unires_jax.engine.nouns import confusable, near, part_name, spoken
+from unires_jax.engine.phrases import garments
+from unires_jax.engine.record import Text
+from unires_jax.engine.sayings import Name, text
+from unires_jax.engine.scene import Scene, Thing
+from unires_jax.pixels.masks import RunMask
+
+Vocabulary = Mapping[str, Sequence[str]]  # names of parts by category
+KINDS = ("colour", "part", "category", "side")
+ABSENT_PARTS = 3  # of an object that are asked for
+_OPPOSITE = {"left": "right", "right": "left"}
+_SWAPPABLE = ("template", "place", "colour")  # forms that need no other instance
+
+
+@dataclasses.dataclass(frozen=True)
+class Negative:
+    """A text about nothing, made of one about a region."""
+
+    region: str  # its id
+    kind: str  # one of KINDS
+    text: Text
+    colour: str = ""  # that was swapped in
+
+
+def swaps(
+    scene: Scene,
+    palette: Palette,
+    names: Mapping[int, Sequence[Name]],
+    said: Mapping[str, int],
+    vocabulary: Vocabulary,
+    r: Random,
+) -> list[Negative]:
+    """All negatives of a picture that geometry and pixels allow.
+
+    `said` are the colours that its texts name.
+    """
+    negatives: list[Negative] = []
+    for i, its_names in sorted(names.items()):
+        thing = scene.objects[i]
+        for name in its_names:
+            if not name.of:
+                negatives += _colours(scene, palette, thing, name, said, r)
+                negatives += _clothes(scene, palette, thing, name, said, r)
+                negatives += _categories(scene, thing, name, r)
+                negatives += _sides(thing, name, r)
+        negatives += _parts(scene, i, its_names, vocabulary, r)
+    return negatives
+
+
+def _made(
+    thing: Thing, kind: str, words: str, of: str, r: Random, colour: str = ""
+) -> list[Negative]:
+    negative = text(words, "negative", (), of, r)
+    return [Negative(thing.region.id, kind, negative, colour)] if negative else []
+
+
+def _colours(
+    scene: Scene,
+    palette: Palette,
+    thing: Thing,
+    name: Name,
+    said: Mapping[str, int],
+    r: Random,
+) -> list[Negative]:
+    """Another colour of the thing, or of what it wears."""
+    category, phrase = thing.region.category, name.phrase
+    if not phrase.colour or not _known(scene, category):
+        return []
+    masks = [
+        _worn(scene, o, phrase.worn) if phrase.worn else o.mask
+        for o in scene.objects
+        if o.region.category == category
+    ]
+    negatives: list[Negative] = []
+    for colour in sorted(said):
+        if all(palette.agree(colour, m) is False for m in masks):
+            words = name.words.replace(phrase.colour, colour, 1)
+            negatives += _made(thing, "colour", words, name.words, r, colour)
+    return negatives
+
+
+def _worn(scene: Scene, wearer: Thing, noun: str) -> RunMask | None:
+    garment = garments(scene, wearer.region.id).get(noun)
+    return garment.mask if garment else None
+
+
+def _clothes(
+    scene: Scene,
+    palette: Palette,
+    thing: Thing,
+    name: Name,
+    said: Mapping[str, int],
+    r: Random,
+) -> list[Negative]:
+    """Another colour of what the one object of its category wears."""
+    negatives: list[Negative] = []
+    if not scene.alone(thing.region.category) or name.phrase.worn:
+        return negatives
+    for noun, part in garments(scene, thing.region.id).items():
+        own = palette.colour(part.mask)
+        for colour in sorted(said) if own else ():
+            if palette.agree(colour, part.mask) is False:
+                words, of = (f"{c} {noun} of the {name.words}" for c in (colour, own))
+                negatives += _made(part, "colour", words, of, r, colour)
+    return negatives
+
+
+def _known(scene: Scene, category: str) -> bool:
+    """Whether all things of a category are marked one by one."""
+    return scene.exhaustive and category not in scene.crowded
+
+
+def _categories(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negative]:
+    if name.phrase.form not in _SWAPPABLE or not scene.exhaustive:
+        return []
+    present = {
+        c for x in (*scene.categories, *scene.crowded) for c in confusable(x)
+    } | {w for n in scene.categories for w in spoken(n).split()}
+    others = [c for c in near(thing.region.category) if not confusable(c) & present]
+    if not others:
+        return []
+    words = name.phrase.around(r.choice(others))
+    return _made(thing, "category", words, name.words, r)
+
+
+def _sides(thing: Thing, name: Name, r: Random) -> list[Negative]:
+    side = name.phrase.side
+    if not side:
+        return []
+    words = f"{name.noun} on the {_OPPOSITE[side]}"
+    return _made(thing, "side", words, name.words, r)
+
+
+def _parts(
+    scene: Scene, index: int, names: Sequence[Name], vocabulary: Vocabulary, r: Random
+) -> list[Negative]:
+    """Parts that such a thing may have and none in the picture shows, or never has."""
+    thing = scene.objects[index]
+    category = thing.region.category
+    its_own = {part_name(p).noun for p in vocabulary.get(category, ())}
+    if not its_own or not names or not _known(scene, category):
+        return []
+    shown: dict[str, set[str]] = {}
+    for part in scene.parts:
+        noun = part_name(part.region.part).noun
+        shown.setdefault(part.region.category, set()).add(noun)
+    foreign = {n for c, nouns in shown.items() if c != category for n in nouns}
+    if category not in shown:
+        return []
+    # "heel" is there where "heels" are.
+    there = {plural(n) for n in shown[category]}
+    absent = {n for n in its_own | foreign if plural(n) not in there}
+    negatives: list[Negative] = []
+    for noun in r.sample(sorted(absent), min(ABSENT_PARTS, len(absent))):
+        words = r.choice(names).words
+        negatives += _made(thing, "part", f"{noun} of the {words}", words, r)
+    return negatives
+
+
+def choose(
+    negatives: Sequence[Negative], count: int, colours: Mapping[str, int], r: Random
+) -> list[Negative]:
+    """At most `count`, the kinds in turn; of a colour no more than are truly said."""
+    left = dict(colours)
+    by_kind = {k: [n for n in negatives if n.kind == k] for k in KINDS}
+    for pool in by_kind.values():
+        r.shuffle(pool)
+    order = r.sample(KINDS, len(KINDS))
+    chosen: list[Negative] = []
+    while len(chosen) < count and any(by_kind.values()):
+        for kind in order:
+            if not by_kind[kind] or len(chosen) == count:
+                continue
+            negative = by_kind[kind].pop()
+            if negative.colour and not left.get(negative.colour, 0):
+                continue
+            if negative.colour:
+                left[negative.colour] -= 1
+            chosen.append(negative)
+    return chosen

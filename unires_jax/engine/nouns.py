@@ -1,0 +1,121 @@
+"""How categories and parts are named in a sentence. Source: ours.
+
+The left and right of a part's name ("left_arm") are the object's own. They are said
+only as the owner's ("the man's left arm"), never as a place.
+"""
+
+import dataclasses
+import functools
+import re
+
+from unires_jax.engine.english import words
+
+_PEOPLE = words(
+    "person people man woman boy girl child kid baby guy lady player rider skier "
+    "surfer pedestrian face hair hand arm leg"
+)
+# Of these a thing may show several: others in two pieces are one, half hidden.
+_SEVERAL = words(
+    "wheel tire tyre rim hubcap leg arm ear eye wing hand foot paw horn hoof knee "
+    "elbow shoulder window door light headlight taillight headlamp lamp mirror pedal "
+    "handle knob drawer shoe sock boot glove sleeve strap earring button leaf petal "
+    "branch shelf cushion pillow armrest speaker key blade propeller pocket rung "
+    "engine flag"
+)
+_WORN = words(
+    "shirt t-shirt blouse top sweater sweatshirt jumper hoodie cardigan vest dress "
+    "romper skirt coat jacket blazer suit cape pants trousers jeans shorts leggings "
+    "tights stockings hat cap scarf shoes boots sneakers sandals socks gloves"
+)
+_BODY = words(
+    "head face hair neck body torso back tail nose mouth beak skin arm leg hand foot "
+    "paw ear eye wing mane snout muzzle knee elbow shoulder horn hoof trunk"
+)
+_SIDES = ("left", "right")
+# Things alike enough to ask for in place of each other, different enough to tell.
+# Only such as nobody leaves unmarked: spoons and keyboards lie about unseen.
+_NEAR = tuple(
+    frozenset(row.split(","))
+    for row in (
+        "dog,cat,horse,sheep,cow,elephant,bear,zebra,giraffe,bird",
+        "car,bicycle,motorcycle,boat,airplane,train,plane",
+        "truck,bicycle,boat,plane,airplane,train",
+        "bus,bicycle,boat,plane,airplane,motorcycle",
+        "chair,bed,refrigerator,sink,toilet,desk",
+        "banana,apple,orange,carrot,broccoli,pizza,cake,donut,sandwich,hot dog",
+        "house,tree,boat,fountain",
+        "microwave,oven,toaster,refrigerator",
+        "stop sign,fire hydrant,parking meter,traffic light,bench",
+    )
+)
+
+
+@functools.cache
+def spoken(category: str) -> str:
+    """A category as it is said: "car_(automobile)" is a car."""
+    plain = re.sub(r"\([^)]*\)", " ", category).replace("_", " ").replace("/", " ")
+    return " ".join(plain.lower().split())
+
+
+def has_no_colour(category: str) -> bool:
+    """Whether a colour word would be said of something else: a person's clothes."""
+    return spoken(category).split()[-1] in _PEOPLE
+
+
+def near(category: str) -> list[str]:
+    """Other categories that could stand in its place, sorted."""
+    noun = spoken(category)
+    return sorted({n for row in _NEAR if noun in row for n in row} - {noun})
+
+
+def confusable(category: str) -> frozenset[str]:
+    """Categories that a careless eye takes for it."""
+    noun = spoken(category)
+    for row in ("car truck bus van", "airplane plane", "dog wolf", "cup mug glass"):
+        if noun in row.split():
+            return frozenset(row.split())
+    return frozenset({noun})
+
+
+@dataclasses.dataclass(frozen=True)
+class PartName:
+    """A part's name in a sentence."""
+
+    noun: str  # "arm", "front door"
+    side: str = ""  # of its owner: "left", "right"
+
+    @property
+    def full(self) -> str:
+        """With the owner's side: "left arm", "front left door"."""
+        if not self.side:
+            return self.noun
+        first, _, rest = self.noun.partition(" ")
+        if rest and first in ("front", "back", "rear", "upper", "lower"):
+            return f"{first} {self.side} {rest}"
+        return f"{self.side} {self.noun}"
+
+    @property
+    def countable(self) -> bool:
+        """Whether a thing may show several of these."""
+        return self.noun.split()[-1] in _SEVERAL
+
+    @property
+    def worn(self) -> bool:
+        """Whether it is a garment: its colour is said, and its wearer "in" it."""
+        return self.noun.split()[-1] in _WORN
+
+    @property
+    def of_body(self) -> bool:
+        """Whether it grows: nobody says "the head on the man"."""
+        return self.noun.split()[-1] in _BODY
+
+
+@functools.cache
+def part_name(part: str) -> PartName:
+    """The name in `Region.part`, taken apart."""
+    spelt = spoken(part).split()
+    sides = [w for w in spelt if w in _SIDES]
+    noun = " ".join(w for w in spelt if w not in _SIDES)
+    return (
+        PartName(noun, sides[0]) if len(sides) == 1 and noun else PartName(spoken(part))
+    )

@@ -1,0 +1,279 @@
+"""What singles an object out among those of its category. Source: ours.
+
+A phrase is true of one object (or of the several meant) and clearly false of every
+other of the category; a near tie says nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from unires_jax.data.predicates import (
+    CORNERS,
+    RELATIONS,
+    SIDES,
+    Truth,
+    counted,
+    extreme,
+    placed,
+    sized,
+)
+from unires_jax.engine.colours import COLOURS, Palette
+from unires_jax.engine.english import nth
+from unires_jax.engine.nouns import has_no_colour, part_name, spoken
+from unires_jax.engine.scene import Box, Scene, Thing
+
+MOST = 30  # of a category: more are not compared
+FARTHEST = 4  # counted up to the fourth
+ALL = 5  # of more, "all" may leave out one that nobody marked
+ASIDE = 1 / 3  # share of the picture from a side, of the middle of what is "on" it
+REACH = 0.05  # share of the picture by which it may cross the middle
+WIDE = 0.25  # share of the picture's longer side between two things, at most
+ALIKE = 0.15  # area of the smaller of two things, one in front of or beside the other
+LANDMARK = (0.002, 0.1)  # area of what others are beside: of the picture, of the other
+
+
+@dataclasses.dataclass(frozen=True)
+class Phrase:
+    """Words around the name of a thing: "the {before} car {after}"."""
+
+    form: str  # one of record.FORMS
+    before: str = ""
+    after: str = ""
+    colour: str = ""
+    worn: str = ""  # the garment that has the colour
+    side: str = ""  # of a lone thing: where it is
+    strict: bool = False  # whether it needs the others: "second", "biggest"
+
+    def around(self, noun: str) -> str:
+        """The name with these words, no article."""
+        return " ".join(w for w in (self.before, noun, self.after) if w)
+
+
+_EXTREMES = {
+    "left": (("leftmost",), ("furthest to the left",)),
+    "right": (("rightmost",), ("furthest to the right",)),
+    "top": (("topmost", "highest"), ()),
+    "bottom": (("lowest",), ()),
+}
+_OF_TWO = {
+    "left": (("left",), ("on the left", "on the left side")),
+    "right": (("right",), ("on the right", "on the right side")),
+    "top": (("upper",), ()),
+    "bottom": (("lower",), ()),
+}
+_SIZES = {  # of two, of more
+    "big": (("bigger", "larger"), ("biggest", "largest")),
+    "small": (("smaller",), ("smallest",)),
+}
+_LINKS = {
+    "left of": ("to the left of", "left of"),
+    "right of": ("to the right of", "right of"),
+    "next to": ("next to", "beside"),
+    "in front of": ("in front of",),
+    "behind": ("behind",),
+}
+
+
+def singling(scene: Scene, palette: Palette, category: str) -> dict[int, list[Phrase]]:
+    """Of each instance of a category, the phrases that are true of it alone."""
+    among = scene.instances(category)
+    phrases: dict[int, list[Phrase]] = {i: [] for i in among}
+    if category in scene.crowded or not 0 < len(among) <= MOST:
+        return phrases
+    if scene.alone(category):
+        phrases[among[0]].append(Phrase("template"))
+    for phrase, truths in _candidates(scene, palette, category, among):
+        if truths.count(True) == 1 and None not in truths:
+            phrases[among[truths.index(True)]].append(phrase)
+    return phrases
+
+
+def _candidates(
+    scene: Scene, palette: Palette, category: str, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """Phrases, and of which of the instances each is true."""
+    yield from _places(scene, among)
+    yield from _sizes(scene, among)
+    if scene.exhaustive:
+        yield from _ordinals(scene, among)
+        yield from _relations(scene, category, among)
+    if has_no_colour(category):
+        yield from _clothes(scene, palette, among)
+    else:
+        for colour in COLOURS:
+            truths = [palette.agree(colour, scene.objects[i].mask) for i in among]
+            yield Phrase("colour", before=colour, colour=colour), truths
+
+
+def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
+    spots = [scene.objects[i].whole for i in among]
+    if len(among) == 1:
+        for side in ("left", "right"):
+            yield (
+                Phrase("place", after=f"on the {side}", side=side),
+                [_aside(scene, side, spots[0].box)],
+            )
+        return
+    for side in SIDES:
+        inside = placed(side, False, scene, spots)
+        if len(among) == 2:
+            yield from _said("place", _OF_TWO[side], inside)
+        else:
+            yield from _said("place", ((), _OF_TWO[side][1][:1]), inside)
+        yield from _said("place", _EXTREMES[side], extreme(side, scene, spots))
+    for corner in CORNERS:
+        truths = placed(corner, False, scene, spots)
+        yield Phrase("place", after=f"in the {corner} corner"), truths
+    yield Phrase("place", after="in the middle"), placed("middle", False, scene, spots)
+
+
+def _clothes(
+    scene: Scene, palette: Palette, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """Who wears what colour, where the garment of everybody is marked."""
+    wardrobes = [garments(scene, scene.objects[i].region.id) for i in among]
+    for noun in sorted(set.intersection(*(set(w) for w in wardrobes))):
+        for colour in COLOURS:
+            truths = [palette.agree(colour, w[noun].mask) for w in wardrobes]
+            after = f"in the {colour} {noun}"
+            yield Phrase("colour", after=after, colour=colour, worn=noun), truths
+
+
+def garments(scene: Scene, wearer: str) -> dict[str, Thing]:
+    """What an object wears one of, by name."""
+    parts = [p for p in scene.parts if p.region.parent == wearer]
+    names = [part_name(p.region.part) for p in parts]
+    return {
+        n.noun: p
+        for n, p in zip(names, parts, strict=True)
+        if n.worn and not n.side and [o.noun for o in names].count(n.noun) == 1
+    }
+
+
+def _aside(scene: Scene, side: str, box: Box) -> bool:
+    """Whether a lone thing lies so far to a side that nobody would say the other."""
+    width = scene.size[1]
+    near, far = box[0] / width, (box[0] + box[2]) / width
+    middle = (near + far) / 2
+    if side == "left":
+        return middle <= ASIDE and far <= 0.5 + REACH
+    return middle >= 1 - ASIDE and near >= 0.5 - REACH
+
+
+def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
+    things = [scene.objects[i] for i in among]
+    for size, (of_two, of_more) in _SIZES.items():
+        words = of_two if len(among) == 2 else of_more
+        truths = sized(size, things)
+        for word in words:
+            yield Phrase("size", before=word, strict=True), truths
+
+
+def _ordinals(
+    scene: Scene, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """The second to the FARTHEST from a side; what lies beyond it need not be clear."""
+    for side in SIDES:
+        order = sorted(among, key=lambda i: _distance(scene, side, i))
+        for position in range(2, min(FARTHEST, len(among) - 1) + 1):
+            near = order[: position + 1]
+            spots = [scene.objects[i].whole for i in near]
+            of_near = dict(
+                zip(near, counted(position, side, scene, spots), strict=True)
+            )
+            words = ((), (f"from the {side}",))
+            truths = [of_near.get(i, False) for i in among]
+            for phrase, _ in _said("ordinal", words, truths):
+                before = nth(position)
+                yield dataclasses.replace(phrase, before=before, strict=True), truths
+
+
+def _distance(scene: Scene, side: str, index: int) -> float:
+    x, y, w, h = scene.objects[index].whole.box
+    along = x + w / 2 if side in ("left", "right") else y + h / 2
+    return along if side in ("left", "top") else -along
+
+
+def _relations(
+    scene: Scene, category: str, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """Beside, before or behind a thing of another kind that is alone of its kind."""
+    for other in scene.categories:
+        if other == category or not scene.alone(other):
+            continue
+        (anchor,) = scene.instances(other)
+        noun = spoken(other)
+        for name, links in _LINKS.items():
+            holds = RELATIONS[name]
+            truths = [
+                _worth_saying(scene, i, anchor, holds(scene, i, anchor)) for i in among
+            ]
+            check = _lateral if name in ("left of", "right of") else _alike
+            truths = [
+                check(scene, i, anchor, t) for i, t in zip(among, truths, strict=True)
+            ]
+            for link in links:
+                after = f"{link} the {noun}"
+                yield Phrase("relation", after=after, strict=True), truths
+
+
+def _worth_saying(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for what is true of things far apart, one in the other, or hard to see."""
+    a, b = (scene.objects[i].whole.box for i in (subject, anchor))
+    gap_x = max(a[0], b[0]) - min(a[0] + a[2], b[0] + b[2])
+    gap_y = max(a[1], b[1]) - min(a[1] + a[3], b[1] + b[3])
+    within = max(0.0, -gap_x) * max(0.0, -gap_y)
+    areas = a[2] * a[3], b[2] * b[3]
+    height, width = scene.size
+    plain = (
+        max(gap_x, gap_y) <= WIDE * max(scene.size)
+        and within <= 0.5 * min(areas)
+        and areas[1] >= max(LANDMARK[0] * height * width, LANDMARK[1] * areas[0])
+    )
+    return truth if plain or not truth else None
+
+
+def _lateral(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for things of which neither is wholly to one side of the other."""
+    a, b = (scene.objects[i].whole.box for i in (subject, anchor))
+    overlap = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    return None if truth and overlap > 0.1 * min(a[2], b[2]) else truth
+
+
+def _alike(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for things of very different size: a knife in the hand is not behind it."""
+    areas = [a * b for i in (subject, anchor) for a, b in [scene.objects[i].extent]]
+    return None if truth and min(areas) < ALIKE * max(areas) else truth
+
+
+def _said(
+    form: str, words: tuple[Sequence[str], Sequence[str]], truths: list[Truth]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    for before in words[0]:
+        yield Phrase(form, before=before), truths
+    for after in words[1]:
+        yield Phrase(form, after=after), truths
+
+
+Group = tuple[str, tuple[int, ...], str]  # words before the plural, members, after it
+
+
+def groups(
+    scene: Scene, category: str, quantity: Callable[[int, bool], str]
+) -> list[Group]:
+    """All instances of a category, and those on one side, where there are several."""
+    among = scene.instances(category)
+    countable = scene.exhaustive and category not in scene.crowded
+    if not countable or not 2 <= len(among) <= MOST:
+        return []
+    spots = [scene.objects[i].whole for i in among]
+    several: list[Group] = []
+    if len(among) <= ALL:
+        several.append((quantity(len(among), True), tuple(among), ""))
+    for side in ("left", "right"):
+        truths = placed(side, True, scene, spots)
+        if None not in truths and 2 <= truths.count(True) < len(among):
+            members = tuple(i for i, t in zip(among, truths, strict=True) if t)
+            words = quantity(len(members), False)
+            several.append((words, members, f"on the {side}"))
+    return several
