@@ -7,9 +7,14 @@ import math
 import multiprocessing
 import os
 import socket
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+START_SECONDS = 10.0  # after which processes not started yet are not waited for
 # Parameters of mallopt(3), from glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
@@ -86,6 +91,30 @@ def _bound_cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+@contextlib.contextmanager
+def main_left_alone(count: int) -> Iterator[None]:
+    """Processes spawned within do not run the main script once more.
+
+    Python's do, for functions pickled by name. Ours and grain's come from modules or
+    are pickled whole, so they need none of it; a script without a guard of `__name__`
+    would start readers in its readers, and one from standard input cannot be run again
+    at all. Threads may start them: the end waits until `count` are there.
+    """
+    main, before = sys.modules["__main__"], set(multiprocessing.active_children())
+    spec = main.__spec__
+    main.__spec__ = ModuleSpec("__main__", None)  # a name that is never imported
+    try:
+        yield
+        deadline = time.monotonic() + START_SECONDS
+        while (
+            len(set(multiprocessing.active_children()) - before) < count
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.01)
+    finally:
+        main.__spec__ = spec
 
 
 def end_with_parent(code: int) -> None:

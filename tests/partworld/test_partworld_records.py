@@ -1,8 +1,13 @@
 """PartWorld's records: masks, sizes, determinism, and sheets for people."""
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 from helpers.listener import box
+from helpers.paths import ROOT
 
 from unires_jax import partworld
 from unires_jax.data import records
@@ -76,3 +81,18 @@ def test_a_sheet_lights_up_the_targets():
     assert picture.shape == (2 * height, 2 * side, 3)
     chart = sheet.kinds_chart()
     assert chart.std() > 30 and chart[0, 0].tolist() == [255, 255, 255]
+
+
+def test_processes_draw_for_a_program_from_standard_input() -> None:
+    """Which cannot be run again in them, and has no guard of `__name__`."""
+    code = "from unires_jax import partworld\nprint(len(list("
+    code += "partworld.draw_records(0, 'val', 70, workers=2))))\n"
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=code,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.split() == ["70"], done.stderr

@@ -2,14 +2,11 @@
 
 import contextlib
 import math
-import multiprocessing
 import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +21,6 @@ from unires_jax.errors import ConfigError, TrainingError
 PICTURES_A_CORE = 300
 HEADROOM = 2  # readers for each that would do: pictures and cores differ; ours
 SPARE = 2  # cores left to the program that trains; ours
-START_SECONDS = 10.0  # after which readers not started yet are no longer waited for
 SHARED_MEMORY = "/dev/shm"  # where readers leave their batches
 SHARED_MEMORY_REMEDY = (
     "give the container more (docker run --shm-size=8g; Kubernetes: a volume of medium "
@@ -64,7 +60,7 @@ def started(elements: Iterator[T], count: int) -> Iterator[T]:
         # Readers are ended with batches in flight. Their tracker frees these batches,
         # and need not tell the user about it.
         os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
-        with _main_left_alone(count), _deaths_explained():
+        with process.main_left_alone(count), _deaths_explained():
             first = next(elements)
         yield first
     with _deaths_explained():
@@ -120,27 +116,3 @@ def _free_shared_memory() -> int:
         return sys.maxsize
     state = os.statvfs(SHARED_MEMORY)
     return state.f_bavail * state.f_frsize
-
-
-@contextlib.contextmanager
-def _main_left_alone(count: int) -> Iterator[None]:
-    """Readers started within do not run the main script once more.
-
-    Spawned processes of Python do, for functions pickled by name. grain pickles them
-    whole, so its readers need none of it; and a script without a guard of `__name__`
-    would start readers in its readers. It is threads of grain that start them: the end
-    waits until `count` are there.
-    """
-    main, before = sys.modules["__main__"], set(multiprocessing.active_children())
-    spec = main.__spec__
-    main.__spec__ = ModuleSpec("__main__", None)  # a name that is never imported
-    try:
-        yield
-        deadline = time.monotonic() + START_SECONDS
-        while (
-            len(set(multiprocessing.active_children()) - before) < count
-            and time.monotonic() < deadline
-        ):
-            time.sleep(0.01)
-    finally:
-        main.__spec__ = spec

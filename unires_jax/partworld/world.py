@@ -9,6 +9,7 @@ from random import Random
 
 import cv2
 
+from unires_jax import process
 from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
 from unires_jax.partworld.kinds import KINDS, NOVEL_PARTS, Rules
 from unires_jax.partworld.render import View, jpeg, render
@@ -84,7 +85,9 @@ def draw_records(
         yield from map(draw, range(count))
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, cv2.setNumThreads, (1,)) as pool:
+    with process.main_left_alone(workers):
+        pool = context.Pool(workers, cv2.setNumThreads, (1,))
+    with pool:
         yield from pool.imap(draw, range(count), _CHUNK)
 
 
