@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from helpers import part_forms
 from helpers.part_forms import FORMS, PARTS
+from helpers.paths import ROOT
+from helpers.programs import run
 
 from unires_jax.engine.part_sources import command
 from unires_jax.errors import DataError, Kind, UserError
@@ -255,3 +257,23 @@ def test_a_mat_that_unpacks_to_too_much_is_refused(
     folder = part_forms.write_pascal_mat(tmp_path)
     with pytest.raises(DataError, match="unpacks"):
         pascal_part.read_mat(next(folder.iterdir()))
+
+
+@pytest.mark.slow
+def test_from_parts_to_a_score(tmp_path: Path) -> None:
+    """The lines are built, and the ground truth of the split scores 100."""
+    convert(part_forms.write_paco(tmp_path), "paco", "--split", "val")
+    data = tmp_path / "data"
+    build = ("build", "mres32m", "--raw", tmp_path / "out", "--data_dir", data)
+    done = run("-m", "unires_jax.cli", *build, "--workers", 0)
+    assert done.returncode == 0, done.stderr
+    done = run(
+        ROOT / "evaluate.py",
+        f"--data_dir={data}",
+        "--splits=mres32m:val",
+        "--predict=ground_truth",
+        f"--out={tmp_path / 'scores'}",
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert "100.0" in done.stdout and "mres32m:val" in metrics

@@ -132,7 +132,7 @@ def _things(path: Path, height: int, width: int) -> list[Thing]:
 
 def _thing(entry: Any, place: str, height: int, width: int) -> Thing:
     parts = get(entry, "parts", dict, place)
-    above = parts.get("ispartof")  # [] where it is of nothing
+    above = parts.get("ispartof", parts.get("is_part_of"))  # [] where of nothing
     polygon = entry.get("polygon")
     outline = None
     if isinstance(polygon, dict):

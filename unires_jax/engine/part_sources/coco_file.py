@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
+from tqdm import tqdm
 
 from unires_jax import limits
 from unires_jax.engine.part_sources.form import WrongForm
@@ -31,6 +32,7 @@ LISTS = ("images", "annotations", "categories")
 # Where an annotation names its object, and where it holds a person's words.
 PARENTS = ("obj_ann_id", "parent_id", "parent", "parent_ann_id", "part_of")
 CAPTIONS = ("caption", "captions", "sentence", "sentences", "description")
+_SECONDS = 2  # of reading before a bar shows it
 _SPACE = re.compile(r"\s+")
 
 
@@ -78,7 +80,16 @@ class CocoFile:
         """Walk through the file once."""
         rows, named, numbers = array("q"), Counter[int](), Counter[str]()
         raw: dict[int, dict[str, Any]] = {}
+        bar = tqdm(
+            total=self._lists.size,
+            desc=self.path.name,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            delay=_SECONDS,
+        )
         for name, entry in self._lists.entries(*LISTS):
+            bar.update(entry.end - bar.n)
             if name == "categories":
                 self._add_category(self._lists.load(entry), raw)
                 continue
@@ -95,6 +106,7 @@ class CocoFile:
                 if error.kind is Kind.ID_TWICE:
                     raise
                 self._rejects.note(f"{self.path}: {place}", error)
+        bar.close()
         self.categories = {
             key: Category(
                 get(value, "name", str, f"{self.path}: category {key}"),
@@ -151,9 +163,10 @@ class CocoFile:
         """
         order = np.argsort(self._rows[:, 0], kind="stable")
         rows = self._rows[order]
-        ids, starts = np.unique(rows[:, 0], return_index=True)
-        ends = [*starts[1:].tolist(), len(rows)]
-        pairs = zip(starts.tolist(), ends, strict=True)
+        ids, starts, counts = np.unique(
+            rows[:, 0], return_index=True, return_counts=True
+        )
+        pairs = zip(starts.tolist(), (starts + counts).tolist(), strict=True)
         spans = dict(zip(ids.tolist(), pairs, strict=True))
         for image_id, listed in self.images.items():
             first, last = spans.pop(image_id, (0, 0))

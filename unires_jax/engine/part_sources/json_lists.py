@@ -65,6 +65,11 @@ class JsonLists:
                 raise error.at(str(path)) from None
             yield cls(path, text)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the plain text."""
+        return len(self._text)
+
     def names(self) -> list[str]:
         """The names of the object's fields; [""] where the file is a list."""
         return [name for name, _ in self._fields()]
