@@ -26,7 +26,14 @@ def test_it_answers_in_the_role_of_a_model(tmp_path: Path) -> None:
     shipped = load("shipped", "vocabulary")
     assert "wheel" in shipped.parts("car_(automobile)")
     assert shipped.parts("Television receiver") == shipped.parts("television_set") != []
-    assert shipped.parts("zeppelin") == []
+    assert shipped.parts("zeppelin") == shipped.parts("hot dog") == []
+    assert (
+        shipped.parts("Fire Truck") == shipped.parts("trucks") == shipped.parts("truck")
+    )
+    assert shipped.parts("Couch") == shipped.parts("sofa") and not shipped.parts(
+        "Glasses"
+    )
+    assert "gaze" not in shipped.parts("person")
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({"zeppelin": ["gondola"]}))
     mine = load(f"shipped:{file}", "vocabulary")

@@ -22,7 +22,7 @@ from typing import Any
 
 from unires_jax import documents
 from unires_jax.engine import shard_files
-from unires_jax.engine.part_sources.names import clean_category, clean_part
+from unires_jax.engine.part_sources.names import clean_category, clean_part, plural
 from unires_jax.engine.stages import PLAN
 from unires_jax.errors import DataError, UsageError, printable, shorten
 from unires_jax.files import local, write_whole
@@ -33,6 +33,16 @@ SCHEMA = "unires-vocabulary/1"
 PACO, PASCAL_PART, ADE20K = "paco", "pascal_part", "ade20k"
 _NAME = 100  # characters of a name; ours
 _LINE = re.compile(r"^(?P<category>[^:]+):(?P<parts>[^:]+)$")
+
+_UNSEEN = ("gaze", "highlight")  # ADE20K lists them; they are no parts; ours
+# Whose last word, or singular, is another thing.
+_MISNOMERS = ("glasses", "hot dog", "eyeglasses", "sunglasses")
+# What has the parts of another category; ours.
+_LIKE = {"couch": "sofa", "gas stove": "cooking stove", "washing machine": "washer"}
+_LIKE |= dict.fromkeys(("boots", "high heels", "sandals", "sneakers"), "shoe")
+_LIKE |= dict.fromkeys(("donkey", "zebra", "pony"), "horse")
+_LIKE |= dict.fromkeys(("chicken", "duck", "goose", "parrot", "penguin"), "bird")
+_LIKE |= {"pigeon": "bird", "swan": "bird", "lion": "cat", "suv": "car"}
 
 Entries = dict[str, dict[str, str]]  # parts of a category, each with its sources
 
@@ -67,8 +77,33 @@ def _add(entries: Entries, parts: Mapping[str, Sequence[str]], source: str) -> N
     for category, names in parts.items():
         own = entries.setdefault(clean_category(category), {})
         for name in map(clean_part, names):
-            if source not in own.get(name, "").split(" "):
+            if name not in _UNSEEN and source not in own.get(name, "").split(" "):
                 own[name] = f"{own.get(name, '')} {source}".lstrip()
+
+
+def find(category: str, known: Entries) -> tuple[str, dict[str, str]]:
+    """The entry of a category and its parts; "" and none where there is none.
+
+    Else that of a like thing, or of which it is the plural ("slippers"), else that of
+    its last words: a fire truck has the parts of a truck. Source: ours.
+    """
+    name = clean_category(category)
+    name = name if name in known else _LIKE.get(name, name)
+    if name in _MISNOMERS or name in known:
+        return (name, known[name]) if name in known else ("", {})
+    words = name.split()
+    for start in range(len(words)):
+        end = " ".join(words[start:])
+        for entry in (end, *_singulars(end)):
+            if entry in known:
+                return entry, known[entry]
+    return "", {}
+
+
+def _singulars(name: str) -> tuple[str, ...]:
+    """Of which words a name may be the plural."""
+    forms = (name.removesuffix("s"), name.removesuffix("es"), f"{name[:-3]}y")
+    return tuple(form for form in forms if form != name and plural(form) == name)
 
 
 def read(file: str | Path) -> dict[str, list[str]]:
@@ -156,11 +191,13 @@ def _show(categories: Sequence[str], known: Entries) -> None:
 
     table = Table("category", "part", "source")
     for category in categories:
-        parts = known.get(clean_category(category), {})
+        entry, parts = find(category, known)
         if not parts:
             print(printable(f"{category}: no entry; {_remedy(category)}"))
+        elif entry != clean_category(category):
+            print(printable(f"{category}: as {entry}"))
         for part, source in parts.items():
-            table.add_row(clean_category(category), part, source)
+            table.add_row(entry, part, source)
     if table.row_count:
         console().print(table)
 
@@ -175,7 +212,7 @@ def _remedy(category: str) -> str:
 def _cover(out: Path, known: Entries) -> None:
     """Print which categories of a plan's boxes have parts, the frequent ones first."""
     counts = collections.Counter(_categories(out))
-    absent = {c: n for c, n in counts.most_common() if not known.get(clean_category(c))}
+    absent = {c: n for c, n in counts.most_common() if not find(c, known)[1]}
     boxes = sum(counts.values())
     print(
         f"{len(counts) - len(absent)} of {len(counts)} categories have an entry, with "
