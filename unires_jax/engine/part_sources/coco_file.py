@@ -79,19 +79,10 @@ class CocoFile:
     def _index(self) -> None:
         """Walk through the file once."""
         rows, named, numbers = array("q"), Counter[int](), Counter[str]()
-        raw: dict[int, dict[str, Any]] = {}
-        bar = tqdm(
-            total=self._lists.size,
-            desc=self.path.name,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            delay=_SECONDS,
-        )
-        for name, entry in self._lists.entries(*LISTS):
-            bar.update(entry.end - bar.n)
+        listed: dict[int, tuple[str, str]] = {}  # name and supercategory
+        for name, entry in self._entries():
             if name == "categories":
-                self._add_category(self._lists.load(entry), raw)
+                self._add_category(self._lists.load(entry), listed)
                 continue
             self._rejects.expect(1)
             place = f"{name}[{numbers[name]}]"
@@ -106,21 +97,29 @@ class CocoFile:
                 if error.kind is Kind.ID_TWICE:
                     raise
                 self._rejects.note(f"{self.path}: {place}", error)
-        bar.close()
-        self.categories = {
-            key: Category(
-                get(value, "name", str, f"{self.path}: category {key}"),
-                str(value.get("supercategory") or ""),
-                named[key],
-            )
-            for key, value in raw.items()
-        }
+        self.categories = {k: Category(*v, named[k]) for k, v in listed.items()}
         self._rows = np.array(rows, np.int64).reshape(-1, 3)
 
-    def _add_category(self, value: Any, raw: dict[int, dict[str, Any]]) -> None:
+    def _entries(self) -> Iterator[tuple[str, Entry]]:
+        """The entries of the lists, behind a bar where they take long."""
+        with tqdm(
+            total=self._lists.size,
+            desc=self.path.name,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            delay=_SECONDS,
+        ) as bar:
+            for name, entry in self._lists.entries(*LISTS):
+                bar.update(entry.end - bar.n)
+                yield name, entry
+
+    def _add_category(self, value: Any, listed: dict[int, tuple[str, str]]) -> None:
         place = f"{self.path}: categories"
         key = get(value, "id", int, place)
-        if raw.setdefault(key, value) != value:
+        above = get(value, "supercategory", str, place, "")
+        names = get(value, "name", str, f"{place}: id {key}"), above
+        if listed.setdefault(key, names) != names:
             raise DataError(
                 f"id {key} occurs twice, not the same; drop one",
                 place=place,
