@@ -218,6 +218,19 @@ def test_paco_says_where_a_category_is_not_marked_everywhere(tmp_path: Path) -> 
     assert "car" not in texts_of(first) and "car" in texts_of(second)
 
 
+def test_lvis_names_a_picture_by_its_address(tmp_path: Path) -> None:
+    content = part_forms.paco_json()
+    for image in content["images"]:
+        name = image.pop("file_name")
+        image["coco_url"] = f"http://images.cocodataset.org/train2017/{name}"
+        part_forms.write_picture(tmp_path / "photos" / "train2017" / name)
+    lines = convert(part_forms.write_json(tmp_path, content), "paco")
+    assert [line["image"] for line in lines] == [
+        "images/train2017/1.jpg",
+        "images/train2017/2.jpg",
+    ]
+
+
 def test_a_source_that_does_not_mark_all_gives_no_bare_name(tmp_path: Path) -> None:
     source = part_forms.write_coco(tmp_path)
     for line in convert(source, "coco", "--no-exhaustive"):

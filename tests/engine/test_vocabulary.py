@@ -49,6 +49,16 @@ def test_a_team_adds_its_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
         "zeppelin": ["gondola", "fin", "hull"],
         "kite": ["tail"],
     }
+    other = tmp_path / "other.json"
+    other.write_text('{"kite": ["string"], "boat": ["mast"]}')
+    edits = ["--merge", str(other), "--remove", "zeppelin: fin", "--remove", "boat"]
+    assert vocabulary.main([*edits, "--file", str(file)]) == 0
+    assert json.loads(file.read_text()) == {
+        "zeppelin": ["gondola", "hull"],
+        "kite": ["tail", "string"],
+    }
+    with pytest.raises(UsageError):
+        vocabulary.main(["--remove", "boat", "--file", str(file)])
     assert vocabulary.main(["zeppelin", "unicorn", "--file", str(file)]) == 0
     out = capsys.readouterr().out
     assert "gondola" in out and "mine" in out and "unicorn: no entry" in out

@@ -128,33 +128,17 @@ def _is_name(text: str) -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """`unires engine vocab`. Returns the exit code; raises UserError."""
-    parser = argparse.ArgumentParser(
-        prog="unires engine vocab",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=__doc__,
-    )
-    parser.add_argument("categories", nargs="*", help="whose parts to show")
-    parser.add_argument("--list", action="store_true", help="every category")
-    parser.add_argument(
-        "--add",
-        action="append",
-        default=[],
-        metavar='"CATEGORY: PART, PART"',
-        help="add to --file; again for more",
-    )
-    parser.add_argument("--file", help="a vocabulary of one's own, added to ours")
-    parser.add_argument(
-        "--coverage", metavar="DIR", help="which categories of a plan have no entry"
-    )
+    parser = _parser()
     args = parser.parse_args(argv)
-    if not (args.categories or args.list or args.add or args.coverage):
+    edits = args.add or args.remove or args.merge
+    if not (args.categories or args.list or edits or args.coverage):
         parser.print_help()
         return 2
     file = local(args.file) if args.file else None
-    if args.add:
+    if edits:
         if file is None:
-            raise UsageError("--add: name the file to add to with --file my_vocab.json")
-        add(file, args.add)
+            raise UsageError("name the file that is changed with --file my_vocab.json")
+        edit(file, args.merge, args.add, args.remove)
     known = entries(file)
     if args.list:
         for category in sorted(known):
@@ -169,21 +153,59 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def add(file: Path, lines: Sequence[str]) -> None:
-    """Add "kettle: handle, spout" to a file, which is made where there is none.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unires engine vocab",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__,
+    )
+    parser.add_argument("categories", nargs="*", help="whose parts to show")
+    parser.add_argument("--list", action="store_true", help="every category")
+    parser.add_argument("--file", help="a vocabulary of one's own, added to ours")
+    for name, value, meaning in (
+        ("--add", "CATEGORY: PART, PART", "add to --file; again for more"),
+        ("--remove", "CATEGORY[: PART, PART]", "take out of --file; again for more"),
+        ("--merge", "FILE", "add another file to --file; again for more"),
+    ):
+        parser.add_argument(
+            name, action="append", default=[], metavar=value, help=meaning
+        )
+    parser.add_argument(
+        "--coverage", metavar="DIR", help="which categories of a plan have no entry"
+    )
+    return parser
 
-    Raises UsageError for a line of another form, DataError for a file that is none.
+
+def edit(
+    file: Path, merge: Sequence[str], lines: Sequence[str], removed: Sequence[str]
+) -> None:
+    """Change a file of one's own, which is made where there is none.
+
+    Files of `merge` are added to it, then lines such as "kettle: handle, spout"; lines
+    of `removed` (or categories alone) are taken out. Raises UsageError for a line of
+    another form, DataError for a file that is none.
     """
     own = read(file) if file.exists() else {}
-    for line in lines:
-        match = _LINE.match(line)
-        names = [n.strip() for n in match["parts"].split(",")] if match else []
-        if match is None or not all(map(_is_name, names)):
-            raise UsageError(f'--add {line!r}: expected "kettle: handle, spout, lid"')
-        known = own.setdefault(match["category"].strip(), [])
+    additions = [item for other in merge for item in read(local(other)).items()]
+    for category, names in [*additions, *map(_parsed, lines)]:
+        known = own.setdefault(category, [])
         known += [name for name in names if name not in known]
+    for line in removed:
+        category, names = _parsed(line) if ":" in line else (line.strip(), [])
+        if category not in own:
+            raise UsageError(f"--remove {line!r}: {file} has no such category")
+        left = [name for name in own.pop(category) if names and name not in names]
+        own |= {category: left} if left else {}
     write_whole(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
     print(printable(f"{file}: {len(own)} categories"))
+
+
+def _parsed(line: str) -> tuple[str, list[str]]:
+    match = _LINE.match(line)
+    names = [n.strip() for n in match["parts"].split(",")] if match else []
+    if match is None or not all(map(_is_name, [match["category"], *names])):
+        raise UsageError(f'{line!r}: expected "kettle: handle, spout, lid"')
+    return match["category"].strip(), names
 
 
 def _show(categories: Sequence[str], known: Entries) -> None:

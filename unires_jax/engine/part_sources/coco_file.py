@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 from tqdm import tqdm
@@ -129,7 +128,8 @@ class CocoFile:
     def _add_image(self, value: Any, place: str) -> None:
         if isinstance(value, dict) and not value.get("file_name"):
             url = get(value, "coco_url", str, place, "")
-            value = {**value, "file_name": urlsplit(url).path.lstrip("/")}
+            path = url.partition("://")[2].partition("/")[2]  # behind the host
+            value = {**value, "file_name": path}
         image = coco.image(value, place)
         if image.image_id < 0:
             raise DataError(f"id {image.image_id}: expected 0 or more", place=place)
