@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--file", help="a vocabulary of one's own, added to ours")
     for name, value, meaning in (
         ("--add", "CATEGORY: PART, PART", "add to --file; again for more"),
-        ("--remove", "CATEGORY[: PART, PART]", "take out of --file; again for more"),
+        ("--remove", "CATEGORY: PART", "take out of --file; again for more"),
         ("--merge", "FILE", "add another file to --file; again for more"),
     ):
         parser.add_argument(
