@@ -210,6 +210,27 @@ def test_pictures_below_the_output_are_not_copied(tmp_path: Path) -> None:
     assert "train.json: passed over" in finding.examples[0]
 
 
+def test_a_link_out_of_the_output_is_copied(tmp_path: Path) -> None:
+    source = part_forms.write_coco(tmp_path)
+    inside = tmp_path / "out" / "photos"
+    inside.mkdir(parents=True)
+    for path in (tmp_path / "photos").iterdir():
+        (inside / path.name).symlink_to(path)
+    argv = ["--form", "coco", str(source), "--out", str(inside.parent)]
+    command.main([*argv, "--pictures", str(inside)])
+    assert not examine(inside.parent).findings
+
+
+def test_a_damaged_picture_is_listed(tmp_path: Path) -> None:
+    source = part_forms.write_coco(tmp_path)
+    path = tmp_path / "photos" / "1.jpg"
+    path.write_bytes(path.read_bytes()[:-500])
+    (line,) = convert(source, "coco", "--max_bad_share", "0.1")
+    assert line["image_id"] == 2
+    text = (tmp_path / "out" / "conversion" / "rejected.jsonl").read_text()
+    assert "truncated" in text and "1.jpg" in text
+
+
 def test_paco_says_where_a_category_is_not_marked_everywhere(tmp_path: Path) -> None:
     content = part_forms.paco_json()
     car = next(c["id"] for c in content["categories"] if "car_(" in c["name"])
