@@ -14,7 +14,12 @@ from helpers.paths import REAL
 from helpers.tool_exports import CAPTION
 from PIL import Image
 
-from unires_jax.engine.importers import command, label_studio_rle, outlines
+from unires_jax.engine.importers import (
+    command,
+    label_studio,
+    label_studio_rle,
+    outlines,
+)
 from unires_jax.errors import DataError, UserError
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.doctor.command import examine
@@ -155,3 +160,22 @@ def test_cocos_own_annotations(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "train.jsonl.gz") as lines:
         assert all(json.loads(x)["coco_id"] == json.loads(x)["image_id"] for x in lines)
     assert not examine(tmp_path).findings
+
+
+@pytest.mark.parametrize(
+    ("reference", "names"),
+    [
+        ("/data/upload/3/0a1b2c3d-dog.jpg", {"0a1b2c3d-dog.jpg", "dog.jpg"}),
+        ("/data/local-files/?d=set/dog%201.jpg", {"set/dog 1.jpg", "dog 1.jpg"}),
+        ("s3://bucket/set/dog.jpg", {"dog.jpg", "set/dog.jpg"}),
+        ("https://example.org/a/dog.jpg?x=1", {"dog.jpg", "a/dog.jpg"}),
+    ],
+)
+def test_where_label_studio_says_a_picture_is(reference: str, names: set[str]) -> None:
+    assert names <= set(label_studio.picture_names(reference))
+
+
+@pytest.mark.parametrize("reference", ["", "/", "..", "http://[x"])
+def test_what_names_no_picture_is_told(reference: str) -> None:
+    with pytest.raises(DataError, match="names no picture"):
+        label_studio.picture_names(reference)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from helpers import part_forms
 from helpers.part_forms import FORMS, PARTS
+from helpers.paths import ROOT
+from helpers.programs import run
 
 from unires_jax.engine.part_sources import command
 from unires_jax.errors import DataError, Kind, UserError
@@ -208,12 +210,46 @@ def test_pictures_below_the_output_are_not_copied(tmp_path: Path) -> None:
     assert "train.json: passed over" in finding.examples[0]
 
 
+def test_a_link_out_of_the_output_is_copied(tmp_path: Path) -> None:
+    source = part_forms.write_coco(tmp_path)
+    inside = tmp_path / "out" / "photos"
+    inside.mkdir(parents=True)
+    for path in (tmp_path / "photos").iterdir():
+        (inside / path.name).symlink_to(path)
+    argv = ["--form", "coco", str(source), "--out", str(inside.parent)]
+    command.main([*argv, "--pictures", str(inside)])
+    assert not examine(inside.parent).findings
+
+
+def test_a_damaged_picture_is_listed(tmp_path: Path) -> None:
+    source = part_forms.write_coco(tmp_path)
+    path = tmp_path / "photos" / "1.jpg"
+    path.write_bytes(path.read_bytes()[:-500])
+    (line,) = convert(source, "coco", "--max_bad_share", "0.1")
+    assert line["image_id"] == 2
+    text = (tmp_path / "out" / "conversion" / "rejected.jsonl").read_text()
+    assert "truncated" in text and "1.jpg" in text
+
+
 def test_paco_says_where_a_category_is_not_marked_everywhere(tmp_path: Path) -> None:
     content = part_forms.paco_json()
     car = next(c["id"] for c in content["categories"] if "car_(" in c["name"])
     content["images"][0]["not_exhaustive_category_ids"] = [car]
     first, second = convert(part_forms.write_json(tmp_path, content), "paco")
     assert "car" not in texts_of(first) and "car" in texts_of(second)
+
+
+def test_lvis_names_a_picture_by_its_address(tmp_path: Path) -> None:
+    content = part_forms.paco_json()
+    for image in content["images"]:
+        name = image.pop("file_name")
+        image["coco_url"] = f"http://images.cocodataset.org/train2017/{name}"
+        part_forms.write_picture(tmp_path / "photos" / "train2017" / name)
+    lines = convert(part_forms.write_json(tmp_path, content), "paco")
+    assert [line["image"] for line in lines] == [
+        "images/train2017/1.jpg",
+        "images/train2017/2.jpg",
+    ]
 
 
 def test_a_source_that_does_not_mark_all_gives_no_bare_name(tmp_path: Path) -> None:
@@ -255,3 +291,23 @@ def test_a_mat_that_unpacks_to_too_much_is_refused(
     folder = part_forms.write_pascal_mat(tmp_path)
     with pytest.raises(DataError, match="unpacks"):
         pascal_part.read_mat(next(folder.iterdir()))
+
+
+@pytest.mark.slow
+def test_from_parts_to_a_score(tmp_path: Path) -> None:
+    """The lines are built, and the ground truth of the split scores 100."""
+    convert(part_forms.write_paco(tmp_path), "paco", "--split", "val")
+    data = tmp_path / "data"
+    build = ("build", "mres32m", "--raw", tmp_path / "out", "--data_dir", data)
+    done = run("-m", "unires_jax.cli", *build, "--workers", 0)
+    assert done.returncode == 0, done.stderr
+    done = run(
+        ROOT / "evaluate.py",
+        f"--data_dir={data}",
+        "--splits=mres32m:val",
+        "--predict=ground_truth",
+        f"--out={tmp_path / 'scores'}",
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert "100.0" in done.stdout and "mres32m:val" in metrics

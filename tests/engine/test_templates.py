@@ -98,6 +98,29 @@ def test_nobody_names_the_parts_of_what_has_no_name() -> None:
     assert not said(PERSON, other, arm(32, "left"))
 
 
+def test_a_part_without_its_object_is_named_where_nothing_else_could_be_meant() -> None:
+    head = region((5, 5, 9, 9), "dog", part="head")
+    dogs = [region((x, 30, 20, 20), "dog") for x in (2, 70)]
+    assert set(said(head)) == {"head of the dog"}
+    assert not any("head" in text for text in said(*dogs, head))
+    assert not said(head, every=False)
+    assert not said(region((30, 5, 9, 9), "dog", crowd=True), head)
+
+
+def test_a_leg_is_not_named_beside_a_left_leg() -> None:
+    legs = [
+        region((x, 15, 6, 20), "person", part=p, parent=0)
+        for x, p in ((32, "leg"), (62, "left leg"))
+    ]
+    assert set(said(PERSON, *legs)) == {"person"}
+
+
+def test_a_persons_words_stay_and_no_template_repeats_them() -> None:
+    cat = region((5, 5, 9, 9), "cat", captions=("cat", "my cat"))
+    answer = texts.describe([cat], lambda _: True)
+    assert [(s.text, s.kind) for s in answer] == [("cat", "given"), ("my cat", "given")]
+
+
 def test_several_pieces_are_a_plural_where_a_thing_has_several() -> None:
     car = region((10, 10, 60, 30), "car")
     two = [(12, 30, 8, 8), (50, 30, 8, 8)]

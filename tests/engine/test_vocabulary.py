@@ -26,7 +26,14 @@ def test_it_answers_in_the_role_of_a_model(tmp_path: Path) -> None:
     shipped = load("shipped", "vocabulary")
     assert "wheel" in shipped.parts("car_(automobile)")
     assert shipped.parts("Television receiver") == shipped.parts("television_set") != []
-    assert shipped.parts("zeppelin") == []
+    assert shipped.parts("zeppelin") == shipped.parts("hot dog") == []
+    assert (
+        shipped.parts("Fire Truck") == shipped.parts("trucks") == shipped.parts("truck")
+    )
+    assert shipped.parts("Couch") == shipped.parts("sofa") and not shipped.parts(
+        "Glasses"
+    )
+    assert "gaze" not in shipped.parts("person")
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({"zeppelin": ["gondola"]}))
     mine = load(f"shipped:{file}", "vocabulary")
@@ -42,6 +49,16 @@ def test_a_team_adds_its_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
         "zeppelin": ["gondola", "fin", "hull"],
         "kite": ["tail"],
     }
+    other = tmp_path / "other.json"
+    other.write_text('{"kite": ["string"], "boat": ["mast"]}')
+    edits = ["--merge", str(other), "--remove", "zeppelin: fin", "--remove", "boat"]
+    assert vocabulary.main([*edits, "--file", str(file)]) == 0
+    assert json.loads(file.read_text()) == {
+        "zeppelin": ["gondola", "hull"],
+        "kite": ["tail", "string"],
+    }
+    with pytest.raises(UsageError):
+        vocabulary.main(["--remove", "boat", "--file", str(file)])
     assert vocabulary.main(["zeppelin", "unicorn", "--file", str(file)]) == 0
     out = capsys.readouterr().out
     assert "gondola" in out and "mine" in out and "unicorn: no entry" in out

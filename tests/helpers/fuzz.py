@@ -12,6 +12,7 @@ import base64
 import collections
 import contextlib
 import copy
+import importlib
 import io
 import json
 import random
@@ -31,7 +32,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from helpers import mres_lines, mutations, small_data
+from helpers import mres_lines, mutations, part_forms, small_data, tool_exports
 from helpers.places import places
 from unires_jax.errors import UserError
 from unires_jax.pixels import images
@@ -287,6 +288,38 @@ def _form(name: str) -> Reader:
 
 
 READERS |= {name: _form(name) for name in mutations.WRITERS}
+
+
+def _annotations(command: str, form: str, write: Callable[[Path], Path]) -> Reader:
+    """Annotations that `unires engine parts` or `import` reads."""
+    source: list[Path] = []
+
+    def write_source(folder: Path) -> None:
+        source[:] = [write(folder).relative_to(folder)]
+
+    def read(folder: Path) -> None:
+        room = {"parts": "part_sources", "import": "importers"}[command]
+        main = importlib.import_module(f"unires_jax.engine.{room}.command").main
+        argv = ["--form", form, str(folder / source[0]), "--max_bad_share", "0.1"]
+        if (folder / "photos").is_dir():
+            argv += ["--pictures", str(folder / "photos")]
+        with (
+            tempfile.TemporaryDirectory() as out,
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            main([*argv, "--out", out])
+
+    return Reader(write_source, read)
+
+
+READERS |= {
+    f"parts {name}": _annotations("parts", form, write)
+    for name, (form, write) in part_forms.FORMS.items()
+}
+READERS |= {
+    f"import {name}": _annotations("import", name, write)
+    for name, write in tool_exports.WRITERS.items()
+}
 
 
 def mutate(data: bytes, suffix: str, rng: random.Random) -> bytes:

@@ -137,6 +137,13 @@ def write_label_studio(folder: Path) -> Path:
     return path
 
 
+WRITERS = {
+    "coco": write_coco,
+    "labelme": write_labelme,
+    "label_studio": write_label_studio,
+}
+
+
 def _region(name: str, label: str, box: Box, kind: int) -> dict[str, Any]:
     """A region as a brush (0), a polygon (1) or a rectangle (2)."""
     x, y, w, h = box

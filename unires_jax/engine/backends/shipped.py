@@ -3,8 +3,7 @@
 import hashlib
 import json
 
-from unires_jax.engine.part_sources.names import clean_category
-from unires_jax.engine.vocabulary import entries
+from unires_jax.engine.vocabulary import entries, find
 
 
 class Shipped:
@@ -24,4 +23,4 @@ class Shipped:
 
     def parts(self, category: str) -> list[str]:
         """Names of the parts that a thing of this category has; [] where unknown."""
-        return list(self._entries.get(clean_category(category), {}))
+        return list(find(category, self._entries)[1])

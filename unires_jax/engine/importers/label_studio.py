@@ -98,7 +98,7 @@ def read_task(
             annotations.append(_annotation(key, group, outlined, height, width))
         except DataError as error:
             rejects.note(f"{place}: region {key}", error)
-    names = _names(_reference(get(task, "data", dict, "")))
+    names = picture_names(_reference(get(task, "data", dict, "")))
     own: Any = task.get("id")
     image_id = int(own) if is_key(own) and own >= 0 else number
     image = Image(image_id, names[0], height, width)
@@ -220,14 +220,20 @@ def _reference(data: dict[str, Any]) -> str:
     raise DataError("names no picture", place="data", kind=Kind.IMAGE_ABSENT)
 
 
-def _names(reference: str) -> tuple[str, ...]:
+def picture_names(reference: str) -> tuple[str, ...]:
     """Under which names a picture may lie: in local storage, as uploaded, its own."""
-    parts = urlsplit(reference)
-    paths = [*parse_qs(parts.query).get("d", []), unquote(parts.path)]
-    names = [posixpath.normpath(p).lstrip("/") for p in paths if p]
-    last = posixpath.basename(names[-1] if len(names) == 1 else names[0])
-    names = [*names[:-1], last, _UPLOAD.sub("", last), names[-1]]
-    return tuple(dict.fromkeys(n for n in names if n not in ("", ".")))
+    try:
+        parts = urlsplit(reference)
+    except ValueError:  # brackets that are no address
+        parts = urlsplit("")
+    stored = parse_qs(parts.query).get("d", [])  # /data/local-files/?d=folder/1.jpg
+    paths = [posixpath.normpath(p).lstrip("/") for p in (*stored, unquote(parts.path))]
+    last = posixpath.basename(paths[0])
+    names = [*paths[:-1], last, _UPLOAD.sub("", last), paths[-1]]
+    names = [name for name in dict.fromkeys(names) if name not in ("", ".", "..")]
+    if not names:
+        raise DataError("names no picture", place="data", kind=Kind.IMAGE_ABSENT)
+    return tuple(names)
 
 
 FORM = Form(

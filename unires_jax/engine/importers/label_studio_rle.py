@@ -32,10 +32,10 @@ def read_mask(packed: Sequence[int], height: int, width: int) -> RunMask:
 class _Bits:
     """Numbers of so many bits, one after the other."""
 
-    def __init__(self, data: UInt8[np.ndarray, "n"]) -> None:
+    def __init__(self, data: UInt8[np.ndarray, " n"]) -> None:
         self._bits, self._at = np.unpackbits(data), 0
 
-    def take(self, count: int, size: int) -> UInt8[np.ndarray, "count"]:
+    def take(self, count: int, size: int) -> UInt8[np.ndarray, " count"]:
         """`count` values of up to 8 bits."""
         end = self._at + count * size
         if end > len(self._bits):
@@ -56,7 +56,7 @@ class _Bits:
         return value
 
 
-def _unpack(data: UInt8[np.ndarray, "n"], expected: int) -> UInt8[np.ndarray, "v"]:
+def _unpack(data: UInt8[np.ndarray, " n"], expected: int) -> UInt8[np.ndarray, " v"]:
     bits = _Bits(data)
     count, size = bits.number(32), bits.number(5) + 1
     if count != expected or size > 8:

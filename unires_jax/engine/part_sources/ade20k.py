@@ -25,7 +25,7 @@ from unires_jax.pixels.images import decode_image
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
-from unires_jax.prepare.sources.fields import get, is_key
+from unires_jax.prepare.sources.fields import check, get, is_key
 
 END = "_seg.png"
 THINGS = 1000  # of one picture; ADE20K has some 300 at most
@@ -132,22 +132,27 @@ def _things(path: Path, height: int, width: int) -> list[Thing]:
 
 def _thing(entry: Any, place: str, height: int, width: int) -> Thing:
     parts = get(entry, "parts", dict, place)
-    above = parts.get("ispartof")  # [] where it is of nothing
-    polygon = entry.get("polygon")
-    outline = None
-    if isinstance(polygon, dict):
-        xs, ys = polygon.get("x"), polygon.get("y")
-        points = [v for p in zip(xs, ys, strict=False) for v in p] if xs and ys else []
-        with contextlib.suppress(DataError, ValueError, TypeError):
-            outline = RunMask.from_polygon(points, height, width)
+    above = parts.get("ispartof", parts.get("is_part_of"))  # [] where of nothing
     return Thing(
         key=get(entry, "id", int, place),
         name=get(entry, "name", str, place),
         code=get(entry, "name_ndx", int, place),
         level=get(parts, "part_level", int, place),
         above=above if is_key(above) else None,
-        outline=outline,
+        outline=_outline(entry.get("polygon"), height, width),
     )
+
+
+def _outline(polygon: Any, height: int, width: int) -> RunMask | None:
+    """What a polygon encloses; None where there is none that can be drawn."""
+    try:
+        xs, ys = (get(polygon, name, list, "") for name in ("x", "y"))
+        points = [
+            check(v, float, "", "polygon") for p in zip(xs, ys, strict=True) for v in p
+        ]
+        return RunMask.from_polygon(points, height, width)
+    except (DataError, ValueError):
+        return None
 
 
 def _annotations(

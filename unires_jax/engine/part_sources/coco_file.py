@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
+from tqdm import tqdm
 
 from unires_jax import limits
 from unires_jax.engine.part_sources.form import WrongForm
@@ -31,6 +31,7 @@ LISTS = ("images", "annotations", "categories")
 # Where an annotation names its object, and where it holds a person's words.
 PARENTS = ("obj_ann_id", "parent_id", "parent", "parent_ann_id", "part_of")
 CAPTIONS = ("caption", "captions", "sentence", "sentences", "description")
+_SECONDS = 2  # of reading before a bar shows it
 _SPACE = re.compile(r"\s+")
 
 
@@ -77,10 +78,10 @@ class CocoFile:
     def _index(self) -> None:
         """Walk through the file once."""
         rows, named, numbers = array("q"), Counter[int](), Counter[str]()
-        raw: dict[int, dict[str, Any]] = {}
-        for name, entry in self._lists.entries(*LISTS):
+        listed: dict[int, tuple[str, str]] = {}  # name and supercategory
+        for name, entry in self._entries():
             if name == "categories":
-                self._add_category(self._lists.load(entry), raw)
+                self._add_category(self._lists.load(entry), listed)
                 continue
             self._rejects.expect(1)
             place = f"{name}[{numbers[name]}]"
@@ -95,20 +96,29 @@ class CocoFile:
                 if error.kind is Kind.ID_TWICE:
                     raise
                 self._rejects.note(f"{self.path}: {place}", error)
-        self.categories = {
-            key: Category(
-                get(value, "name", str, f"{self.path}: category {key}"),
-                str(value.get("supercategory") or ""),
-                named[key],
-            )
-            for key, value in raw.items()
-        }
+        self.categories = {k: Category(*v, named[k]) for k, v in listed.items()}
         self._rows = np.array(rows, np.int64).reshape(-1, 3)
 
-    def _add_category(self, value: Any, raw: dict[int, dict[str, Any]]) -> None:
+    def _entries(self) -> Iterator[tuple[str, Entry]]:
+        """The entries of the lists, behind a bar where they take long."""
+        with tqdm(
+            total=self._lists.size,
+            desc=self.path.name,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            delay=_SECONDS,
+        ) as bar:
+            for name, entry in self._lists.entries(*LISTS):
+                bar.update(entry.end - bar.n)
+                yield name, entry
+
+    def _add_category(self, value: Any, listed: dict[int, tuple[str, str]]) -> None:
         place = f"{self.path}: categories"
         key = get(value, "id", int, place)
-        if raw.setdefault(key, value) != value:
+        above = get(value, "supercategory", str, place, "")
+        names = get(value, "name", str, f"{place}: id {key}"), above
+        if listed.setdefault(key, names) != names:
             raise DataError(
                 f"id {key} occurs twice, not the same; drop one",
                 place=place,
@@ -118,7 +128,8 @@ class CocoFile:
     def _add_image(self, value: Any, place: str) -> None:
         if isinstance(value, dict) and not value.get("file_name"):
             url = get(value, "coco_url", str, place, "")
-            value = {**value, "file_name": urlsplit(url).path.lstrip("/")}
+            path = url.partition("://")[2].partition("/")[2]  # behind the host
+            value = {**value, "file_name": path}
         image = coco.image(value, place)
         if image.image_id < 0:
             raise DataError(f"id {image.image_id}: expected 0 or more", place=place)
@@ -151,9 +162,10 @@ class CocoFile:
         """
         order = np.argsort(self._rows[:, 0], kind="stable")
         rows = self._rows[order]
-        ids, starts = np.unique(rows[:, 0], return_index=True)
-        ends = [*starts[1:].tolist(), len(rows)]
-        pairs = zip(starts.tolist(), ends, strict=True)
+        ids, starts, counts = np.unique(
+            rows[:, 0], return_index=True, return_counts=True
+        )
+        pairs = zip(starts.tolist(), (starts + counts).tolist(), strict=True)
         spans = dict(zip(ids.tolist(), pairs, strict=True))
         for image_id, listed in self.images.items():
             first, last = spans.pop(image_id, (0, 0))

@@ -5,6 +5,7 @@ values only when it is asked for. Source: ours.
 """
 
 import contextlib
+import functools
 import mmap
 import re
 import tempfile
@@ -65,13 +66,18 @@ class JsonLists:
                 raise error.at(str(path)) from None
             yield cls(path, text)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the plain text."""
+        return len(self._text)
+
     def names(self) -> list[str]:
         """The names of the object's fields; [""] where the file is a list."""
-        return [name for name, _ in self._fields()]
+        return [name for name, _ in self._fields]
 
     def entries(self, *names: str) -> Iterator[tuple[str, Entry]]:
         """The entries of the lists of these names, in the order of the file."""
-        for name, start in self._fields():
+        for name, start in self._fields:
             if name in names and self._text[start : start + 1] == b"[":
                 yield from ((name, entry) for entry in self._items(start))
 
@@ -92,13 +98,17 @@ class JsonLists:
 
     def value(self, name: str) -> Any:
         """The value of a field, None where there is none. Raises as `load`."""
-        for found, start in self._fields():
-            if found == name:
+        for field, start in self._fields:
+            if field == name:
                 return self.load(Entry(start, self._end(start)))
         return None
 
-    def _fields(self) -> Iterator[tuple[str, int]]:
+    @functools.cached_property
+    def _fields(self) -> list[tuple[str, int]]:
         """The name of each field, and where its value starts."""
+        return list(self._walk())
+
+    def _walk(self) -> Iterator[tuple[str, int]]:
         text, at = self._text, 3 if self._text[:3] == _BOM else 0
         at = self._skip(at)
         if text[at : at + 1] == b"[":

@@ -10,8 +10,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from unires_jax import disk, limits
-from unires_jax.data.records import OBJECT, PART, Expression, Mask, Record
+from unires_jax import disk
+from unires_jax.data.records import (
+    OBJECT,
+    PART,
+    Expression,
+    Mask,
+    Record,
+    decode_record_image,
+)
 from unires_jax.engine.part_sources import texts
 from unires_jax.engine.part_sources.form import Form, Opened
 from unires_jax.engine.part_sources.regions import (
@@ -20,7 +27,7 @@ from unires_jax.engine.part_sources.regions import (
     assemble,
 )
 from unires_jax.errors import DataError, Kind, printable
-from unires_jax.files import read_bytes, write_whole
+from unires_jax.files import write_whole
 from unires_jax.pixels import orientation
 from unires_jax.prepare.build_summary import files
 from unires_jax.prepare.mres.write import write
@@ -55,15 +62,9 @@ class Output:
         self.task, self.rejects = task, rejects
         notes = rejects.notes
         self._folder = ImageFolder(task.pictures, notes) if task.pictures else None
-        self._inside = self._below()
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self._ids: set[int] = set()
-
-    def _below(self) -> bool:
-        """Whether the folder of pictures lies below the output."""
-        out = self.task.out.resolve()
-        return bool(self._folder and self._folder.folder.resolve().is_relative_to(out))
 
     def write(self, opened: Opened) -> dict[str, Any]:
         """Write the file of lines, then the summary; what that holds.
@@ -119,7 +120,7 @@ class Output:
             return None
         kept = [i for i, r in enumerate(regions) if not r.crowd]
         places = {region: place for place, region in enumerate(kept)}
-        return Record(
+        record = Record(
             image=data,
             image_id=image.image_id,
             height=image.height,
@@ -130,6 +131,8 @@ class Output:
             filename=name,
             source=self.task.form.name,
         )
+        decode_record_image(record)  # what is damaged is refused here
+        return record
 
     def _every(self, picture: AnnotatedPicture) -> Callable[[str], bool]:
         return lambda category: self.task.every and category not in picture.partial
@@ -139,20 +142,22 @@ class Output:
 
         The name is where it lies, or where a copy of it will.
         """
-        image, data, path = picture.image, picture.data, None
+        image, data, inside = picture.image, picture.data, ""
         name = image.filename
         if data is None:
-            name, path = self._find(picture)
-            data = read_bytes(path, limits.PICTURE_BYTES)
+            folder, name = self._find(picture)
+            data, inside = folder(name), self._inside(folder.path(name))
         size = image.height, image.width
         shown = orientation.for_masks(data, *size, self.task.masks)
-        if path is not None and self._inside and shown == data:  # it was not turned
-            below = path.resolve().relative_to(self.task.out.resolve())
-            return below.as_posix(), shown
+        if inside and shown == data:  # it was not turned
+            return inside, shown
         return str(PurePosixPath(PICTURES, *safe_parts(name))), shown
 
-    def _find(self, picture: AnnotatedPicture) -> tuple[str, Path]:
-        """Under which of its names a picture is there. Raises DataError if none."""
+    def _find(self, picture: AnnotatedPicture) -> tuple[ImageFolder, str]:
+        """The folder, and under which of its names a picture is there, else the last.
+
+        Raises DataError where no folder is named.
+        """
         name = picture.image.filename
         if self._folder is None:
             raise DataError(
@@ -160,9 +165,15 @@ class Output:
             )
         for other in picture.also:
             with contextlib.suppress(DataError):
-                return name, self._folder.path(name)
+                self._folder.path(name)
+                return self._folder, name
             name = other
-        return name, self._folder.path(name)
+        return self._folder, name
+
+    def _inside(self, path: Path) -> str:
+        """Where a picture lies below the output; "" where it does not."""
+        out, real = self.task.out.resolve(), path.resolve()
+        return real.relative_to(out).as_posix() if real.is_relative_to(out) else ""
 
     def _count(self, regions: tuple[Region, ...], said: list[texts.Said]) -> None:
         named = {t for one in said for t in one.targets}

@@ -27,11 +27,10 @@ SPECK = 0.1  # of the largest piece's area; what is smaller is no piece of its o
 # Things have one of these; a mask of several pieces is then one that is partly hidden.
 _SINGLE = """
 back backrest barrel base beak bill body bonnet bottom brim case chassis chest
-clock column crown deck dial engine face fin footboard frame front fuselage
-grille grip handlebar head headboard headstock hood hull inner interior keyboard
-lid lower mane mouth muzzle neck nose outer plant pot roof saddle sail screen
-seat shade shaft side snout spout stem stern tabletop tail throat top torso
-trunk vamp waist windshield yoke
+clock crown deck dial face footboard frame front fuselage grille handlebar head
+headboard headstock hood hull inner interior keyboard lid lower mane mouth
+muzzle neck nose outer plant pot roof saddle screen seat shaft snout spout stem
+stern tabletop tail throat top torso trunk vamp waist windshield yoke
 """
 SINGLE = frozenset(_SINGLE.split())
 
@@ -54,22 +53,30 @@ def describe(
     `every` says of a category whether all its things are marked; `seed` chooses between
     two wordings of the same. What two different things would be called is not said.
     """
-    said = [_given(i, text) for i, r in enumerate(regions) for text in r.captions]
+    said = [
+        Said(text, (i,), "given")
+        for i, region in enumerate(regions)
+        for text in region.captions
+        if not region.crowd
+    ]
     objects = _objects(regions, every, seed)
     said += objects.values()
     names = {i: one.text for i, one in objects.items()}
-    counts = collections.Counter((r.category, r.part) for r in regions if r.part)
+    counts = collections.Counter((r.category, r.part) for r in regions)
+    crowded = {r.category for r in regions if r.crowd}
     children: dict[int, dict[str, list[int]]] = {}  # of a parent, by sideless name
     for i, region in enumerate(regions):
-        if region.part and region.parent >= 0:
+        if region.part and region.parent >= 0 and not region.crowd:
             of = children.setdefault(region.parent, {})
             of.setdefault(sides.sideless(region.part), []).append(i)
     for i, region in enumerate(regions):
-        if not region.part:
+        if not region.part or region.crowd:
             continue
         if region.parent < 0:
-            alone = counts[region.category, region.part] == 1
-            own = _orphan(i, region) if alone and every(region.category) else []
+            kind = region.category
+            alone = counts[kind, region.part] == 1 and counts[kind, ""] <= 1
+            known = every(kind) and kind not in crowded
+            own = _orphan(i, region) if alone and known else []
         elif region.parent in names:
             alike = children[region.parent][sides.sideless(region.part)]
             own = _part(i, regions, alike, names[region.parent], seed)
@@ -79,10 +86,6 @@ def describe(
         if own and own[0].kind == "part":
             names[i] = own[0].text
     return _unambiguous(said, regions)
-
-
-def _given(index: int, text: str) -> Said:
-    return Said(text, (index,), "given")
 
 
 def _objects(
@@ -95,18 +98,19 @@ def _objects(
         kind = region.category
         if not region.part and kind:
             if kind not in kinds:
-                ends.setdefault(kind[-3:], []).append(kind)
+                ends.setdefault(kind[-2:], []).append(kind)
             kinds.setdefault(kind, []).append(i)
     names: dict[int, Said] = {}
-    for kind, own in kinds.items():
+    for kind, ids in kinds.items():
         # A swivel chair is a chair, too.
-        wider = [k for k in ends[kind[-3:]] if k.endswith(kind)]
+        wider = [k for k in ends[kind[-2:]] if k.endswith(kind)]
         alike = [i for k in wider for i in kinds[k]]
         if any(regions[i].crowd for i in alike):
             continue
         if len(alike) == 1 and every(kind):
-            names[own[0]] = Said(kind, (own[0],), "plain")
+            names[ids[0]] = Said(kind, (ids[0],), "plain")
             continue
+        own = set(ids)
         first = regions[alike[0]].mask
         boxes = [regions[i].mask.bbox for i in alike]
         where = places.extremes(boxes, first.height, first.width, every(kind))
@@ -124,7 +128,7 @@ def _choice(key: str) -> bool:
 
 def _orphan(index: int, region: Region) -> list[Said]:
     """The one part of its name in a picture, its object not marked."""
-    if not region.category or region.crowd or sides.own_side(region.part):
+    if not region.category or sides.own_side(region.part):
         return []
     noun = _noun(region, region.part)
     return [Said(f"{noun} of the {region.category}", (index,), "part")]
@@ -141,6 +145,8 @@ def _part(
     region = regions[index]
     side, base = sides.own_side(region.part), sides.sideless(region.part)
     if not side or not base:
+        if len(alike) > 1:  # a left leg is a leg, too
+            return []
         return [Said(_of(region, region.part, whole, seed), (index,), "part")]
     if len(alike) == 1:
         return [Said(_of(region, base, whole, seed), (index,), "part")]
