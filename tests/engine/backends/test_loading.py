@@ -1,6 +1,7 @@
 """A model is loaded whole, from a folder that holds it, or refused with words."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.paths import ROOT
 from helpers.programs import run
 
 from unires_jax.engine.backends import BACKENDS, load
@@ -139,10 +141,37 @@ def test_devices_and_dtypes_that_are_not_there(folder: Path) -> None:
 def test_a_broken_torchvision_is_named(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "torchvision").mkdir()
-    (tmp_path / "torchvision/__init__.py").write_text("raise RuntimeError('no nms')")
+    write_broken_torchvision(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    (folder / "model.safetensors").unlink()
     assert "no nms" in refusal(folder) and "torchvision" not in sys.modules
+
+
+@pytest.mark.slow
+def test_a_broken_torchvision_is_named_from_the_start(
+    folder: Path, tmp_path: Path
+) -> None:
+    """No class of transformers can be imported beside it."""
+    write_broken_torchvision(tmp_path)
+    code = (
+        "from unires_jax.engine import backends\n"
+        f"try:\n    backends.load('sam2:{folder}', 'segmenter', 'cpu')\n"
+        "except ValueError as error:\n    print(error)\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    assert (
+        "no nms); the engine does not need it"
+        in run("-c", code, PYTHONPATH=path).stdout
+    )
+
+
+def write_broken_torchvision(folder: Path) -> None:
+    (folder / "torchvision").mkdir()
+    (folder / "torchvision/__init__.py").write_text("raise RuntimeError('no nms')")
+    (folder / "torchvision-0.28.0.dist-info").mkdir()
+    (folder / "torchvision-0.28.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n"
+    )
 
 
 def test_a_fingerprint_is_of_config_and_weights(folder: Path) -> None:

@@ -6,6 +6,7 @@ Nothing is imported before `load`.
 
 import dataclasses
 import importlib
+import importlib.util
 from typing import Any
 
 from unires_jax.engine.roles import ROLES, ModelError
@@ -81,9 +82,27 @@ def load(spec: str, role: str, device: Device = "auto", dtype: str = "auto") -> 
     try:
         module = importlib.import_module(f"{__name__}.{entry.module}")
     except ImportError as error:
-        raise ModelError(f"{spec}: {error}; pip install 'unires_jax[engine]'") from None
+        why = torchvision_fault() or f"{error}; pip install 'unires_jax[engine]'"
+        raise ModelError(f"{spec}: {why}") from None
     backend = getattr(module, entry.cls)(
         checkpoint or entry.checkpoint, device=device, dtype=dtype
     )
     assert isinstance(backend, ROLES[role])
     return backend
+
+
+def torchvision_fault() -> str:
+    """Why an installed torchvision does not load, and the remedy; "": it is not that.
+
+    The engine does not need it, but a broken one breaks all models of transformers.
+    """
+    if not all(map(importlib.util.find_spec, ("torchvision", "torch"))):
+        return ""
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:  # whatever a library's own start raises
+        return (
+            f"torchvision is installed and does not load ({error}); the engine does "
+            "not need it: pip uninstall torchvision"
+        )
+    return ""

@@ -43,7 +43,7 @@ def _ious(box: Float32[np.ndarray, " 4"], boxes: Boxes) -> Float32[np.ndarray, "
     return shared / (areas + (box[2:] - box[:2]).prod() - shared)
 
 
-def found_boxes(
+def box_candidates(
     name: str, boxes: Boxes, scores: Float32[np.ndarray, " n"], most: int
 ) -> list[FoundPart]:
     """The best boxes of a name as candidates without masks; `boxes` are clipped."""

@@ -16,9 +16,9 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 from unires_jax.engine.backends.boxes import (
     INSTANCES,
     PIECES,
+    box_candidates,
     clipped,
     corners,
-    found_boxes,
 )
 from unires_jax.engine.backends.loading import (
     LastPicture,
@@ -79,7 +79,7 @@ class GroundingDino(Pretrained):
         scores = logits[:, own].sigmoid().amax(dim=1).numpy()
         centred = output.pred_boxes[0].float().cpu().numpy()
         boxes = clipped(corners(centred, height, width), height, width)
-        return found_boxes(name, boxes, scores, most)
+        return box_candidates(name, boxes, scores, most)
 
 
 class MMGroundingDino(GroundingDino):

@@ -2,8 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -15,7 +13,7 @@ from jaxtyping import Float
 from transformers.utils import logging
 
 from unires_jax import documents
-from unires_jax.engine.backends import BACKENDS
+from unires_jax.engine.backends import BACKENDS, torchvision_fault
 from unires_jax.engine.roles import Image, ModelError, OutOfMemory
 from unires_jax.errors import DataError, shorten
 
@@ -100,7 +98,6 @@ def load_model(
     ModelError for a folder of another type, for a tensor that is missing or of another
     shape (transformers would draw it at random), and for whatever else does not load.
     """
-    _require_no_broken_torchvision()
     _require_type(cls, folder, also)
     # One thread, so that a model answers the same in one process and in a pool.
     torch.set_num_threads(1)
@@ -113,13 +110,12 @@ def load_model(
             output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
+            trust_remote_code=False,  # and nobody is asked
             ignore_mismatched_sizes=True,  # named below
         )
         model = model.to(device).eval()
     except Exception as error:  # what a file of others can raise is no short list
-        raise ModelError(
-            f"{folder}: no {cls.__name__} ({_first_line(error)})"
-        ) from None
+        raise _no(cls, folder, error) from None
     absent = sorted({*info["missing_keys"], *(x[0] for x in info["mismatched_keys"])})
     if absent:
         raise ModelError(
@@ -135,13 +131,10 @@ def load_processor(cls: Any, folder: Path) -> Any:
 
     Raises ModelError where the folder does not hold one.
     """
-    _require_no_broken_torchvision()
     try:
         return cls.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # as above
-        raise ModelError(
-            f"{folder}: no {cls.__name__} ({_first_line(error)})"
-        ) from None
+        raise _no(cls, folder, error) from None
 
 
 def _require_type(cls: Any, folder: Path, also: tuple[str, ...]) -> None:
@@ -152,26 +145,18 @@ def _require_type(cls: Any, folder: Path, also: tuple[str, ...]) -> None:
         raise ModelError(f"{error}; is it a model's folder?") from None
     # Classes that take any type (Auto…) have none of their own.
     own = getattr(getattr(cls, "config_class", None), "model_type", None)
-    found = config.get("model_type") if isinstance(config, dict) else None
-    if own is not None and found not in (own, *also):
+    stated = config.get("model_type") if isinstance(config, dict) else None
+    if own is not None and stated not in (own, *also):
         expected = " or ".join((own, *also))
         raise ModelError(
-            f"{folder}: config.json: model_type: {shorten(str(found))}, expected "
+            f"{folder}: config.json: model_type: {shorten(str(stated))}, expected "
             f"{expected}; is it another model's folder?"
         )
 
 
-def _require_no_broken_torchvision() -> None:
-    """torchvision is not needed; one that does not load breaks every processor."""
-    if importlib.util.find_spec("torchvision") is None:
-        return
-    try:
-        importlib.import_module("torchvision")
-    except Exception as error:
-        raise ModelError(
-            f"torchvision is installed and does not load ({_first_line(error)}); the "
-            "engine does not need it: pip uninstall torchvision"
-        ) from None
+def _no(cls: Any, folder: Path, error: Exception) -> ModelError:
+    why = torchvision_fault() or _first_line(error)
+    return ModelError(f"{folder}: no {cls.__name__} ({why})")
 
 
 def _first_line(error: BaseException) -> str:

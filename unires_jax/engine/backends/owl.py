@@ -10,9 +10,9 @@ from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProce
 from unires_jax.engine.backends.boxes import (
     INSTANCES,
     PIECES,
+    box_candidates,
     clipped,
     corners,
-    found_boxes,
 )
 from unires_jax.engine.backends.loading import (
     LastPicture,
@@ -55,7 +55,7 @@ class Owlv2(Pretrained):
         return [
             part
             for name, of_name in zip(names, scores.cpu().numpy(), strict=True)
-            for part in found_boxes(name, boxes, of_name, most)
+            for part in box_candidates(name, boxes, of_name, most)
         ]
 
     def _encode(self, image: Image) -> tuple[Float[torch.Tensor, "1 n d"], Boxes]:
