@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 from unires_jax.errors import UserError
 
 Image = UInt8[np.ndarray, "H W 3"]
+Crop = UInt8[np.ndarray, "_ _ 3"]  # of any size beside the others of a call
 Pixels = Bool[np.ndarray, "H W"]
 Boxes = Float32[np.ndarray, "n 4"]
 
@@ -98,7 +99,7 @@ class Scorer(Backend, Protocol):
     """How well texts fit crops."""
 
     def score(
-        self, crops: Sequence[Image], texts: Sequence[str]
+        self, crops: Sequence[Crop], texts: Sequence[str]
     ) -> Float32[np.ndarray, "crops texts"]:
         """Cosines."""
 

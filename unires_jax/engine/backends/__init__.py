@@ -26,7 +26,36 @@ class Entry:
 
 
 # The first of a role is its default.
-BACKENDS: dict[str, Entry] = {}
+BACKENDS: dict[str, Entry] = {
+    "florence2": Entry(
+        *("florence", "Florence2", ("captioner", "grounder")),
+        *("florence-community/Florence-2-base", "MIT"),
+    ),
+    "qwen3_vl": Entry(
+        *("qwen_vl", "QwenVL", ("captioner",)),
+        *("Qwen/Qwen3-VL-4B-Instruct", "Apache-2.0"),
+    ),
+    "qwen3_vl_pixels": Entry(
+        *("qwen_vl", "QwenVLInPixels", ("captioner",)),
+        *("Qwen/Qwen3-VL-4B-Instruct", "Apache-2.0"),
+    ),
+    "clip": Entry(
+        *("clip", "Clip", ("scorer",)),
+        *("openai/clip-vit-large-patch14-336", "MIT"),
+    ),
+    "siglip2": Entry(
+        *("siglip", "Siglip2", ("scorer",)),
+        *("google/siglip2-base-patch16-naflex", "Apache-2.0"),
+    ),
+    "predictor": Entry(
+        *("predictor", "PredictorGrounder", ("grounder",)),
+        *("", "Apache-2.0"),
+    ),
+    "causal_lm": Entry(
+        *("causal_lm", "CausalLM", ("vocabulary",)),
+        *("Qwen/Qwen3-4B-Instruct-2507", "Apache-2.0"),
+    ),
+}
 
 
 def load(spec: str, role: str, device: Device = "auto", dtype: str = "auto") -> Any:
