@@ -50,7 +50,13 @@ def test_names(answer: str, expected: list[str]) -> None:
         ("the wheel of the car", "the car's wheel", True),
         ("dog's head", "the head of the dog", True),
         ("red car on the left", "the red car on the left", True),
-        ("the car that is red", "the red car", True),
+        ("the wheel of a red car", "Red car's wheel", True),
+        ("the wheel of the red car", "the red wheel of the car", False),
+        ("the red car near the blue bus", "the blue car near the red bus", False),
+        ("the wheel of the car on the left", "the car's wheel on the left", False),
+        ("the cup on the table", "the table on the cup", False),
+        ("the big red car", "the red big car", False),
+        ("the car that is red", "the red car", False),  # strict
         ("the wheel of the car", "the wheel of the car", False),  # nothing new
         ("the wheel of the car", "the car of the wheel", False),  # another thing
         ("the wheel of the car", "the tire of the car", False),  # a new noun

@@ -14,15 +14,10 @@ _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
 _NAME = re.compile(r"[a-z]{2,20}(?:[ -][a-z]{2,20}){0,2}")
 _WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _PLAIN = re.compile(r"[A-Za-z0-9 ,'-]+")
-# Words that say nothing of a thing; relations ("on", "behind") do.
-_GRAMMAR = {
-    *("a", "an", "the", "of", "s", "that", "this"),
-    *("which", "who", "is", "are", "its", "their"),
-}
-_AFTER_HEAD = {
+_ARTICLES = {"a", "an", "the", "this", "that", "its", "their"}
+_RELATIONS = {
     *("of", "on", "in", "at", "with", "near", "by", "behind", "beside", "under"),
-    *("above", "below", "next", "to", "from", "over", "that", "which", "who"),
-    *("holding", "wearing"),
+    *("above", "below", "next", "to", "from", "over", "holding", "wearing"),
 }
 
 
@@ -55,24 +50,24 @@ def names(answer: str) -> list[str]:
 
 
 def paraphrases(answer: str, source: str) -> list[str]:
-    """Those of a list that say what `source` says and nothing else, in other order.
+    """Those of a list that name the same things in the same relation, said otherwise.
 
-    Each has the words of the source, no others but grammar's, and the same head: "the
-    wheel of the car" may become "the car's wheel", not "the car of the wheel" and not
-    "the tire of the car".
+    "the wheel of the red car" may become "the red car's wheel"; not "the tire of the
+    red car" (a new noun), "the red wheel of the car" or "the red car of the wheel". A
+    source of two relations has none: to which noun the second belongs is a guess.
     """
+    meant, spoken = _phrases(source), _words(source)
+    if len(meant) > 2:
+        return []
     same = [
         " ".join(text.split())
         for text in texts(answer)
         if _PLAIN.fullmatch(text) and len(text.split()) <= WORDS
     ]
-    spoken = _words(source)
     return [
         text
         for text in dict.fromkeys(same)
-        if _words(text) != spoken
-        and _content(text) == _content(source)
-        and _head(text) == _head(source)
+        if _words(text) != spoken and _phrases(text) == meant
     ]
 
 
@@ -81,13 +76,19 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _content(text: str) -> list[str]:
-    return sorted(word for word in _words(text) if word not in _GRAMMAR)
+def _phrases(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Its noun phrases without articles, each after its relation; "" is of the first.
 
-
-def _head(text: str) -> str:
-    """The noun that a phrase is about: the last word before what follows a noun."""
-    words = _words(text)
-    ends = [i for i, word in enumerate(words) if i and word in _AFTER_HEAD]
-    content = [w for w in words[: min(ends, default=None)] if w not in _GRAMMAR]
-    return content[-1] if content else ""
+    "the car's wheel" is the wheel "of" the car.
+    """
+    phrases, relation, phrase = [], "", list[str]()
+    for word in _words(text):
+        if word == "s":
+            phrases.append(("of", tuple(phrase)))
+            phrase = []
+        elif word in _RELATIONS:
+            phrases.append((relation, tuple(phrase)))
+            relation, phrase = word, []
+        elif word not in _ARTICLES:
+            phrase.append(word)
+    return sorted([*phrases, (relation, tuple(phrase))])

@@ -4,6 +4,7 @@ Its answers are kept by model and prompt: a category is asked about once, not on
 shard, and a second run gives the same vocabulary.
 """
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -77,7 +78,7 @@ class CausalLM:
         return answers.names(self._ask(PARTS.format(plain(category))))
 
     def paraphrase(self, text: str) -> list[str]:
-        """Other orders of the same words (`answers.paraphrases`)."""
+        """The same things in the same relation, said otherwise (`answers`)."""
         prompt = PARAPHRASE.format(plain(text))
         return answers.paraphrases(self._ask(prompt), text)
 
@@ -89,9 +90,10 @@ class CausalLM:
             return before
         answer = self._answer(prompt)
         if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            kept = {"prompt": prompt, "answer": answer}
-            files.write_whole(file, json.dumps(kept, ensure_ascii=True))
+            kept = json.dumps({"prompt": prompt, "answer": answer})
+            with contextlib.suppress(OSError):  # it is asked again
+                file.parent.mkdir(parents=True, exist_ok=True)
+                files.write_whole(file, kept)
         return answer
 
     def _answer(self, prompt: str) -> str:

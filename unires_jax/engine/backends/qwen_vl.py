@@ -126,9 +126,10 @@ class QwenVL:
             ).last_hidden_state[:, -1]
             logs = self.model.lm_head(hidden).float().log_softmax(-1)
             best = logs.max(-1)
-            for i in sorted(going):
-                rows[i].append(int(best.indices[i]))
-                sums[i] += float(best.values[i])
+            tokens, values = best.indices.tolist(), best.values.tolist()
+            for i in going:
+                rows[i].append(tokens[i])
+                sums[i] += values[i]
             going = {i for i in going if rows[i][-1] != end}
             if not going:
                 break
