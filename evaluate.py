@@ -11,6 +11,12 @@ or PNG; missing expressions count as empty):
 
     python evaluate.py --predictions=preds.jsonl --splits=refcoco/refcoco_unc:val
 
+Another model, asked the same (its weights are read from a folder or the hub; needs
+`pip install 'unires_jax[engine]'`, but for `predictor`):
+
+    python evaluate.py --baseline=florence2:florence-community/Florence-2-base \
+        --splits=refcoco/refcoco_unc:val
+
 Two evaluations, or two such files, side by side, with a 95 % interval of the difference
 and a page of the expressions where they differ most:
 
@@ -38,7 +44,11 @@ Writes predictions.jsonl, metrics.json and report.html (--compare: comparison.js
 comparison.html), and prints a table.
 """
 
+import os
 import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -49,6 +59,7 @@ from unires_jax.errors import ConfigError, DataError
 from unires_jax.evaluation.protocols import PROTOCOLS, Protocol, get
 from unires_jax.files import Location, locate
 
+SENTENCES = 32  # a baseline is asked at once; halved where memory ends
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of a training run")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -64,6 +75,21 @@ PROTOCOL = flags.DEFINE_enum(
 PREDICTIONS = flags.DEFINE_string(
     "predictions", "", "score the masks of this predictions.jsonl instead of a model's"
 )
+BASELINE = flags.DEFINE_string(
+    "baseline",
+    "",
+    "score another model: <name>:<folder or hub id>; a wrong name lists those there "
+    "are. predictor:<run> is a model of ours, by its masks alone",
+)
+DEVICE = flags.DEFINE_string(
+    "device", "auto", "of a baseline: cpu, cuda:1; auto: the first accelerator, or cpu"
+)
+DTYPE = flags.DEFINE_enum(
+    "dtype",
+    "auto",
+    ["auto", "float32", "bfloat16"],
+    "of a baseline's weights; auto: bfloat16 on an accelerator",
+)
 COMPARE = flags.DEFINE_multi_string(
     "compare", [], "A B: two evaluation folders or predictions files"
 )
@@ -75,7 +101,8 @@ OUT = flags.DEFINE_string(
     "out",
     "",
     "where to write; default: <workdir>/evaluation (<workdir>/evaluation_<protocol> of "
-    "another than native), <predictions>_<protocol> beside that file, or comparison",
+    "another than native), baselines/<name>_<model>/evaluation, "
+    "<predictions>_<protocol> beside that file, or comparison",
 )
 OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "write where the evaluation of something else lies"
@@ -99,7 +126,11 @@ def main() -> None:
     protocol = get(PROTOCOL.value or "native")
     if DERANGE.value and (protocol.name != "native" or COMPARE.present):
         raise ConfigError("--derange is a check of the native protocol, of one model")
-    if COMPARE.present:
+    if BASELINE.value:
+        _baseline(protocol)
+    elif DEVICE.present or DTYPE.present:
+        raise ConfigError("--device and --dtype are a --baseline's")
+    elif COMPARE.present:
         _compare()
     elif PREDICTIONS.value:
         _file(protocol)
@@ -117,10 +148,51 @@ def _subject(protocol: Protocol) -> None:
         subject = command.trained_model(path, pick, protocol)
     else:
         subject = command.without_model(PREDICT.value, WORKDIR.value, protocol)
+    splits = _splits(SPLITS.value or subject.config.eval.splits, subject.config)
+    _run(subject, splits, locate(WORKDIR.value), protocol)
+
+
+def _baseline(protocol: Protocol) -> None:
+    """Another model behind the grounder's role of the data engine."""
+    # Torch shares the accelerator with jax, which would take three quarters of it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    _require_alone()
+    app.join_cluster()
+    from unires_jax.engine import backends
+    from unires_jax.engine.halving import halving
+    from unires_jax.evaluation import command
+
+    splits = _splits(SPLITS.value, Config())
+    spec = BASELINE.value
+    model = backends.load(spec, "grounder", DEVICE.value, DTYPE.value)
+
+    def ground(image: Any, sentences: Sequence[str]) -> list[Any]:
+        return halving(partial(model.ground, image), sentences, SENTENCES)
+
+    about = {"name": spec, "checkpoint": model.fingerprint, "licence": model.licence}
+    name, _, place = spec.partition(":")
+    folder = "_".join(filter(None, [name, Path(place).name]))
+    subject = command.other_model(ground, about)
+    _run(subject, splits, locate("baselines") / folder, protocol)
+
+
+def _require_alone() -> None:
+    """Raise ConfigError where --baseline is not the one thing that is scored."""
+    others = (WORKDIR, CHECKPOINT, PREDICT, PREDICTIONS, COMPARE)
+    if given := [f"--{flag.name}" for flag in others if flag.present]:
+        raise ConfigError(f"--baseline names the model; leave out {', '.join(given)}")
+
+
+def _run(
+    subject: Any, splits: dict[str, Any], folder: Location, protocol: Protocol
+) -> None:
+    """Score a subject; `folder` is where the default of --out lies."""
+    from unires_jax.evaluation import command
+
     command.run(
         subject,
-        _splits(SPLITS.value or subject.config.eval.splits, subject.config),
-        OUT.value or locate(WORKDIR.value) / _folder(protocol),
+        splits,
+        OUT.value or folder / _folder(protocol),
         protocol=protocol,
         images=IMAGES.value,
         derange=DERANGE.value,

@@ -26,13 +26,15 @@ class Evaluation:
         self.run = write_run(folder / "run", make_loaded(folder, config))
         (self.run / "config.json").write_text(json.dumps(to_dict(config)))
 
-    def __call__(self, processes: int, *flags: str) -> dict[str, bytes]:
+    def __call__(
+        self, processes: int, *flags: str, model: str = "--workdir="
+    ) -> dict[str, bytes]:
         """The content of what they wrote."""
-        out = self.folder / f"{processes}{''.join(flags)}"
+        out = self.folder / f"{processes}{model}{''.join(flags)}"
         argv = [f"--data_dir={self.folder / 'data'}", "--splits=boxes:val,boxes:testA"]
         cluster.run(
             "evaluate.py",
-            [*argv, f"--workdir={self.run}", f"--out={out}", *flags],
+            [*argv, f"{model}{self.run}", f"--out={out}", *flags],
             processes,
             cache=self.folder / "cache",
             logs=out.with_name(f"{out.name}-logs"),
@@ -69,3 +71,9 @@ def test_any_number_of_processes(
     alone = evaluation(1, *flags)
     assert evaluation(2, *flags) == alone
     assert evaluation(4, *flags) == alone
+
+
+@pytest.mark.slow
+def test_a_baseline_of_several_processes(evaluation: Evaluation) -> None:
+    model = "--baseline=predictor:"
+    assert evaluation(2, model=model) == evaluation(1, model=model)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 from unires_jax.errors import UserError
 
 Image = UInt8[np.ndarray, "H W 3"]
-Crop = UInt8[np.ndarray, "_ _ 3"]  # beside others of other sizes
+Crop = UInt8[np.ndarray, "_ _ 3"]  # of any size beside the others of a call
 Pixels = Bool[np.ndarray, "H W"]
 Boxes = Float32[np.ndarray, "n 4"]
 

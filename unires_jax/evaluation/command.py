@@ -43,6 +43,7 @@ class Subject(NamedTuple):
     predict: Predict
     attend: Attend | None
     about: dict[str, Any]  # recorded in metrics.json and the report
+    ceiling: bool = True  # whether the decoder's grid, as `config` has it, sets one
 
 
 def trained_model(
@@ -60,6 +61,16 @@ def trained_model(
     )
     attend = make_attend(model.params, model.tokenizer, model.config)
     return Subject(model.config, predict, attend, model.about)
+
+
+def other_model(ground: predictors.Ground, about: dict[str, Any]) -> Subject:
+    """Any model that marks pixels; `about` names it.
+
+    Its masks have the picture's size: they know no grid of ours, and no ceiling.
+    """
+    about = {**about, "input": "binary input", "no-target decision": "an empty mask"}
+    predict = predictors.MaskPredict(ground)
+    return Subject(Config(), predict, None, about, ceiling=False)
 
 
 def without_model(
@@ -112,6 +123,7 @@ def run(
                     images=images,
                     shard=hosts.shard(),
                     progress=hosts.is_main(),
+                    ceiling=subject.ceiling,
                 )
             )
             for name, split in splits.items()

@@ -1,10 +1,11 @@
 """Whose answers are scored: a model's, the ground truth's, none at all, a file's."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from unires_jax.config import Config
 from unires_jax.data.records import (
@@ -76,6 +77,37 @@ class ModelPredict:
             squashed=resized if on_grid else None,
             cut=bool(segment.note),
         )
+
+
+Ground = Callable[
+    [UInt8[np.ndarray, "H W 3"], Sequence[str]], Sequence[Bool[np.ndarray, "H W"]]
+]
+"""A picture and its sentences to a mask for each."""
+
+
+class MaskPredict:
+    """The `Predict` of any other model: whatever gives a mask for each sentence.
+
+    A picture's sentences are asked in one call. Masks are binary, so a protocol's own
+    grid is reached by NEAREST; nothing marked is the decision that nothing is meant.
+    """
+
+    def __init__(self, ground: Ground):
+        self._ground = ground
+        self._alone = threading.Lock()  # one picture in the model, others are scored
+
+    def __call__(self, questions: Sequence[Question]) -> list[list[Prediction]]:
+        """Raises DataError for an unreadable picture, and what the model raises."""
+        return [self._answers(question) for question in questions]
+
+    def _answers(self, question: Question) -> list[Prediction]:
+        if not question.sentences:
+            return []
+        pixels = _pixels(question.record)
+        with self._alone:
+            masks = self._ground(pixels, question.sentences)
+        runs = [RunMask.from_pixels(mask) for mask in masks]
+        return [Prediction(m, float(m.area > 0), float(m.area == 0)) for m in runs]
 
 
 def _pixels(record: Record) -> UInt8[np.ndarray, "H W 3"]:

@@ -31,39 +31,70 @@ _SAM = "SAM License"  # royalty-free, to be passed on, not for military use; gat
 # The first of a role is its default.
 BACKENDS: dict[str, Entry] = {
     "sam2": Entry(
-        "sam2", "Sam2", ("segmenter",), "facebook/sam2.1-hiera-large", _APACHE
+        *("sam2", "Sam2", ("segmenter",)),
+        *("facebook/sam2.1-hiera-large", _APACHE),
     ),
-    "sam": Entry("sam", "Sam", ("segmenter",), "facebook/sam-vit-huge", _APACHE),
+    "sam": Entry(
+        *("sam", "Sam", ("segmenter",)),
+        *("facebook/sam-vit-huge", _APACHE),
+    ),
     "sam_hq": Entry(
-        "sam", "SamHQ", ("segmenter",), "syscv-community/sam-hq-vit-huge", _APACHE
+        *("sam", "SamHQ", ("segmenter",)),
+        *("syscv-community/sam-hq-vit-huge", _APACHE),
     ),
-    "sam3_tracker": Entry("sam3", "Sam3Tracker", ("segmenter",), "facebook/sam3", _SAM),
+    "sam3_tracker": Entry(
+        *("sam3", "Sam3Tracker", ("segmenter",)),
+        *("facebook/sam3", _SAM),
+    ),
     "owlv2": Entry(
-        "owl", "Owlv2", ("part_finder",), "google/owlv2-base-patch16-ensemble", _APACHE
+        *("owl", "Owlv2", ("part_finder",)),
+        *("google/owlv2-base-patch16-ensemble", _APACHE),
     ),
     "grounding_dino": Entry(
-        "grounding_dino",
-        "GroundingDino",
-        ("part_finder",),
-        "IDEA-Research/grounding-dino-tiny",
-        _APACHE,
+        *("grounding_dino", "GroundingDino", ("part_finder",)),
+        *("IDEA-Research/grounding-dino-tiny", _APACHE),
     ),
     "mm_grounding_dino": Entry(
-        "grounding_dino",
-        "MMGroundingDino",
-        ("part_finder",),
-        "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det",
-        _APACHE,
+        *("grounding_dino", "MMGroundingDino", ("part_finder",)),
+        *("openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det", _APACHE),
     ),
-    "sam3": Entry("sam3", "Sam3", ("part_finder", "grounder"), "facebook/sam3", _SAM),
+    "predictor": Entry(
+        *("predictor", "PredictorGrounder", ("grounder",)),
+        *("", _APACHE),  # the model that comes with the package
+    ),
+    "sam3": Entry(
+        *("sam3", "Sam3", ("part_finder", "grounder")),
+        *("facebook/sam3", _SAM),
+    ),
     "clipseg": Entry(
-        "clipseg",
-        "ClipSeg",
-        ("part_finder", "grounder"),
-        "CIDAS/clipseg-rd64-refined",
-        _APACHE,
+        *("clipseg", "ClipSeg", ("part_finder", "grounder")),
+        *("CIDAS/clipseg-rd64-refined", _APACHE),
+    ),
+    "florence2": Entry(
+        *("florence", "Florence2", ("captioner", "grounder")),
+        *("florence-community/Florence-2-base", "MIT"),
+    ),
+    "qwen3_vl": Entry(
+        *("qwen_vl", "QwenVL", ("captioner",)),
+        *("Qwen/Qwen3-VL-4B-Instruct", _APACHE),
+    ),
+    "qwen3_vl_pixels": Entry(
+        *("qwen_vl", "QwenVLInPixels", ("captioner",)),
+        *("Qwen/Qwen3-VL-4B-Instruct", _APACHE),
+    ),
+    "clip": Entry(
+        *("clip", "Clip", ("scorer",)),
+        *("openai/clip-vit-large-patch14-336", "MIT"),
+    ),
+    "siglip2": Entry(
+        *("siglip", "Siglip2", ("scorer",)),
+        *("google/siglip2-base-patch16-naflex", _APACHE),
     ),
     "shipped": Entry("shipped", "Shipped", ("vocabulary",), "", "names, as facts"),
+    "causal_lm": Entry(
+        *("causal_lm", "CausalLM", ("vocabulary",)),
+        *("Qwen/Qwen3-4B-Instruct-2507", _APACHE),
+    ),
     "exact": Entry("exact", "Exact", tuple(ROLES), "", ""),
 }
 
