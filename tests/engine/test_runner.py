@@ -20,11 +20,12 @@ from helpers.paths import HELPERS, ROOT
 from helpers.programs import is_running
 from helpers.toy_stages import STAGES, contents, planned
 
-from unires_jax.engine import models, shard_files, status
+from unires_jax.engine import backends, models, shard_files, status
 from unires_jax.engine.markers import ERRORS, FORMERLY, INPUT, OUTPUT, StaleError
 from unires_jax.engine.record import Picture
 from unires_jax.engine.runner import Way, run
-from unires_jax.engine.settings import EngineConfig
+from unires_jax.engine.settings import EngineConfig, ModelSettings
+from unires_jax.engine.stages import PLAN
 from unires_jax.errors import DataError
 from unires_jax.prepare.shards import hold, read_marker
 
@@ -168,6 +169,32 @@ def test_other_settings_make_shards_stale(out: Path, unbroken: Path) -> None:
     assert "THING 0 1" in gzip.decompress(contents(out)[first(out)]).decode()
     run(out, CONFIG, STAGES, recompute=True)
     assert contents(out) == contents(unbroken)
+
+
+def test_other_models_make_shards_stale(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = backends.Entry("toy", "Words", ("vocabulary",), "", "")
+    monkeypatch.setitem(backends.BACKENDS, "toy", row)
+    monkeypatch.setitem(sys.modules, f"{backends.__name__}.toy", toy_stages)
+    stage = (toy_stages.Toy("colours", PLAN, ("vocabulary", "grounder"), ("seed",)),)
+    config = dataclasses.replace(CONFIG, models=ModelSettings(vocabulary="toy:a"))
+    run(out, config, stage)
+    assert marker(out, "colours", 0)["models"] == {"vocabulary": "toy:a"}
+    run(out, config, stage)
+    (row,) = (r for r in status.progress(out, config, stage) if r.stage == "colours")
+    assert (row.done, row.stale) == (4, 0)
+    for change in ({"vocabulary": "toy:b"}, {"vocabulary": ""}, {"dtype": "bfloat16"}):
+        others = dataclasses.replace(config.models, **change)
+        with pytest.raises(StaleError, match="other models"):
+            run(out, dataclasses.replace(config, models=others), stage)
+    same = dataclasses.replace(config.models, batch=1, device="cpu")
+    run(out, dataclasses.replace(config, models=same), stage)
+    monkeypatch.setattr(toy_stages.Words, "fingerprint", "1" * 12)
+    models._loaded.cache_clear()  # as of another process
+    with pytest.raises(StaleError, match="other models"):
+        run(out, config, stage)
+    models._loaded.cache_clear()
 
 
 def first(out: Path) -> str:

@@ -54,6 +54,20 @@ def shouts(picture: Picture, image: Image, context: Context) -> Picture:
     return dataclasses.replace(picture, regions=tuple(regions))
 
 
+class Words:
+    """A model that has nothing to say; `fingerprint` is of its files."""
+
+    name, licence = "toy", "none"
+    fingerprint = "0" * 12
+
+    def __init__(self, checkpoint: str, device: str, dtype: str) -> None:
+        self.checkpoint = checkpoint
+
+    def parts(self, category: str) -> list[str]:
+        """None."""
+        return []
+
+
 class Toy(Stage):
     """A stage of this file."""
 

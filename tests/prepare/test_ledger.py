@@ -72,7 +72,7 @@ def test_every_runner_writes_the_same(
 ) -> None:
     ledgers = [Ledger(tmp_path / name, WORK, 0.5) for name in ("loop", "other")]
     for ledger, runner in zip(ledgers, (by_loop, run), strict=True):
-        with contextlib.nullcontext() if run is in_parts else ledger.locked():
+        with contextlib.nullcontext() if runner is in_parts else ledger.locked():
             runner(ledger)
     written = contents(tmp_path / "loop")
     assert contents(tmp_path / "other") == written
