@@ -1,6 +1,7 @@
-"""The files of a stage: `<out>/<stage>/shard-00003-of-00016.jsonl.gz`, a picture a line.
+"""The files of a stage: `<out>/<stage>/shard-00003-of-00016.jsonl.gz`.
 
-Equal pictures make equal bytes: an archive holds neither a time nor a name.
+A picture is a line. Equal pictures make equal bytes: an archive holds neither a time
+nor a name.
 """
 
 import contextlib

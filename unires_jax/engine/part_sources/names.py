@@ -29,6 +29,7 @@ trash bin can = trash can | trash bin/can = trash can | tvmonitor = monitor
 wild bird = bird | work surface = countertop
 """
 _PARTS = """
+buttons = button | keys = key
 colied tube = coiled tube | licence plate = license plate
 licplate = license plate | runningboard = running board
 splashboard = splash board | steeringwheel = steering wheel | tier = tire
