@@ -56,6 +56,7 @@ def by_hand(ledger: Ledger) -> None:
 def in_parts(ledger: Ledger) -> None:
     """A job for each part of the shards, each beside what others have begun."""
     begun = ledger.folder / PROGRESS / "00004.halves.tmp-1"
+    begun.parent.mkdir(parents=True)
     begun.write_text("another machine's")
     for indices in (range(2), range(2, 4)):
         part = Ledger(ledger.folder, WORK, 0.5, indices)
