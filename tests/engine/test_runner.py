@@ -99,7 +99,7 @@ def test_what_markers_and_shards_hold(unbroken: Path) -> None:
     assert [p.image_id for p in pictures(unbroken, "shouts")] == list(range(7))
 
 
-@pytest.mark.parametrize("moment", [2, 7, 12])
+@pytest.mark.parametrize("moment", [7, 12])
 def test_killed_while_a_file_gets_its_name(
     tmp_path: Path, unbroken: Path, moment: int
 ) -> None:
@@ -237,7 +237,7 @@ def test_what_fails_is_an_error_and_is_done_again(
     assert len(marker(out, "colours", 0)[FORMERLY]) == 1
     rows = {row.stage: row for row in status.progress(out, CONFIG, STAGES)}
     assert (rows["shouts"].behind, rows["shouts"].stale) == (4, 0)
-    assert run(out, CONFIG, STAGES, Way(workers)) == 0  # as `retry` broken off there
+    assert run(out, CONFIG, STAGES) == 0  # as `retry` broken off there
     assert contents(out) == contents(unbroken)
     assert all(p.stat().st_mtime_ns == t for p, t in before.items() if "plan" in str(p))
 
