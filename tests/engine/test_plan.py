@@ -268,3 +268,5 @@ def test_a_folder_that_is_none(folder: Path) -> None:
         planned(folder.with_name("none"), path)
     with pytest.raises(DataError, match="no such file"):
         planned(folder, folder / "none.jsonl")
+    with pytest.raises(DataError, match="another file of the boxes has this name"):
+        plan(folder.with_name("engine"), [path, path], folder, shard=1)

@@ -263,8 +263,37 @@ def _read_export(folder: Path) -> object:
     return exported.read(folder)
 
 
+def _boxes(folder: Path) -> None:
+    """Boxes of COCO's JSON and of JSONL, on one picture."""
+    (folder / "a.jpg").write_bytes(mres_lines.picture())
+    given = {"image_id": 3, "category_id": 1, "bbox": [1, 2, 20, 20], "iscrowd": 0}
+    image = {"id": 3, "file_name": "a.jpg", "height": 40, "width": 60}
+    kinds = [{"id": 1, "name": "dog"}]
+    content = {"images": [image], "annotations": [given, given], "categories": kinds}
+    (folder / "boxes.json").write_text(json.dumps(content))
+    box = {"box": [1, 2, 20, 20.5], "category": "dog"}
+    line = {"image": "a.jpg", "boxes": [box, box], "coco_id": 4, "exhaustive": True}
+    (folder / "boxes.jsonl").write_text(json.dumps(line) + "\n")
+
+
+def _read_boxes(folder: Path) -> None:
+    from unires_jax.engine.plan import plan
+
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        refusals = []
+        for name in ("boxes.json", "boxes.jsonl"):
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    plan(Path(name), [folder / name], folder, shard=1)
+            except UserError as error:
+                refusals.append(error)
+    if refusals:
+        raise refusals[0]
+
+
 READERS = {
     "mres": Reader(_lines, _read_lines),
+    "boxes": Reader(_boxes, _read_boxes),
     "predictions": Reader(_predictions, _read_predictions),
     "pictures": Reader(_pictures, _read_pictures),
     "masks": Reader(_masks, _read_masks),

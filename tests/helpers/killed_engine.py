@@ -28,9 +28,5 @@ sys.addaudithook(listen)
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
     from helpers import toy_stages
-    from unires_jax.engine.runner import Way, run
-    from unires_jax.engine.settings import EngineConfig
 
-    out = Path(sys.argv[2])
-    toy_stages.planned(out)
-    run(out, EngineConfig(), toy_stages.STAGES, Way(int(sys.argv[3])))
+    toy_stages.all_of(Path(sys.argv[2]), int(sys.argv[3]))

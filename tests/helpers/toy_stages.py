@@ -18,6 +18,8 @@ from unires_jax.engine.plan import plan
 from unires_jax.engine.plan_file import Plan
 from unires_jax.engine.record import Picture, Text
 from unires_jax.engine.roles import Image, OutOfMemory
+from unires_jax.engine.runner import Way, run
+from unires_jax.engine.settings import EngineConfig
 from unires_jax.engine.stages import PLAN, Advance, Context, Stage
 
 HEIGHT, WIDTH = 64, 80
@@ -52,6 +54,20 @@ def shouts(picture: Picture, image: Image, context: Context) -> Picture:
         loud = dataclasses.replace(text, text=text.text.upper(), of=text.text)
         regions.append(dataclasses.replace(region, texts=(text, loud)))
     return dataclasses.replace(picture, regions=tuple(regions))
+
+
+class Words:
+    """A model that has nothing to say; `fingerprint` is of its files."""
+
+    name, licence = "toy", "none"
+    fingerprint = "0" * 12
+
+    def __init__(self, checkpoint: str, device: str, dtype: str) -> None:
+        self.checkpoint = checkpoint
+
+    def parts(self, category: str) -> list[str]:
+        """None."""
+        return []
 
 
 class Toy(Stage):
@@ -99,3 +115,9 @@ def contents(out: Path) -> dict[str, bytes]:
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.glob("*/shard-*.jsonl.gz"))
     }
+
+
+def all_of(out: Path, workers: int = 0) -> None:
+    """Plan and both stages, as far as they are not done."""
+    planned(out)
+    run(out, EngineConfig(), STAGES, Way(workers))

@@ -56,6 +56,7 @@ def by_hand(ledger: Ledger) -> None:
 def in_parts(ledger: Ledger) -> None:
     """A job for each part of the shards, each beside what others have begun."""
     begun = ledger.folder / PROGRESS / "00004.halves.tmp-1"
+    begun.parent.mkdir(parents=True)
     begun.write_text("another machine's")
     for indices in (range(2), range(2, 4)):
         part = Ledger(ledger.folder, WORK, 0.5, indices)
@@ -72,7 +73,7 @@ def test_every_runner_writes_the_same(
 ) -> None:
     ledgers = [Ledger(tmp_path / name, WORK, 0.5) for name in ("loop", "other")]
     for ledger, runner in zip(ledgers, (by_loop, run), strict=True):
-        with contextlib.nullcontext() if run is in_parts else ledger.locked():
+        with contextlib.nullcontext() if runner is in_parts else ledger.locked():
             runner(ledger)
     written = contents(tmp_path / "loop")
     assert contents(tmp_path / "other") == written

@@ -285,6 +285,8 @@ def _work(
         raise
     if filters and indices is None:
         _print_filter(args.out, config)
+    elif filters:
+        print(f"when all jobs have ended: unires engine filter --out {args.out}")
     if failed:
         print(
             f"{failed:,} pictures could not be done; `unires engine status --out "

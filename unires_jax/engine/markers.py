@@ -20,6 +20,7 @@ from unires_jax.prepare.shards import Shard
 _PIECE = 1 << 20
 # Fields of a marker.
 INPUT, OUTPUT, FORMERLY, ERRORS = "input", "output", "formerly", "errors"
+FINGERPRINTS = "fingerprints"
 
 
 class StaleError(UserError):

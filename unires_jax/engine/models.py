@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from unires_jax.engine import backends
+from unires_jax.engine.roles import ModelError
 from unires_jax.engine.settings import ModelSettings
 from unires_jax.engine.stages import Stage
 from unires_jax.prepare import workers
@@ -40,14 +42,20 @@ def fingerprints(
     """What names the files of each of the stage's models.
 
     They are loaded for it: here, or `apart`, in a process that ends with its answer,
-    so that workers find the memory free.
+    so that workers find the memory free. Raises as `load`.
     """
     if not apart or not specs(stage, settings):
         models = load(stage, settings)
         return {role: model.fingerprint for role, model in models.items()}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(fingerprints, stage, settings).result()
+    try:
+        with ProcessPoolExecutor(1, context) as pool:
+            return pool.submit(fingerprints, stage, settings).result()
+    except BrokenProcessPool:
+        raise ModelError(
+            f"the models of {stage.name} do not load: their process was killed (out "
+            "of memory?)"
+        ) from None
 
 
 @functools.lru_cache(maxsize=1)

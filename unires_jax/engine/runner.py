@@ -7,14 +7,17 @@ an error in its record, and the work goes on; `retry` does those pictures again.
 
 import dataclasses
 import functools
+import json
 import time
 from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unires_jax import __version__
 from unires_jax.engine import models, picture_files, shard_files
 from unires_jax.engine.markers import (
     ERRORS,
+    FINGERPRINTS,
     FORMERLY,
     INPUT,
     OUTPUT,
@@ -60,8 +63,7 @@ class StageWork:
     count: int  # of shards
     entries: int  # pictures
     config: EngineConfig = dataclasses.field(hash=False)
-    # Of the models, by role; None: not asked for, and not compared.
-    fingerprints: tuple[tuple[str, str], ...] | None = None
+    made_of: str  # `made_of`, as JSON
     # Keep what the shard says so far of pictures that have no error.
     mends: bool = False
     noun: ClassVar[str] = "pictures"
@@ -75,18 +77,7 @@ class StageWork:
     @property
     def identity(self) -> Marker:
         """What its marker must say; of its input, what that one's marker says now."""
-        stage, settings = self.stage, self.stage.settings
-        if stage.roles:
-            settings = (*settings, "models.dtype")
-        made_of: Marker = {
-            "stage": stage.name,
-            INPUT: self._before().get(OUTPUT, ""),
-            "settings": settings_hash(self.config, settings),
-            "models": models.specs(stage, self.config.models),
-        }
-        if self.fingerprints is not None:
-            made_of["fingerprints"] = dict(self.fingerprints)
-        return made_of
+        return {**json.loads(self.made_of), INPUT: self._before().get(OUTPUT, "")}
 
     @property
     def formerly(self) -> list[str]:
@@ -140,11 +131,12 @@ class StageWork:
                 yield None
         figures |= counts
         figures[OUTPUT] = file_hash(paths[SUFFIX])
+        figures["version"] = __version__
         figures["seconds"] = round(time.perf_counter() - began, 3)
 
     def _models(self) -> Mapping[str, Any]:
         loaded = models.load(self.stage, self.config.models)
-        for role, fingerprint in self.fingerprints or ():
+        for role, fingerprint in self.identity.get(FINGERPRINTS, {}).items():
             if loaded[role].fingerprint != fingerprint:
                 raise DataError(
                     f"its files changed, or are others on this machine: expected "
@@ -189,6 +181,22 @@ class StageWork:
         return to_line(failed), failed
 
 
+def made_of(
+    stage: Stage, config: EngineConfig, fingerprints: Mapping[str, str] | None
+) -> Marker:
+    """What a stage's shards are made of beside their input.
+
+    `fingerprints` of its models by role; None: not asked for, and not compared.
+    """
+    settings = (*stage.settings, "models.dtype") if stage.roles else stage.settings
+    made: Marker = {
+        "stage": stage.name,
+        "settings": settings_hash(config, settings),
+        "models": models.specs(stage, config.models),
+    }
+    return made if fingerprints is None else made | {FINGERPRINTS: dict(fingerprints)}
+
+
 def ledger(
     out: Path,
     plan: Plan,
@@ -201,6 +209,7 @@ def ledger(
     mended: Collection[int] = (),
 ) -> Ledger:
     """The shards of a stage. Makes its folder."""
+    made = json.dumps(made_of(stage, config, fingerprints), sort_keys=True)
     works = [
         StageWork(
             out=str(out),
@@ -210,7 +219,7 @@ def ledger(
             count=plan.shards,
             entries=plan.entries(index),
             config=config,
-            fingerprints=None if fingerprints is None else tuple(fingerprints.items()),
+            made_of=made,
             mends=index in mended,
         )
         for index in range(plan.shards)

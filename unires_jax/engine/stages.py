@@ -53,7 +53,12 @@ STAGES = (
         ("expressions.object_side", "expressions.crop"),
     ),
     Stage("captions", "parts", ("captioner",)),
-    Stage("expressions", "captions", ("vocabulary",), ("expressions", "seed")),
+    Stage(
+        "expressions",
+        "captions",
+        ("vocabulary",),
+        ("expressions", "seed", "thresholds.twin"),
+    ),
     Stage("scores", "expressions", ("scorer", "grounder", "part_finder")),
 )
 # Of whole shards, in seconds, with no model: `filters`, then `pack`.

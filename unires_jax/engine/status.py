@@ -47,7 +47,7 @@ def progress(
         states = [state(shard) for shard in shards]
         stored = [m for s in shards if (m := s.stored())]
         rows.append(_row(stage.name, plan.shards, states, stored))
-    files = (out / FILTER).glob(f"{stem(0, 0)[:6]}*{SUFFIX}")
+    files = (out / FILTER).glob(f"shard-*{SUFFIX}")
     rows.append(_row(FILTER, plan.shards, [State.DONE] * len(list(files)), []))
     return rows
 

@@ -98,11 +98,11 @@ class CocoBoxes:
         values = entry if isinstance(entry, dict) else {}
         owner, kind = (values.get(name, "") for name in ("image_id", "category_id"))
         box, crowd = values.get("bbox"), values.get("iscrowd")
-        four = isinstance(box, list) and len(box) == 4 and finite(box)
-        if not (four and is_key(owner) and is_key(kind)):
+        keyed = is_key(owner) and is_key(kind)
+        if not (isinstance(box, list) and len(box) == 4 and finite(box) and keyed):
             self._notes.add(BAD_BOX, place)
             return
-        x, y, width, height = box or ()
+        x, y, width, height = box
         self._owners.append(owner)
         self._kinds.append(kind)
         self._corners.extend((x, y, x + width, y + height))

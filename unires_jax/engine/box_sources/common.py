@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from unires_jax import limits
+from unires_jax.engine.markers import file_hash
 from unires_jax.engine.part_sources.names import clean_category
 from unires_jax.engine.record import Picture, Region
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.notes import Notes
 from unires_jax.texts import open_lines
 
@@ -31,6 +32,20 @@ class BoxSource(Protocol):
 
         Its file is only named, and its size what the source states (0: nothing).
         """
+
+
+def hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files by their names. Raises DataError for two of one name."""
+    by_name: dict[str, str] = {}
+    for path in paths:
+        if path.name in by_name:
+            raise DataError(
+                "another file of the boxes has this name; rename one",
+                place=str(path),
+                kind=Kind.ID_TWICE,
+            )
+        by_name[path.name] = file_hash(path)
+    return by_name
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from unires_jax import limits
-from unires_jax.engine.box_sources.common import BAD_BOX, lines, region, with_regions
-from unires_jax.engine.markers import file_hash
+from unires_jax.engine.box_sources.common import (
+    BAD_BOX,
+    hashes,
+    lines,
+    region,
+    with_regions,
+)
 from unires_jax.engine.record import Picture, Region
 from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.mres.fields import Fields, load_json
@@ -28,7 +33,7 @@ class BoxLines:
     def __init__(self, paths: Sequence[Path], notes: Notes, exhaustive: bool) -> None:
         """Counts the lines. Raises DataError for a file that cannot be read."""
         self._paths, self._notes, self._exhaustive = paths, notes, exhaustive
-        self.files = {path.name: file_hash(path) for path in paths}
+        self.files = hashes(paths)
         self.count = sum(1 for path in paths for _ in lines(path))
 
     def entries(self) -> Iterator[Picture | DataError]:

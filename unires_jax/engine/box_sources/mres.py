@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from unires_jax.data.records import OBJECT, Record
-from unires_jax.engine.box_sources.common import lines, region, with_regions
-from unires_jax.engine.markers import file_hash
+from unires_jax.engine.box_sources.common import hashes, lines, region, with_regions
 from unires_jax.engine.record import Picture
 from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.mres import plan
@@ -28,7 +27,7 @@ class MresBoxes:
             for group in find_files(named, "all" if named.is_file() else "").values()
             for path in group
         ]
-        self.files = {path.name: file_hash(path) for path in self._paths}
+        self.files = hashes(self._paths)
         self.count = sum(1 for path in self._paths for _ in lines(path))
 
     def entries(self) -> Iterator[Picture | DataError]:
