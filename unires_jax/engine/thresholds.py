@@ -21,9 +21,9 @@ PRESETS = {
         box_iou=-1.0,
         in_box=-1.0,
         largest=-1.0,
-        detector=0.0,
+        detector=-2.0,
         contain=-1.0,
-        part_area_min=0.0,
+        part_area_min=-1.0,
         part_area_max=1.0,
         same_name=1.0,
         same_place=1.0,
@@ -86,7 +86,8 @@ PRESETS = {
         extra=0.20,
     ),
 }
-# Of the detector, by part finder; others have .25 (GroundingDINO's own).
+USUAL = -1.0  # of a detector's threshold: that of its part finder
+# By part finder; others have .25 (GroundingDINO's own).
 _DETECTORS = {"owlv2": 0.15, "sam3": 0.30}
 _DETECTOR = 0.25
 
@@ -109,6 +110,6 @@ def resolve(config: EngineConfig) -> Thresholds:
 
 def detector(thresholds: Thresholds, region: Region) -> float:
     """What a part's score must reach: -1 stands for its finder's usual threshold."""
-    if thresholds.detector >= 0:
+    if thresholds.detector != USUAL:
         return thresholds.detector
     return _DETECTORS.get(region.src.get("box", "").split("@")[0], _DETECTOR)
