@@ -278,7 +278,7 @@ WHOLE = {"mask_pixels", "parts"}
 FIELDS = [field.name for field in dataclasses.fields(Thresholds)]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=SEEDS,
     field=st.sampled_from(FIELDS),
@@ -294,7 +294,7 @@ def test_a_stricter_threshold_keeps_no_more(
     assert kept(tight) <= kept(loose)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=SEEDS)
 def test_each_preset_keeps_what_the_next_one_keeps(tmp_path: Path, seed: int) -> None:
     pictures = some_pictures(seed)
