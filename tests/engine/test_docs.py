@@ -22,6 +22,7 @@ from unires_jax.prepare.mres.write import write
 PAGE = (ROOT / "docs/engine.md").read_text()
 ROLES = ("segmenter", "part_finder", "captioner", "scorer", "grounder", "vocabulary")
 TRUTH = [f"--config.models.{role}=exact:truth" for role in ROLES]
+TRUTH += ["--config.expressions.object_side=32"]  # as the page says of small pictures
 ENGINE = ROOT / "unires_jax/engine"
 NEEDED = ("command.py", "backends/exact.py", "part_sources/command.py")
 merged = pytest.mark.skipif(
