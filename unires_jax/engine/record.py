@@ -110,11 +110,18 @@ def root_form(region: Region, text: Text) -> str:
 
 def to_line(picture: Picture) -> str:
     """A picture as one line of JSON, equal for equal pictures; scores are rounded."""
-    value = {"schema": SCHEMA, **dataclasses.asdict(picture)}
-    for region in value["regions"]:
-        region["scores"] = _rounded(region["scores"])
-        for text in region["texts"]:
-            text["scores"] = _rounded(text["scores"])
+    # dataclasses.asdict copies every value, which takes four times as long.
+    value = {"schema": SCHEMA, **vars(picture)}
+    value["regions"] = [
+        {
+            **vars(region),
+            "scores": _rounded(region.scores),
+            "texts": [
+                {**vars(text), "scores": _rounded(text.scores)} for text in region.texts
+            ],
+        }
+        for region in picture.regions
+    ]
     return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 

@@ -117,7 +117,7 @@ def _clip(
     return scores
 
 
-def _ranked(own: float, rivals: Float32[np.ndarray, "n"]) -> Scores:
+def _ranked(own: float, rivals: Float32[np.ndarray, " n"]) -> Scores:
     if not len(rivals):
         return {"clip_rank": 0.0}
     return {

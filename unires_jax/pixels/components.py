@@ -37,7 +37,7 @@ def clean(
 
 def _labels(
     mask: Bool[np.ndarray, "h w"], neighbours: int
-) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, "n"]]:
+) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " n"]]:
     """Each pixel's piece, 0 beside the mask, and the pixels of each."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=neighbours
