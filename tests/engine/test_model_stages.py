@@ -383,6 +383,7 @@ def test_bare_texts(said: str, nouns: tuple[str, ...], bare: bool) -> None:
 
 def test_nouns_of_parts() -> None:
     assert names("knives' blades", "blade") and names("its teeth", "tooth")
+    assert names("the shoes", "shoe") and names("a glass", "glasses")
     assert names("a rim", "rim of the wheel") and names("the arm", "left_arm")
     assert not names("a round thing", "wheel") and not names("the seat", "seat_back")
     assert repetition("so on and so on") == pytest.approx(0.4)

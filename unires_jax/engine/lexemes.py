@@ -20,29 +20,24 @@ def words(text: str) -> list[str]:
     return _WORD.findall(_POSSESSIVE.sub("", text.lower()))
 
 
-def singular(word: str) -> str:
-    """A noun without the ending of its plural; equal for both, if not always right."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("ses", "xes", "ches", "shes", "zes", "oes")):
-        return word[:-2]
-    if word.endswith("s") and not word.endswith("ss") and len(word) > 2:
-        return word[:-1]
-    return word
+def stems(word: str) -> set[str]:
+    """A noun without the endings of plurals: its singular and plural share a stem."""
+    forms = {word, _IRREGULAR.get(word, word)}
+    forms |= {word.removesuffix("s"), word.removesuffix("es")}
+    return forms | {f"{word[:-3]}y"} if word.endswith("ies") else forms
 
 
 def names(text: str, part: str) -> bool:
     """Whether a text has the noun of a part's name: "rim" of "rim of the wheel"."""
     head = words(part.replace("_", " ").split(" of ")[0])
-    return not head or singular(head[-1]) in map(singular, words(text))
+    return not head or any(stems(head[-1]) & stems(word) for word in words(text))
 
 
 def is_bare(text: str, nouns: Iterable[str]) -> bool:
     """Whether a text says no more than these nouns: it has no modifier."""
-    plain = {singular(word) for noun in nouns for word in words(noun.replace("_", " "))}
-    return all(w in _SMALL or singular(w) in plain for w in words(text))
+    parts = (noun.replace("_", " ") for noun in nouns)
+    plain = {stem for part in parts for word in words(part) for stem in stems(word)}
+    return all(word in _SMALL or stems(word) & plain for word in words(text))
 
 
 def repetition(text: str) -> float:

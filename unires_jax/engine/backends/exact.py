@@ -222,7 +222,8 @@ class Exact:
             raise ModelError(f"exact:{checkpoint}: {error}") from None
         digest = hashlib.sha256(query.encode())
         for path in self._files:
-            digest.update(path.read_bytes())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
         self.fingerprint = digest.hexdigest()[:12]
         self._records = self._read()
         self._places: dict[bytes, _Place] = {}
