@@ -119,13 +119,14 @@ def write_engine(
 
 
 @functools.cache
-def _drawn(count: int) -> tuple[Record, ...]:
+def drawn(count: int) -> tuple[Record, ...]:
+    """Records of PartWorld, drawn once."""
     return tuple(partworld.draw_records(3, "train", count))
 
 
 def partworld_engine(folder: Path, count: int, **plan: Any) -> list[Picture]:
     """Pictures of PartWorld in `photos`, and their records, all kept."""
-    records = _drawn(count)
+    records = drawn(count)
     photos = folder / "photos"
     photos.mkdir(parents=True)
     for record in records:

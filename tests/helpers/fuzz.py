@@ -109,6 +109,27 @@ def _read_predictions(folder: Path) -> object:
     return predictions.read(folder)
 
 
+def _audit(folder: Path) -> None:
+    from helpers import engine_records
+    from unires_jax.engine import audit
+    from unires_jax.engine.cases import cases
+
+    drawn = [
+        case
+        for record in engine_records.drawn(2)
+        for case in cases(engine_records.picture_of(record))
+        if audit.is_visible(case)
+    ]
+    table = audit.to_csv(drawn[:40], "r1").decode("utf-8-sig")
+    (folder / audit.CSV).write_text(table.replace('"",""', '"right","tail hidden"'))
+
+
+def _read_audit(folder: Path) -> object:
+    from unires_jax.engine import audit
+
+    return audit.read(folder / audit.CSV)
+
+
 PICTURES = {
     "jpg": {"quality": 90},
     "progressive.jpg": {"quality": 90, "progressive": True},
@@ -295,6 +316,7 @@ READERS = {
     "mres": Reader(_lines, _read_lines),
     "boxes": Reader(_boxes, _read_boxes),
     "predictions": Reader(_predictions, _read_predictions),
+    "audit": Reader(_audit, _read_audit),
     "pictures": Reader(_pictures, _read_pictures),
     "masks": Reader(_masks, _read_masks),
     "prepared": Reader(_prepared, _read_prepared),

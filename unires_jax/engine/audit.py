@@ -118,7 +118,7 @@ class Row:
     key: str
     run: str
     verdict: str  # one of VERDICTS, or "" where there is none yet
-    strata: tuple[str, ...]  # of the case when it was drawn
+    stratum: str  # of the case when it was drawn: its first
 
 
 def read(path: str | Path) -> list[Row]:
@@ -196,8 +196,8 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
             place=f"{place}, column verdict",
         )
     kept = f"{KEPT} {values['form'] or values['level']}"
-    strata = tuple(values["code"].split()) or (kept,)
-    return Row(place, values["id"], values["run"], verdict, strata)
+    stratum = [*values["code"].split(), kept][0]
+    return Row(place, values["id"], values["run"], verdict, stratum)
 
 
 def may_replace(path: Path) -> bool:
@@ -216,12 +216,12 @@ class Places:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
         self._wanted = {row.key for row in rows}
-        self._strata: dict[str, tuple[str, ...]] = {}
+        self._strata: dict[str, str] = {}
 
     def add(self, case: Case) -> None:
         """Take the next case."""
         if case.key in self._wanted:
-            self._strata[case.key] = case.strata
+            self._strata[case.key] = "".join(case.strata[:1])
 
     def precision(self, run: str, populations: Mapping[str, int]) -> dict[str, Any]:
         """What the verdicts say of a run, by form and code.
@@ -237,13 +237,12 @@ class Places:
             self._require_own(row, run)
             if not row.verdict:
                 continue
-            if self._strata[row.key] != row.strata:
+            if self._strata[row.key] != row.stratum:
                 moved += 1
                 continue
             judged += 1
             unsure += row.verdict == UNSURE
-            for stratum in row.strata:
-                verdicts.setdefault(stratum, Counter())[row.verdict] += 1
+            verdicts.setdefault(row.stratum, Counter())[row.verdict] += 1
         sides: dict[str, dict[str, Any]] = {"kept": {}, "dropped": {}}
         for stratum, counts in sorted(verdicts.items()):
             if total := counts[RIGHT] + counts[WRONG]:

@@ -19,7 +19,7 @@ def difference_hash(image: UInt8[np.ndarray, "H W 3"]) -> int:
     return int.from_bytes(np.packbits(brighter).tobytes(), "big")
 
 
-def alike(hashes: UInt64[np.ndarray, "n"]) -> list[tuple[int, int]]:
+def alike(hashes: UInt64[np.ndarray, " n"]) -> list[tuple[int, int]]:
     """Pairs of pictures that are alike: each with the first one it resembles.
 
     Two hashes that differ in BITS bits or fewer agree in one of BITS + 1 bands, so

@@ -94,8 +94,8 @@ def report(
             places.add(case)
             for stratum in case.strata:
                 shown.add(stratum, case.key, case.slim)
-                if audit.is_visible(case):
-                    drawn.add(stratum, case.key, case.slim)
+            for stratum in case.strata[:1] if audit.is_visible(case) else ():
+                drawn.add(stratum, case.key, case.slim)
     numbers = stats.to_json()
     pairs, numbers["alike"] = _alike(root, kept.drawn(""))
     judged = places.precision(digest.run, drawn.counts) if rows else None

@@ -115,7 +115,8 @@ class Stats:
         self._thresholds = thresholds
         self._detectors = set[float]()  # what parts had to reach, by their finders
         self.total, self.kept = Counter[str](), Counter[str]()  # by kind
-        self.dropped = {kind: Counter[str]() for kind in KINDS}  # by code, or ALONG
+        self.dropped = {kind: Counter[str]() for kind in KINDS}  # by code
+        self._gone = {kind: Counter[str]() for kind in KINDS}  # by first code, or ALONG
         self.forms: dict[str, Counter[str]] = {}  # texts, kept, words of the kept
         self.negatives: dict[str, Counter[str]] = {}  # by kind
         self.words = Counter[int]()  # kept texts by length
@@ -134,7 +135,8 @@ class Stats:
             self.total[kind] += 1
             self.kept[kind] += thing.keep
             if not thing.keep:
-                self.dropped[kind].update(case.strata or (ALONG,))
+                self.dropped[kind].update(case.strata)
+                self._gone[kind].update((*case.strata, ALONG)[:1])
             if case.region is not None:
                 self._count_scores(kind, thing)  # type: ignore[arg-type]
             if case.text is not None:
@@ -252,12 +254,12 @@ class Stats:
         for step, letters in {ALONG: "", **STEPS}.items():
             codes = {
                 code: n
-                for code, n in sorted(self.dropped[kind].items())
+                for code, n in sorted(self._gone[kind].items())
                 if (code == ALONG if step == ALONG else code[0] in letters)
             }
             if codes:
                 left -= sum(codes.values())
-                rows.append({"step": step, "codes": codes, "left": max(left, 0)})
+                rows.append({"step": step, "codes": codes, "left": left})
         return rows
 
 
