@@ -52,9 +52,9 @@ _NEAR = tuple(
 
 @functools.cache
 def spoken(category: str) -> str:
-    """A category as it is said: "car_(automobile)" is a car."""
+    """A category as it is said: "car_(automobile)" is a car; never empty."""
     plain = re.sub(r"\([^)]*\)", " ", category).replace("_", " ").replace("/", " ")
-    return " ".join(plain.lower().split())
+    return " ".join(plain.lower().split()) or "thing"
 
 
 def has_no_colour(category: str) -> bool:

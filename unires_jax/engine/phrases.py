@@ -122,7 +122,12 @@ def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[T
             yield from _said("place", ((), _OF_TWO[side][1][:1]), inside)
         yield from _said("place", _EXTREMES[side], extreme(side, scene, spots))
     for corner in CORNERS:
-        truths = placed(corner, False, scene, spots)
+        truths = [
+            _in_corner(scene, corner, spot.box) if truth else truth
+            for spot, truth in zip(
+                spots, placed(corner, False, scene, spots), strict=True
+            )
+        ]
         yield Phrase("place", after=f"in the {corner} corner"), truths
     yield Phrase("place", after="in the middle"), placed("middle", False, scene, spots)
 
@@ -158,6 +163,14 @@ def _aside(scene: Scene, side: str, box: Box) -> bool:
     if side == "left":
         return middle <= ASIDE and far <= 0.5 + REACH
     return middle >= 1 - ASIDE and near >= 0.5 - REACH
+
+
+def _in_corner(scene: Scene, corner: str, box: Box) -> Truth:
+    """True of what is near both sides, None of what is only within their halves."""
+    height, width = scene.size
+    x, y = (box[0] + box[2] / 2) / width, (box[1] + box[3] / 2) / height
+    near = {"left": x, "right": 1 - x, "top": y, "bottom": 1 - y}
+    return True if all(near[side] <= ASIDE for side in corner.split()) else None
 
 
 def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
