@@ -35,14 +35,16 @@ class Palette:
             cv2.cvtColor(self._image, cv2.COLOR_RGB2HSV_FULL)
         )
         degrees = hue.astype(np.float32) * (360 / 256)
-        chroma = np.ptp(self._image, axis=2)
+        red, green, blue = cv2.split(self._image)
+        least = np.minimum(np.minimum(red, green), blue)
+        chroma = value - least  # value is the greatest of the three
         vivid = (chroma >= 50) & (saturation >= 95)
         warm = (degrees >= 345) | (degrees <= 12)
         rosy = (degrees >= 315) | (degrees <= 8)
         pale = (chroma >= 28) & (saturation < 128) & (value >= 170)
         masks = {
             "black": ((value <= 72) & (chroma <= 24)) | (value <= 36),
-            "white": (self._image.min(axis=2) >= 170) & (chroma <= 32),
+            "white": (least >= 170) & (chroma <= 32),
             "pink": (rosy & pale)
             | ((degrees >= 315) & (degrees < 345) & vivid & (value >= 140)),
             "red": warm & vivid & (saturation >= 150) & (value >= 90),
