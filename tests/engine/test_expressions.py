@@ -24,7 +24,7 @@ from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import owner, plural, with_article
 from unires_jax.engine.expressions import advance, key
 from unires_jax.engine.mending import mended
-from unires_jax.engine.nouns import part_name
+from unires_jax.engine.nouns import part_name, taken_for
 from unires_jax.engine.record import FORMS, Picture, Text, from_line, to_line
 from unires_jax.pixels.masks import RunMask
 
@@ -353,6 +353,7 @@ def test_articles_owners_and_sides():
     ]  # fmt: skip
     assert part_name("front_left_door").full == "front left door"
     assert part_name("left_arm").noun == "arm" and part_name("lid").side == ""
+    assert {"boot", "shoe"} <= taken_for("shoes") and "hat" not in taken_for("shoes")
     assert key("The car's wheel.") == key("car's wheel")
 
 
