@@ -42,7 +42,6 @@ class Phrase:
     colour: str = ""
     worn: str = ""  # the garment that has the colour
     side: str = ""  # of a lone thing: where it is
-    strict: bool = False  # whether it needs the others: "second", "biggest"
 
     def around(self, noun: str) -> str:
         """The name with these words, no article."""
@@ -179,7 +178,7 @@ def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Tr
         words = of_two if len(among) == 2 else of_more
         truths = sized(size, things)
         for word in words:
-            yield Phrase("size", before=word, strict=True), truths
+            yield Phrase("size", before=word), truths
 
 
 def _ordinals(
@@ -198,7 +197,7 @@ def _ordinals(
             truths = [of_near.get(i, False) for i in among]
             for phrase, _ in _said("ordinal", words, truths):
                 before = nth(position)
-                yield dataclasses.replace(phrase, before=before, strict=True), truths
+                yield dataclasses.replace(phrase, before=before), truths
 
 
 def _distance(scene: Scene, side: str, index: int) -> float:
@@ -227,7 +226,7 @@ def _relations(
             ]
             for link in links:
                 after = f"{link} the {noun}"
-                yield Phrase("relation", after=after, strict=True), truths
+                yield Phrase("relation", after=after), truths
 
 
 def _worth_saying(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
