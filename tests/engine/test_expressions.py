@@ -15,6 +15,8 @@ from helpers.engine_pictures import (
 )
 from helpers.listener import listen
 from helpers.paths import REAL
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from unires_jax import partworld
@@ -22,7 +24,7 @@ from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import owner, plural, with_article
 from unires_jax.engine.expressions import advance, key
 from unires_jax.engine.mending import mended
-from unires_jax.engine.nouns import part_name
+from unires_jax.engine.nouns import part_name, taken_for
 from unires_jax.engine.record import FORMS, Picture, Text, from_line, to_line
 from unires_jax.pixels.masks import RunMask
 
@@ -97,7 +99,7 @@ def test_what_is_not_wanted_is_not_said(setting, value, absent):
 def test_one_text_in_fifty_is_mistyped_and_names_the_clean_one():
     pairs = [
         (clean, typed)
-        for i in range(8)
+        for i in range(5)
         for clean, typed in zip(
             texts(expressed(i)[1]), texts(expressed(i, typos=True)[1]), strict=True
         )
@@ -168,6 +170,42 @@ def test_several_are_named_in_the_plural(category, several):
     (text,) = texts(advance(blocks(*two), blank(blocks(*two)), context()), "plural")
     assert text.text.split()[-1] == several and text.text.split()[0] in ("both", "two")
     assert text.targets == ("o0", "o1")
+
+
+_spots = st.tuples(
+    st.sampled_from(["dog", "person", "", "a/b (c)", "left", "skis", "x " * 40, "ß\n"]),
+    st.integers(0, 500),
+    st.integers(0, 400),
+    st.integers(1, 140),
+    st.integers(1, 80),
+    st.sampled_from(
+        [
+            {},
+            {"crowd": True},
+            {"rle": ""},
+            {"level": "part", "part": "left_arm", "parent": "o0"},
+            {"level": "part", "part": " of ", "parent": "o9"},
+            {"level": "part", "part": "red coat"},
+        ]
+    ),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(_spots, max_size=8), st.booleans(), st.integers(0, 9))
+def test_any_regions_make_texts_of_their_own_picture(things, exhaustive, seed):
+    picture = blocks(*things, exhaustive=exhaustive)
+    noise = np.random.default_rng(seed).integers(0, 256, (480, 640, 3), np.uint8)
+    after = advance(picture, noise, context())
+    levels = {x.id: x.level for x in picture.regions}
+    for x in after.regions:
+        for text in x.texts:
+            assert all(levels[t] == x.level for t in text.targets)
+            assert (len(text.targets) > 1) == (text.form == "plural")
+            assert (not text.targets) == (text.form == "negative")
+            assert 2 <= len(text.text.split()) <= 20
+    words = [(x.level, key(t.text)) for x in after.regions for t in x.texts if t.keep]
+    assert len(set(words)) == len(words)
 
 
 ARM = {"level": "part", "parent": "o0"}
@@ -315,6 +353,7 @@ def test_articles_owners_and_sides():
     ]  # fmt: skip
     assert part_name("front_left_door").full == "front left door"
     assert part_name("left_arm").noun == "arm" and part_name("lid").side == ""
+    assert {"boot", "shoe"} <= taken_for("shoes") and "hat" not in taken_for("shoes")
     assert key("The car's wheel.") == key("car's wheel")
 
 

@@ -1,22 +1,20 @@
-"""Which colour words pixels agree with. Source: ours, limits set by eye on photographs.
+"""Which colour words pixels agree with. Source: ours, limits set by eye.
 
 Only words that few would argue over: no orange, brown, grey or purple.
 """
 
 import functools
+import math
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from unires_jax.data.predicates import Truth
 from unires_jax.engine.roles import Image
-from unires_jax.engine.scene import eroded
 from unires_jax.pixels.masks import RunMask
 
 COLOURS = ("black", "white", "red", "yellow", "green", "blue", "pink")
-# Of which no pixels are asked.
-OTHER_COLOURS = ("orange", "brown", "grey", "gray", "purple", "beige", "tan", "gold")
 ABSENT = 0.15  # share of the pixels up to which a thing is clearly not of a colour
 FEW = 50  # inner pixels: with fewer nothing is said
 
@@ -35,14 +33,16 @@ class Palette:
             cv2.cvtColor(self._image, cv2.COLOR_RGB2HSV_FULL)
         )
         degrees = hue.astype(np.float32) * (360 / 256)
-        chroma = np.ptp(self._image, axis=2)
+        red, green, blue = cv2.split(self._image)
+        least = np.minimum(np.minimum(red, green), blue)
+        chroma = value - least  # value is the greatest of the three
         vivid = (chroma >= 50) & (saturation >= 95)
         warm = (degrees >= 345) | (degrees <= 12)
         rosy = (degrees >= 315) | (degrees <= 8)
         pale = (chroma >= 28) & (saturation < 128) & (value >= 170)
         masks = {
             "black": ((value <= 72) & (chroma <= 24)) | (value <= 36),
-            "white": (self._image.min(axis=2) >= 170) & (chroma <= 32),
+            "white": (least >= 170) & (chroma <= 32),
             "pink": (rosy & pale)
             | ((degrees >= 315) & (degrees < 345) & vivid & (value >= 140)),
             "red": warm & vivid & (saturation >= 150) & (value >= 90),
@@ -62,7 +62,7 @@ class Palette:
         return self._shares[mask]
 
     def _measure(self, mask: RunMask) -> dict[str, float]:
-        place, inner = eroded(mask)
+        place, inner = _inner(mask)
         names = self._names[place][inner]
         if len(names) < FEW:
             return {}
@@ -80,3 +80,12 @@ class Palette:
             return None
         share = shares[colour]
         return True if share >= self.share else False if share <= ABSENT else None
+
+
+def _inner(mask: RunMask) -> tuple[tuple[slice, slice], Bool[np.ndarray, "y x"]]:
+    """The inner pixels of a mask, within the rows and columns of its box."""
+    x, y, w, h = mask.box
+    crop = mask.pixels()[y : y + h, x : x + w].astype(np.uint8)
+    reach = 2 * max(1, round(0.02 * math.sqrt(mask.area))) + 1
+    inner = cv2.erode(crop, np.ones((reach, reach), np.uint8), borderValue=0)
+    return (slice(y, y + h), slice(x, x + w)), inner > 0

@@ -21,7 +21,8 @@ _IRREGULAR = {
 }
 _UNCHANGED = words(
     "sheep fish deer moose bison aircraft spacecraft broccoli shrimp salmon tuna "
-    "series species hair fruit bread rice pasta cheese meat luggage furniture"
+    "series species hair fruit bread rice pasta cheese meat luggage furniture "
+    "clothing fur skin foliage text"
 )
 # One thing (or one mask) whose name is a plural.
 _PAIRS = words(
@@ -44,9 +45,10 @@ def is_plural(noun: str) -> bool:
 
 
 def plural(noun: str) -> str:
-    """The plural of a name; its last word is the one that changes."""
-    *first, last = noun.split()
-    return " ".join((*first, _plural(last)))
+    """The plural of a name: of its last word, or of that before "of"."""
+    head, of, rest = noun.partition(" of ")
+    *first, last = head.split()
+    return " ".join((*first, _plural(last))) + of + rest
 
 
 def _plural(word: str) -> str:

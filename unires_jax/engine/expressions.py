@@ -27,7 +27,6 @@ from unires_jax.engine.settings import ExpressionSettings
 from unires_jax.engine.stages import Context
 
 DOUBLED, AMBIGUOUS = "T3", "T4"
-_GIVEN = ("caption", "given")  # forms of texts that are there before this stage
 
 Texts = dict[str, list[Text]]  # new ones, by id of region
 
@@ -120,14 +119,21 @@ def _names(
             thing, noun = scene.objects[i], spoken(category)
             if thing.mask is None:
                 continue
-            caption = _core(regions[thing.region.id], noun)
-            names[i] = sayings.choose_names(phrases, noun, caption, r)
+            region = regions[thing.region.id]
+            caption, given = (_core(region, noun, form) for form in sayings.READY)
+            if mending.is_bare(given, (noun,)):
+                given = ""
+            names[i] = sayings.choose_names(phrases, noun, caption, given, r)
     return dict(sorted(names.items()))
 
 
-def _core(region: Region, noun: str) -> str:
-    """The first caption that can stand for the object's name."""
-    cores = (mending.core(t.text, noun) for t in region.texts if t.form in _GIVEN)
+def _core(region: Region, noun: str, form: str) -> str:
+    """The first text of a form that can stand for the object's name."""
+    cores = (
+        mending.core(t.text, noun)
+        for t in region.texts
+        if t.form == form and t.targets == (region.id,)
+    )
     return next(filter(None, cores), "")
 
 
@@ -295,5 +301,6 @@ def _with_doubles_marked(regions: Sequence[Region]) -> list[Region]:
 
 
 def _mistyped(region: Region, r: Random) -> Region:
-    texts = (typos.mistyped(t, r) if t.keep else t for t in region.texts)
+    spared = part_name(region.part).noun  # a text without it is none of the part
+    texts = (typos.mistyped(t, spared, r) if t.keep else t for t in region.texts)
     return dataclasses.replace(region, texts=tuple(texts))

@@ -10,7 +10,7 @@ from random import Random
 
 from unires_jax.engine.colours import Palette
 from unires_jax.engine.english import plural
-from unires_jax.engine.nouns import confusable, near, part_name, spoken
+from unires_jax.engine.nouns import confusable, near, part_name, spoken, taken_for
 from unires_jax.engine.phrases import garments
 from unires_jax.engine.record import Text
 from unires_jax.engine.sayings import Name, text
@@ -159,9 +159,9 @@ def _parts(
     foreign = {n for c, nouns in shown.items() if c != category for n in nouns}
     if category not in shown:
         return []
-    # "heel" is there where "heels" are.
-    there = {plural(n) for n in shown[category]}
-    absent = {n for n in its_own | foreign if plural(n) not in there}
+    # "heels" may be there where "shoe" is.
+    there = {plural(w) for n in shown[category] for w in taken_for(n)}
+    absent = {n for n in its_own | foreign if plural(n.split()[-1]) not in there}
     negatives: list[Negative] = []
     for noun in r.sample(sorted(absent), min(ABSENT_PARTS, len(absent))):
         words = r.choice(names).words

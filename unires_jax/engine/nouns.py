@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import re
 
-from unires_jax.engine.english import words
+from unires_jax.engine.english import plural, words
 
 _PEOPLE = words(
     "person people man woman boy girl child kid baby guy lady player rider skier "
@@ -50,11 +50,33 @@ _NEAR = tuple(
 )
 
 
+# Parts that one may take for another: where one shows, none of its row is absent.
+_TAKEN_FOR = tuple(
+    words(row)
+    for row in (
+        "coat jacket blazer cardigan cape vest hoodie suit",
+        "shirt t-shirt blouse top sweater sweatshirt jumper hoodie dress romper vest",
+        "pants trousers jeans leggings tights stockings",
+        "shoe boot sandal sneaker loafer heel pump flat wedge foot sock",
+        "glasses sunglasses goggles",
+        "wheel tire tyre rim hubcap",
+        "light headlight headlamp taillight lamp",
+        "window windshield windscreen glass",
+        "head face hair",
+        "body torso back",
+        "paw foot hoof leg",
+        "hand arm finger",
+        "handle knob grip",
+        "lid cap cover top",
+    )
+)
+
+
 @functools.cache
 def spoken(category: str) -> str:
-    """A category as it is said: "car_(automobile)" is a car."""
+    """A category as it is said: "car_(automobile)" is a car; never empty."""
     plain = re.sub(r"\([^)]*\)", " ", category).replace("_", " ").replace("/", " ")
-    return " ".join(plain.lower().split())
+    return " ".join(plain.lower().split()) or "thing"
 
 
 def has_no_colour(category: str) -> bool:
@@ -66,6 +88,17 @@ def near(category: str) -> list[str]:
     """Other categories that could stand in its place, sorted."""
     noun = spoken(category)
     return sorted({n for row in _NEAR if noun in row for n in row} - {noun})
+
+
+@functools.cache
+def taken_for(part: str) -> frozenset[str]:
+    """Names of parts that one may take for this one, itself among them.
+
+    By their last words: "running shoe" may be taken for a "boot".
+    """
+    last = part.split()[-1]
+    rows = (r for r in _TAKEN_FOR if plural(last) in {plural(w) for w in r})
+    return frozenset({last}).union(*rows)
 
 
 def confusable(category: str) -> frozenset[str]:

@@ -42,7 +42,6 @@ class Phrase:
     colour: str = ""
     worn: str = ""  # the garment that has the colour
     side: str = ""  # of a lone thing: where it is
-    strict: bool = False  # whether it needs the others: "second", "biggest"
 
     def around(self, noun: str) -> str:
         """The name with these words, no article."""
@@ -122,7 +121,12 @@ def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[T
             yield from _said("place", ((), _OF_TWO[side][1][:1]), inside)
         yield from _said("place", _EXTREMES[side], extreme(side, scene, spots))
     for corner in CORNERS:
-        truths = placed(corner, False, scene, spots)
+        truths = [
+            _in_corner(scene, corner, spot.box) if truth else truth
+            for spot, truth in zip(
+                spots, placed(corner, False, scene, spots), strict=True
+            )
+        ]
         yield Phrase("place", after=f"in the {corner} corner"), truths
     yield Phrase("place", after="in the middle"), placed("middle", False, scene, spots)
 
@@ -160,13 +164,21 @@ def _aside(scene: Scene, side: str, box: Box) -> bool:
     return middle >= 1 - ASIDE and near >= 0.5 - REACH
 
 
+def _in_corner(scene: Scene, corner: str, box: Box) -> Truth:
+    """True of what is near both sides, None of what is only within their halves."""
+    height, width = scene.size
+    x, y = (box[0] + box[2] / 2) / width, (box[1] + box[3] / 2) / height
+    near = {"left": x, "right": 1 - x, "top": y, "bottom": 1 - y}
+    return True if all(near[side] <= ASIDE for side in corner.split()) else None
+
+
 def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
     things = [scene.objects[i] for i in among]
     for size, (of_two, of_more) in _SIZES.items():
         words = of_two if len(among) == 2 else of_more
         truths = sized(size, things)
         for word in words:
-            yield Phrase("size", before=word, strict=True), truths
+            yield Phrase("size", before=word), truths
 
 
 def _ordinals(
@@ -185,7 +197,7 @@ def _ordinals(
             truths = [of_near.get(i, False) for i in among]
             for phrase, _ in _said("ordinal", words, truths):
                 before = nth(position)
-                yield dataclasses.replace(phrase, before=before, strict=True), truths
+                yield dataclasses.replace(phrase, before=before), truths
 
 
 def _distance(scene: Scene, side: str, index: int) -> float:
@@ -214,7 +226,7 @@ def _relations(
             ]
             for link in links:
                 after = f"{link} the {noun}"
-                yield Phrase("relation", after=after, strict=True), truths
+                yield Phrase("relation", after=after), truths
 
 
 def _worth_saying(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:

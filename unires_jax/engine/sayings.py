@@ -20,6 +20,7 @@ from unires_jax.engine.record import Text
 from unires_jax.engine.scene import Thing, pieces
 
 SRC = "geometry"
+READY = ("caption", "given")  # forms of texts that are there before
 WORDS = (2, 20)  # of a text
 OWNERS = 2  # names of an object that a part's texts take
 _COUNTED = ("both", "all", "two", "three", "four", "five")
@@ -61,9 +62,12 @@ def text(
 
 
 def choose_names(
-    phrases: Sequence[Phrase], noun: str, caption: str, r: Random
+    phrases: Sequence[Phrase], noun: str, caption: str, given: str, r: Random
 ) -> list[Name]:
-    """One name of each form, and the caption with a place behind it."""
+    """One name of each form, and the caption with a place behind it.
+
+    What the source has `given` as the object's name is one as it stands.
+    """
     names = []
     for form in dict.fromkeys(p.form for p in phrases):
         usual = [p for p in phrases if p.form == form]
@@ -75,13 +79,15 @@ def choose_names(
         names.append(Name(r.choice(behind), caption, of=caption))
     elif caption and any(p.form == "template" for p in phrases):
         names.append(Name(Phrase("caption"), caption, of=caption))
+    if given:
+        names.append(Name(Phrase("given"), given, of=given))
     return names
 
 
 def of_object(thing: Thing, names: Sequence[Name], r: Random) -> Iterator[Text | None]:
-    """The texts of an object's names; its caption alone is a text already."""
+    """The texts of an object's names, but for those that are texts already."""
     for name in names:
-        if name.phrase.form != "caption":
+        if name.phrase.form not in READY:
             yield text(name.words, name.phrase.form, (thing.region.id,), name.of, r)
 
 

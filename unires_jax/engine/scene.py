@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from unires_jax.data.predicates import SIDE
 from unires_jax.engine.record import Picture, Region
@@ -165,10 +165,8 @@ def _hiding(objects: Sequence[Thing], size: tuple[int, int]) -> list[frozenset[i
 
 
 def _shrunk(mask: RunMask, scale: float) -> Small:
-    height, width = (
-        max(1, round(mask.height * scale)),
-        max(1, round(mask.width * scale)),
-    )
+    height = max(1, round(mask.height * scale))
+    width = max(1, round(mask.width * scale))
     return np.ascontiguousarray(mask.resize(height, width).pixels()).view(np.uint8)
 
 
@@ -178,12 +176,3 @@ def _hull(small: Small) -> Small:
     if points is not None:
         cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
     return hull
-
-
-def eroded(mask: RunMask) -> tuple[tuple[slice, slice], Bool[np.ndarray, "y x"]]:
-    """The inner pixels of a mask, within the rows and columns of its box."""
-    x, y, w, h = mask.box
-    crop = mask.pixels()[y : y + h, x : x + w].astype(np.uint8)
-    reach = 2 * max(1, round(0.02 * math.sqrt(mask.area))) + 1
-    inner = cv2.erode(crop, np.ones((reach, reach), np.uint8), borderValue=0)
-    return (slice(y, y + h), slice(x, x + w)), inner > 0
