@@ -9,20 +9,26 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_IRREGULAR = {
+IRREGULAR = {
     **{"person": "people", "man": "men", "woman": "women", "child": "children"},
     **{"foot": "feet", "tooth": "teeth", "goose": "geese", "mouse": "mice"},
     **{"ox": "oxen", "policeman": "policemen", "fireman": "firemen"},
     **{"snowman": "snowmen", "knife": "knives", "wife": "wives", "life": "lives"},
     **{"leaf": "leaves", "shelf": "shelves", "loaf": "loaves", "half": "halves"},
-    **{"calf": "calves", "wolf": "wolves", "scarf": "scarves", "thief": "thieves"},
+    **{
+        "hoof": "hooves",
+        "calf": "calves",
+        "wolf": "wolves",
+        "scarf": "scarves",
+        "thief": "thieves",
+    },
     **{"bookshelf": "bookshelves", "potato": "potatoes", "tomato": "tomatoes"},
     **{"mango": "mangoes", "buffalo": "buffaloes", "cactus": "cacti"},
 }
 _UNCHANGED = words(
     "sheep fish deer moose bison aircraft spacecraft broccoli shrimp salmon tuna "
     "series species hair fruit bread rice pasta cheese meat luggage furniture "
-    "clothing fur skin foliage text"
+    "clothing fur skin foliage text embroidery"
 )
 # One thing (or one mask) whose name is a plural.
 _PAIRS = words(
@@ -38,7 +44,7 @@ ARTICLES = ("a", "an", "the")
 def is_plural(noun: str) -> bool:
     """Whether a name is a plural already: "sunglasses", "people"."""
     last = noun.split()[-1]
-    if last in _PAIRS or last in _IRREGULAR.values():
+    if last in _PAIRS or last in IRREGULAR.values():
         return True
     ends = last.endswith("s") and not last.endswith(("ss", "us", "is"))
     return ends and last not in _SINGULAR_S and last not in _UNCHANGED
@@ -54,8 +60,8 @@ def plural(noun: str) -> str:
 def _plural(word: str) -> str:
     if word in _UNCHANGED or is_plural(word):
         return word
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
+    if word in IRREGULAR:
+        return IRREGULAR[word]
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")

@@ -3,16 +3,12 @@
 import re
 from collections.abc import Iterable
 
+from unires_jax.engine.english import IRREGULAR
+
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _POSSESSIVE = re.compile("['\u2019]s\\b")
 _SMALL = {"a", "an", "the", "of", "this", "that", "there", "is", "s"}
-_IRREGULAR = {
-    **{"people": "person", "men": "man", "women": "woman", "children": "child"},
-    **{"feet": "foot", "teeth": "tooth", "geese": "goose", "mice": "mouse"},
-    **{"oxen": "ox", "knives": "knife", "leaves": "leaf", "shelves": "shelf"},
-    **{"loaves": "loaf", "wolves": "wolf", "calves": "calf", "hooves": "hoof"},
-    **{"scarves": "scarf", "halves": "half", "wives": "wife", "lives": "life"},
-}
+_SINGULARS = {many: one for one, many in IRREGULAR.items()}
 
 
 def words(text: str) -> list[str]:
@@ -22,7 +18,7 @@ def words(text: str) -> list[str]:
 
 def stems(word: str) -> set[str]:
     """A noun without the endings of plurals: its singular and plural share a stem."""
-    forms = {word, _IRREGULAR.get(word, word)}
+    forms = {word, _SINGULARS.get(word, word)}
     forms |= {word.removesuffix("s"), word.removesuffix("es")}
     return forms | {f"{word[:-3]}y"} if word.endswith("ies") else forms
 

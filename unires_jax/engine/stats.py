@@ -9,7 +9,7 @@ import numpy as np
 
 from unires_jax.engine.cases import Case, cases
 from unires_jax.engine.checks import CODES
-from unires_jax.engine.lexemes import singular, words
+from unires_jax.engine.lexemes import stems, words
 from unires_jax.engine.record import LEVELS, Picture, Region, Text
 from unires_jax.engine.settings import Thresholds
 from unires_jax.engine.thresholds import detector
@@ -295,5 +295,6 @@ def negative_kind(text: Text, region: Region) -> str:
         return "colour"
     if (now - before) & _SIDES:
         return "side"
-    nouns = set(map(singular, words(region.category)))
-    return "category" if set(map(singular, before - now)) & nouns else "part"
+    nouns = {stem for word in words(region.category) for stem in stems(word)}
+    absent = {stem for word in before - now for stem in stems(word)}
+    return "category" if absent & nouns else "part"

@@ -22,7 +22,8 @@ from typing import Any
 
 from unires_jax import documents
 from unires_jax.engine import shard_files
-from unires_jax.engine.part_sources.names import clean_category, clean_part, plural
+from unires_jax.engine.english import plural
+from unires_jax.engine.part_sources.names import clean_category, clean_part
 from unires_jax.engine.stages import PLAN
 from unires_jax.errors import DataError, UsageError, printable, shorten
 from unires_jax.files import local, write_whole

@@ -45,21 +45,6 @@ def _table(rows: str) -> dict[str, str]:
 _CATEGORIES, _PART_NAMES = _table(_TABLE), _table(_PARTS)
 _NOTE = re.compile(r"\s*\([^()]*\)")  # "car_(automobile)"
 
-# Plurals that no rule gives, and words that have none or are one already.
-_IRREGULAR = {"foot": "feet", "goose": "geese", "mouse": "mice", "person": "people"}
-_IRREGULAR |= {"tooth": "teeth", "man": "men", "woman": "women", "child": "children"}
-_IRREGULAR |= {"calf": "calves", "half": "halves", "hoof": "hooves", "knife": "knives"}
-_IRREGULAR |= {"leaf": "leaves", "loaf": "loaves", "shelf": "shelves", "wolf": "wolves"}
-_IRREGULAR |= {
-    "scarf": "scarves",
-    "lens": "lenses",
-    "bus": "buses",
-    "canvas": "canvases",
-}
-_SAME = {"bread", "broccoli", "clothing", "deer", "feet", "fish", "foliage", "fur"}
-_SAME |= {"furniture", "hair", "luggage", "people", "rice", "sheep", "shrimp", "skin"}
-_SAME |= {"teeth", "text", "geese", "mice", "children", "men", "women", "embroidery"}
-
 
 def clean_category(name: str) -> str:
     """What people call things of a category: "car_(automobile)" is a "car".
@@ -80,29 +65,3 @@ def _cleaned(name: str, table: dict[str, str]) -> str:
     plain = re.sub(r" ?/ ?", "/", plain)
     first = re.split(r"[,;/]", plain)[0].strip()
     return table.get(plain) or table.get(first) or first or plain or name.strip()
-
-
-def plural(name: str) -> str:
-    """The plural of a name, of its last word or that before "of": "pieces of cake"."""
-    head, of, rest = name.partition(" of ")
-    words, _, last = head.rpartition(" ")
-    return f"{words} {_plural(last)}".lstrip() + of + rest
-
-
-def is_plural(name: str) -> bool:
-    """Whether a name is a plural as it stands: "scissors", "teeth"."""
-    return plural(name) == name
-
-
-def _plural(word: str) -> str:
-    if word in _SAME:
-        return word
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if word.endswith(("ss", "us", "x", "z", "ch", "sh")):
-        return f"{word}es"
-    if word.endswith("s"):
-        return word
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return f"{word[:-1]}ies"
-    return f"{word}s"

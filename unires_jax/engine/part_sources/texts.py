@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
+from unires_jax.engine.english import is_plural, plural
 from unires_jax.engine.part_sources import places, sides
-from unires_jax.engine.part_sources.names import is_plural, plural
 from unires_jax.engine.part_sources.regions import Region
 from unires_jax.pixels.masks import RunMask
 
@@ -167,7 +167,7 @@ def _of(region: Region, part: str, whole: str, seed: str) -> str:
 
 def _noun(region: Region, part: str) -> str:
     """The name of a part, in the plural where the mask holds several."""
-    if part.split()[-1] in SINGLE or is_plural(part):
+    if part.split()[-1] in SINGLE or is_plural(part) or plural(part) == part:
         return part
     apart = region.merged and count_pieces(region.mask) > 1
     several = region.pieces > 1 or apart
