@@ -161,6 +161,15 @@ def test_only_what_holds_clearly_is_said(things, exhaustive, forms):
     assert {t.form for t in texts(after) if t.targets == ("o0",)} == forms
 
 
+@pytest.mark.parametrize(("width", "colour"), [(0, {"red dog"}), (32, set())])
+def test_a_colour_is_said_if_no_other_has_some_of_it(width, colour):
+    picture = blocks(LEFT, RIGHT)
+    image = blank(picture)
+    image[200:280, 20:100] = image[200:280, 520 : 520 + width] = (200, 30, 30)
+    words = said(picture, "o0", "colour", image=image)
+    assert {w.removeprefix("the ") for w in words} == colour
+
+
 @pytest.mark.parametrize(
     ("category", "several"),
     [("person", "people"), ("knife", "knives"), ("sheep", "sheep"), ("bus", "buses")],
