@@ -142,6 +142,8 @@ def test_killed_thirty_times_at_random(
             process.kill()
             process.join()
             kills += 1
+            done = len(list(out.glob("*/*.done")))
+            print(f"kill {kills}: {done} of 12 shards are done", flush=True)
             deadline = time.monotonic() + 60
             while any(map(is_running, left)):  # they end with their parent
                 assert time.monotonic() < deadline
