@@ -16,8 +16,9 @@ from helpers import engine_records as made
 
 from unires_jax.engine import audit, likeness, report
 from unires_jax.engine.checks import CODES
-from unires_jax.engine.record import Picture, Text
+from unires_jax.engine.record import Picture, Region, Text
 from unires_jax.engine.samples import Sample
+from unires_jax.engine.stats import negative_kind
 from unires_jax.errors import DataError, UsageError
 
 EVIL = "<script>document.title='run'</script>"
@@ -138,6 +139,18 @@ def test_any_stage_and_no_pictures_at_all(
     tmp_path: Path, pictures: list[Picture], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "engine"
+    boxes = [
+        dataclasses.replace(
+            p, regions=tuple(made.bare(r) for r in p.regions if not r.part)
+        )
+        for p in pictures
+    ]
+    made.write_engine(tmp_path / "planned", boxes)
+    planned = tmp_path / "planned/engine"
+    (planned / "filter").rename(planned / "objects")
+    page = Path(report.report(planned, pictures=tmp_path / "photos")).read_text()
+    assert "No model has scored anything yet" in page
+    assert not (planned / "report/audit.csv").exists()  # no mask to look at
     (out / "filter").rename(out / "objects")
     (out / "plan/plan.json").unlink()
     page = Path(report.report(out)).read_text()
@@ -178,6 +191,20 @@ def test_pictures_that_are_alike() -> None:
     bits = np.array([0, 0b111, 0b111 << 61, 0b1111 << 20], np.uint64)
     assert likeness.alike(bits) == [(0, 1), (0, 2)]
     assert likeness.alike(np.array([], np.uint64)) == []
+
+
+@pytest.mark.parametrize(
+    ("of", "text", "kind"),
+    [
+        ("the red car", "the blue car", "colour"),
+        ("the car on the left", "the car on the right", "side"),
+        ("the cars", "the trucks", "category"),
+        ("the wheels of the car", "the wings of the car", "part"),
+    ],
+)
+def test_what_was_swapped(of: str, text: str, kind: str) -> None:
+    region = Region("o0", "object", "car", (0.0, 0.0, 9.0, 9.0))
+    assert negative_kind(Text(text, "negative", (), of=of), region) == kind
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

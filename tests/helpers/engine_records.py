@@ -75,6 +75,11 @@ def _names(record: Record) -> list[str]:
     ]
 
 
+def bare(region: Region) -> Region:
+    """A region as a plan has it: a box."""
+    return dataclasses.replace(region, rle="", area=0, texts=(), scores={})
+
+
 def drop(picture: Picture, region_id: str, *codes: str) -> Picture:
     """The picture with a region dropped, its parts and all texts about them too."""
     gone = {r.id for r in picture.regions if region_id in (r.id, r.parent)}

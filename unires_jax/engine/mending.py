@@ -23,6 +23,14 @@ _REACH = 3  # words after the colour among which its noun is sought
 _EMPTY = frozenset((*ARTICLES, "of", "on", "in", "with", "and", "is", "this", "that"))
 
 
+# Words of a place or an order, beside which another would be said twice.
+_PLACED = frozenset(
+    "left right top bottom middle center centre corner upper lower leftmost rightmost "
+    "topmost bottommost lowest highest far first second third fourth fifth last next "
+    "between behind above below under front beside".split()
+)
+
+
 def mended(
     text: str, region: RunMask, masks: Mapping[str, RunMask], palette: Palette
 ) -> str:
@@ -79,13 +87,16 @@ def is_bare(text: str, nouns: tuple[str, ...]) -> bool:
 def core(text: str, noun: str) -> str:
     """A caption as the name of one thing, or "" where it does not name it so.
 
-    "A black truck." is "black truck" for a truck.
+    "A black truck." is "black truck" for a truck; "truck on the left" has a place
+    already, to which none can be added.
     """
     words = text.strip().rstrip(".!").split()
     if words and words[0].lower() in ARTICLES:
         words = words[1:]
     lower = [w.lower().strip(",") for w in words]
     last = noun.split()[-1]
+    if _PLACED & set(lower):
+        return ""
     if last not in lower or plural(last) in set(lower) - {last} or len(words) > 12:
         return ""
     return " ".join((words[0].lower(), *words[1:]))

@@ -129,8 +129,8 @@ def report(
         "report.html": page,
         "stats.json": json.dumps(facts, indent=1, ensure_ascii=False) + "\n",
     }
-    if not rows and audit.may_replace(folder / audit.CSV):
-        looked = audit.draw(drawn, looks)
+    looked = [] if rows else audit.draw(drawn, looks)
+    if looked and audit.may_replace(folder / audit.CSV):
         contents[audit.CSV] = audit.to_csv(looked, digest.run)
         numbered = [
             {**_card(case, root, blind=True), "label": str(number)}
@@ -303,6 +303,6 @@ def main(argv: Sequence[str]) -> int:
         seed=args.seed,
     )
     print(f"{printable(str(page))} shows what was kept, what was dropped and why")
-    if not args.audit:
+    if not args.audit and (page.parent / audit.CSV).exists():
         print(f"{printable(str(page.parent / audit.CSV))} waits for your verdicts")
     return 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from unires_jax.engine.cases import Case, cases
 from unires_jax.engine.checks import CODES
-from unires_jax.engine.lexemes import stems, words
+from unires_jax.engine.lexemes import names, words
 from unires_jax.engine.record import LEVELS, Picture, Region, Text
 from unires_jax.engine.settings import Thresholds
 from unires_jax.engine.thresholds import detector
@@ -184,8 +184,8 @@ class Stats:
             length = len(text.text.split())
             self.words[min(length, WORDS)] += 1
             self.forms[text.form]["words"] += length
-            names = (self.categories, region.category), (self.parts, region.part)
-            for rows, name in names:
+            places = (self.categories, region.category), (self.parts, region.part)
+            for rows, name in places:
                 if name:
                     _row(rows, name)["kept texts"] += 1
 
@@ -295,6 +295,5 @@ def negative_kind(text: Text, region: Region) -> str:
         return "colour"
     if (now - before) & _SIDES:
         return "side"
-    nouns = {stem for word in words(region.category) for stem in stems(word)}
-    absent = {stem for word in before - now for stem in stems(word)}
-    return "category" if absent & nouns else "part"
+    renamed = names(text.of, region.category) and not names(text.text, region.category)
+    return "category" if renamed else "part"
