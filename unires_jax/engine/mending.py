@@ -25,9 +25,39 @@ _EMPTY = frozenset((*ARTICLES, "of", "on", "in", "with", "and", "is", "this", "t
 
 # Words of a place or an order, beside which another would be said twice.
 _PLACED = frozenset(
-    "left right top bottom middle center centre corner upper lower leftmost rightmost "
-    "topmost bottommost lowest highest far first second third fourth fifth last next "
-    "between behind above below under front beside".split()
+    [
+        "left",
+        "right",
+        "top",
+        "bottom",
+        "middle",
+        "center",
+        "centre",
+        "corner",
+        "upper",
+        "lower",
+        "leftmost",
+        "rightmost",
+        "topmost",
+        "bottommost",
+        "lowest",
+        "highest",
+        "far",
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "last",
+        "next",
+        "between",
+        "behind",
+        "above",
+        "below",
+        "under",
+        "front",
+        "beside",
+    ]
 )
 
 
