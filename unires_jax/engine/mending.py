@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from unires_jax.engine.colours import COLOURS, Palette
-from unires_jax.engine.english import ARTICLES, plural, with_article
+from unires_jax.engine.english import ARTICLES, plural, with_article, words
 from unires_jax.engine.nouns import has_no_colour
 from unires_jax.pixels.masks import RunMask
 
@@ -24,40 +24,10 @@ _EMPTY = frozenset((*ARTICLES, "of", "on", "in", "with", "and", "is", "this", "t
 
 
 # Words of a place or an order, beside which another would be said twice.
-_PLACED = frozenset(
-    [
-        "left",
-        "right",
-        "top",
-        "bottom",
-        "middle",
-        "center",
-        "centre",
-        "corner",
-        "upper",
-        "lower",
-        "leftmost",
-        "rightmost",
-        "topmost",
-        "bottommost",
-        "lowest",
-        "highest",
-        "far",
-        "first",
-        "second",
-        "third",
-        "fourth",
-        "fifth",
-        "last",
-        "next",
-        "between",
-        "behind",
-        "above",
-        "below",
-        "under",
-        "front",
-        "beside",
-    ]
+_PLACED = words(
+    "left right top bottom middle center centre corner upper lower leftmost rightmost "
+    "topmost bottommost lowest highest far first second third fourth fifth last next "
+    "between behind above below under front beside"
 )
 
 
