@@ -84,3 +84,13 @@ def test_a_planted_fault_yields_its_code_and_no_other(
     assert codes(pictures) == {code} - {""}
     if code:
         assert all(codes([picture]) == {code} for picture in pictures)
+
+
+def test_an_answer_does_not_depend_on_what_was_asked_before(file: Path) -> None:
+    settings = config(f"exact:{file}")
+    stages = (*MODELS, "scores")
+    pictures = [planned(record) for record in records(2)]
+    images = [record.image for record in records(2)]
+    forth = advance(pictures, images, settings, stages)
+    back = advance(pictures[::-1], images[::-1], settings, stages)
+    assert forth == back[::-1]
