@@ -72,6 +72,8 @@ class PreparedSplit:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Record:
+        if not 0 <= index < len(self):  # a loop over the split ends by it
+            raise IndexError(f"record {index} of {len(self)}")
         return stored.parse(self._bytes(int(index)))
 
     def _bytes(self, index: int) -> bytes:
