@@ -113,12 +113,13 @@ class _Truth:
 
     @functools.cached_property
     def texts(self) -> list[str]:
-        """What each mask is called: by its first own text, or by its names."""
-        own = {
-            x.targets[0]: x.raw
-            for x in reversed(self.record.expressions)
-            if len(x.targets) == 1
-        }
+        """What each mask is called: by its own text of most words, or by its names."""
+        own: dict[int, str] = {}
+        for x in self.record.expressions:
+            if len(x.targets) == 1:
+                known = own.get(x.targets[0], "")
+                if len(x.raw.split()) > len(known.split()):
+                    own[x.targets[0]] = x.raw
         return [
             own.get(i)
             or (f"the {m.part} of the {m.category}" if m.part else f"the {m.category}")
