@@ -47,7 +47,9 @@ def _is_whole(record: Record, index: int) -> bool:
 
 def _named(record: Record) -> tuple[Expression, ...]:
     texts = [
-        f"the {m.part} of {m.category} number {i}" if m.part else f"{m.category} no {i}"
+        f"the {m.part} of {m.category} number {i}"
+        if m.part
+        else f"the {m.category} that has the number {i}"
         for i, m in enumerate(record.masks)
     ]
     named = [(i, text) for i, text in enumerate(texts)]
