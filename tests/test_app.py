@@ -162,7 +162,7 @@ def test_one_config_file_does_not_leak_into_the_next(tmp_path: Path) -> None:
 
 def test_help_tells_every_setting_with_its_value_and_meaning(good: Path) -> None:
     argv = ["train.py", f"--config={good}", "--config.model.width=64", "--help"]
-    text = app.help_text(argv)
+    text = "\n".join(app.help_text(argv))
     assert "Expected: 0.5 mIoU." in text
     assert "--config.seed=7" in text and "--config.model.width=64" in text
     assert "image_size=480  side of the square the picture is letterboxed" in text
@@ -204,3 +204,18 @@ def test_a_users_error_has_no_traceback(good: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert "no prepared data set 'partworld' under" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_configs_of_the_package_go_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever one is; a file that is there comes first."""
+    monkeypatch.chdir(tmp_path)
+    named = app.load_config("quickstart:no_groups")
+    assert named == app.load_config("configs/quickstart.py:no_groups")
+    assert named.model.groups == "none"
+    for spec in ("quick", "../quickstart", "_quickstart", "__init__"):
+        with pytest.raises(ConfigError, match=r"no such file. There are: .*quickstart"):
+            app.load_config(spec)
+    (tmp_path / "quickstart").write_text(GOOD)
+    assert app.load_config("quickstart") != app.load_config("configs/quickstart.py")

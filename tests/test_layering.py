@@ -58,7 +58,9 @@ MAY_IMPORT["inference"] = _MODEL | {"inference"}
 for above in ("evaluation", "serving", "export"):
     MAY_IMPORT[above] = _MODEL | {"inference", "lock", above}
 MAY_IMPORT["aot"] = _MODEL | {"inference", "training", "aot"}
-ABOVE = {"app", "cli", "__init__"}
+MAY_IMPORT["configs"] = {"config", "data", "engine"}
+MAY_IMPORT["datasets"] = _DATA | {"partworld", "prepare"}
+ABOVE = {"app", "cli", "scripts", "__init__"}
 # Of single files, beside what their room may.
 ALSO = {"engine/backends/predictor.py": {"serving"}}
 

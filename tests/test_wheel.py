@@ -49,7 +49,11 @@ def test_it_holds_the_package_alone(wheel: Path) -> None:
         "unires_jax/py.typed",
         "unires_jax/serving/quickstart/model.safetensors",
         "unires_jax/serving/quickstart/tokenizer.json",
+        "unires_jax/engine/vocabulary.json",
     }
+    for folder in ("configs", "datasets"):
+        files = (ROOT / "unires_jax" / folder).rglob("*.py")
+        required |= {file.relative_to(ROOT).as_posix() for file in files}
     assert required <= set(names)
     sizes = {i.filename: i.file_size for i in zipfile.ZipFile(wheel).infolist()}
     assert sizes["unires_jax/serving/quickstart/model.safetensors"] <= 8_000_000

@@ -51,6 +51,8 @@ JOIN_SECONDS = flags.DEFINE_integer(
     lower_bound=1,
 )
 
+CONFIGS = Path(__file__).parent / "configs"
+
 OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 # file[:argument]; a folder may have a colon in its name.
 SPEC = re.compile(r"(.*?\.py|(?:\w+://)?[^:]*)(?::(.*))?", re.DOTALL)
@@ -67,7 +69,9 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
     """
     terminal.guard()
     if HELP & set(sys.argv[1:]):
-        print(help_text(sys.argv) if takes_config else "\n".join(_about(sys.argv)))
+        place = main.__module__
+        about = help_text(sys.argv, place) if takes_config else _about(sys.argv, place)
+        print("\n".join(about))
         return
     arguments, script_flags = [], sys.argv
     try:
@@ -102,7 +106,9 @@ def run(main: Callable[..., int | None], *, takes_config: bool = True) -> None:
 def _fail(error: Exception, code: int) -> typing.NoReturn:
     terminal.say_error(error)
     if code == 2:
-        print(f"What it takes: python {sys.argv[0]} --help", file=sys.stderr)
+        program = sys.argv[0] if sys.argv[0].startswith("unires ") else None
+        program = program or f"python {sys.argv[0]}"
+        print(f"What it takes: {program} --help", file=sys.stderr)
     sys.exit(code)
 
 
@@ -212,10 +218,12 @@ def _explain(error: flags.Error, cls: type) -> str:
 def load_config(spec: str, cls: type[T] = Config) -> T:  # type: ignore[assignment]
     """What `get_config` of a config file returns: `file.py`, or `file.py:argument`.
 
-    The file may lie in a bucket. Raises ConfigError naming it, and why it cannot be
-    used, also where it returns another thing than a `cls`.
+    Those of the package go by their names: `quickstart`, `unires:l14`. The file may lie
+    in a bucket. Raises ConfigError naming it, and why it cannot be used, also where it
+    returns another thing than a `cls`.
     """
     path, argument = _parts(spec)
+    path = _config_file(path)
     if not locate(path).is_file():
         raise ConfigError(f"{path}: no such file. {_config_files()}")
     with _on_this_machine(path) as file:
@@ -231,6 +239,18 @@ def load_config(spec: str, cls: type[T] = Config) -> T:  # type: ignore[assignme
         expected = f"expected {cls.__module__}.{cls.__qualname__}"
         raise ConfigError(f"{path}: get_config() returned {kind}, {expected}")
     return config
+
+
+def _config_file(path: str) -> str:
+    """The path, or that of the package's config which is called so.
+
+    `configs/unires.py` names it too where no such file is here.
+    """
+    name = path.removeprefix("configs/").removesuffix(".py")
+    if "/" in name or name.startswith(("_", ".")) or locate(path).is_file():
+        return path
+    packaged = CONFIGS / f"{name}.py"
+    return str(packaged) if packaged.is_file() else path
 
 
 def _parts(spec: str) -> tuple[str, str | None]:
@@ -269,8 +289,9 @@ def _cause(error: Exception) -> str:
 
 
 def _config_files() -> str:
-    files = sorted(Path("configs").glob("*.py"))
-    return f"There are: {', '.join(map(str, files))}" if files else ""
+    files = sorted(map(str, Path("configs").glob("[!_]*.py")))
+    files = files or sorted(p.stem for p in CONFIGS.glob("[!_]*.py"))
+    return f"There are: {', '.join(files)}" if files else ""
 
 
 def _check_field(name: str, cls: type) -> None:
@@ -304,19 +325,20 @@ def _kind_name(kind: Any) -> str:
     return kind.__name__ if typing.get_origin(kind) is None else str(kind)
 
 
-def help_text(argv: list[str]) -> str:
+def help_text(argv: list[str], place: str = "__main__") -> list[str]:
     """What the script does, its flags, and every setting with its value and meaning.
 
-    With `--config=...` among the arguments: that file's docstring and values.
+    `place` is the module that has its docstring and flags. With `--config=...` among
+    the arguments: that file's docstring and values.
     """
     try:
         config = parse_config([a for a in argv if a not in HELP])[0]
     except ConfigError:
         config = Config()
-    lines = _about(argv)
+    lines = _about(argv, place)
     for spec in [m[1] for a in argv if (m := re.match(r"--?config=(.+)", a))]:
         with contextlib.suppress(ConfigError):  # no place that is known
-            file = locate(_parts(spec)[0])
+            file = locate(_config_file(_parts(spec)[0]))
             if file.is_file():
                 text = ast.get_docstring(ast.parse(file.read_text())) or ""
                 lines += ["", f"{file}: {text}"]
@@ -325,15 +347,16 @@ def help_text(argv: list[str]) -> str:
     texts = meanings(Config)
     for name, value in settings(config).items():
         lines.append(f"  --config.{name}={value!r}  {texts[name]}".rstrip())
-    return "\n".join(lines)
+    return lines
 
 
-def _about(argv: list[str]) -> list[str]:
+def _about(argv: list[str], place: str) -> list[str]:
     """The script's docstring and its own flags."""
-    lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
+    lines = [(sys.modules[place].__doc__ or "").strip(), "", "Flags:"]
+    place = argv[0] if place == "__main__" else place  # as absl calls it
     return lines + [
         f"  --{flag.name}={flag.default if flag.default is not None else ''}  "
         f"{flag.help}"
-        for module in (argv[0], __name__)
+        for module in (place, __name__)
         for flag in flags.FLAGS.get_key_flags_for_module(module)
     ]

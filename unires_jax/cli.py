@@ -2,6 +2,8 @@
 
 unires build NAME    prepare a data set (datasets/NAME)
 unires doctor DIR    what a folder of data holds, lacks and has wrong
+unires train         train a model (python train.py)
+unires evaluate      score a model, or masks (python evaluate.py)
 unires show DATA     a page of training batches as the model sees them
 unires predict PICTURE SENTENCE...    masks for your own pictures
 unires demo          the same as a page in the browser
@@ -15,6 +17,7 @@ Each has its own --help.
 
 import argparse
 import difflib
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -22,8 +25,8 @@ from unires_jax import __version__, disk, process, terminal
 from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = (
-    *("build", "doctor", "show", "predict", "demo", "export", "push", "aot"),
-    "engine",
+    *("build", "doctor", "train", "evaluate", "show", "predict", "demo", "export"),
+    *("push", "aot", "engine"),
 )
 
 
@@ -64,6 +67,21 @@ def _aot(argv: Sequence[str]) -> int:
     return command.main(argv, app.parse_config)
 
 
+def _train(argv: Sequence[str]) -> int:
+    return _script("train", argv)
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    return _script("evaluate", argv)
+
+
+def _script(name: str, argv: Sequence[str]) -> int:
+    """Run a script, which takes its arguments and ends by itself."""
+    sys.argv = [f"unires {name}", *argv]
+    importlib.import_module(f"unires_jax.scripts.{name}").run()
+    return 0
+
+
 def _engine(argv: Sequence[str]) -> int:
     from unires_jax import app
     from unires_jax.engine import command
@@ -88,6 +106,10 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.export.hub import main as run
         case "aot":
             run = _aot
+        case "train":
+            run = _train
+        case "evaluate":
+            run = _evaluate
         case "engine":
             run = _engine
         case _:

@@ -252,6 +252,14 @@ def test_nothing_lies_beside_the_data(data_dir):
     assert [p.name for p in data_dir.iterdir()] == ["partworld"]
 
 
+def test_a_folder_that_is_called_datasets_is_not_asked(tmp_path, monkeypatch):
+    foreign = tmp_path / "datasets" / "partworld"
+    foreign.mkdir(parents=True)
+    (foreign / "partworld_dataset_builder.py").write_text("raise SystemExit('foreign')")
+    monkeypatch.chdir(tmp_path)
+    assert load_builder("partworld").__module__ == "partworld_dataset_builder"
+
+
 def test_a_missing_datasets_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"no folder .*elsewhere"):
         builds.build("partworld", tmp_path, datasets_dir=tmp_path / "elsewhere")

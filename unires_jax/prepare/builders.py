@@ -1,9 +1,10 @@
 """TFDS builders by the names of their data sets, and the options they take.
 
 A builder is the class `Builder` (tfds.core.GeneratorBasedBuilder) of the file
-`datasets/NAME/NAME_dataset_builder.py`, loaded by path so that nothing imports one. Its
-keyword-only arguments with defaults are its options, and the comment beside each is its
-help; `how` names those that change the work, not its result.
+`NAME/NAME_dataset_builder.py` in the package's folder `datasets`, loaded by path so
+that nothing imports one. Its keyword-only arguments with defaults are its options, and
+the comment beside each is its help; `how` names those that change the work, not its
+result.
 """
 
 import difflib
@@ -18,6 +19,7 @@ from unires_jax.limits import INTEGER
 from unires_jax.settings_help import comments
 
 _SUFFIX = "_dataset_builder.py"
+DATASETS = Path(__file__).parents[1] / "datasets"
 
 
 def load_builder(name: str, datasets_dir: str | Path | None = None) -> type:
@@ -46,16 +48,10 @@ def builder_names(datasets_dir: str | Path | None = None) -> list[str]:
 
 
 def _root(datasets_dir: str | Path | None) -> Path:
-    beside_package = Path(__file__).parents[2] / "datasets"
-    places = (
-        [Path(datasets_dir)] if datasets_dir else [Path("datasets"), beside_package]
-    )
-    folder = next((place for place in places if place.is_dir()), None)
-    if folder is None:
-        raise DataError(
-            f"no folder {' or '.join(map(str, places))}; run from a clone of the "
-            "repository or pass --datasets_dir"
-        )
+    """The folder of builders; never a `datasets` that happens to be here."""
+    folder = Path(datasets_dir) if datasets_dir else DATASETS
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}; --datasets_dir names one of builders")
     return folder
 
 

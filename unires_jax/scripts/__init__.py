@@ -1,0 +1,1 @@
+"""The programs: their flags, and what calls what. They stand above all rooms."""
