@@ -17,10 +17,10 @@ from PIL import Image
 from unires_jax.engine.importers import (
     command,
     label_studio,
-    label_studio_rle,
     outlines,
 )
 from unires_jax.errors import DataError, UserError
+from unires_jax.pixels.label_studio import read_mask, write_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.doctor.command import examine
 
@@ -135,8 +135,11 @@ def test_label_studios_masks_come_back_as_they_were() -> None:
         np.ones((300, 300), bool),  # runs longer than a packet
     ):
         packed = tool_exports.pack(mask)
-        read = label_studio_rle.read_mask(packed, *mask.shape)
+        read = read_mask(packed, *mask.shape)
         assert read == RunMask.from_pixels(mask)
+        ours = write_mask(read)
+        assert all(type(v) is int and 0 <= v < 256 for v in ours)
+        assert read_mask(ours, *mask.shape) == read
 
 
 def test_outlines() -> None:

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from unires_jax import cli
 from unires_jax.data import copies
 from unires_jax.errors import ConfigError
+from unires_jax.pixels.label_studio import read_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.serving import command_line, predict
 from unires_jax.serving.photo import encode_png
@@ -97,6 +98,26 @@ def test_all_answers_in_one_file(photos: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(coco.annToMask(annotation), mask)
     results = json.loads(files[1].read_text())["annotations"]
     assert len(coco.loadRes(results).anns) == len(results)
+
+
+def test_pre_annotations_for_label_studio(photos: Path, tmp_path: Path) -> None:
+    files = tmp_path / "all.jsonl", tmp_path / "tasks.json"
+    argv = ["predict", str(photos / "a.png"), *WORDS[:3], "--out", str(tmp_path / "m")]
+    argv += ["--jsonl", str(files[0]), "--label_studio", str(files[1])]
+    assert cli.main([*argv, "--root", "/data/local-files/?d="]) == 0
+    (task,) = json.loads(files[1].read_text())
+    assert task["data"]["image"] == "/data/local-files/?d=a.png"
+    (prediction,) = task["predictions"]
+    by_text = {x["value"]["brushlabels"][0]: x for x in prediction["result"]}
+    for line in map(json.loads, files[0].read_text().splitlines()):
+        if not line["area"]:
+            assert line["expression"] not in by_text
+            continue
+        result = by_text[line["expression"]]
+        size = result["original_height"], result["original_width"]
+        assert size == (line["height"], line["width"])
+        mask = read_mask(result["value"]["rle"], *size)
+        assert mask == RunMask.of(line["rle"])
 
 
 @pytest.mark.parametrize("value", ["0", "1", "-1", "nan", "much"])

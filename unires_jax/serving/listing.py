@@ -1,4 +1,4 @@
-"""Answers about many pictures as one file: JSON lines, or COCO's JSON."""
+"""Answers about many pictures as one file: JSON lines, COCO's, Label Studio's JSON."""
 
 import json
 from collections.abc import Iterable
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unires_jax.files import naming, whole, write_whole
+from unires_jax.pixels.label_studio import write_mask
+from unires_jax.pixels.masks import RunMask
 
 
 class Answered(NamedTuple):
@@ -69,3 +71,40 @@ def write_coco(path: Path, pictures: Iterable[Answered]) -> None:
         "annotations": annotations,
     }
     write_whole(path, json.dumps(content))
+
+
+def write_label_studio(
+    path: Path, pictures: Iterable[Answered], *, root: str = "", version: str = ""
+) -> None:
+    """Label Studio's tasks with pre-annotations: a brush mask for each expression.
+
+    `root` comes before the pictures' names, an address or "/data/local-files/?d=...";
+    `version` names the model. Its labelling interface needs `<Image name="image"
+    value="$image"/>` and `<BrushLabels name="tag" toName="image">`.
+    """
+    tasks = []
+    for answered in pictures:
+        marked = [answer for answer in answered.answers if answer["area"]]
+        results = [
+            {
+                "id": f"unires{number}",
+                "type": "brushlabels",
+                "from_name": "tag",
+                "to_name": "image",
+                "original_width": answered.width,
+                "original_height": answered.height,
+                "image_rotation": 0,
+                "score": answer["score"],
+                "value": {
+                    "format": "rle",
+                    "rle": write_mask(RunMask.of(answer["rle"])),
+                    "brushlabels": [answer["expression"]],
+                },
+            }
+            for number, answer in enumerate(marked)
+        ]
+        mean = sum(a["score"] for a in marked) / len(marked) if marked else 0.0
+        prediction = {"model_version": version, "score": mean, "result": results}
+        image = f"{root}{answered.picture}"
+        tasks.append({"data": {"image": image}, "predictions": [prediction]})
+    write_whole(path, json.dumps(tasks))

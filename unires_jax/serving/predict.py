@@ -7,7 +7,8 @@
 
 For each picture NAME: NAME.overlay.png (one colour for each expression, and a legend),
 NAME.<n>.png (its masks, 0 or 255, at the picture's own size) and NAME.json (scores,
-boxes, areas, COCO RLE). All answers together go into one file with --jsonl or --coco.
+boxes, areas, COCO RLE). All answers together go into one file with --jsonl, --coco or
+--label_studio.
 """
 
 import argparse
@@ -24,13 +25,18 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from unires_jax import lock, terminal
+from unires_jax import __version__, lock, terminal
 from unires_jax.errors import ConfigError, DataError, UsageError, shorten
 from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
-from unires_jax.serving.listing import Answered, write_coco, write_jsonl
+from unires_jax.serving.listing import (
+    Answered,
+    write_coco,
+    write_jsonl,
+    write_label_studio,
+)
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import EncodedImage
 
@@ -69,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         for number, image, segments in model.segment_pairs(pairs, on_error=tell):
             answers = [segment.at(args.threshold) for segment in segments]
             picture = write(out, names[paths[number]], image, answers)
-            if args.jsonl or args.coco:
+            if args.jsonl or args.coco or args.label_studio:
                 height, width = image.pixels.shape[:2]
                 rows = [answer.to_json() for answer in answers]
                 listed.append(Answered(str(names[paths[number]]), height, width, rows))
@@ -83,6 +89,11 @@ def main(argv: Sequence[str]) -> int:
         write_jsonl(local(args.jsonl), listed)
     if args.coco:
         write_coco(local(args.coco), listed)
+    if args.label_studio:
+        name = f"unires_jax {__version__} {model.about['name']}"
+        write_label_studio(
+            local(args.label_studio), listed, root=args.root, version=name
+        )
     for sentence, note in notes.items():
         print(f"note: {shorten(sentence, 60)!r}: {note}")
     if len(paths) > 1:
@@ -114,6 +125,18 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         metavar="FILE",
         help="all answers as COCO's JSON, every expression a category",
+    )
+    parser.add_argument(
+        "--label_studio",
+        default="",
+        metavar="FILE",
+        help="all answers as Label Studio's tasks with pre-annotations",
+    )
+    parser.add_argument(
+        "--root",
+        default="",
+        help="what Label Studio finds the pictures below: an address, or "
+        "'/data/local-files/?d=photos/'",
     )
     parser.add_argument("--show", action="store_true", help="open each overlay")
     return parser

@@ -15,13 +15,14 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from unires_jax import limits
-from unires_jax.engine.importers import label_studio_rle, outlines
+from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco import split_name
 from unires_jax.engine.part_sources.coco_file import sentences
 from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
 from unires_jax.engine.part_sources.json_lists import JsonLists
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError, Kind
+from unires_jax.pixels.label_studio import read_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
@@ -192,7 +193,7 @@ def _captions(group: list[Result]) -> tuple[str, ...]:
 def _mask(value: Result, height: int, width: int) -> RunMask:
     if "rle" in value:
         packed = get(value, "rle", list, "")
-        return label_studio_rle.read_mask(packed, height, width)
+        return read_mask(packed, height, width)
     if "points" in value:
         rows = [numbers(p, 2, "", "points") for p in get(value, "points", list, "")]
         points = [(x * width / 100, y * height / 100) for x, y in rows]

@@ -6,6 +6,7 @@ each); then packets: a bit that says whether one value is repeated, two that cho
 size, the length less one, and one value or as many as that.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import UInt8
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.masks import RunMask
 
+SIZES = (3, 4, 8, 16)  # bits of run lengths, as Label Studio's own have
 PACKETS = 1 << 20  # of one mask; a large one has some 100,000; ours
 _CHANNELS, _OPACITY = 4, 3
 
@@ -27,6 +29,22 @@ def read_mask(packed: Sequence[int], height: int, width: int) -> RunMask:
     if not mask.area:
         raise DataError("rle: its mask holds no pixel", kind=Kind.MASK_EMPTY)
     return mask
+
+
+def write_mask(mask: RunMask) -> list[int]:
+    """The bytes of a mask, which `read_mask` reads back."""
+    marked = np.repeat(mask.pixels().ravel(), _CHANNELS)
+    edges = np.flatnonzero(np.diff(marked, prepend=~marked[:1], append=~marked[-1:]))
+    bits = [f"{len(marked):032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in SIZES)]
+    for start, end in itertools.pairwise(edges.tolist()):
+        value = f"{255 * int(marked[start]):08b}"
+        for at in range(start, end, 1 << SIZES[-1]):
+            length = min(end - at, 1 << SIZES[-1])
+            which = next(i for i, size in enumerate(SIZES) if length <= 1 << size)
+            bits += ["1", f"{which:02b}", f"{length - 1:0{SIZES[which]}b}", value]
+    text = "".join(bits)
+    packed = np.packbits(np.frombuffer(text.encode(), np.uint8) - ord("0"))
+    return list(map(int, packed))
 
 
 class _Bits:
