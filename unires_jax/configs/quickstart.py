@@ -4,7 +4,7 @@ python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 
 Measured on 2 shared cores (matmul peak 150 to 210 GFLOP/s): 18 minutes from clone to
 table. Native mIoU object / part: val 57.4 / 45.7, testA 58.3 / 43.8, testB 58.4 / 46.8;
-N-acc / T-acc: 32.0 / 99.9, 37.4 / 99.6, 31.5 / 99.9: it seldom says that nothing is meant.
+N-acc / T-acc: 32.0 / 99.9, 37.4 / 99.6, 31.5 / 99.9.
 """
 
 from unires_jax.config import (
