@@ -169,14 +169,14 @@ def judge(picture: Picture, position: int, bar: Bar) -> Picture:
 
     A thing has the code of its first check that fails, and what goes with another
     thing (parts with their object, texts with their region or a target) has none.
-    What the plan has refused keeps its codes.
+    What an earlier stage has refused keeps the first of its codes.
     """
-    codes = picture.codes or _first(checks.of_picture(picture, position, bar))
+    codes = picture.codes[:1] or _first(checks.of_picture(picture, position, bar))
     kept = set[str]()
     doubles = checks.twins(picture, bar.thresholds.twin)
     judged: dict[str, Region] = {}
     for region in sorted(picture.regions, key=lambda r: r.level != OBJECT):
-        own = region.codes
+        own = region.codes[:1]
         stays = not codes and (not region.parent or region.parent in kept)
         if stays and not own:
             own = _first(
@@ -208,7 +208,7 @@ def judge(picture: Picture, position: int, bar: Bar) -> Picture:
 def _judge_text(
     text: Text, region: Region, twice: bool, kept: set[str], bar: Bar
 ) -> Text:
-    codes, stays = text.codes, {region.id, *text.targets} <= kept
+    codes, stays = text.codes[:1], {region.id, *text.targets} <= kept
     if stays and not codes:
         codes = _first(checks.of_text(text, region, twice, bar))
     return dataclasses.replace(text, keep=stays and not codes, codes=codes)
