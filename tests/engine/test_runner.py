@@ -194,15 +194,31 @@ def test_other_models_make_shards_stale(
     assert (row.done, row.stale) == (4, 0)
     for change in ({"vocabulary": "toy:b"}, {"vocabulary": ""}, {"dtype": "bfloat16"}):
         others = dataclasses.replace(config.models, **change)
-        with pytest.raises(StaleError, match="other models"):
+        with pytest.raises(StaleError, match=r"with other (models|settings) "):
             run(out, dataclasses.replace(config, models=others), stage)
     same = dataclasses.replace(config.models, batch=1, device="cpu")
     run(out, dataclasses.replace(config, models=same), stage)
     monkeypatch.setattr(toy_stages.Words, "fingerprint", "1" * 12)
     models._loaded.cache_clear()  # as of another process
-    with pytest.raises(StaleError, match="other models"):
+    with pytest.raises(StaleError, match="with other files of its models"):
         run(out, config, stage)
     models._loaded.cache_clear()
+
+
+def test_another_edition_of_a_stage_makes_its_shards_stale(
+    out: Path, unbroken: Path
+) -> None:
+    run(out, CONFIG, STAGES)
+    newer = dataclasses.replace(STAGES[1], edition=2)
+    with pytest.raises(
+        StaleError, match=r"4 of 4 .*shouts .*by another edition of the"
+    ):
+        run(out, CONFIG, (STAGES[0], newer))
+    rows = status.progress(out, CONFIG, (STAGES[0], newer))
+    assert [row.stale for row in rows[:3]] == [0, 0, 4]
+    assert run(out, CONFIG, (STAGES[0], newer), recompute=True) == 0
+    assert contents(out) == contents(unbroken)
+    assert marker(out, "shouts", 0)["edition"] == 2
 
 
 def first(out: Path) -> str:

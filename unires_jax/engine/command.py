@@ -67,13 +67,13 @@ def main(argv: Sequence[str], read_settings: ReadSettings) -> int:
     Raises UserError for what was given and cannot be used.
     """
     name = argv[0] if argv else ""
-    if name in ELSEWHERE:
-        module = importlib.import_module(f"unires_jax.engine.{ELSEWHERE[name]}")
-        return int(module.main(list(argv[1:])))
-    if name not in COMMANDS:
+    if name not in (*COMMANDS, *ELSEWHERE):
         return _usage(name)
     try:
-        return COMMANDS[name](list(argv[1:]), read_settings)
+        if name in COMMANDS:
+            return COMMANDS[name](list(argv[1:]), read_settings)
+        module = importlib.import_module(f"unires_jax.engine.{ELSEWHERE[name]}")
+        return int(module.main(list(argv[1:])))
     except StaleError as error:
         say_error(error)
         return STALE
@@ -226,7 +226,8 @@ def _run(argv: list[str], read_settings: ReadSettings) -> int:
     parser.add_argument(
         "--recompute",
         choices=("stale",),
-        help="do shards again that were made with other settings, models or input",
+        help="do shards again that were made with other settings, models, input or by "
+        "another edition of the stage",
     )
     return _work(parser, argv, read_settings, retry=False)
 
@@ -363,8 +364,8 @@ def _status(argv: list[str], read_settings: ReadSettings) -> int:
     parser = Parser(
         "status",
         "How many shards of each stage are done, what is in them, how many pictures "
-        "failed, and what is\nstale: made with other settings or of another input. "
-        "Exit code 3 or 4 then.",
+        "failed, and what is\nstale: made with other settings or models, of another "
+        "input, or by another edition of the\nstage. Exit code 3 or 4 then.",
         "unires engine status --out engine --json",
     )
     parser.add_argument("--json", action="store_true", help="for programs")

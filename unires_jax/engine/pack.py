@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from unires_jax import __version__, disk, documents
 from unires_jax.data.records import LEVELS, PART, Expression, Mask, Record
-from unires_jax.engine import shard_files
+from unires_jax.engine import filters, shard_files
 from unires_jax.engine.licences import licence_lines
 from unires_jax.engine.plan_facts import picture_folder, read_facts
 from unires_jax.engine.record import Picture, Region, Text
@@ -71,8 +71,9 @@ def pack(
     copied beside them (`copy`). About `val_share` of the pictures, chosen by the hash
     of their file, are val's: they stay so whatever is added. Every picture is the file
     that was planned. Raises UsageError for options that cannot go together, DataError
-    where the folder holds lines of others or, unless `overwrite`, a pack, and for a
-    picture that is gone or was changed.
+    where the folder holds lines of others or, unless `overwrite`, a pack, for a filter
+    that has not come to its end, and for a picture that is gone or was changed;
+    StaleError for a filter that is older than the scores.
     """
     if not 0 <= val_share < 1:
         raise UsageError(f"--val_share={val_share}: expected from 0 up to below 1")
@@ -85,6 +86,7 @@ def pack(
             "a third larger) or --copy, or leave --into out"
         )
     shards = shard_files.paths(out, FILTER)
+    filters.require_current(out)
     per_file = -(-PICTURES // max(1, sum(1 for _ in shard_files.read(shards[0]))))
     groups = [shards[i : i + per_file] for i in range(0, len(shards), per_file)]
     splits = (TRAIN, VAL) if val_share else (TRAIN,)

@@ -30,7 +30,7 @@ from unires_jax.engine.record import (
 from unires_jax.engine.samples import Sample
 from unires_jax.engine.stages import FILTER, PLAN, STAGES
 from unires_jax.engine.stats import ALONG, Stats
-from unires_jax.errors import DataError, UsageError, printable, shorten
+from unires_jax.errors import DataError, UsageError, UserError, printable, shorten
 from unires_jax.files import Location, local, write_together
 from unires_jax.pages import template
 
@@ -80,6 +80,8 @@ def report(
     disk.require_writable(folder)
 
     summary = filters.read(out) if stage == FILTER else None
+    if summary:
+        _warn_of_older(out)
     stats = Stats(summary.thresholds if summary else None)
     digest = audit.Digest()
     shown, drawn = Sample[Case](cards, seed), Sample[Case](looks, seed)
@@ -141,6 +143,14 @@ def report(
         )
     write_together(folder, contents)
     return folder / "report.html"
+
+
+def _warn_of_older(out: str | Path) -> None:
+    """A page of what is there is of use while more is made; but it is said."""
+    try:
+        filters.require_current(out)
+    except UserError as error:
+        print(f"the page is of an earlier state: {error}", file=sys.stderr)
 
 
 def _last_stage(out: str | Path) -> str:

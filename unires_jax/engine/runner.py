@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from unires_jax import __version__
 from unires_jax.engine import models, picture_files, shard_files
 from unires_jax.engine.markers import (
+    EDITION,
     ERRORS,
     FINGERPRINTS,
     FORMERLY,
@@ -23,6 +24,7 @@ from unires_jax.engine.markers import (
     OUTPUT,
     StaleError,
     State,
+    differences,
     file_hash,
     settings_hash,
     state,
@@ -191,6 +193,7 @@ def made_of(
     settings = (*stage.settings, "models.dtype") if stage.roles else stage.settings
     made: Marker = {
         "stage": stage.name,
+        EDITION: stage.edition,
         "settings": settings_hash(config, settings),
         "models": models.specs(stage, config.models),
     }
@@ -308,11 +311,11 @@ def _advance(
     states = {shard.index: state(shard) for shard in asked.mine}
     stale = [index for index, at in states.items() if at is State.STALE]
     if stale and not recompute:
+        first = next(s for s in asked.mine if s.index == stale[0])
         raise StaleError(
-            f"{len(stale)} of {len(asked.mine)} shards of {stage.name} were made of "
-            f"another input, with other settings or other models (number {stale[0]} "
-            "first). Set those again, name another --out, or do the shards again: "
-            "--recompute stale",
+            f"{len(stale)} of {len(asked.mine)} shards of {stage.name} were made "
+            f"{differences(first)} (number {stale[0]} first). Set those again, name "
+            "another --out, or do the shards again: --recompute stale",
             place=str(out),
         )
     mended = {index for index, at in states.items() if at is State.BEHIND}
