@@ -109,6 +109,13 @@ def test_failures_and_retry(
         (["run", "--stages=object"], 2, "no stage 'object'; did you mean objects?"),
         (["run", "--shards=3-1"], 2, "expected a-b or a number, from 0 to 0"),
         (["run", "--shards=0-1"], 2, "--shards=0-1"),
+        (["run", "--stages="], 2, "--stages=: names no stage of objects, parts, "),
+        (["run", "--workers=-1"], 2, "--workers=-1: expected 0 or more"),
+        (["run", "--config.models.segmenter="], 1, "segmenter must name a model"),
+        (["run", "--config.models.scorer=clip:./clip"], 1, "clip:./clip: no such file"),
+        (["run", "--config.models.scorer=sam2"], 2, "no scorer; there are clip, sigl"),
+        (["run", "--out=none"], 1, "there is no plan; `unires engine plan` makes one"),
+        (["filter", "--out=none"], 1, "there is no plan; `unires engine plan` makes"),
         (["run", "--workrs=2"], 2, "unexpected arguments ['--workrs=2']"),
         (["run", "--config.presett=none"], 1, "nearest is --config.preset"),
         (["run", "--config.preset=hard"], 1, "preset='hard' must be one of ('none'"),
@@ -138,6 +145,8 @@ def test_what_is_wrong_is_said(
     except SystemExit as ended:  # argparse's own
         assert ended.code == code
     assert message in capsys.readouterr().err
+    assert not Path("none").exists()
+    assert not Path("engine/config.json").exists()  # no settings have made anything
 
 
 @pytest.mark.parametrize("name", ["default", "small", "sam3", "vlm"])

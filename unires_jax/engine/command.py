@@ -247,7 +247,7 @@ def _work(
     parser: Parser, argv: list[str], read_settings: ReadSettings, retry: bool
 ) -> int:
     """Run stages as flags say; the exit code."""
-    from unires_jax.engine import runner
+    from unires_jax.engine import models, runner
 
     parser.add_argument(
         "--stages",
@@ -267,23 +267,23 @@ def _work(
         "--pictures", default="", help="their folder, if it is not the plan's"
     )
     args, config = parser.read(argv, read_settings)
-    indices = _range(args.shards, Plan.read(args.out).shards) if args.shards else None
+    if args.workers < 0:
+        raise UsageError(f"--workers={args.workers}: expected 0 or more")
+    plan = Plan.read(args.out)
+    indices = _range(args.shards, plan.shards) if args.shards else None
     stages, filters = _stages(args.stages)
-    before = _stored(args.out) or config
-    _store(args.out, config)
-    try:
-        failed = runner.run(
-            args.out,
-            config,
-            stages,
-            runner.Way(args.workers, tuple(args.beam.split()), indices),
-            recompute=not retry and args.recompute == "stale",
-            retry=retry,
-            pictures=args.pictures,
-        )
-    except StaleError:  # these settings made nothing
-        _store(args.out, before)
-        raise
+    models.require_named(stages, config.models)
+    failed = runner.run(
+        args.out,
+        config,
+        stages,
+        runner.Way(args.workers, tuple(args.beam.split()), indices),
+        recompute=not retry and args.recompute == "stale",
+        retry=retry,
+        pictures=args.pictures,
+        # Settings that made nothing are not those of the next command.
+        begin=lambda: _store(args.out, config),
+    )
     if filters and indices is None:
         _print_filter(args.out, config)
     elif filters:
@@ -300,10 +300,12 @@ def _work(
 def _stages(text: str) -> tuple[list[Stage], bool]:
     """The stages of these names in their order, and whether the filter is among them.
 
-    Raises UsageError for a name that is none.
+    Raises UsageError for a name that is none, and for no name.
     """
     known = {stage.name: stage for stage in STAGES}
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--stages={text}: names no stage of {', '.join(known)}")
     for name in names:
         if name not in (*known, FILTER):
             near = difflib.get_close_matches(name, (*known, FILTER), n=1, cutoff=0)
@@ -333,7 +335,7 @@ def _filter(argv: list[str], read_settings: ReadSettings) -> int:
         "--config.thresholds.stability=0.95",
     )
     args, config = parser.read(argv, read_settings)
-    _store(args.out, config)
+    Plan.read(args.out)
     _print_filter(args.out, config)
     return 0
 
@@ -343,7 +345,9 @@ def _print_filter(out: Path, config: EngineConfig) -> None:
 
     filters = importlib.import_module("unires_jax.engine.filters")
     with hold(out, "run"):
-        print(_described(filters.run(out, config)))
+        summary = filters.run(out, config)
+        _store(out, config)
+    print(_described(summary))
 
 
 def _described(summary: Any) -> str:

@@ -36,13 +36,15 @@ def digest(out: str | Path, stage: str) -> str:
 def require_current(out: str | Path, stage: str) -> None:
     """Raise StaleError if a shard of a stage was made of another than is there now.
 
-    Of the stages before it too. A shard without a marker is of nobody who could tell.
+    Of the stages before it too. One without a marker, or that is gone, tells nothing.
     """
     rows = {row.name: row for row in STAGES}
+    names = [path.name for path in shard_files.paths(out, stage)]
     while stage in rows:
         before = rows[stage].reads
-        for path in shard_files.paths(out, stage):
-            source = _marker(path.parent.with_name(before) / path.name).get(OUTPUT)
+        for name in names:
+            path = local(out) / stage / name
+            source = _marker(local(out) / before / name).get(OUTPUT)
             if source and _marker(path).get(INPUT, source) != source:
                 raise StaleError(
                     f"was made of another shard of {before} than is there now; "

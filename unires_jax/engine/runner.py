@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -262,18 +262,21 @@ def run(
     recompute: bool = False,
     retry: bool = False,
     pictures: str = "",
+    begin: Callable[[], None] = lambda: None,
 ) -> int:
     """Do what is not done of the stages; how many pictures have an error of theirs.
 
     `retry` does pictures with errors again. `pictures` is their folder where that is
-    another than the plan's. Raises StaleError for shards of another input, other
-    settings or models, unless `recompute`; DataError while another run holds the folder
-    or the same shards, and where the stage before has not done a shard.
+    another than the plan's. `begin` is called before a stage's first shard is made,
+    once it is known that its models are there. Raises StaleError for shards of another
+    input, other settings, models or edition, unless `recompute`; DataError while
+    another run holds the folder or the same shards, and where the stage before has not
+    done a shard.
     """
     plan = Plan.read(out)
     with hold(out, NOUN, way.indices):
         return sum(
-            _advance(out, plan, stage, config, way, recompute, retry, pictures)
+            _advance(out, plan, stage, config, way, recompute, retry, pictures, begin)
             for stage in stages
         )
 
@@ -287,6 +290,7 @@ def _advance(
     recompute: bool,
     retry: bool,
     pictures: str,
+    begin: Callable[[], None],
 ) -> int:
     """Do what is not done of a stage; how many pictures have an error of it."""
     names = models.fingerprints(stage, config.models, apart=way.apart)
@@ -327,5 +331,7 @@ def _advance(
     mends = [shards.shards[index] for index in sorted(mended)]
     missing = shards.unfinished(spared=mends)
     todo = sorted({*missing, *mends}, key=lambda shard: shard.index)
+    if todo:
+        begin()
     way.write(shards, todo, stage.name)
     return sum((shard.stored() or {}).get(ERRORS, 0) for shard in shards.mine)
