@@ -58,6 +58,7 @@ def test_from_pictures_to_shards(
     assert "7 pictures, 14 boxes in 3 shards" in capsys.readouterr().out
     assert engine("status", *out) == 0
     assert "colours  0 of 3" in capsys.readouterr().out
+    assert not (tmp_path / "engine" / "colours").exists()  # looking makes nothing
     both = "--stages=shouts,colours"
     assert engine("run", *out, both, "--shards=0-1", "--config.seed=5") == 0
     assert engine("run", *out, both, "--shards", "2") == 0  # with the settings before

@@ -322,6 +322,7 @@ def test_a_full_disk_leaves_nothing_half(out: Path) -> None:
         text=True,
     )
     assert "File too large; raise the limit" in done.stdout, done
+    assert f"{out}/colours/shard-00000-of-00004.jsonl.gz." in done.stdout
     assert not list(out.glob("colours/shard-*"))
 
 

@@ -41,6 +41,7 @@ README, SCORES = "README.md", "scores"
 LISTING = f"{SCORES}/pack.json"  # which files are the pack's, so that it can go again
 _TITLE = "# An MRES set made by unires engine"
 _LINES = re.compile(r"(train|val)-\d{5,}\.jsonl\.gz")
+_HALF = re.compile(_LINES.pattern + r"\.\d+\.tmp")  # of a pack that was killed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,6 +345,10 @@ def _clear(folder: Path, overwrite: bool) -> None:
             "folder",
             place=str(readme),
         )
+    for place in (folder, folder / SCORES) if listing else ():
+        for half in place.glob("*.tmp"):
+            if _HALF.fullmatch(half.name):
+                half.unlink(missing_ok=True)
     for name in ours:
         (folder / name).unlink(missing_ok=True)
         (folder / SCORES / name).unlink(missing_ok=True)

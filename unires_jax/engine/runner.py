@@ -211,7 +211,7 @@ def ledger(
     fingerprints: Mapping[str, str] | None = None,
     mended: Collection[int] = (),
 ) -> Ledger:
-    """The shards of a stage. Makes its folder."""
+    """The shards of a stage."""
     made = json.dumps(made_of(stage, config, fingerprints), sort_keys=True)
     works = [
         StageWork(
@@ -227,7 +227,6 @@ def ledger(
         )
         for index in range(plan.shards)
     ]
-    (out / stage.name).mkdir(parents=True, exist_ok=True)
     return Ledger(out, works, 0.0, indices, progress=stage.name, stem=stem)
 
 
@@ -329,6 +328,7 @@ def _advance(
         mended |= {index for index in done if markers[index].get(ERRORS)}
     shards = made(mended=mended)
     mends = [shards.shards[index] for index in sorted(mended)]
+    shards.place.mkdir(exist_ok=True)
     missing = shards.unfinished(spared=mends)
     todo = sorted({*missing, *mends}, key=lambda shard: shard.index)
     if todo:
