@@ -1,6 +1,7 @@
 """`unires engine` as a user calls it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,34 @@ def test_what_is_wrong_is_said(
     assert message in capsys.readouterr().err
     assert not Path("none").exists()
     assert not Path("engine/config.json").exists()  # no settings have made anything
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "argv", "message"),
+    [
+        ("config.json", "{", ["status"], "config.json: its settings must be named onc"),
+        ("config.json", '{"a": 1}', ["filter"], "Remove engine/config.json: its sett"),
+        ("plan/plan.json", "{}", ["run"], "remove it and run `unires engine plan`, wh"),
+        ("filter/counts.json", "1", ["pack"], "run `unires engine filter` again"),
+    ],
+)
+def test_a_damaged_file_has_a_way_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: str,
+    argv: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_stages.planned(tmp_path / "engine", 2)
+    (tmp_path / "engine" / "filter").mkdir()
+    for path in (tmp_path / "engine" / "plan").glob("shard-*.gz"):
+        shutil.copy(path, tmp_path / "engine" / "filter")
+    (tmp_path / "engine" / name).write_text(content)
+    assert engine(*argv) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["default", "small", "sam3", "vlm"])

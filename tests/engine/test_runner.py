@@ -300,7 +300,8 @@ def test_verify_finds_a_flipped_byte(out: Path) -> None:
     path.unlink()
     faults = status.verify(out, STAGES)
     assert len(faults) == 1 and "is lost" in faults[0]
-    path.with_name(path.name.replace(".jsonl.gz", ".done")).unlink()
+    rows = {row.stage: row for row in status.progress(out, CONFIG, STAGES)}
+    assert rows["colours"].done == 3
     assert run(out, CONFIG, STAGES) == 0 and status.verify(out, STAGES) == []
 
 
@@ -328,6 +329,10 @@ def test_a_full_disk_leaves_nothing_half(out: Path) -> None:
 
 def test_pictures_may_have_moved(out: Path, unbroken: Path) -> None:
     moved = out.with_name("pictures").rename(out.with_name("moved"))
+    for way in (Way(), Way(workers=2)):  # no picture is at fault
+        with pytest.raises(DataError, match="no such folder of pictures on this mach"):
+            run(out, CONFIG, STAGES, way)
+    assert not list(out.glob("colours/shard-*"))
     assert run(out, CONFIG, STAGES, pictures=str(moved)) == 0
     assert contents(out) == contents(unbroken)
 

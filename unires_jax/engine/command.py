@@ -42,7 +42,7 @@ from unires_jax.engine.markers import StaleError
 from unires_jax.engine.plan_file import Plan
 from unires_jax.engine.settings import EngineConfig, validate
 from unires_jax.engine.stages import FILTER, STAGES, Stage
-from unires_jax.errors import UsageError, printable
+from unires_jax.errors import ConfigError, UsageError, UserError, printable
 from unires_jax.files import local, write_whole
 from unires_jax.settings_help import meanings
 from unires_jax.terminal import say_error
@@ -111,7 +111,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument(
-            "--out", type=Path, default=Path("engine"), help="folder of the engine"
+            "--out",
+            type=Path,
+            default=Path("engine"),
+            help="folder of the engine; default: engine",
         )
 
     def format_help(self) -> str:
@@ -146,7 +149,12 @@ def _stored(out: Path) -> EngineConfig | None:
     path = out / CONFIG
     if not path.exists():
         return None
-    stored: EngineConfig = from_dict(documents.read_object(path), EngineConfig)
+    try:
+        stored: EngineConfig = from_dict(documents.read_object(path), EngineConfig)
+    except UserError as error:
+        raise ConfigError(
+            f"{error} Remove {path}: its settings must be named once more then"
+        ) from None
     return stored
 
 
@@ -187,7 +195,7 @@ def _plan(argv: list[str], read_settings: ReadSettings) -> int:
         "--max_bad_share",
         type=float,
         default=plan.MAX_BAD_SHARE,
-        help="share of pictures that may be unusable",
+        help="share of pictures that may be unusable; default: %(default)s",
     )
     args, config = parser.read(argv, read_settings)
     boxes = [local(path) for path in args.boxes]
@@ -216,9 +224,9 @@ def _run(argv: list[str], read_settings: ReadSettings) -> int:
     names = [stage.name for stage in STAGES]
     parser = Parser(
         "run",
-        f"Do what is not done of the stages {', '.join(names)}, then filter. Killed "
-        "at any moment,\nthe same command goes on; the files are the same, bit by bit, "
-        "from one process, several,\nparts of the shards on several machines, or Beam.",
+        f"Do what is not done of the stages {', '.join(names)},\nthen filter. Killed "
+        "at any moment, the same command goes on; the files are the same, bit by\nbit, "
+        "from one process, several, parts of the shards on several machines, or Beam.",
         "unires engine run --out engine --config configs/engine.py:small --workers 2\n"
         "on Slurm: unires engine run --out engine --shards "
         "$SLURM_ARRAY_TASK_ID (then --stages filter)",
@@ -252,9 +260,11 @@ def _work(
     parser.add_argument(
         "--stages",
         default=",".join([*(stage.name for stage in STAGES), FILTER]),
-        help="those to do, in their order, with commas between",
+        help="those to do, with commas between; default: all",
     )
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes; default: 0, this one"
+    )
     parser.add_argument(
         "--shards", default="", help="of this job: a-b, both included, or one number"
     )

@@ -96,9 +96,10 @@ def read(out: str | Path) -> Summary:
     try:
         value = documents.read_object(path)
         return Summary(**{**value, "thresholds": Thresholds(**value["thresholds"])})
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, DataError) as error:
         raise DataError(
-            f"is of another version ({error}); run `unires engine filter` again",
+            f"is damaged or of another version ({error}); run `unires engine filter` "
+            "again",
             place=str(path),
         ) from None
 

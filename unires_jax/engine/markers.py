@@ -45,9 +45,12 @@ class State(enum.StrEnum):
 
 
 def state(shard: Shard) -> State:
-    """How far a shard of a stage is, by its marker and that of its input."""
+    """How far a shard of a stage is, by its marker and that of its input.
+
+    One whose file is lost is missing.
+    """
     marker = shard.stored()
-    if marker is None:
+    if marker is None or not all(shard.path(x).exists() for x in shard.work.suffixes):
         return State.MISSING
     if shard.marker() is not None:
         return State.DONE

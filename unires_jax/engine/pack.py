@@ -78,6 +78,8 @@ def pack(
     """
     if not 0 <= val_share < 1:
         raise UsageError(f"--val_share={val_share}: expected from 0 up to below 1")
+    shards = shard_files.paths(out, FILTER)
+    filters.require_current(out)
     root = picture_folder(out, pictures)
     folder = local(into) if into else root
     if folder.resolve() != root.resolve() and not (embed or copy):
@@ -86,8 +88,6 @@ def pack(
             "pictures below their own folder: add --embed (the pictures in the lines, "
             "a third larger) or --copy, or leave --into out"
         )
-    shards = shard_files.paths(out, FILTER)
-    filters.require_current(out)
     per_file = -(-PICTURES // max(1, sum(1 for _ in shard_files.read(shards[0]))))
     groups = [shards[i : i + per_file] for i in range(0, len(shards), per_file)]
     splits = (TRAIN, VAL) if val_share else (TRAIN,)
@@ -408,7 +408,9 @@ def main(argv: Sequence[str]) -> int:
         "licences in its README.md.",
         epilog="example: unires engine pack --out engine --val_share 0.05",
     )
-    parser.add_argument("--out", default="engine", help="folder of the engine")
+    parser.add_argument(
+        "--out", default="engine", help="folder of the engine; default: engine"
+    )
     parser.add_argument(
         "--pictures", default="", help="folder of the pictures; default: the plan's"
     )

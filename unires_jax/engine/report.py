@@ -284,22 +284,32 @@ def main(argv: Sequence[str]) -> int:
         epilog="example: unires engine report --out engine; "
         "unires engine report --out engine --audit engine/report/audit.csv",
     )
-    parser.add_argument("--out", default="engine", help="folder of the engine")
+    parser.add_argument(
+        "--out", default="engine", help="folder of the engine; default: engine"
+    )
     parser.add_argument(
         "--pictures", default="", help="folder of the pictures; default: the plan's"
     )
     parser.add_argument(
-        "--cards", type=int, default=6, help="cases shown of each form and code"
+        "--cards",
+        type=int,
+        default=6,
+        help="cases shown of each form and code; default: %(default)s",
     )
-    parser.add_argument("--looks", type=int, default=200, help="rows of the audit")
+    parser.add_argument(
+        "--looks", type=int, default=200, help="rows of the audit; default: %(default)s"
+    )
     parser.add_argument("--audit", default="", help="an audit.csv with verdicts")
     parser.add_argument(
         "--near",
         type=int,
         default=5000,
-        help="kept pictures that are compared by how they look, at most",
+        help="kept pictures that are compared by how they look, at most; default: "
+        "%(default)s",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all draws; default: %(default)s"
+    )
     args = parser.parse_args(argv)
     if min(args.cards, args.looks, args.near) < 0:
         raise UsageError("--cards, --looks and --near: expected numbers from 0 up")

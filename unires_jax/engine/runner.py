@@ -103,9 +103,16 @@ class StageWork:
     ) -> Generator[Refusal | None, None, None]:
         """Write the pictures as the stage leaves them; None for each as it goes.
 
-        Raises DataError where the input is not what its marker says, or the models are
-        others than those that were asked for.
+        Raises DataError where the input is not what its marker says, the models are
+        others than those that were asked for, and without the folder of pictures: then
+        it is the machine that is at fault, and no picture.
         """
+        if not Path(self.pictures).is_dir():
+            raise DataError(
+                "no such folder of pictures on this machine; mount it, or name it with "
+                "--pictures",
+                place=self.pictures,
+            )
         began, source = time.perf_counter(), self._path(self.stage.reads, SUFFIX)
         if file_hash(source) != figures[INPUT]:
             raise DataError(
@@ -312,6 +319,9 @@ def _advance(
                 place=str(out),
             )
     states = {shard.index: state(shard) for shard in asked.mine}
+    for shard in asked.mine:
+        if states[shard.index] is State.MISSING:  # a marker whose file is lost goes too
+            shard.path(DONE).unlink(missing_ok=True)
     stale = [index for index, at in states.items() if at is State.STALE]
     if stale and not recompute:
         first = next(s for s in asked.mine if s.index == stale[0])

@@ -82,8 +82,9 @@ def read(path: str | Path) -> Iterator[Picture]:
                     )
                 yield from_line(line, place)
     except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
         raise DataError(
-            f"cannot be read after line {number}: {error}; remove it and run "
+            f"cannot be read after line {number}: {why}; remove it and run "
             "`unires engine run`, which makes it again",
             place=str(path),
         ) from None

@@ -142,7 +142,10 @@ def verify(out: Path, stages: Sequence[Stage]) -> list[str]:
                 path = out / name / f"{stem(index, plan.shards)}{SUFFIX}"
                 if fault := _fault(path, marker):
                     done = path.with_name(f"{stem(index, plan.shards)}{DONE}")
-                    faults.append(f"{path}: {fault}; remove {done.name} and run again")
+                    again = "plan" if name == PLAN else "run"
+                    faults.append(
+                        f"{path}: {fault}; remove {done.name} and {again} again"
+                    )
                 bar.update()
     for stage in stages:
         for index, marker in markers[stage.name].items():
