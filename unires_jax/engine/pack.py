@@ -266,7 +266,7 @@ def read_planned(root: Path, picture: Picture) -> bytes:
     if hashlib.sha256(data).hexdigest() != picture.sha256:
         raise DataError(
             "was changed since `unires engine plan`: its masks belong to another "
-            "picture; put it back, or plan and run anew",
+            "picture; put it back, or plan and run with another --out",
             place=str(root / picture.file),
             kind=Kind.SIZE_DIFFERS,
         )
