@@ -1,6 +1,7 @@
 """`unires engine` as a user calls it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def test_from_pictures_to_shards(
     assert "7 pictures, 14 boxes in 3 shards" in capsys.readouterr().out
     assert engine("status", *out) == 0
     assert "colours  0 of 3" in capsys.readouterr().out
+    assert not (tmp_path / "engine" / "colours").exists()  # looking makes nothing
     both = "--stages=shouts,colours"
     assert engine("run", *out, both, "--shards=0-1", "--config.seed=5") == 0
     assert engine("run", *out, both, "--shards", "2") == 0  # with the settings before
@@ -109,6 +111,13 @@ def test_failures_and_retry(
         (["run", "--stages=object"], 2, "no stage 'object'; did you mean objects?"),
         (["run", "--shards=3-1"], 2, "expected a-b or a number, from 0 to 0"),
         (["run", "--shards=0-1"], 2, "--shards=0-1"),
+        (["run", "--stages="], 2, "--stages=: names no stage of objects, parts, "),
+        (["run", "--workers=-1"], 2, "--workers=-1: expected 0 or more"),
+        (["run", "--config.models.segmenter="], 1, "segmenter must name a model"),
+        (["run", "--config.models.scorer=clip:./clip"], 1, "clip:./clip: no such file"),
+        (["run", "--config.models.scorer=sam2"], 2, "no scorer; there are clip, sigl"),
+        (["run", "--out=none"], 1, "there is no plan; `unires engine plan` makes one"),
+        (["filter", "--out=none"], 1, "there is no plan; `unires engine plan` makes"),
         (["run", "--workrs=2"], 2, "unexpected arguments ['--workrs=2']"),
         (["run", "--config.presett=none"], 1, "nearest is --config.preset"),
         (["run", "--config.preset=hard"], 1, "preset='hard' must be one of ('none'"),
@@ -137,6 +146,36 @@ def test_what_is_wrong_is_said(
         assert engine(*argv) == code
     except SystemExit as ended:  # argparse's own
         assert ended.code == code
+    assert message in capsys.readouterr().err
+    assert not Path("none").exists()
+    assert not Path("engine/config.json").exists()  # no settings have made anything
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "argv", "message"),
+    [
+        ("config.json", "{", ["status"], "config.json: its settings must be named onc"),
+        ("config.json", '{"a": 1}', ["filter"], "Remove engine/config.json: its sett"),
+        ("plan/plan.json", "{}", ["run"], "remove it and run `unires engine plan`, wh"),
+        ("filter/counts.json", "1", ["pack"], "run `unires engine filter` again"),
+    ],
+)
+def test_a_damaged_file_has_a_way_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: str,
+    argv: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_stages.planned(tmp_path / "engine", 2)
+    (tmp_path / "engine" / "filter").mkdir()
+    for path in (tmp_path / "engine" / "plan").glob("shard-*.gz"):
+        shutil.copy(path, tmp_path / "engine" / "filter")
+    (tmp_path / "engine" / name).write_text(content)
+    assert engine(*argv) == 1
     assert message in capsys.readouterr().err
 
 

@@ -211,6 +211,16 @@ def test_what_belongs_to_a_dropped_thing_goes_with_it(tmp_path: Path) -> None:
     assert summary.forms["plural"] == {"kept": 0, "dropped": 1}
 
 
+def test_two_codes_of_a_text_are_one_text_that_was_dropped(tmp_path: Path) -> None:
+    """The stage `expressions` gives some texts two; the first is why they went."""
+    said = Text("a car", "caption", ("o0",), keep=False, codes=("T4", "T3"))
+    region = dataclasses.replace(OBJECT, texts=(*OBJECT.texts, said))
+    (picture,) = judged(tmp_path, of_picture(regions=(region,)))
+    assert all_codes([picture]) == [("o0:caption", "T4")]
+    summary = filters.read(tmp_path)
+    assert summary.kept["text"] == 1 and summary.dropped["text"] == {"T4": 1}
+
+
 def test_the_lowest_share_of_each_category_goes(tmp_path: Path) -> None:
     """Exactly: of 20 cars 2, of 20 dogs with equal scores none, of 9 cats none."""
     pictures = []

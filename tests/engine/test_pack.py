@@ -147,8 +147,11 @@ def test_what_is_there_stays(tmp_path: Path, pictures: list[Picture]) -> None:
     for finished in (True, False):  # a pack that was killed goes again unasked
         listing["finished"] = finished
         (photos / "scores/pack.json").write_text(json.dumps(listing))
+        for folder in (photos, photos / "scores"):
+            (folder / "train-00000.jsonl.gz.77.tmp").write_bytes(before[:99])
         pack(out, overwrite=finished)
         assert (photos / "train-00000.jsonl.gz").read_bytes() == before
+        assert not [*photos.rglob("*.tmp")]
     (photos / "README.md").write_text("# My holiday")
     with pytest.raises(DataError, match="rename it"):
         pack(out, overwrite=True)

@@ -194,15 +194,31 @@ def test_other_models_make_shards_stale(
     assert (row.done, row.stale) == (4, 0)
     for change in ({"vocabulary": "toy:b"}, {"vocabulary": ""}, {"dtype": "bfloat16"}):
         others = dataclasses.replace(config.models, **change)
-        with pytest.raises(StaleError, match="other models"):
+        with pytest.raises(StaleError, match=r"with other (models|settings) "):
             run(out, dataclasses.replace(config, models=others), stage)
     same = dataclasses.replace(config.models, batch=1, device="cpu")
     run(out, dataclasses.replace(config, models=same), stage)
     monkeypatch.setattr(toy_stages.Words, "fingerprint", "1" * 12)
     models._loaded.cache_clear()  # as of another process
-    with pytest.raises(StaleError, match="other models"):
+    with pytest.raises(StaleError, match="with other files of its models"):
         run(out, config, stage)
     models._loaded.cache_clear()
+
+
+def test_another_edition_of_a_stage_makes_its_shards_stale(
+    out: Path, unbroken: Path
+) -> None:
+    run(out, CONFIG, STAGES)
+    newer = dataclasses.replace(STAGES[1], edition=2)
+    with pytest.raises(
+        StaleError, match=r"4 of 4 .*shouts .*by another edition of the"
+    ):
+        run(out, CONFIG, (STAGES[0], newer))
+    rows = status.progress(out, CONFIG, (STAGES[0], newer))
+    assert [row.stale for row in rows[:3]] == [0, 0, 4]
+    assert run(out, CONFIG, (STAGES[0], newer), recompute=True) == 0
+    assert contents(out) == contents(unbroken)
+    assert marker(out, "shouts", 0)["edition"] == 2
 
 
 def first(out: Path) -> str:
@@ -284,7 +300,8 @@ def test_verify_finds_a_flipped_byte(out: Path) -> None:
     path.unlink()
     faults = status.verify(out, STAGES)
     assert len(faults) == 1 and "is lost" in faults[0]
-    path.with_name(path.name.replace(".jsonl.gz", ".done")).unlink()
+    rows = {row.stage: row for row in status.progress(out, CONFIG, STAGES)}
+    assert rows["colours"].done == 3
     assert run(out, CONFIG, STAGES) == 0 and status.verify(out, STAGES) == []
 
 
@@ -306,11 +323,16 @@ def test_a_full_disk_leaves_nothing_half(out: Path) -> None:
         text=True,
     )
     assert "File too large; raise the limit" in done.stdout, done
+    assert f"{out}/colours/shard-00000-of-00004.jsonl.gz." in done.stdout
     assert not list(out.glob("colours/shard-*"))
 
 
 def test_pictures_may_have_moved(out: Path, unbroken: Path) -> None:
     moved = out.with_name("pictures").rename(out.with_name("moved"))
+    for way in (Way(), Way(workers=2)):  # no picture is at fault
+        with pytest.raises(DataError, match="no such folder of pictures on this mach"):
+            run(out, CONFIG, STAGES, way)
+    assert not list(out.glob("colours/shard-*"))
     assert run(out, CONFIG, STAGES, pictures=str(moved)) == 0
     assert contents(out) == contents(unbroken)
 

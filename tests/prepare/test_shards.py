@@ -317,6 +317,8 @@ def test_overwrite_replaces_what_was_built(raw: Path, tmp_path: Path) -> None:
 def test_beam_is_asked_for_by_a_runner(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names no runner"):
         build(raw, tmp_path, beam="--project=x")
+    with pytest.raises(DataError, match=r"NoRunner.*Valid values are"):
+        build(raw, tmp_path, beam="--runner=NoRunner")
 
 
 @needs_beam

@@ -42,7 +42,7 @@ from unires_jax.engine.markers import StaleError
 from unires_jax.engine.plan_file import Plan
 from unires_jax.engine.settings import EngineConfig, validate
 from unires_jax.engine.stages import FILTER, STAGES, Stage
-from unires_jax.errors import UsageError, printable
+from unires_jax.errors import ConfigError, UsageError, UserError, printable
 from unires_jax.files import local, write_whole
 from unires_jax.settings_help import meanings
 from unires_jax.terminal import say_error
@@ -67,13 +67,13 @@ def main(argv: Sequence[str], read_settings: ReadSettings) -> int:
     Raises UserError for what was given and cannot be used.
     """
     name = argv[0] if argv else ""
-    if name in ELSEWHERE:
-        module = importlib.import_module(f"unires_jax.engine.{ELSEWHERE[name]}")
-        return int(module.main(list(argv[1:])))
-    if name not in COMMANDS:
+    if name not in (*COMMANDS, *ELSEWHERE):
         return _usage(name)
     try:
-        return COMMANDS[name](list(argv[1:]), read_settings)
+        if name in COMMANDS:
+            return COMMANDS[name](list(argv[1:]), read_settings)
+        module = importlib.import_module(f"unires_jax.engine.{ELSEWHERE[name]}")
+        return int(module.main(list(argv[1:])))
     except StaleError as error:
         say_error(error)
         return STALE
@@ -111,7 +111,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument(
-            "--out", type=Path, default=Path("engine"), help="folder of the engine"
+            "--out",
+            type=Path,
+            default=Path("engine"),
+            help="folder of the engine; default: engine",
         )
 
     def format_help(self) -> str:
@@ -146,7 +149,12 @@ def _stored(out: Path) -> EngineConfig | None:
     path = out / CONFIG
     if not path.exists():
         return None
-    stored: EngineConfig = from_dict(documents.read_object(path), EngineConfig)
+    try:
+        stored: EngineConfig = from_dict(documents.read_object(path), EngineConfig)
+    except UserError as error:
+        raise ConfigError(
+            f"{error} Remove {path}: its settings must be named once more then"
+        ) from None
     return stored
 
 
@@ -187,7 +195,7 @@ def _plan(argv: list[str], read_settings: ReadSettings) -> int:
         "--max_bad_share",
         type=float,
         default=plan.MAX_BAD_SHARE,
-        help="share of pictures that may be unusable",
+        help="share of pictures that may be unusable; default: %(default)s",
     )
     args, config = parser.read(argv, read_settings)
     boxes = [local(path) for path in args.boxes]
@@ -216,9 +224,9 @@ def _run(argv: list[str], read_settings: ReadSettings) -> int:
     names = [stage.name for stage in STAGES]
     parser = Parser(
         "run",
-        f"Do what is not done of the stages {', '.join(names)}, then filter. Killed "
-        "at any moment,\nthe same command goes on; the files are the same, bit by bit, "
-        "from one process, several,\nparts of the shards on several machines, or Beam.",
+        f"Do what is not done of the stages {', '.join(names)},\nthen filter. Killed "
+        "at any moment, the same command goes on; the files are the same, bit by\nbit, "
+        "from one process, several, parts of the shards on several machines, or Beam.",
         "unires engine run --out engine --config configs/engine.py:small --workers 2\n"
         "on Slurm: unires engine run --out engine --shards "
         "$SLURM_ARRAY_TASK_ID (then --stages filter)",
@@ -226,7 +234,8 @@ def _run(argv: list[str], read_settings: ReadSettings) -> int:
     parser.add_argument(
         "--recompute",
         choices=("stale",),
-        help="do shards again that were made with other settings, models or input",
+        help="do shards again that were made with other settings, models, input or by "
+        "another edition of the stage",
     )
     return _work(parser, argv, read_settings, retry=False)
 
@@ -246,14 +255,16 @@ def _work(
     parser: Parser, argv: list[str], read_settings: ReadSettings, retry: bool
 ) -> int:
     """Run stages as flags say; the exit code."""
-    from unires_jax.engine import runner
+    from unires_jax.engine import models, runner
 
     parser.add_argument(
         "--stages",
         default=",".join([*(stage.name for stage in STAGES), FILTER]),
-        help="those to do, in their order, with commas between",
+        help="those to do, with commas between; default: all",
     )
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes; default: 0, this one"
+    )
     parser.add_argument(
         "--shards", default="", help="of this job: a-b, both included, or one number"
     )
@@ -266,23 +277,23 @@ def _work(
         "--pictures", default="", help="their folder, if it is not the plan's"
     )
     args, config = parser.read(argv, read_settings)
-    indices = _range(args.shards, Plan.read(args.out).shards) if args.shards else None
+    if args.workers < 0:
+        raise UsageError(f"--workers={args.workers}: expected 0 or more")
+    plan = Plan.read(args.out)
+    indices = _range(args.shards, plan.shards) if args.shards else None
     stages, filters = _stages(args.stages)
-    before = _stored(args.out) or config
-    _store(args.out, config)
-    try:
-        failed = runner.run(
-            args.out,
-            config,
-            stages,
-            runner.Way(args.workers, tuple(args.beam.split()), indices),
-            recompute=not retry and args.recompute == "stale",
-            retry=retry,
-            pictures=args.pictures,
-        )
-    except StaleError:  # these settings made nothing
-        _store(args.out, before)
-        raise
+    models.require_named(stages, config.models)
+    failed = runner.run(
+        args.out,
+        config,
+        stages,
+        runner.Way(args.workers, tuple(args.beam.split()), indices),
+        recompute=not retry and args.recompute == "stale",
+        retry=retry,
+        pictures=args.pictures,
+        # Settings that made nothing are not those of the next command.
+        begin=lambda: _store(args.out, config),
+    )
     if filters and indices is None:
         _print_filter(args.out, config)
     elif filters:
@@ -299,10 +310,12 @@ def _work(
 def _stages(text: str) -> tuple[list[Stage], bool]:
     """The stages of these names in their order, and whether the filter is among them.
 
-    Raises UsageError for a name that is none.
+    Raises UsageError for a name that is none, and for no name.
     """
     known = {stage.name: stage for stage in STAGES}
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--stages={text}: names no stage of {', '.join(known)}")
     for name in names:
         if name not in (*known, FILTER):
             near = difflib.get_close_matches(name, (*known, FILTER), n=1, cutoff=0)
@@ -332,7 +345,7 @@ def _filter(argv: list[str], read_settings: ReadSettings) -> int:
         "--config.thresholds.stability=0.95",
     )
     args, config = parser.read(argv, read_settings)
-    _store(args.out, config)
+    Plan.read(args.out)
     _print_filter(args.out, config)
     return 0
 
@@ -342,7 +355,9 @@ def _print_filter(out: Path, config: EngineConfig) -> None:
 
     filters = importlib.import_module("unires_jax.engine.filters")
     with hold(out, "run"):
-        print(_described(filters.run(out, config)))
+        summary = filters.run(out, config)
+        _store(out, config)
+    print(_described(summary))
 
 
 def _described(summary: Any) -> str:
@@ -363,8 +378,8 @@ def _status(argv: list[str], read_settings: ReadSettings) -> int:
     parser = Parser(
         "status",
         "How many shards of each stage are done, what is in them, how many pictures "
-        "failed, and what is\nstale: made with other settings or of another input. "
-        "Exit code 3 or 4 then.",
+        "failed, and what is\nstale: made with other settings or models, of another "
+        "input, or by another edition of the\nstage. Exit code 3 or 4 then.",
         "unires engine status --out engine --json",
     )
     parser.add_argument("--json", action="store_true", help="for programs")

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from unires_jax import documents
-from unires_jax.engine import checks, shard_files
+from unires_jax.engine import checks, lineage, shard_files
 from unires_jax.engine.checks import Bar
+from unires_jax.engine.markers import StaleError
 from unires_jax.engine.record import DIGITS, OBJECT, Picture, Region, Text
 from unires_jax.engine.settings import EngineConfig, Thresholds
-from unires_jax.engine.stages import FILTER, STAGES
+from unires_jax.engine.stages import FILTER
 from unires_jax.engine.thresholds import NONE, resolve
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import local, write_whole
@@ -41,6 +42,7 @@ class Summary:
     # By kind and code; "" is of what went with something else.
     dropped: dict[str, dict[str, int]]
     forms: dict[str, dict[str, int]]  # of texts: "kept" and "dropped"
+    made_of: str = ""  # `lineage.digest` of the stage's shards
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, which `read` reads back."""
@@ -50,11 +52,14 @@ class Summary:
 def run(out: str | Path, config: EngineConfig) -> Summary:
     """Judge all pictures of a run; writes `<out>/filter/`.
 
-    Raises DataError where no stage is complete, ConfigError for an unknown preset.
+    Raises DataError where no stage is complete, StaleError where one was made of what
+    is not there any more, ConfigError for an unknown preset.
     """
     folder, thresholds = local(out) / FILTER, resolve(config)
     stage = _last_stage(out)
     shards = shard_files.paths(out, stage)
+    lineage.require_current(out, stage)
+    made_of = lineage.digest(out, stage)
     rules = config.preset != NONE
     bar = _survey(_read_all(shards), Bar(thresholds, rules))
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def run(out: str | Path, config: EngineConfig) -> Summary:
             position += 1
         shard_files.write(folder / shard.name, judged)
         tally.add(judged)
-    summary = tally.summary(stage, config.preset, thresholds)
+    summary = tally.summary(stage, config.preset, thresholds, made_of)
     write_whole(folder / COUNTS, json.dumps(summary.to_json(), indent=1) + "\n")
     return summary
 
@@ -91,17 +96,33 @@ def read(out: str | Path) -> Summary:
     try:
         value = documents.read_object(path)
         return Summary(**{**value, "thresholds": Thresholds(**value["thresholds"])})
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, DataError) as error:
         raise DataError(
-            f"is of another version ({error}); run `unires engine filter` again",
+            f"is damaged or of another version ({error}); run `unires engine filter` "
+            "again",
             place=str(path),
         ) from None
 
 
+def require_current(out: str | Path) -> None:
+    """Raise unless the last `run` came to its end and judged what is there now.
+
+    DataError or StaleError. A folder that has no stage's shards any more is current.
+    """
+    summary, stage = read(out), lineage.last_stage(out)
+    if not stage:
+        return
+    lineage.require_current(out, stage)
+    if (summary.stage, summary.made_of) != (stage, lineage.digest(out, stage)):
+        raise StaleError(
+            f"is older than what {stage} has made; run `unires engine filter`",
+            place=str(local(out) / FILTER),
+        )
+
+
 def _last_stage(out: str | Path) -> str:
-    for stage in reversed(STAGES):
-        if any((local(out) / stage.name).glob("shard-*.jsonl.gz")):
-            return stage.name
+    if stage := lineage.last_stage(out):
+        return stage
     raise DataError(
         "holds no stage's shards; run `unires engine run` first",
         place=str(out),
@@ -169,14 +190,14 @@ def judge(picture: Picture, position: int, bar: Bar) -> Picture:
 
     A thing has the code of its first check that fails, and what goes with another
     thing (parts with their object, texts with their region or a target) has none.
-    What the plan has refused keeps its codes.
+    What an earlier stage has refused keeps the first of its codes.
     """
-    codes = picture.codes or _first(checks.of_picture(picture, position, bar))
+    codes = picture.codes[:1] or _first(checks.of_picture(picture, position, bar))
     kept = set[str]()
     doubles = checks.twins(picture, bar.thresholds.twin)
     judged: dict[str, Region] = {}
     for region in sorted(picture.regions, key=lambda r: r.level != OBJECT):
-        own = region.codes
+        own = region.codes[:1]
         stays = not codes and (not region.parent or region.parent in kept)
         if stays and not own:
             own = _first(
@@ -208,7 +229,7 @@ def judge(picture: Picture, position: int, bar: Bar) -> Picture:
 def _judge_text(
     text: Text, region: Region, twice: bool, kept: set[str], bar: Bar
 ) -> Text:
-    codes, stays = text.codes, {region.id, *text.targets} <= kept
+    codes, stays = text.codes[:1], {region.id, *text.targets} <= kept
     if stays and not codes:
         codes = _first(checks.of_text(text, region, twice, bar))
     return dataclasses.replace(text, keep=stays and not codes, codes=codes)
@@ -241,7 +262,9 @@ class _Tally:
         for code in () if thing.keep else thing.codes or ("",):
             self._dropped[kind, code] += 1
 
-    def summary(self, stage: str, preset: str, thresholds: Thresholds) -> Summary:
+    def summary(
+        self, stage: str, preset: str, thresholds: Thresholds, made_of: str
+    ) -> Summary:
         codes = sorted(self._dropped)
         forms = sorted({form for form, _ in self._forms})
         return Summary(
@@ -260,4 +283,5 @@ class _Tally:
                 }
                 for form in forms
             },
+            made_of=made_of,
         )

@@ -1,8 +1,8 @@
 """What a shard was made of, and whether that is what it would be made of now.
 
 A marker `shard-00003-of-00016.done` beside a shard holds SHA-256 of its input and of
-itself, a hash of the settings that its stage depends on, its models with their
-fingerprints, counts and seconds. Source: ours.
+itself, the stage's edition, a hash of the settings that it depends on, its models with
+their fingerprints, counts and seconds. Source: ours.
 """
 
 import enum
@@ -20,7 +20,15 @@ from unires_jax.prepare.shards import Shard
 _PIECE = 1 << 20
 # Fields of a marker.
 INPUT, OUTPUT, FORMERLY, ERRORS = "input", "output", "formerly", "errors"
-FINGERPRINTS = "fingerprints"
+FINGERPRINTS, EDITION = "fingerprints", "edition"
+# What a marker's fields say of a shard that was made of something else.
+_WORDS = {
+    INPUT: "of another input",
+    "settings": "with other settings",
+    "models": "with other models",
+    FINGERPRINTS: "with other files of its models",
+    EDITION: "by another edition of the stage",
+}
 
 
 class StaleError(UserError):
@@ -33,13 +41,16 @@ class State(enum.StrEnum):
     MISSING = "missing"
     DONE = "done"
     BEHIND = "behind"  # of its input, only pictures with errors were redone since
-    STALE = "stale"  # made of another input, with other settings or other models
+    STALE = "stale"  # made of another input, with other settings, models or code
 
 
 def state(shard: Shard) -> State:
-    """How far a shard of a stage is, by its marker and that of its input."""
+    """How far a shard of a stage is, by its marker and that of its input.
+
+    One whose file is lost is missing.
+    """
     marker = shard.stored()
-    if marker is None:
+    if marker is None or not all(shard.path(x).exists() for x in shard.work.suffixes):
         return State.MISSING
     if shard.marker() is not None:
         return State.DONE
@@ -49,6 +60,15 @@ def state(shard: Shard) -> State:
     if differ == {INPUT} and marker.get(INPUT) in formerly:
         return State.BEHIND
     return State.STALE
+
+
+def differences(shard: Shard) -> str:
+    """What a stale shard was made of, in words: "with other models"."""
+    marker = shard.stored() or {}
+    differ = [n for n, v in shard.work.identity.items() if marker.get(n) != v]
+    if "models" in differ:  # which have other files, of course
+        differ = [name for name in differ if name != FINGERPRINTS]
+    return " and ".join(dict.fromkeys(_WORDS.get(n, f"of another {n}") for n in differ))
 
 
 def file_hash(path: Path) -> str:

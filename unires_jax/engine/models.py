@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -24,6 +24,16 @@ def specs(stage: Stage, settings: ModelSettings) -> dict[str, str]:
     """The model of each role that the stage has and the settings fill."""
     named = {role: getattr(settings, role) for role in stage.roles}
     return {role: spec for role, spec in named.items() if spec}
+
+
+def require_named(stages: Iterable[Stage], settings: ModelSettings) -> None:
+    """Raise for a model that is none, of any stage, before the first one works.
+
+    UsageError and ModelError as `backends.require_named`; no model is loaded.
+    """
+    for stage in stages:
+        for role, spec in specs(stage, settings).items():
+            backends.require_named(spec, role)
 
 
 def load(stage: Stage, settings: ModelSettings) -> Mapping[str, Any]:

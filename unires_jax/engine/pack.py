@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from unires_jax import __version__, disk, documents
 from unires_jax.data.records import LEVELS, PART, Expression, Mask, Record
-from unires_jax.engine import shard_files
+from unires_jax.engine import filters, shard_files
 from unires_jax.engine.licences import licence_lines
 from unires_jax.engine.plan_facts import picture_folder, read_facts
 from unires_jax.engine.record import Picture, Region, Text
@@ -41,6 +41,7 @@ README, SCORES = "README.md", "scores"
 LISTING = f"{SCORES}/pack.json"  # which files are the pack's, so that it can go again
 _TITLE = "# An MRES set made by unires engine"
 _LINES = re.compile(r"(train|val)-\d{5,}\.jsonl\.gz")
+_HALF = re.compile(_LINES.pattern + r"\.\d+\.tmp")  # of a pack that was killed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +72,14 @@ def pack(
     copied beside them (`copy`). About `val_share` of the pictures, chosen by the hash
     of their file, are val's: they stay so whatever is added. Every picture is the file
     that was planned. Raises UsageError for options that cannot go together, DataError
-    where the folder holds lines of others or, unless `overwrite`, a pack, and for a
-    picture that is gone or was changed.
+    where the folder holds lines of others or, unless `overwrite`, a pack, for a filter
+    that has not come to its end, and for a picture that is gone or was changed;
+    StaleError for a filter that is older than the scores.
     """
     if not 0 <= val_share < 1:
         raise UsageError(f"--val_share={val_share}: expected from 0 up to below 1")
+    shards = shard_files.paths(out, FILTER)
+    filters.require_current(out)
     root = picture_folder(out, pictures)
     folder = local(into) if into else root
     if folder.resolve() != root.resolve() and not (embed or copy):
@@ -84,7 +88,6 @@ def pack(
             "pictures below their own folder: add --embed (the pictures in the lines, "
             "a third larger) or --copy, or leave --into out"
         )
-    shards = shard_files.paths(out, FILTER)
     per_file = -(-PICTURES // max(1, sum(1 for _ in shard_files.read(shards[0]))))
     groups = [shards[i : i + per_file] for i in range(0, len(shards), per_file)]
     splits = (TRAIN, VAL) if val_share else (TRAIN,)
@@ -263,7 +266,7 @@ def read_planned(root: Path, picture: Picture) -> bytes:
     if hashlib.sha256(data).hexdigest() != picture.sha256:
         raise DataError(
             "was changed since `unires engine plan`: its masks belong to another "
-            "picture; put it back, or plan and run anew",
+            "picture; put it back, or plan and run with another --out",
             place=str(root / picture.file),
             kind=Kind.SIZE_DIFFERS,
         )
@@ -342,6 +345,10 @@ def _clear(folder: Path, overwrite: bool) -> None:
             "folder",
             place=str(readme),
         )
+    for place in (folder, folder / SCORES) if listing else ():
+        for half in place.glob("*.tmp"):
+            if _HALF.fullmatch(half.name):
+                half.unlink(missing_ok=True)
     for name in ours:
         (folder / name).unlink(missing_ok=True)
         (folder / SCORES / name).unlink(missing_ok=True)
@@ -401,7 +408,9 @@ def main(argv: Sequence[str]) -> int:
         "licences in its README.md.",
         epilog="example: unires engine pack --out engine --val_share 0.05",
     )
-    parser.add_argument("--out", default="engine", help="folder of the engine")
+    parser.add_argument(
+        "--out", default="engine", help="folder of the engine; default: engine"
+    )
     parser.add_argument(
         "--pictures", default="", help="folder of the pictures; default: the plan's"
     )

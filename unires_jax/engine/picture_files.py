@@ -31,7 +31,8 @@ def read(folder: Path, picture: Picture) -> Image:
     data = files.read_inside(folder, picture.file)
     if digest(data) != picture.sha256:
         raise DataError(
-            "is another file than when it was planned; restore it, or plan again",
+            "is another file than when it was planned; restore it and run `unires "
+            "engine retry`, or plan into another --out",
             place=picture.file,
         )
     return decode_image(data)

@@ -12,6 +12,7 @@ from unires_jax.files import write_whole
 
 FILE = "plan.json"
 SCHEMA = "mres-engine-plan/1"
+_REMEDY = "remove it and run `unires engine plan`, which keeps finished shards"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +57,13 @@ class Plan:
             )
         values = documents.read_object(path)
         if values.pop("schema", None) != SCHEMA:
-            raise DataError(f"is no plan of {SCHEMA}", place=str(path))
+            raise DataError(f"is no plan of {SCHEMA}; {_REMEDY}", place=str(path))
         values.pop("version", None)
         try:
             return cls(**values)
         except TypeError as error:
             raise DataError(
-                f"is no plan of {SCHEMA}: {error}", place=str(path)
+                f"is no plan of {SCHEMA}: {error}; {_REMEDY}", place=str(path)
             ) from None
 
     def write(self, out: Path) -> None:

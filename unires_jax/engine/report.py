@@ -30,7 +30,7 @@ from unires_jax.engine.record import (
 from unires_jax.engine.samples import Sample
 from unires_jax.engine.stages import FILTER, PLAN, STAGES
 from unires_jax.engine.stats import ALONG, Stats
-from unires_jax.errors import DataError, UsageError, printable, shorten
+from unires_jax.errors import DataError, UsageError, UserError, printable, shorten
 from unires_jax.files import Location, local, write_together
 from unires_jax.pages import template
 
@@ -80,6 +80,8 @@ def report(
     disk.require_writable(folder)
 
     summary = filters.read(out) if stage == FILTER else None
+    if summary:
+        _warn_of_older(out)
     stats = Stats(summary.thresholds if summary else None)
     digest = audit.Digest()
     shown, drawn = Sample[Case](cards, seed), Sample[Case](looks, seed)
@@ -141,6 +143,14 @@ def report(
         )
     write_together(folder, contents)
     return folder / "report.html"
+
+
+def _warn_of_older(out: str | Path) -> None:
+    """A page of what is there is of use while more is made; but it is said."""
+    try:
+        filters.require_current(out)
+    except UserError as error:
+        print(f"the page is of an earlier state: {error}", file=sys.stderr)
 
 
 def _last_stage(out: str | Path) -> str:
@@ -274,22 +284,32 @@ def main(argv: Sequence[str]) -> int:
         epilog="example: unires engine report --out engine; "
         "unires engine report --out engine --audit engine/report/audit.csv",
     )
-    parser.add_argument("--out", default="engine", help="folder of the engine")
+    parser.add_argument(
+        "--out", default="engine", help="folder of the engine; default: engine"
+    )
     parser.add_argument(
         "--pictures", default="", help="folder of the pictures; default: the plan's"
     )
     parser.add_argument(
-        "--cards", type=int, default=6, help="cases shown of each form and code"
+        "--cards",
+        type=int,
+        default=6,
+        help="cases shown of each form and code; default: %(default)s",
     )
-    parser.add_argument("--looks", type=int, default=200, help="rows of the audit")
+    parser.add_argument(
+        "--looks", type=int, default=200, help="rows of the audit; default: %(default)s"
+    )
     parser.add_argument("--audit", default="", help="an audit.csv with verdicts")
     parser.add_argument(
         "--near",
         type=int,
         default=5000,
-        help="kept pictures that are compared by how they look, at most",
+        help="kept pictures that are compared by how they look, at most; default: "
+        "%(default)s",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all draws; default: %(default)s"
+    )
     args = parser.parse_args(argv)
     if min(args.cards, args.looks, args.near) < 0:
         raise UsageError("--cards, --looks and --near: expected numbers from 0 up")

@@ -9,13 +9,14 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from unires_jax import __version__
 from unires_jax.engine import models, picture_files, shard_files
 from unires_jax.engine.markers import (
+    EDITION,
     ERRORS,
     FINGERPRINTS,
     FORMERLY,
@@ -23,6 +24,7 @@ from unires_jax.engine.markers import (
     OUTPUT,
     StaleError,
     State,
+    differences,
     file_hash,
     settings_hash,
     state,
@@ -101,9 +103,16 @@ class StageWork:
     ) -> Generator[Refusal | None, None, None]:
         """Write the pictures as the stage leaves them; None for each as it goes.
 
-        Raises DataError where the input is not what its marker says, or the models are
-        others than those that were asked for.
+        Raises DataError where the input is not what its marker says, the models are
+        others than those that were asked for, and without the folder of pictures: then
+        it is the machine that is at fault, and no picture.
         """
+        if not Path(self.pictures).is_dir():
+            raise DataError(
+                "no such folder of pictures on this machine; mount it, or name it with "
+                "--pictures",
+                place=self.pictures,
+            )
         began, source = time.perf_counter(), self._path(self.stage.reads, SUFFIX)
         if file_hash(source) != figures[INPUT]:
             raise DataError(
@@ -191,6 +200,7 @@ def made_of(
     settings = (*stage.settings, "models.dtype") if stage.roles else stage.settings
     made: Marker = {
         "stage": stage.name,
+        EDITION: stage.edition,
         "settings": settings_hash(config, settings),
         "models": models.specs(stage, config.models),
     }
@@ -208,7 +218,7 @@ def ledger(
     fingerprints: Mapping[str, str] | None = None,
     mended: Collection[int] = (),
 ) -> Ledger:
-    """The shards of a stage. Makes its folder."""
+    """The shards of a stage."""
     made = json.dumps(made_of(stage, config, fingerprints), sort_keys=True)
     works = [
         StageWork(
@@ -224,7 +234,6 @@ def ledger(
         )
         for index in range(plan.shards)
     ]
-    (out / stage.name).mkdir(parents=True, exist_ok=True)
     return Ledger(out, works, 0.0, indices, progress=stage.name, stem=stem)
 
 
@@ -259,18 +268,21 @@ def run(
     recompute: bool = False,
     retry: bool = False,
     pictures: str = "",
+    begin: Callable[[], None] = lambda: None,
 ) -> int:
     """Do what is not done of the stages; how many pictures have an error of theirs.
 
     `retry` does pictures with errors again. `pictures` is their folder where that is
-    another than the plan's. Raises StaleError for shards of another input, other
-    settings or models, unless `recompute`; DataError while another run holds the folder
-    or the same shards, and where the stage before has not done a shard.
+    another than the plan's. `begin` is called before a stage's first shard is made,
+    once it is known that its models are there. Raises StaleError for shards of another
+    input, other settings, models or edition, unless `recompute`; DataError while
+    another run holds the folder or the same shards, and where the stage before has not
+    done a shard.
     """
     plan = Plan.read(out)
     with hold(out, NOUN, way.indices):
         return sum(
-            _advance(out, plan, stage, config, way, recompute, retry, pictures)
+            _advance(out, plan, stage, config, way, recompute, retry, pictures, begin)
             for stage in stages
         )
 
@@ -284,6 +296,7 @@ def _advance(
     recompute: bool,
     retry: bool,
     pictures: str,
+    begin: Callable[[], None],
 ) -> int:
     """Do what is not done of a stage; how many pictures have an error of it."""
     names = models.fingerprints(stage, config.models, apart=way.apart)
@@ -306,13 +319,16 @@ def _advance(
                 place=str(out),
             )
     states = {shard.index: state(shard) for shard in asked.mine}
+    for shard in asked.mine:
+        if states[shard.index] is State.MISSING:  # a marker whose file is lost goes too
+            shard.path(DONE).unlink(missing_ok=True)
     stale = [index for index, at in states.items() if at is State.STALE]
     if stale and not recompute:
+        first = next(s for s in asked.mine if s.index == stale[0])
         raise StaleError(
-            f"{len(stale)} of {len(asked.mine)} shards of {stage.name} were made of "
-            f"another input, with other settings or other models (number {stale[0]} "
-            "first). Set those again, name another --out, or do the shards again: "
-            "--recompute stale",
+            f"{len(stale)} of {len(asked.mine)} shards of {stage.name} were made "
+            f"{differences(first)} (number {stale[0]} first). Set those again, name "
+            "another --out, or do the shards again: --recompute stale",
             place=str(out),
         )
     mended = {index for index, at in states.items() if at is State.BEHIND}
@@ -322,7 +338,10 @@ def _advance(
         mended |= {index for index in done if markers[index].get(ERRORS)}
     shards = made(mended=mended)
     mends = [shards.shards[index] for index in sorted(mended)]
+    shards.place.mkdir(exist_ok=True)
     missing = shards.unfinished(spared=mends)
     todo = sorted({*missing, *mends}, key=lambda shard: shard.index)
+    if todo:
+        begin()
     way.write(shards, todo, stage.name)
     return sum((shard.stored() or {}).get(ERRORS, 0) for shard in shards.mine)

@@ -108,6 +108,7 @@ def validate(config: EngineConfig) -> None:
             for n in (*_COUNTS, "side")
         ),
         (config.shard > 0, f"shard={config.shard} must be positive"),
+        (bool(config.models.segmenter), "models.segmenter must name a model"),
         (config.models.batch > 0, f"models.batch={config.models.batch}, at least 1"),
         (said.object_side >= 0, "expressions.object_side must not be negative"),
         (said.crop >= 0, "expressions.crop must not be negative"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from unires_jax import limits
 from unires_jax.engine.record import Picture, from_line, to_line
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import local, whole
+from unires_jax.files import local, naming, whole
 from unires_jax.texts import open_lines
 
 _NAME = re.compile(r"shard-(\d{5,})-of-(\d{5,})\.jsonl\.gz")
@@ -82,8 +82,9 @@ def read(path: str | Path) -> Iterator[Picture]:
                     )
                 yield from_line(line, place)
     except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
         raise DataError(
-            f"cannot be read after line {number}: {error}; remove it and run "
+            f"cannot be read after line {number}: {why}; remove it and run "
             "`unires engine run`, which makes it again",
             place=str(path),
         ) from None
@@ -93,6 +94,7 @@ def read(path: str | Path) -> Iterator[Picture]:
 def lines(path: Path) -> Iterator[io.TextIOWrapper]:
     """A file to print lines to, packed; its bytes depend on the lines alone."""
     with (
+        naming(path),  # a full disk
         path.open("wb") as file,
         gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text,

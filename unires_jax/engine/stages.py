@@ -33,6 +33,8 @@ class Stage:
     # Settings, or groups of them, that its result depends on: with others it is stale.
     # Of its models, which always count, neither the device nor the batch.
     settings: tuple[str, ...] = ()
+    # Raised with whatever changes what it writes: shards of another edition are stale.
+    edition: int = 1
 
     def advance(self) -> Advance:
         """The function that does it. Raises nothing of its own.

@@ -7,11 +7,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from unires_jax.engine.markers import ERRORS, INPUT, OUTPUT, State, file_hash, state
+from unires_jax.engine import filters
+from unires_jax.engine.markers import (
+    ERRORS,
+    INPUT,
+    OUTPUT,
+    StaleError,
+    State,
+    file_hash,
+    state,
+)
 from unires_jax.engine.plan_file import Plan
 from unires_jax.engine.runner import SUFFIX, ledger, stem
 from unires_jax.engine.settings import EngineConfig
 from unires_jax.engine.stages import FILTER, PLAN, Stage
+from unires_jax.errors import DataError
 from unires_jax.prepare.shards import DONE, Marker, read_marker
 
 
@@ -47,9 +57,22 @@ def progress(
         states = [state(shard) for shard in shards]
         stored = [m for s in shards if (m := s.stored())]
         rows.append(_row(stage.name, plan.shards, states, stored))
-    files = (out / FILTER).glob(f"shard-*{SUFFIX}")
-    rows.append(_row(FILTER, plan.shards, [State.DONE] * len(list(files)), []))
+    rows.append(_row(FILTER, plan.shards, _of_filter(out), []))
     return rows
+
+
+def _of_filter(out: Path) -> list[State]:
+    """The state of each shard that the filter has written: of all the same."""
+    files = list((out / FILTER).glob(f"shard-*{SUFFIX}"))
+    if not files:
+        return []
+    try:
+        filters.require_current(out)
+    except StaleError:
+        return [State.STALE] * len(files)
+    except DataError:  # broken off, or stages are being made anew
+        return []
+    return [State.DONE] * len(files)
 
 
 def _row(
@@ -119,7 +142,10 @@ def verify(out: Path, stages: Sequence[Stage]) -> list[str]:
                 path = out / name / f"{stem(index, plan.shards)}{SUFFIX}"
                 if fault := _fault(path, marker):
                     done = path.with_name(f"{stem(index, plan.shards)}{DONE}")
-                    faults.append(f"{path}: {fault}; remove {done.name} and run again")
+                    again = "plan" if name == PLAN else "run"
+                    faults.append(
+                        f"{path}: {fault}; remove {done.name} and {again} again"
+                    )
                 bar.update()
     for stage in stages:
         for index, marker in markers[stage.name].items():

@@ -14,7 +14,8 @@ def run(
 
     `options` are Beam's own, e.g. `--runner=FlinkRunner --flink_master=host:8081`; the
     folder and the raw files must have the same path on all machines. Raises DataError
-    if Beam is not installed, no runner is named, or too many entries are unusable.
+    if Beam is not installed, no runner is named or one that it does not know, or too
+    many entries are unusable.
     """
     try:
         import apache_beam as beam
@@ -30,7 +31,11 @@ def run(
         )
     todo = ledger.unfinished() if todo is None else todo
     try:
-        with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+    except (ValueError, ImportError, AttributeError) as error:  # no such runner
+        raise DataError(f"--beam={' '.join(options)!r}: {error}") from None
+    try:
+        with pipeline:
             _ = (
                 pipeline
                 | beam.Create(todo)

@@ -239,7 +239,9 @@ def test_a_role_lists_its_backends() -> None:
         load("sam2:x", "captioner")
     with pytest.raises(UsageError, match="sam2, sam, sam_hq, sam3_tracker"):
         load("sam9:x", "segmenter")
-    assert all(e.licence and set(e.roles) <= set(ROLES) for e in BACKENDS.values())
+    assert all(set(entry.roles) <= set(ROLES) for entry in BACKENDS.values())
+    # The truth is a file of the user's own, whose terms nobody here knows.
+    assert [name for name, e in BACKENDS.items() if not e.licence] == ["exact"]
 
 
 def test_torch_is_for_models_alone() -> None:

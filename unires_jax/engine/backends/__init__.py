@@ -7,6 +7,7 @@ Nothing is imported before `load`.
 import dataclasses
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from unires_jax.engine.roles import ROLES, ModelError
@@ -99,17 +100,30 @@ BACKENDS: dict[str, Entry] = {
 }
 
 
+def require_named(spec: str, role: str) -> Entry:
+    """The row of `<name>:<folder or hub id>`.
+
+    Raises UsageError for a name or role that does not exist, ModelError for a path of
+    nothing. What a folder holds, and what the hub does, is seen by `load`.
+    """
+    name, _, place = spec.partition(":")
+    entry = BACKENDS.get(name)
+    if entry is None or role not in entry.roles:
+        able = [n for n, e in BACKENDS.items() if role in e.roles]
+        raise UsageError(f"{spec!r}: no {role}; there are {', '.join(able)}")
+    path = Path(place.partition("?")[0]).expanduser()  # `exact` has options behind it
+    if place.startswith((".", "/", "~")) and not path.exists():
+        raise ModelError(f"{spec}: no such file or folder")
+    return entry
+
+
 def load(spec: str, role: str, device: Device = "auto", dtype: str = "auto") -> Any:
     """The backend of `<name>:<folder or hub id>`, ready to answer for a role.
 
     Raises UsageError for a name or role that does not exist, ModelError for a model
     that is not there, lacks a tensor, or needs a library that is not installed.
     """
-    name, _, checkpoint = spec.partition(":")
-    entry = BACKENDS.get(name)
-    able = [n for n, e in BACKENDS.items() if role in e.roles]
-    if entry is None or role not in entry.roles:
-        raise UsageError(f"{spec!r}: no {role}; there are {', '.join(able)}")
+    entry, checkpoint = require_named(spec, role), spec.partition(":")[2]
     try:
         module = importlib.import_module(f"{__name__}.{entry.module}")
     except ImportError as error:
