@@ -40,7 +40,6 @@ from unires_jax.prepare.sources.form import Raw
 from unires_jax.prepare.sources.grouping import by_split, to_records
 from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
 
-
 # What can be converted below a folder: where it is, its title, the command.
 Convertible = Callable[[Path], Iterable[tuple[Path, str, str]]]
 
