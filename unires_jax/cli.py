@@ -11,6 +11,7 @@ unires export        a trained model for other systems
 unires push          a trained model to the Hugging Face Hub
 unires aot           does a config fit a TPU slice, and how fast can it be there
 unires engine        pictures with boxes in, masks with sentences out
+unires import        masks of annotation tools as a data set's lines
 
 Each has its own --help.
 """
@@ -26,7 +27,7 @@ from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = (
     *("build", "doctor", "train", "evaluate", "show", "predict", "demo", "export"),
-    *("push", "aot", "engine"),
+    *("push", "aot", "engine", "import"),
 )
 
 
@@ -89,13 +90,20 @@ def _engine(argv: Sequence[str]) -> int:
     return command.main(argv, app.parse_settings)
 
 
+def _doctor(argv: Sequence[str]) -> int:
+    from unires_jax.engine import convertible
+    from unires_jax.prepare.doctor import command
+
+    return command.main(argv, convertible.commands)
+
+
 def _imported(command: str) -> Callable[[Sequence[str]], int]:
     """A command's function, imported alone: `unires build` needs no jax."""
     match command:
         case "build":
             from unires_jax.prepare.build import main as run
         case "doctor":
-            from unires_jax.prepare.doctor.command import main as run
+            run = _doctor
         case "predict":
             from unires_jax.serving.predict import main as run
         case "demo":
@@ -112,6 +120,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             run = _evaluate
         case "engine":
             run = _engine
+        case "import":
+            from unires_jax.engine.importers.command import main as run
         case _:
             run = _show
     return run

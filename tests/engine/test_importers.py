@@ -76,6 +76,16 @@ def test_an_export_of_another_tool_is_named(tmp_path: Path) -> None:
         convert(labels, "label_studio")
 
 
+def test_pictures_lie_beside_their_file_unless_said(tmp_path: Path) -> None:
+    source = tool_exports.write_coco(tmp_path)
+    source = source.rename(tmp_path / "photos" / source.name)
+    argv = ["--form", "coco", str(source), "--out", str(tmp_path / "out")]
+    assert command.main(argv) == 0
+    (tmp_path / "photos" / "1.jpg").unlink()
+    with pytest.raises(DataError, match="another folder with --pictures"):
+        command.main(argv)
+
+
 def test_a_turned_picture_is_stored_as_the_annotator_saw_it(tmp_path: Path) -> None:
     source = tool_exports.write_label_studio(tmp_path)
     path = tmp_path / "photos" / "1.jpg"
@@ -168,7 +178,10 @@ def test_cocos_own_annotations(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "names"),
     [
-        ("/data/upload/3/0a1b2c3d-dog.jpg", {"0a1b2c3d-dog.jpg", "dog.jpg"}),
+        (
+            "/data/upload/3/0a1b2c3d-dog.jpg",
+            {"upload/3/0a1b2c3d-dog.jpg", "0a1b2c3d-dog.jpg", "dog.jpg"},
+        ),
         ("/data/local-files/?d=set/dog%201.jpg", {"set/dog 1.jpg", "dog 1.jpg"}),
         ("s3://bucket/set/dog.jpg", {"dog.jpg", "set/dog.jpg"}),
         ("https://example.org/a/dog.jpg?x=1", {"dog.jpg", "a/dog.jpg"}),

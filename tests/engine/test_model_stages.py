@@ -375,6 +375,8 @@ def test_the_detector_looks_for_what_is_absent_and_for_what_has_no_box() -> None
         ("people", ("person", ""), True),
         ("the traffic lights", ("traffic_light", ""), True),
         ("the left car", ("car", ""), False),
+        ("a truck", ("car", ""), True),
+        ("truck with a rack", ("car", ""), False),
     ],
 )
 def test_bare_texts(said: str, nouns: tuple[str, ...], bare: bool) -> None:

@@ -195,6 +195,9 @@ def test_encodings_and_packing_change_nothing(
 def test_the_split_is_a_word_of_the_name(tmp_path: Path) -> None:
     assert command.split_of(Path("a/paco_lvis_v1_val.json")) == "val"
     assert command.split_of(Path("a/instances.json")) == "train"
+    assert command.split_of(Path("valid/_annotations.coco.json")) == "val"
+    assert command.split_of(Path("valid/train.json")) == "train"
+    assert command.split_of(Path("a_test/of_mine.json")) == "train"
     convert(part_forms.write_coco(tmp_path), "coco", "--split", "mine")
     assert (tmp_path / "out" / "mine.jsonl.gz").is_file()
 
@@ -268,6 +271,31 @@ def test_crowds_count_and_have_no_mask(tmp_path: Path) -> None:
     for line in convert(_changed(change)(tmp_path), "coco"):
         assert "dog" not in " ".join(texts_of(line))
         assert sum(m["category"] == "dog" for m in line["masks"] if "part" not in m) < 3
+
+
+def test_cvat_calls_a_mask_a_crowd_that_is_none(tmp_path: Path) -> None:
+    source = part_forms.write_coco(tmp_path)
+    content = json.loads(source.read_text())
+    plain = convert(source, "coco")
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = int(isinstance(annotation["segmentation"], dict))
+        annotation["attributes"] = {"occluded": False}
+    source.write_text(json.dumps(content))
+    assert convert(source, "coco") == plain
+
+
+def test_an_annotator_of_ade20k_wrote_latin_1(tmp_path: Path) -> None:
+    root = part_forms.write_ade20k(tmp_path)
+    plain = convert(root, "ade20k")
+    path = next(root.rglob("*.json"))
+    content = json.loads(path.read_text())
+    content["annotation"]["object"][0]["attributes"] = "caf\u00e9"
+    text = json.dumps(content, ensure_ascii=False)
+    path.write_bytes(text.encode("latin-1"))
+    assert convert(root, "ade20k") == plain
+    path.write_bytes(text.encode("latin-1")[:-3])
+    with pytest.raises(UserError, match="is no JSON"):
+        convert(root, "ade20k")
 
 
 def test_ade20k_parts_of_parts_go_by_what_the_json_says(tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_objects(regions: list[Region], names: set[int | str]) -> None:
         assert set(answer) == names
 
 
+def test_a_side_in_a_name_is_not_said_before_another() -> None:
+    doors = [region((x, 20, 9, 9), "left door") for x in (2, 80)]
+    names = {"left door on the left", "left door on the right"}
+    assert set(said(*doors)) == names
+
+
 def test_a_lone_thing_of_a_partial_source_needs_its_half() -> None:
     assert not said(region((45, 25, 9, 9), "cat"), every=False)
     assert set(said(region((5, 25, 9, 9), "cat"), every=False)) == {"cat on the left"}
@@ -119,6 +125,14 @@ def test_a_persons_words_stay_and_no_template_repeats_them() -> None:
     cat = region((5, 5, 9, 9), "cat", captions=("cat", "my cat"))
     answer = texts.describe([cat], lambda _: True)
     assert [(s.text, s.kind) for s in answer] == [("cat", "given"), ("my cat", "given")]
+
+
+def test_what_a_person_wrote_of_several_denotes_them_all() -> None:
+    dogs = [
+        region((x, 20, 9, 9), "dog", captions=(text,))
+        for x, text in ((2, "Asleep"), (80, "asleep"))
+    ]
+    assert said(*dogs)["Asleep"] == (0, 1) and "asleep" not in said(*dogs)
 
 
 def test_several_pieces_are_a_plural_where_a_thing_has_several() -> None:

@@ -10,7 +10,7 @@ unires engine retry    pictures that failed, once more
 unires engine verify   are the files what was written?
 unires engine vocab    which parts things have: shown, extended
 unires engine parts    part annotations that exist -> MRES JSONL; no model
-unires engine import   masks of annotation tools -> MRES JSONL; no model
+unires engine import   masks of annotation tools -> MRES JSONL: `unires import`
 
 Each has its own --help with an example. From photographs to a data set:
 

@@ -17,6 +17,7 @@ from unires_jax.data.predicates import extreme, placed
 from unires_jax.engine import mending, negatives, sayings, typos
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
+from unires_jax.engine.lexemes import is_bare
 from unires_jax.engine.nouns import part_name, spoken
 from unires_jax.engine.phrases import Phrase, groups, singling
 from unires_jax.engine.record import Picture, Region, Text
@@ -121,7 +122,7 @@ def _names(
                 continue
             region = regions[thing.region.id]
             caption, given = (_core(region, noun, form) for form in sayings.READY)
-            if mending.is_bare(given, (noun,)):
+            if is_bare(given, (noun,)):
                 given = ""
             names[i] = sayings.choose_names(phrases, noun, caption, given, r)
     return dict(sorted(names.items()))
@@ -275,7 +276,7 @@ def _mended(
         masks[noun] = owner.mask
     words = mending.mended(text.text, thing.mask, masks, palette)
     nouns = (noun, part_name(region.part).full) if region.part else (noun,)
-    if mending.is_bare(words, nouns) and not scene.alone(region.category):
+    if is_bare(words, nouns) and not scene.alone(region.category):
         text = dataclasses.replace(text, keep=False, codes=(*text.codes, AMBIGUOUS))
     if words == text.text:
         return text

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable
 
-from unires_jax.engine.english import IRREGULAR
+from unires_jax.engine.english import ARTICLES, IRREGULAR
 
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _POSSESSIVE = re.compile("['\u2019]s\\b")
-_SMALL = {"a", "an", "the", "of", "this", "that", "there", "is", "s"}
+_SMALL = frozenset((*ARTICLES, "of", "on", "in", "with", "and", "this", "that"))
+_SMALL |= {"there", "is", "s"}  # words that single nothing out
 _SINGULARS = {many: one for one, many in IRREGULAR.items()}
 
 
@@ -30,10 +31,11 @@ def names(text: str, part: str) -> bool:
 
 
 def is_bare(text: str, nouns: Iterable[str]) -> bool:
-    """Whether a text says no more than these nouns: it has no modifier."""
+    """Whether a text says no more than these nouns, or one other: "a car", "truck"."""
     parts = (noun.replace("_", " ") for noun in nouns)
     plain = {stem for part in parts for word in words(part) for stem in stems(word)}
-    return all(word in _SMALL or stems(word) & plain for word in words(text))
+    content = [word for word in words(text) if word not in _SMALL]
+    return len(content) <= 1 or all(stems(word) & plain for word in content)
 
 
 def repetition(text: str) -> float:

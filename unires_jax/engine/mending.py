@@ -1,4 +1,4 @@
-"""Captions held against the picture: colours that pixels contradict, names alone.
+"""Captions held against the picture: colours that pixels contradict, names.
 
 Source: ours.
 """
@@ -19,9 +19,6 @@ _RUN = re.compile(
     re.IGNORECASE,
 )
 _REACH = 3  # words after the colour among which its noun is sought
-# Words that single nothing out.
-_EMPTY = frozenset((*ARTICLES, "of", "on", "in", "with", "and", "is", "this", "that"))
-
 
 # Words of a place or an order, beside which another would be said twice.
 _PLACED = words(
@@ -74,14 +71,6 @@ def _agree(
             return not shares or sum(shares[c] for c in colours) >= palette.share
     shares = palette.shares(region)
     return not shares or all(shares[c] >= SOME for c in colours)
-
-
-def is_bare(text: str, nouns: tuple[str, ...]) -> bool:
-    """Whether a caption says no more than what a thing is: "a car", "car wheel"."""
-    known = {w for n in nouns for w in (*n.split(), *plural(n).split())}
-    words = re.findall(r"\w+", text.lower().replace("'s", ""))
-    content = [w for w in words if w not in _EMPTY]
-    return len(content) <= 1 or not set(content) - known
 
 
 def core(text: str, noun: str) -> str:

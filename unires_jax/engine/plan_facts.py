@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax import documents
+from unires_jax.engine.plan_file import FILE
 from unires_jax.engine.stages import PLAN
 from unires_jax.errors import DataError, UsageError
 from unires_jax.files import local
@@ -13,7 +14,7 @@ PICTURES = "pictures"  # the field that names their folder
 
 def read_facts(out: str | Path) -> dict[str, Any]:
     """The plan.json of an engine's folder; {} where there is none."""
-    path = local(out) / PLAN / "plan.json"
+    path = local(out) / PLAN / FILE
     return documents.read_object(path) if path.exists() else {}
 
 

@@ -1,6 +1,6 @@
-"""`unires engine import`: a team's labels as MRES JSONL, no model asked.
+"""`unires import`: a team's labels as MRES JSONL, no model asked.
 
-unires engine import --form label_studio export.json --pictures photos --out mine
+unires import --form label_studio export.json --pictures photos --out mine
 unires doctor mine
 unires build mres32m --raw mine --data_dir data
 """
@@ -37,7 +37,7 @@ def recognise(path: Path) -> str:
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns the exit code; raises UserError."""
     parser = arguments(
-        "import",
+        "unires import",
         "A team's masks as MRES JSONL, for `unires build mres32m`: what was written of "
         "them as sentences, and class names where they name one thing.",
         FORMS,

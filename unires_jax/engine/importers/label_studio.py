@@ -230,7 +230,10 @@ def picture_names(reference: str) -> tuple[str, ...]:
     stored = parse_qs(parts.query).get("d", [])  # /data/local-files/?d=folder/1.jpg
     paths = [posixpath.normpath(p).lstrip("/") for p in (*stored, unquote(parts.path))]
     last = posixpath.basename(paths[0])
-    names = [*paths[:-1], last, _UPLOAD.sub("", last), paths[-1]]
+    # /data/upload/1/1.jpg lies in media/upload/1; whoever exports names any of them.
+    folders = [path.split("/") for path in paths]
+    below = ["/".join(f[i:]) for f in folders for i in range(len(f) - 1)]
+    names = [*below, last, _UPLOAD.sub("", last), paths[-1]]
     names = [name for name in dict.fromkeys(names) if name not in ("", ".", "..")]
     if not names:
         raise DataError("names no picture", place="data", kind=Kind.IMAGE_ABSENT)

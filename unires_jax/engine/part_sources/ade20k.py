@@ -119,7 +119,7 @@ def split_values(values: Int64[np.ndarray, "h w"]) -> dict[int, RunMask]:
 
 
 def _things(path: Path, height: int, width: int) -> list[Thing]:
-    content = documents.read_object(path)
+    content = _read(path)
     place = path.name
     entries = get(get(content, "annotation", dict, place), "object", list, place)
     if len(entries) > THINGS:
@@ -128,6 +128,19 @@ def _things(path: Path, height: int, width: int) -> list[Thing]:
         _thing(entry, f"{place}: object[{i}]", height, width)
         for i, entry in enumerate(entries)
     ]
+
+
+def _read(path: Path) -> Any:
+    """A picture's JSON, which is UTF-8 or, where an annotator wrote "café", Latin-1."""
+    try:
+        return documents.read_object(path)
+    except DataError as error:
+        if error.kind is not Kind.ENCODING:
+            raise
+        text = read_bytes(path, limits.SMALL_JSON_BYTES).decode("latin-1")
+        with contextlib.suppress(ValueError):
+            return documents.load(text)
+        raise
 
 
 def _thing(entry: Any, place: str, height: int, width: int) -> Thing:

@@ -29,7 +29,7 @@ def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
                 'no category is a part: expected "car:wheel", "car\'s wheel" or a '
                 "supercategory that is a category with annotations, found "
                 f"{', '.join(sorted(n.category for n in names.values())[:5])}; without "
-                "parts: unires engine import --form coco",
+                "parts: unires import --form coco",
                 place=str(path),
             )
         yield Opened(len(file.images), file.pictures(names))

@@ -216,7 +216,6 @@ def annotation(
     category_id = get(value, "category_id", int, "")
     if category_id not in names:
         raise DataError(f"category_id {category_id} is not among the categories")
-    crowd = value.get("iscrowd")
     named = names[category_id]
     return Annotation(
         key=key,
@@ -224,7 +223,7 @@ def annotation(
         category=named.category,
         part=named.part,
         parent=_parent(value, key, parent) if named.part else None,
-        crowd=crowd is True or crowd == 1,
+        crowd=_is_crowd(value),
         captions=captions(value),
     )
 
@@ -248,6 +247,18 @@ def read_mask(
     if not mask.area:
         raise DataError("its mask holds no pixel; redraw it", kind=Kind.MASK_EMPTY)
     return mask
+
+
+def _is_crowd(value: Any) -> bool:
+    """Whether a mask is of several things.
+
+    CVAT (by Datumaro) calls every mask that was not drawn as a polygon a crowd; its
+    annotations are known by the attribute `occluded`.
+    """
+    attributes = value.get("attributes")
+    if isinstance(attributes, dict) and "occluded" in attributes:
+        return False
+    return value.get("iscrowd") in (1, True)
 
 
 def _parent(value: Any, key: int, field: str) -> int | None:

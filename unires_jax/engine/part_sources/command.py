@@ -61,7 +61,7 @@ def recognise(path: Path) -> str:
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns the exit code; raises UserError."""
     parser = arguments(
-        "parts",
+        "unires engine parts",
         "Part annotations that exist as MRES JSONL with templated texts, for `unires "
         "build mres32m`. No model is asked.",
         FORMS,
@@ -79,19 +79,24 @@ def arguments(
     )
     example = next(iter(forms))
     parser = argparse.ArgumentParser(
-        prog=f"unires engine {command}",
+        prog=command,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=description,
-        epilog=f"forms:\n{rows}\n\nexample:\n  unires engine {command} --form "
-        f"{example} train.json --pictures photos --out mine\n  unires doctor mine\n"
+        epilog=f"forms:\n{rows}\n\nexample:\n  {command} --form {example} "
+        "train.json --pictures photos --out mine\n  unires doctor mine\n"
         "  unires build mres32m --raw mine --data_dir data",
     )
     parser.add_argument("source", help="the file or folder of annotations")
     parser.add_argument("--form", required=True, choices=list(forms))
-    parser.add_argument("--pictures", help="folder of the pictures that it names")
+    parser.add_argument(
+        "--pictures",
+        help="folder of the pictures that it names; default: that of the source",
+    )
     parser.add_argument("--out", required=True, help="folder of the lines")
     parser.add_argument(
-        "--split", help="its name; default: a word of the source's name, else train"
+        "--split",
+        help="its name; default: a word of the name of the source, or of its "
+        "folder, else train",
     )
     parser.add_argument(
         "--exhaustive",
@@ -134,8 +139,8 @@ def convert(
         args.orientation or ("upright" if form.upright else "stored")
     )
     pictures = local(args.pictures) if args.pictures else None
-    if pictures is None and source.is_dir():
-        pictures = source
+    if pictures is None:
+        pictures = source if source.is_dir() else source.parent
     split = args.split or split_of(source)
     task = Task(form, source, pictures, out, split, every, belong, args.embed)
     rejects = Rejects(out / FOLDER / REJECTED, args.max_bad_share)
@@ -157,7 +162,12 @@ def convert(
 
 
 def split_of(source: Path) -> str:
-    """The split that a name says by a word ("paco_lvis_v1_val.json"), else train."""
+    """The split that a name says by a word ("paco_lvis_v1_val.json"), else train.
+
+    Else the name of its folder may be that of a split: "valid/_annotations.coco.json".
+    """
     words = re.split(r"[^A-Za-z]+", source.name.lower())
     said = {jsonl.SPLIT_WORDS[word] for word in words if word in jsonl.SPLIT_WORDS}
-    return said.pop() if len(said) == 1 else "train"
+    if len(said) == 1:
+        return said.pop()
+    return jsonl.SPLIT_WORDS.get(source.absolute().parent.name.lower(), "train")

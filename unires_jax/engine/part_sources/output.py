@@ -46,7 +46,7 @@ class Task:
 
     form: Form
     source: Path
-    pictures: Path | None  # folder; None: the source holds its pictures
+    pictures: Path  # their folder
     out: Path
     split: str
     every: bool  # whether the source marks every thing of its categories
@@ -61,7 +61,7 @@ class Output:
         """Raises DataError where the folder of pictures is not there."""
         self.task, self.rejects = task, rejects
         notes = rejects.notes
-        self._folder = ImageFolder(task.pictures, notes) if task.pictures else None
+        self._folder = ImageFolder(task.pictures, notes, "--pictures")
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self._ids: set[int] = set()
@@ -145,30 +145,23 @@ class Output:
         image, data, inside = picture.image, picture.data, ""
         name = image.filename
         if data is None:
-            folder, name = self._find(picture)
-            data, inside = folder(name), self._inside(folder.path(name))
+            name = self._find(picture)
+            data, inside = self._folder(name), self._inside(self._folder.path(name))
         size = image.height, image.width
         shown = orientation.for_masks(data, *size, self.task.masks)
         if inside and shown == data:  # it was not turned
             return inside, shown
         return str(PurePosixPath(PICTURES, *safe_parts(name))), shown
 
-    def _find(self, picture: AnnotatedPicture) -> tuple[ImageFolder, str]:
-        """The folder, and under which of its names a picture is there, else the last.
-
-        Raises DataError where no folder is named.
-        """
+    def _find(self, picture: AnnotatedPicture) -> str:
+        """Under which of its names a picture is there, else the last."""
         name = picture.image.filename
-        if self._folder is None:
-            raise DataError(
-                f"name the folder of {name!r} with --pictures", kind=Kind.IMAGE_ABSENT
-            )
         for other in picture.also:
             with contextlib.suppress(DataError):
                 self._folder.path(name)
-                return self._folder, name
+                return name
             name = other
-        return self._folder, name
+        return name
 
     def _inside(self, path: Path) -> str:
         """Where a picture lies below the output; "" where it does not."""

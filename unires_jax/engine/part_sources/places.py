@@ -1,35 +1,47 @@
-"""Where things are in a picture, said only by a clear margin. Margins are ours."""
+"""Where things are in a picture, said only by a clear margin (`data.predicates`)."""
 
+import dataclasses
 from collections.abc import Sequence
+
+from unires_jax.data import predicates
+from unires_jax.data.predicates import SIDES, Truth
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
-APART = 0.0875  # of the picture's side, between the first and the next of a kind
-NEAR, FAR = 0.44, 0.56  # of the picture's side: within a half, beyond it
-SIDES = ("left", "right", "top", "bottom")
+
+@dataclasses.dataclass(frozen=True)
+class _Region:
+    box: Box
 
 
-def share(side: str, box: Box, height: int, width: int) -> float:
-    """How far the middle of a box is from a side, as a share of the picture."""
-    x, y, w, h = box
-    u, v = (x + w / 2) / width, (y + h / 2) / height
-    return {"left": u, "right": 1 - u, "top": v, "bottom": 1 - v}[side]
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    size: tuple[int, int]  # height, width
+    objects: tuple[()] = ()  # no relation is asked for
+
+
+def within(side: str, boxes: Sequence[Box], height: int, width: int) -> list[Truth]:
+    """Whether each box lies in that half of the picture; None near its middle."""
+    regions = [_Region(box) for box in boxes]
+    return predicates.placed(side, True, _Picture((height, width)), regions)
 
 
 def extremes(boxes: Sequence[Box], height: int, width: int, every: bool) -> list[str]:
     """The side at which each of several things of a kind is, "" where none is clear.
 
-    It must be ahead of all others by APART and not in the other half; where not every
+    It must be clearly ahead of all others and not in the other half; where not every
     thing of the kind is known (`every` False), within its own half.
     """
+    regions, picture = [_Region(box) for box in boxes], _Picture((height, width))
     sides = [""] * len(boxes)
     for side in SIDES:
-        shares = [share(side, box, height, width) for box in boxes]
-        first = min(range(len(boxes)), key=shares.__getitem__)
-        rest = [s for i, s in enumerate(shares) if i != first]
-        ahead = min(rest, default=1.0 + APART) - shares[first] >= APART
-        if ahead and shares[first] <= (FAR if every else NEAR) and not sides[first]:
-            sides[first] = side
+        first: list[Truth] = [True]
+        if len(boxes) > 1:
+            first = predicates.extreme(side, picture, regions)
+        inside = within(side, boxes, height, width)
+        for i, (ahead, here) in enumerate(zip(first, inside, strict=True)):
+            if ahead and (here or (every and here is None)) and not sides[i]:
+                sides[i] = side
     return sides
 
 

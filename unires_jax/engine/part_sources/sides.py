@@ -4,7 +4,7 @@ A person's left arm is on the right of a picture that shows the face. The word i
 where both readings agree; else the viewer's side is.
 """
 
-from unires_jax.engine.part_sources.places import FAR, NEAR, Box, share
+from unires_jax.engine.part_sources.places import Box, within
 
 OWN = ("left", "right")
 AHEAD = 0.2  # of the object's width, between a part and its twin; ours
@@ -31,7 +31,7 @@ def seen_side(part: Box, twin: Box, whole: Box) -> str:
 
 def where_seen(side: str, part: Box, twin: Box, height: int, width: int) -> str:
     """Words for the viewer's side: of the picture, or only further to that side."""
-    here, there = (share(side, box, height, width) for box in (part, twin))
-    if here <= NEAR and there >= FAR:
+    here, there = within(side, [part, twin], height, width)
+    if here is True and there is False:
         return f"on the {side} side of the picture"
     return f"further to the {side}"

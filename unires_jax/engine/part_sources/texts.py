@@ -51,14 +51,10 @@ def describe(
     """What is said of a picture's regions, parents before their parts.
 
     `every` says of a category whether all its things are marked; `seed` chooses between
-    two wordings of the same. What two different things would be called is not said.
+    two wordings of the same. What two different things would be called is not said;
+    what a person wrote of several alike denotes all of them.
     """
-    said = [
-        Said(text, (i,), "given")
-        for i, region in enumerate(regions)
-        for text in region.captions
-        if not region.crowd
-    ]
+    said = _given(regions)
     objects = _objects(regions, every, seed)
     said += objects.values()
     names = {i: one.text for i, one in objects.items()}
@@ -86,6 +82,22 @@ def describe(
         if own and own[0].kind == "part":
             names[i] = own[0].text
     return _unambiguous(said, regions)
+
+
+def _given(regions: Sequence[Region]) -> list[Said]:
+    """What was written of regions, each text once a level; its case parts no two."""
+    first: dict[tuple[str, bool], str] = {}
+    targets: dict[tuple[str, bool], tuple[int, ...]] = {}
+    for i, region in enumerate(regions):
+        for text in region.captions:
+            if not region.crowd:
+                key = text.lower(), bool(region.part)
+                first.setdefault(key, text)
+                targets[key] = (*targets.get(key, ()), i)
+    return [
+        Said(first[key], tuple(dict.fromkeys(ids)), "given")
+        for key, ids in targets.items()
+    ]
 
 
 def _objects(
@@ -116,7 +128,8 @@ def _objects(
         where = places.extremes(boxes, first.height, first.width, every(kind))
         for i, side in zip(alike, where, strict=True):
             if side and i in own:
-                behind = _choice(f"{seed}/{i}") or not every(kind)
+                sided = set(kind.split()) & set(places.SIDES)  # no "left right door"
+                behind = _choice(f"{seed}/{i}") or not every(kind) or bool(sided)
                 text = places.at_side(kind, side, behind=behind)
                 names[i] = Said(text, (i,), "place")
     return dict(sorted(names.items()))
@@ -208,10 +221,10 @@ def _unambiguous(said: Sequence[Said], regions: Sequence[Region]) -> list[Said]:
     targets: dict[tuple[str, bool], set[tuple[int, ...]]] = {}
     for one in said:
         level = bool(regions[one.targets[0]].part)
-        targets.setdefault((one.text, level), set()).add(one.targets)
+        targets.setdefault((one.text.lower(), level), set()).add(one.targets)
     kept: dict[tuple[str, tuple[int, ...]], Said] = {}
     for one in said:
         level = bool(regions[one.targets[0]].part)
-        if one.kind == "given" or len(targets[one.text, level]) == 1:
-            kept.setdefault((one.text, one.targets), one)
+        if one.kind == "given" or len(targets[one.text.lower(), level]) == 1:
+            kept.setdefault((one.text.lower(), one.targets), one)
     return list(kept.values())

@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -40,14 +40,21 @@ from unires_jax.prepare.sources.form import Raw
 from unires_jax.prepare.sources.grouping import by_split, to_records
 from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
 
+# What can be converted below a folder: where it is, its title, the command.
+Convertible = Callable[[Path], Iterable[tuple[Path, str, str]]]
+
 
 def examine(
-    folder: str | Path, images: str | Path = "", masks: orientation.Masks = "stored"
+    folder: str | Path,
+    images: str | Path = "",
+    masks: orientation.Masks = "stored",
+    convertible: Convertible = lambda _: (),
 ) -> Report:
     """Look at everything below a folder, reading every record and picture.
 
     `images` names the folder of pictures of a raw benchmark where it lies elsewhere,
-    `masks` the pixels that raw masks belong to (`pixels.orientation`).
+    `masks` the pixels that raw masks belong to (`pixels.orientation`). Where nothing
+    can be built as it is, `convertible` says which commands convert it.
     """
     root, findings = local(folder), Findings()
     if not os.path.isdir(root):
@@ -57,7 +64,11 @@ def examine(
         *_jsonl(root, masks, findings),
         *_benchmarks(root, str(images), masks, findings),
     ]
-    if not holdings:
+    others = [] if holdings else list(convertible(root))
+    for path, title, command in others:
+        text = f"{path}: convert it with `{command}`"
+        findings.add(ERROR, f"to be converted: {title}", str(root), text)
+    if not holdings and not others:
         expected = (
             "expected a prepared data set (dataset_info.json), MRES JSONL (*.jsonl), "
             f"or one of {', '.join(BENCHMARKS)}; their files are listed in docs/data.md"
@@ -253,7 +264,7 @@ def _conclude(
             findings.add(WARNING, "image shared", f"{name}/{split}", text)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], convertible: Convertible = lambda _: ()) -> int:
     """`unires doctor DIR [--images DIR] [--json out.json]`; 1 if there are errors."""
     parser = argparse.ArgumentParser(
         prog="unires doctor",
@@ -272,7 +283,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.json:
         disk.require_writable(Path(args.json).absolute().parent)
-    report = examine(args.folder, args.images, args.orientation)
+    report = examine(args.folder, args.images, args.orientation, convertible)
     print_report(report)
     if args.json:
         write_whole(args.json, json.dumps(report.to_json(), indent=1))

@@ -104,7 +104,8 @@ def find_files(
     if not taken or not str(raw):
         raise DataError(
             "expected a folder or pattern of .jsonl or .jsonl.gz files, found none"
-            f"{_others(paths)}; see docs/mres_jsonl.md",
+            f"{_others(paths)}; see docs/mres_jsonl.md; for files of other tools, "
+            "`unires doctor` names the command that converts them",
             place=f"--raw={str(raw)!r}",
         )
     plain = {path: path.with_name(path.name.removesuffix(".gz")) for path in taken}

@@ -41,8 +41,12 @@ class ImageFolder:
     noted, unless two files are as near.
     """
 
-    def __init__(self, folder: str | Path, notes: Notes | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, notes: Notes | None = None, option: str = "--images"
+    ) -> None:
+        """`option` is what names the folder on the command line, for messages."""
         self.folder, self._notes = local(folder), notes or Notes()
+        self._option = option
         if not self.folder.is_dir():
             raise DataError(
                 "no such folder of images",
@@ -68,7 +72,7 @@ class ImageFolder:
                 return path
         raise DataError(
             f"no such image{self._hint(parts)}; add it, or name another folder with "
-            "--images",
+            f"{self._option}",
             place=str(self.folder.joinpath(*parts)),
             kind=Kind.IMAGE_ABSENT,
         )
