@@ -161,6 +161,39 @@ def test_only_what_holds_clearly_is_said(things, exhaustive, forms):
     assert {t.form for t in texts(after) if t.targets == ("o0",)} == forms
 
 
+def test_the_furthest_of_several_on_a_side_is_not_the_one_on_it():
+    second = ("dog", 150, 200, 80, 80)
+
+    def heard(*things):
+        picture = blocks(*things)
+        seeds = (dataclasses.replace(picture, image_id=i) for i in range(9))
+        words = set().union(*(said(seed, "o0", "place") for seed in seeds))
+        return {w.removeprefix("the ") for w in words}
+
+    assert heard(LEFT, second, RIGHT) == {"leftmost dog", "dog furthest to the left"}
+    assert "dog on the right" in heard(RIGHT, LEFT, second)
+
+
+BAG = ("bag", 30, 200, 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("things", "exhaustive", "absent"),
+    [
+        ([BAG], True, {"bag on the right"}),
+        ([BAG], False, set()),  # who knows what else is there
+        ([BAG, ("handbag", 520, 200, 60, 60)], True, set()),
+    ],
+)
+def test_the_other_side_is_empty_only_of_what_is_known_alone(
+    things, exhaustive, absent
+):
+    picture = blocks(*things, exhaustive=exhaustive)
+    after = advance(picture, blank(picture), context(negatives=0.9))
+    words = {t.text.removeprefix("the ") for t in texts(after, "negative")}
+    assert words == absent
+
+
 @pytest.mark.parametrize(("width", "colour"), [(0, {"red dog"}), (32, set())])
 def test_a_colour_is_said_if_no_other_has_some_of_it(width, colour):
     picture = blocks(LEFT, RIGHT)
@@ -284,6 +317,26 @@ def test_a_place_is_put_behind_a_caption():
     (text,) = [t for t in texts(after, "place") if t.of]
     assert text.text.removeprefix("the ").startswith("dog with a collar on the left")
     assert text.of == "dog with a collar" and text.targets == ("o0",)
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("a tall person", {"person in the red coat", "tall person in the red coat"}),
+        ("the person in the foreground", {"person in the red coat"}),
+        ("a person wearing a hat", {"person in the red coat"}),
+    ],
+)
+def test_a_garment_is_put_behind_no_place_and_no_garment(caption, words):
+    coat = ("person", 250, 100, 150, 200, ARM | {"id": "o0/p0", "part": "coat"})
+    picture = blocks(MAN, coat)
+    image = blank(picture)
+    image[100:300, 250:400] = (200, 30, 30)
+    person, part = picture.regions
+    person = dataclasses.replace(person, texts=(Text(caption, "caption", ("o0",)),))
+    picture = dataclasses.replace(picture, regions=(person, part), exhaustive=False)
+    heard = said(picture, "o0", "colour", image=image)
+    assert {w.removeprefix("the ") for w in heard} == words
 
 
 @pytest.mark.parametrize(
