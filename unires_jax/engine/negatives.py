@@ -54,7 +54,7 @@ def swaps(
                 negatives += _colours(scene, palette, thing, name, said, r)
                 negatives += _clothes(scene, palette, thing, name, said, r)
                 negatives += _categories(scene, thing, name, r)
-                negatives += _sides(thing, name, r)
+                negatives += _sides(scene, thing, name, r)
         negatives += _parts(scene, i, its_names, vocabulary, r)
     return negatives
 
@@ -135,9 +135,12 @@ def _categories(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negat
     return _made(thing, "category", words, name.words, r)
 
 
-def _sides(thing: Thing, name: Name, r: Random) -> list[Negative]:
-    side = name.phrase.side
-    if not side:
+def _sides(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negative]:
+    """The other side of a thing that is alone, as nothing like it is there."""
+    side, category = name.phrase.side, thing.region.category
+    alike = confusable(category)
+    others = {spoken(c) for c in (*scene.categories, *scene.crowded) if c != category}
+    if not side or not scene.alone(category) or alike & others:
         return []
     words = f"{name.noun} on the {_OPPOSITE[side]}"
     return _made(thing, "side", words, name.words, r)
