@@ -295,6 +295,11 @@ def captioned(picture, *captions):
     return advance(picture, blank(picture), context(negatives=0.0, plurals=False))
 
 
+class Doors(KindVocabulary):
+    def parts(self, category):
+        return ["wheel", "door"]
+
+
 def codes(picture, form="caption"):
     return [t.codes for x in picture.regions for t in x.texts if t.form == form]
 
@@ -305,6 +310,31 @@ def test_a_caption_that_is_only_a_name_is_ambiguous_of_two():
         ("T4",),
         (),
     ]
+
+
+def test_a_caption_that_lost_its_colour_may_fit_another():
+    cars = [("car", *spot) for _, *spot in (LEFT, RIGHT)]
+    assert codes(
+        captioned(blocks(*cars), ["a red car parked"], ["a car parked there"])
+    ) == [
+        ("T4",),
+        (),
+    ]
+    assert codes(captioned(blocks(cars[0]), ["a red car parked"])) == [()]
+    assert codes(captioned(blocks(cars[0]), ["the red vehicle parked"])) == [("T4",)]
+
+
+def test_a_part_is_absent_only_from_what_was_searched():
+    wheel = {"level": "part", "part": "wheel", "parent": "o0", "id": "o0/p0"}
+    picture = blocks(
+        ("car", 20, 200, 120, 80),
+        ("car", 520, 200, 30, 20),
+        ("car", 30, 250, 30, 30, wheel),
+    )
+    models = context(Doors(), negatives=0.9)
+    said_absent = texts(advance(picture, blank(picture), models), "negative")
+    owners = {t.of for t in said_absent if "door" in t.text}
+    assert owners and not any("right" in o or "small" in o for o in owners)
 
 
 def test_one_caption_of_two_things_is_marked_on_both():

@@ -17,6 +17,7 @@ from unires_jax.data.predicates import extreme, placed
 from unires_jax.engine import mending, negatives, sayings, typos
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
+from unires_jax.engine.lexemes import names as has_noun
 from unires_jax.engine.nouns import part_name, spoken
 from unires_jax.engine.phrases import Phrase, groups, singling
 from unires_jax.engine.record import Picture, Region, Text
@@ -274,8 +275,11 @@ def _mended(
     if owner and owner.mask:
         masks[noun] = owner.mask
     words = mending.mended(text.text, thing.mask, masks, palette)
+    alone = scene.alone(region.category)
     nouns = (noun, part_name(region.part).full) if region.part else (noun,)
-    if mending.is_bare(words, nouns) and not scene.alone(region.category):
+    # Without its colour, "the red car" or "the red vehicle" may fit another.
+    lost = words != text.text and not (has_noun(words, noun) and alone)
+    if lost or (mending.is_bare(words, nouns) and not alone):
         text = dataclasses.replace(text, keep=False, codes=(*text.codes, AMBIGUOUS))
     if words == text.text:
         return text

@@ -160,8 +160,8 @@ def _parts(
         noun = part_name(part.region.part).noun
         shown.setdefault(part.region.category, set()).add(noun)
     foreign = {n for c, nouns in shown.items() if c != category for n in nouns}
-    if category not in shown:
-        return []
+    if all(part.region.parent != thing.region.id for part in scene.parts):
+        return []  # too small to be searched, perhaps
     # "heels" may be there where "shoe" is.
     there = {plural(w) for n in shown[category] for w in taken_for(n)}
     absent = {n for n in its_own | foreign if plural(n.split()[-1]) not in there}
