@@ -136,11 +136,14 @@ def _categories(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negat
 
 
 def _sides(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negative]:
-    """The other side of a thing that is alone, as nothing like it is there."""
+    """The other side of the one thing of its kind, beside nothing like it.
+
+    In a source that does not mark all, the detector's look at that side decides (U3).
+    """
     side, category = name.phrase.side, thing.region.category
     alike = confusable(category)
     others = {spoken(c) for c in (*scene.categories, *scene.crowded) if c != category}
-    if not side or not scene.alone(category) or alike & others:
+    if not side or alike & others:
         return []
     words = f"{name.noun} on the {_OPPOSITE[side]}"
     return _made(thing, "side", words, name.words, r)
