@@ -319,7 +319,8 @@ def test_a_caption_that_lost_its_colour_may_fit_another():
         (),
     ]
     assert codes(captioned(blocks(cars[0]), ["a red car parked"])) == [()]
-    assert codes(captioned(blocks(cars[0]), ["the red vehicle parked"])) == [("T4",)]
+    for text in ("the red vehicle parked", "the car behind the red bus"):
+        assert codes(captioned(blocks(cars[0]), [text])) == [("T4",)]
 
 
 def test_a_part_is_absent_only_from_what_was_searched():

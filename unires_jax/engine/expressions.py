@@ -17,7 +17,6 @@ from unires_jax.data.predicates import extreme, placed
 from unires_jax.engine import mending, negatives, sayings, typos
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
-from unires_jax.engine.lexemes import names as has_noun
 from unires_jax.engine.nouns import part_name, spoken
 from unires_jax.engine.phrases import Phrase, groups, singling
 from unires_jax.engine.record import Picture, Region, Text
@@ -277,8 +276,9 @@ def _mended(
     words = mending.mended(text.text, thing.mask, masks, palette)
     alone = scene.alone(region.category)
     nouns = (noun, part_name(region.part).full) if region.part else (noun,)
-    # Without its colour, "the red car" or "the red vehicle" may fit another.
-    lost = words != text.text and not (has_noun(words, noun) and alone)
+    # Without the colour "the red car", "the red vehicle" and "the car behind the red
+    # bus" may fit another.
+    lost = words != text.text and not (alone and mending.core(words, noun))
     if lost or (mending.is_bare(words, nouns) and not alone):
         text = dataclasses.replace(text, keep=False, codes=(*text.codes, AMBIGUOUS))
     if words == text.text:
