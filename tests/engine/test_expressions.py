@@ -161,6 +161,37 @@ def test_only_what_holds_clearly_is_said(things, exhaustive, forms):
     assert {t.form for t in texts(after) if t.targets == ("o0",)} == forms
 
 
+def test_the_furthest_of_several_on_a_side_is_not_the_one_on_it():
+    second = ("dog", 150, 200, 80, 80)
+
+    def heard(*things):
+        picture = blocks(*things)
+        seeds = (dataclasses.replace(picture, image_id=i) for i in range(9))
+        words = set().union(*(said(seed, "o0", "place") for seed in seeds))
+        return {w.removeprefix("the ") for w in words}
+
+    assert heard(LEFT, second, RIGHT) == {"leftmost dog", "dog furthest to the left"}
+    assert "dog on the right" in heard(RIGHT, LEFT, second)
+
+
+BAG = ("bag", 30, 200, 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("things", "exhaustive", "absent"),
+    [
+        ([BAG], True, {"bag on the right"}),
+        ([BAG], False, {"bag on the right"}),  # a detector looks there, too
+        ([BAG, ("handbag", 520, 200, 60, 60)], True, set()),
+    ],
+)
+def test_no_side_is_said_to_be_empty_beside_something_alike(things, exhaustive, absent):
+    picture = blocks(*things, exhaustive=exhaustive)
+    after = advance(picture, blank(picture), context(negatives=0.9))
+    words = {t.text.removeprefix("the ") for t in texts(after, "negative")}
+    assert words == absent
+
+
 @pytest.mark.parametrize(("width", "colour"), [(0, {"red dog"}), (32, set())])
 def test_a_colour_is_said_if_no_other_has_some_of_it(width, colour):
     picture = blocks(LEFT, RIGHT)
@@ -262,6 +293,11 @@ def captioned(picture, *captions):
     return advance(picture, blank(picture), context(negatives=0.0, plurals=False))
 
 
+class Doors(KindVocabulary):
+    def parts(self, category):
+        return ["wheel", "door"]
+
+
 def codes(picture, form="caption"):
     return [t.codes for x in picture.regions for t in x.texts if t.form == form]
 
@@ -274,6 +310,32 @@ def test_a_caption_that_is_only_a_name_is_ambiguous_of_two():
     ]
 
 
+def test_a_caption_that_lost_its_colour_may_fit_another():
+    cars = [("car", *spot) for _, *spot in (LEFT, RIGHT)]
+    assert codes(
+        captioned(blocks(*cars), ["a red car parked"], ["a car parked there"])
+    ) == [
+        ("T4",),
+        (),
+    ]
+    assert codes(captioned(blocks(cars[0]), ["a red car parked"])) == [()]
+    for text in ("the red vehicle parked", "the car behind the red bus"):
+        assert codes(captioned(blocks(cars[0]), [text])) == [("T4",)]
+
+
+def test_a_part_is_absent_only_from_what_was_searched():
+    wheel = {"level": "part", "part": "wheel", "parent": "o0", "id": "o0/p0"}
+    picture = blocks(
+        ("car", 20, 200, 120, 80),
+        ("car", 520, 200, 30, 20),
+        ("car", 30, 250, 30, 30, wheel),
+    )
+    models = context(Doors(), negatives=0.9)
+    said_absent = texts(advance(picture, blank(picture), models), "negative")
+    owners = {t.of for t in said_absent if "door" in t.text}
+    assert owners and not any("right" in o or "small" in o for o in owners)
+
+
 def test_one_caption_of_two_things_is_marked_on_both():
     after = captioned(blocks(LEFT, RIGHT), ["A dog that runs."], ["the dog that runs"])
     assert codes(after) == [("T3",), ("T3",)]
@@ -284,6 +346,26 @@ def test_a_place_is_put_behind_a_caption():
     (text,) = [t for t in texts(after, "place") if t.of]
     assert text.text.removeprefix("the ").startswith("dog with a collar on the left")
     assert text.of == "dog with a collar" and text.targets == ("o0",)
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("a tall person", {"person in the red coat", "tall person in the red coat"}),
+        ("the person in the foreground", {"person in the red coat"}),
+        ("a person wearing a hat", {"person in the red coat"}),
+    ],
+)
+def test_a_garment_is_put_behind_no_place_and_no_garment(caption, words):
+    coat = ("person", 250, 100, 150, 200, ARM | {"id": "o0/p0", "part": "coat"})
+    picture = blocks(MAN, coat)
+    image = blank(picture)
+    image[100:300, 250:400] = (200, 30, 30)
+    person, part = picture.regions
+    person = dataclasses.replace(person, texts=(Text(caption, "caption", ("o0",)),))
+    picture = dataclasses.replace(picture, regions=(person, part), exhaustive=False)
+    heard = said(picture, "o0", "colour", image=image)
+    assert {w.removeprefix("the ") for w in heard} == words
 
 
 @pytest.mark.parametrize(

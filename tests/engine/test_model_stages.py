@@ -365,6 +365,37 @@ def test_the_detector_looks_for_what_is_absent_and_for_what_has_no_box() -> None
     assert advanced_scores(shown) == [{}] * 5
 
 
+def test_what_geometry_said_of_some_is_doubtful_beside_one_without_a_box() -> None:
+    stranger = FoundPart("car", (60.0, 0.0, 70.0, 9.0), 0.4, None)
+    model = Model(lambda image, mask, category, some: [stranger])
+    part = {"level": "part", "parent": "o0", "category": "car", "part": "wheel"}
+    shown = picture(
+        spoken(CAR, "o0", text("red car", form="colour"), text("a car that shines")),
+        spoken(WHEELS[0], "a", text("wheel of the red car", "a", "compose"), **part),
+        exhaustive=False,
+    )
+    scores = [{"detector": 0.4}, {}, {"detector": 0.4}]
+    assert advanced_scores(shown, part_finder=model) == scores
+
+
+@pytest.mark.parametrize(
+    ("phrase", "left", "score"),
+    [
+        ("the car on the left", 0.0, 0.4),
+        ("the car on the right", 0.0, 0.0),
+        ("the car on the right", 60.0, 0.4),
+        ("the blue car", 0.0, 0.4),
+    ],
+)
+def test_an_absent_thing_is_looked_for_on_its_side(
+    phrase: str, left: float, score: float
+) -> None:
+    there = FoundPart(phrase, (left, 0.0, left + 10, 9.0), 0.4, None)
+    model = Model(lambda image, mask, category, some: [there])
+    shown = picture(spoken(CAR, "o0", text(phrase, form="negative")))
+    assert advanced_scores(shown, part_finder=model) == [{"detector": score}]
+
+
 @pytest.mark.parametrize(
     ("said", "nouns", "bare"),
     [

@@ -153,7 +153,8 @@ def test_sides_of_names() -> None:
     assert sides.own_side("left front leg") == "left"
     assert sides.own_side("left right") == ""
     assert sides.sideless("left front leg") == "front leg"
-    assert places.at_side("car", "top", behind=True) == "car at the top"
+    top = [places.at_side("car", "top", behind=True, several=s) for s in (False, True)]
+    assert top == ["car at the top", "topmost car"]
 
 
 @pytest.mark.parametrize(

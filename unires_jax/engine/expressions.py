@@ -275,8 +275,12 @@ def _mended(
     if owner and owner.mask:
         masks[noun] = owner.mask
     words = mending.mended(text.text, thing.mask, masks, palette)
+    alone = scene.alone(region.category)
     nouns = (noun, part_name(region.part).full) if region.part else (noun,)
-    if is_bare(words, nouns) and not scene.alone(region.category):
+    # Without the colour "the red car", "the red vehicle" and "the car behind the red
+    # bus" may fit another.
+    lost = words != text.text and not (alone and mending.core(words, noun))
+    if lost or (is_bare(words, nouns) and not alone):
         text = dataclasses.replace(text, keep=False, codes=(*text.codes, AMBIGUOUS))
     if words == text.text:
         return text

@@ -24,8 +24,10 @@ _REACH = 3  # words after the colour among which its noun is sought
 _PLACED = words(
     "left right top bottom middle center centre corner upper lower leftmost rightmost "
     "topmost bottommost lowest highest far first second third fourth fifth last next "
-    "between behind above below under front beside"
+    "between behind above below under front beside foreground background near nearest "
+    "nearer closest closer distant distance"
 )
+_DRESSED = words("in wearing wears dressed")
 
 
 def mended(
@@ -89,3 +91,8 @@ def core(text: str, noun: str) -> str:
     if last not in lower or plural(last) in set(lower) - {last} or len(words) > 12:
         return ""
     return " ".join((words[0].lower(), *words[1:]))
+
+
+def is_dressed(caption: str) -> bool:
+    """Whether a caption says already what something is in: a coat, a bowl."""
+    return bool(_DRESSED & {w.lower().strip(",") for w in caption.split()})

@@ -54,7 +54,7 @@ def swaps(
                 negatives += _colours(scene, palette, thing, name, said, r)
                 negatives += _clothes(scene, palette, thing, name, said, r)
                 negatives += _categories(scene, thing, name, r)
-                negatives += _sides(thing, name, r)
+                negatives += _sides(scene, thing, name, r)
         negatives += _parts(scene, i, its_names, vocabulary, r)
     return negatives
 
@@ -135,9 +135,15 @@ def _categories(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negat
     return _made(thing, "category", words, name.words, r)
 
 
-def _sides(thing: Thing, name: Name, r: Random) -> list[Negative]:
-    side = name.phrase.side
-    if not side:
+def _sides(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negative]:
+    """The other side of the one thing of its kind, beside nothing like it.
+
+    In a source that does not mark all, the detector's look at that side decides (U3).
+    """
+    side, category = name.phrase.side, thing.region.category
+    alike = confusable(category)
+    others = {spoken(c) for c in (*scene.categories, *scene.crowded) if c != category}
+    if not side or alike & others:
         return []
     words = f"{name.noun} on the {_OPPOSITE[side]}"
     return _made(thing, "side", words, name.words, r)
@@ -157,8 +163,8 @@ def _parts(
         noun = part_name(part.region.part).noun
         shown.setdefault(part.region.category, set()).add(noun)
     foreign = {n for c, nouns in shown.items() if c != category for n in nouns}
-    if category not in shown:
-        return []
+    if all(part.region.parent != thing.region.id for part in scene.parts):
+        return []  # too small to be searched, perhaps
     # "heels" may be there where "shoe" is.
     there = {plural(w) for n in shown[category] for w in taken_for(n)}
     absent = {n for n in its_own | foreign if plural(n.split()[-1]) not in there}

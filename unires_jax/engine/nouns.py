@@ -50,6 +50,19 @@ _NEAR = tuple(
 )
 
 
+# Things that a careless eye takes for each other.
+_CONFUSABLE = tuple(
+    frozenset(row.split(","))
+    for row in (
+        "car,truck,bus,van",
+        "airplane,plane",
+        "dog,wolf",
+        "cup,mug,glass,wine glass",
+        "bag,handbag,purse,backpack,suitcase",
+        "couch,sofa,chair,bench,armchair",
+        "dining table,table,desk",
+    )
+)
 # Parts that one may take for another: where one shows, none of its row is absent.
 _TAKEN_FOR = tuple(
     words(row)
@@ -104,10 +117,7 @@ def taken_for(part: str) -> frozenset[str]:
 def confusable(category: str) -> frozenset[str]:
     """Categories that a careless eye takes for it."""
     noun = spoken(category)
-    for row in ("car truck bus van", "airplane plane", "dog wolf", "cup mug glass"):
-        if noun in row.split():
-            return frozenset(row.split())
-    return frozenset({noun})
+    return next((row for row in _CONFUSABLE if noun in row), frozenset({noun}))
 
 
 @dataclasses.dataclass(frozen=True)

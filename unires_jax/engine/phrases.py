@@ -114,11 +114,10 @@ def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[T
             )
         return
     for side in SIDES:
-        inside = placed(side, False, scene, spots)
-        if len(among) == 2:
-            yield from _said("place", _OF_TWO[side], inside)
-        else:
-            yield from _said("place", ((), _OF_TWO[side][1][:1]), inside)
+        # The furthest of several on the left is not "the car on the left".
+        inside = placed(side, len(among) > 2, scene, spots)
+        words = _OF_TWO[side] if len(among) == 2 else ((), _OF_TWO[side][1][:1])
+        yield from _said("place", words, inside)
         yield from _said("place", _EXTREMES[side], extreme(side, scene, spots))
     for corner in CORNERS:
         truths = [

@@ -14,6 +14,7 @@ from unires_jax.engine.english import (
     plural,
     without_article,
 )
+from unires_jax.engine.mending import is_dressed
 from unires_jax.engine.nouns import PartName, part_name, spoken
 from unires_jax.engine.phrases import Group, Phrase
 from unires_jax.engine.record import Text
@@ -74,7 +75,8 @@ def choose_names(
         # People say left and right before they say up and down.
         usual = [p for p in usual if Name(p, noun).has_side] or usual
         names.append(Name(r.choice(usual), noun))
-    behind = [p for p in phrases if p.after and not p.before]
+    dressed = is_dressed(caption)
+    behind = [p for p in phrases if p.after and not (p.before or (p.worn and dressed))]
     if caption and behind:
         names.append(Name(r.choice(behind), caption, of=caption))
     elif caption and any(p.form == "template" for p in phrases):

@@ -14,19 +14,19 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32
 
+from unires_jax.data.predicates import FAR, NEAR
 from unires_jax.engine import boxes
 from unires_jax.engine.halving import halving
 from unires_jax.engine.lexemes import is_bare
 from unires_jax.engine.record import (
-    COUNTING,
     OBJECT,
     Picture,
     Region,
     Scores,
     Text,
-    root_form,
 )
 from unires_jax.engine.roles import Grounder, Image, PartFinder, Scorer
+from unires_jax.engine.sayings import READY
 from unires_jax.engine.stages import Context
 from unires_jax.pixels.masks import RunMask
 
@@ -180,8 +180,8 @@ def _iou(a: RunMask, b: RunMask) -> float:
 def _detected(picture: Picture, image: Image, finder: PartFinder) -> dict[Key, Scores]:
     """Scores of what negatives describe, and of instances that have no box.
 
-    The latter make doubtful what has no modifier or counts; a source that marks every
-    instance leaves none out.
+    The latter make doubtful what has no modifier, and what geometry said in comparison
+    with all instances, of parts too; a source that marks every one leaves none out.
     """
     texts = _texts(picture)
     absent = {k: t.text for k, (_, t) in texts.items() if t.form == "negative"}
@@ -211,8 +211,9 @@ def _detected(picture: Picture, image: Image, finder: PartFinder) -> dict[Key, S
 
 
 def _counts(region: Region, text: Text) -> bool:
+    """Whether it names its thing as there is no other: by kind, or by geometry."""
     bare = is_bare(text.text, (region.category, region.part))
-    return bare or root_form(region, text) in COUNTING
+    return bare or text.form not in READY
 
 
 def _best(
@@ -231,6 +232,18 @@ def _best(
         score = float(found.score) if math.isfinite(found.score) else 1.0
         place = boxes.clip(found.box, *image.shape[:2])
         new = all(boxes.iou(place, box) < _NEW for box in known)
-        if found.name in best and (found.name in phrases or new):
+        there = _lies(place, found.name, image) if found.name in phrases else new
+        if found.name in best and there:
             best[found.name] = max(best[found.name], score)
     return [best[name] for name in names]
+
+
+def _lies(place: boxes.Box, phrase: str, image: Image) -> bool:
+    """Whether a detection is on the side that a phrase ends with: no detector reads it.
+
+    In the middle it is on both sides.
+    """
+    middle = (place[0] + place[2]) / 2 / image.shape[1]
+    if phrase.endswith(" on the left"):
+        return middle < FAR
+    return not phrase.endswith(" on the right") or middle > NEAR

@@ -8,6 +8,8 @@ from unires_jax.data.predicates import SIDES, Truth
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
+_MOST = dict(zip(SIDES, ("leftmost", "rightmost", "topmost", "lowest"), strict=True))
+
 
 @dataclasses.dataclass(frozen=True)
 class _Region:
@@ -45,8 +47,15 @@ def extremes(boxes: Sequence[Box], height: int, width: int, every: bool) -> list
     return sides
 
 
-def at_side(noun: str, side: str, *, behind: bool) -> str:
-    """A noun with its place, before or behind it: "left car", "car on the left"."""
+def at_side(noun: str, side: str, *, behind: bool, several: bool) -> str:
+    """A noun with its place, before or behind it: "left car", "car on the left".
+
+    Of more than two (`several`) others may be on that side, too: "leftmost car".
+    """
+    if several and behind and side in ("left", "right"):
+        return f"{noun} furthest to the {side}"
+    if several:
+        return f"{_MOST[side]} {noun}"
     if not behind:
         return f"{side} {noun}"
     return f"{noun} {'on' if side in ('left', 'right') else 'at'} the {side}"

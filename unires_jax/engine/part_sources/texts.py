@@ -130,7 +130,8 @@ def _objects(
             if side and i in own:
                 sided = set(kind.split()) & set(places.SIDES)  # no "left right door"
                 behind = _choice(f"{seed}/{i}") or not every(kind) or bool(sided)
-                text = places.at_side(kind, side, behind=behind)
+                several = len(alike) > 2 and every(kind)
+                text = places.at_side(kind, side, behind=behind, several=several)
                 names[i] = Said(text, (i,), "place")
     return dict(sorted(names.items()))
 
@@ -172,7 +173,9 @@ def _part(
 def _of(region: Region, part: str, whole: str, seed: str) -> str:
     """The name of a part: "wheels of the car" or "car's wheels"."""
     noun, first = _noun(region, part), whole.split()[0]
-    long = "'" in whole or any(word in whole for word in (" of ", " on ", " at "))
+    long = "'" in whole or any(
+        word in whole for word in (" of ", " on ", " at ", " to ")
+    )
     if long or first in places.SIDES or _choice(f"{seed}/{region.name}"):
         return f"{noun} of the {whole}"
     return f"{whole}'{'' if whole.endswith('s') else 's'} {noun}"
