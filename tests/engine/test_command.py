@@ -114,7 +114,7 @@ def test_failures_and_retry(
         (["run", "--stages="], 2, "--stages=: names no stage of objects, parts, "),
         (["run", "--workers=-1"], 2, "--workers=-1: expected 0 or more"),
         (["run", "--config.models.segmenter="], 1, "segmenter must name a model"),
-        (["run", "--config.models.scorer=clip:./clip"], 1, "clip:./clip: no such file"),
+        (["run", "--config.models.scorer=clip:./clip"], 1, "clip:./clip: no such fold"),
         (["run", "--config.models.scorer=sam2"], 2, "no scorer; there are clip, sigl"),
         (["run", "--out=none"], 1, "there is no plan; `unires engine plan` makes one"),
         (["filter", "--out=none"], 1, "there is no plan; `unires engine plan` makes"),

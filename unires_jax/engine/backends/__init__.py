@@ -113,7 +113,7 @@ def require_named(spec: str, role: str) -> Entry:
         raise UsageError(f"{spec!r}: no {role}; there are {', '.join(able)}")
     path = Path(place.partition("?")[0]).expanduser()  # `exact` has options behind it
     if place.startswith((".", "/", "~")) and not path.exists():
-        raise ModelError(f"{spec}: no such file or folder")
+        raise ModelError(f"{spec}: no such folder, and no such file")
     return entry
 
 
