@@ -68,7 +68,7 @@ def test_each_export_becomes_lines_without_a_fault(name: str, tmp_path: Path) ->
 
 
 def test_lisas_sentence_means_all_its_targets(tmp_path: Path) -> None:
-    source = tool_exports.write_lisa(tmp_path)
+    source = tool_exports.write_lisa(tmp_path / "lisa")
     argv = ["--form", "lisa", str(source), "--out", str(tmp_path / "out")]
     argv += ["--split", "train"]
     assert command.main(argv) == 0
