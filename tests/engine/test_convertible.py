@@ -20,6 +20,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "coco ": ("unires import", tool_exports.write_coco),
     "labelme": ("unires import", tool_exports.write_labelme),
     "label_studio": ("unires import", tool_exports.write_label_studio),
+    "lisa": ("unires import", tool_exports.write_lisa),
 }
 
 

@@ -67,6 +67,22 @@ def test_each_export_becomes_lines_without_a_fault(name: str, tmp_path: Path) ->
     assert summary["forms"]["given"] >= 2 and not summary["rejected"]
 
 
+def test_lisas_sentence_means_all_its_targets(tmp_path: Path) -> None:
+    source = tool_exports.write_lisa(tmp_path / "lisa")
+    argv = ["--form", "lisa", str(source), "--out", str(tmp_path / "out")]
+    argv += ["--split", "train"]
+    assert command.main(argv) == 0
+    with gzip.open(tmp_path / "out" / "train.jsonl.gz") as lines:
+        (line,) = map(json.loads, lines)
+    (mask,), (said,) = line["masks"], line["expressions"]
+    assert said["text"] == CAPTION and said["targets"] == [mask["id"]]
+    boxes = [box for name, box in OBJECTS if name == "dog"]
+    assert RunMask.of(mask["rle"]).area == sum(w * h for _, _, w, h in boxes)
+    (source / "1.jpg").unlink()
+    with pytest.raises(DataError, match="no picture"):
+        command.main([*argv, "--max_bad_share", "0"])
+
+
 def test_an_export_of_another_tool_is_named(tmp_path: Path) -> None:
     source = tool_exports.write_label_studio(tmp_path)
     with pytest.raises(DataError, match="--form label_studio"):

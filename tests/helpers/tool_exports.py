@@ -68,6 +68,18 @@ def write_labelme(folder: Path, embedded: bool = False) -> Path:
     return root
 
 
+def write_lisa(folder: Path) -> Path:
+    """A picture whose two dogs one sentence means, and what it does not."""
+    part_forms.write_picture(folder / "1.jpg", 1)
+    shapes = [
+        {"label": label, "shape_type": "polygon", "points": _points(box)}
+        for label, (_, box) in zip(("ignore", "target", "target"), OBJECTS, strict=True)
+    ]
+    content = {"text": [CAPTION], "is_sentence": True, "shapes": shapes}
+    (folder / "1.json").write_text(json.dumps(content))
+    return folder
+
+
 def _shape(label: str, box: Box, group: int) -> dict[str, Any]:
     return {
         "label": label,

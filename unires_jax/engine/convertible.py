@@ -31,7 +31,7 @@ def commands(root: Path) -> Iterator[tuple[Path, str, str]]:
         if path.parent in single:
             continue
         name = importers.recognise(path)
-        if name == "labelme":
+        if name in ("labelme", "lisa"):
             single.add(path.parent)
             yield path.parent, *_import(path.parent, name)
         elif name == "coco":

@@ -8,13 +8,13 @@ unires build mres32m --raw mine --data_dir data
 from collections.abc import Sequence
 from pathlib import Path
 
-from unires_jax.engine.importers import coco, label_studio, labelme
+from unires_jax.engine.importers import coco, label_studio, labelme, lisa
 from unires_jax.engine.part_sources.coco_file import LISTS
 from unires_jax.engine.part_sources.command import arguments, convert
 from unires_jax.engine.part_sources.json_lists import JsonLists
 from unires_jax.errors import DataError
 
-FORMS = {form.FORM.name: form.FORM for form in (coco, labelme, label_studio)}
+FORMS = {form.FORM.name: form.FORM for form in (coco, labelme, label_studio, lisa)}
 
 
 def recognise(path: Path) -> str:
@@ -30,7 +30,7 @@ def recognise(path: Path) -> str:
     except DataError:
         return ""
     if "shapes" in names:
-        return labelme.FORM.name
+        return lisa.FORM.name if "text" in names else labelme.FORM.name
     return coco.FORM.name if set(LISTS) <= set(names) else ""
 
 
