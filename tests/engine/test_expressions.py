@@ -25,7 +25,15 @@ from unires_jax.engine.english import owner, plural, with_article
 from unires_jax.engine.expressions import advance, key
 from unires_jax.engine.mending import mended
 from unires_jax.engine.nouns import part_name, taken_for
-from unires_jax.engine.record import FORMS, Picture, Text, from_line, to_line
+from unires_jax.engine.record import (
+    FORMS,
+    LEVELS,
+    Picture,
+    Text,
+    from_line,
+    level_of,
+    to_line,
+)
 from unires_jax.pixels.masks import RunMask
 
 COCO = REAL / "coco"
@@ -77,7 +85,24 @@ def test_every_text_picks_out_exactly_its_targets(indices):
                 colours[colour] += 1 if text.targets else -1
         assert all(n >= 0 for n in colours.values()), (i, colours)
     assert {*FORMS} - {"caption", "given"} == {*counts}
-    assert 0.10 < counts["negative"] / counts.total() < 0.16
+    assert 0.05 < counts["negative"] / counts.total() < 0.16
+
+
+def test_negatives_are_few_at_each_level():
+    """A part that an object lacks is spoken of at the level of parts."""
+    counts = {level: collections.Counter() for level in LEVELS}
+    for i in range(30):
+        for x in expressed(i)[1].regions:
+            for text in x.texts:
+                if not text.keep:
+                    continue
+                level = level_of(x, text)
+                counts[level][text.form == "negative"] += 1
+                if not text.targets and x.level == "object":
+                    absent_part = " of the " in text.text
+                    assert level == ("part" if absent_part else "object"), text
+    shares = [c[True] / c.total() for c in counts.values()]
+    assert all(0.04 < share < 0.17 for share in shares), shares
 
 
 def test_a_picture_says_the_same_alone_and_each_time():

@@ -21,6 +21,7 @@ from unires_jax.engine.record import (
     Region,
     Scores,
     Text,
+    level_of,
     root_form,
 )
 from unires_jax.engine.settings import Thresholds
@@ -225,7 +226,7 @@ def said_twice(picture: Picture) -> frozenset[Key]:
             said = " ".join(words(text.text))
             if said:
                 entry = (region.id, i), region, text
-                groups.setdefault((region.level, said), []).append(entry)
+                groups.setdefault((level_of(region, text), said), []).append(entry)
     doubles = set[Key]()
     for group in groups.values():
         group.sort(key=lambda x: (not x[2].targets, areas.get(x[1].parent, 0)))

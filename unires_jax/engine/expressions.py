@@ -20,7 +20,7 @@ from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.lexemes import is_bare
 from unires_jax.engine.nouns import part_name, spoken
 from unires_jax.engine.phrases import Phrase, groups, singling
-from unires_jax.engine.record import Picture, Region, Text
+from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.roles import Image
 from unires_jax.engine.sayings import Name
 from unires_jax.engine.scene import Scene, Thing, arrange
@@ -225,13 +225,17 @@ def _negatives(
     texts: Texts,
     r: Random,
 ) -> list[negatives.Negative]:
-    """As many as make `share` of all texts that are kept, where there are so many."""
+    """As many as make `share` of each level's texts, where there are so many."""
     if not 0 < share < 1:
         return []
-    kept = [t for x in regions for t in x.texts if t.keep]
-    said = kept + [t for its in texts.values() for t in its]
-    wanted = len(said) * share / (1 - share)
-    count = int(wanted) + (r.random() < wanted % 1)
+    said, counts = list[Text](), collections.Counter[str]()
+    for x in regions:
+        its = [*(t for t in x.texts if t.keep), *texts.get(x.id, ())]
+        said += its
+        counts[x.level] += len(its)
+    for level, count in sorted(counts.items()):
+        wanted = count * share / (1 - share)
+        counts[level] = int(wanted) + (r.random() < wanted % 1)
     known = {key(t.text) for t in said}
     colours = collections.Counter(
         c for t in said if t.form == "colour" for c in COLOURS if c in t.text.split()
@@ -241,7 +245,7 @@ def _negatives(
         for n in negatives.swaps(scene, palette, names, colours, vocabulary, r)
         if key(n.text.text) not in known
     ]
-    return negatives.choose(possible, count, colours, r)
+    return negatives.choose(possible, counts, colours, r)
 
 
 def _with_mended(picture: Picture, scene: Scene, palette: Palette) -> list[Region]:
@@ -292,15 +296,15 @@ def _with_doubles_marked(regions: Sequence[Region]) -> list[Region]:
     meant = collections.defaultdict[tuple[str, str], set[tuple[str, ...]]](set)
     for x in regions:
         for t in x.texts:
-            meant[x.level, key(t.text)].add(tuple(sorted(t.targets)))
+            meant[level_of(x, t), key(t.text)].add(tuple(sorted(t.targets)))
 
-    def marked(level: str, t: Text) -> Text:
-        if len(meant[level, key(t.text)]) < 2 or DOUBLED in t.codes:
+    def marked(x: Region, t: Text) -> Text:
+        if len(meant[level_of(x, t), key(t.text)]) < 2 or DOUBLED in t.codes:
             return t
         return dataclasses.replace(t, keep=False, codes=(*t.codes, DOUBLED))
 
     return [
-        dataclasses.replace(x, texts=tuple(marked(x.level, t) for t in x.texts))
+        dataclasses.replace(x, texts=tuple(marked(x, t) for t in x.texts))
         for x in regions
     ]
 

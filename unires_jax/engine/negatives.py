@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from unires_jax.data.records import LEVELS, PART
 from unires_jax.engine.colours import Palette
 from unires_jax.engine.english import plural
 from unires_jax.engine.nouns import confusable, near, part_name, spoken, taken_for
@@ -30,6 +31,7 @@ class Negative:
 
     region: str  # its id
     kind: str  # one of KINDS
+    level: str  # what it would be about: an object, or a part
     text: Text
     colour: str = ""  # that was swapped in
 
@@ -62,8 +64,13 @@ def swaps(
 def _made(
     thing: Thing, kind: str, words: str, of: str, r: Random, colour: str = ""
 ) -> list[Negative]:
-    negative = text(words, "negative", (), of, r)
-    return [Negative(thing.region.id, kind, negative, colour)] if negative else []
+    region, negative = thing.region, text(words, "negative", (), of, r)
+    if negative is None:
+        return []
+    level = LEVELS[PART] if kind == "part" else region.level
+    if level != region.level:
+        negative = dataclasses.replace(negative, level=level)
+    return [Negative(region.id, kind, level, negative, colour)]
 
 
 def _colours(
@@ -176,23 +183,29 @@ def _parts(
 
 
 def choose(
-    negatives: Sequence[Negative], count: int, colours: Mapping[str, int], r: Random
+    negatives: Sequence[Negative],
+    counts: Mapping[str, int],
+    colours: Mapping[str, int],
+    r: Random,
 ) -> list[Negative]:
-    """At most `count`, the kinds in turn; of a colour no more than are truly said."""
-    left = dict(colours)
+    """At most `counts` of each level, the kinds in turn; no colour more than truly."""
+    left, wanted = dict(colours), dict(counts)
     by_kind = {k: [n for n in negatives if n.kind == k] for k in KINDS}
     for pool in by_kind.values():
         r.shuffle(pool)
     order = r.sample(KINDS, len(KINDS))
     chosen: list[Negative] = []
-    while len(chosen) < count and any(by_kind.values()):
+    while any(wanted.values()) and any(by_kind.values()):
         for kind in order:
-            if not by_kind[kind] or len(chosen) == count:
+            if not by_kind[kind]:
                 continue
             negative = by_kind[kind].pop()
+            if not wanted.get(negative.level, 0):
+                continue
             if negative.colour and not left.get(negative.colour, 0):
                 continue
             if negative.colour:
                 left[negative.colour] -= 1
+            wanted[negative.level] -= 1
             chosen.append(negative)
     return chosen

@@ -26,7 +26,7 @@ from unires_jax.data.records import LEVELS, PART, Expression, Mask, Record
 from unires_jax.engine import filters, shard_files
 from unires_jax.engine.licences import licence_lines
 from unires_jax.engine.plan_facts import picture_folder, read_facts
-from unires_jax.engine.record import Picture, Region, Text
+from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.stages import FILTER
 from unires_jax.errors import DataError, Kind, UsageError, printable
 from unires_jax.files import local, read_inside, whole, write_whole
@@ -139,7 +139,7 @@ class Content:
         regions = tuple(r for r in picture.regions if r.keep and r.rle and r.area)
         there = {r.id for r in regions}
         texts = {
-            (r.level, x.text, frozenset(x.targets)): (r, x)
+            (level_of(r, x), x.text, frozenset(x.targets)): (r, x)
             for r in picture.regions
             for x in r.texts
             if x.keep and there.issuperset(x.targets)
@@ -208,7 +208,7 @@ def to_record(picture: Picture, content: Content, image: bytes) -> Record:
                 sent_id=number,
                 raw=text.text,
                 sent=" ".join(text.text.lower().split()),
-                level=LEVELS.index(region.level),
+                level=LEVELS.index(level_of(region, text)),
                 targets=targets,
                 no_target=not targets,
             )

@@ -57,6 +57,7 @@ class Text:
     form: str  # one of FORMS
     targets: tuple[str, ...]  # ids of regions of one level; () denotes nothing
     of: str = ""  # the text it was made of
+    level: str = ""  # "part" of what is said of an object's absent part; "": region's
     src: str = ""  # <backend>@<fingerprint>, or "geometry"
     raw: str = ""  # the model's own words, before the cleaning
     scores: Scores = dataclasses.field(default_factory=dict)  # of TEXT_SCORES
@@ -100,6 +101,11 @@ class Picture:
     errors: tuple[str, ...] = ()  # "<stage>: <what happened>", retried by `retry`
     keep: bool = True
     codes: tuple[str, ...] = ()
+
+
+def level_of(region: Region, text: Text) -> str:
+    """The level of a text, that of the region that holds it unless it says so."""
+    return text.level or region.level
 
 
 def root_form(region: Region, text: Text) -> str:

@@ -96,7 +96,7 @@ BACKENDS: dict[str, Entry] = {
         *("causal_lm", "CausalLM", ("vocabulary",)),
         *("Qwen/Qwen3-4B-Instruct-2507", _APACHE),
     ),
-    "exact": Entry("exact", "Exact", tuple(ROLES), "", "that of the file"),
+    "exact": Entry("exact", "Exact", tuple(ROLES), "", ""),
 }
 
 
