@@ -57,12 +57,12 @@ class Text:
     form: str  # one of FORMS
     targets: tuple[str, ...]  # ids of regions of one level; () denotes nothing
     of: str = ""  # the text it was made of
-    level: str = ""  # "part" of what is said of an object's absent part; "": region's
     src: str = ""  # <backend>@<fingerprint>, or "geometry"
     raw: str = ""  # the model's own words, before the cleaning
     scores: Scores = dataclasses.field(default_factory=dict)  # of TEXT_SCORES
     keep: bool = True
     codes: tuple[str, ...] = ()  # why not; none: it went with what it belongs to
+    level: str = ""  # "part" of what is said of an object's absent part; "": region's
 
 
 @dataclasses.dataclass(frozen=True)
