@@ -63,7 +63,9 @@ def test_each_export_becomes_lines_without_a_fault(name: str, tmp_path: Path) ->
         assert len(parts) == 5 and all(parent in wholes for _, parent in parts)
         assert any(text.endswith("wheels") or "wheels of" in text for text in said)
     assert not examine(tmp_path / "out").findings
-    summary = json.loads((tmp_path / "out" / "conversion" / "summary.json").read_text())
+    summary = json.loads(
+        (tmp_path / "out" / "conversion" / "train" / "summary.json").read_text()
+    )
     assert summary["forms"]["given"] >= 2 and not summary["rejected"]
 
 
@@ -149,7 +151,7 @@ def test_what_cannot_be_used_of_an_export_is_listed(name: str, tmp_path: Path) -
     with pytest.raises(UserError):
         convert(source, "label_studio")
     assert convert(source, "label_studio", "--max_bad_share", "0.9")
-    text = (tmp_path / "out" / "conversion" / "rejected.jsonl").read_text()
+    text = (tmp_path / "out" / "conversion" / "train" / "rejected.jsonl").read_text()
     assert reason in text
 
 
@@ -182,7 +184,9 @@ def test_cocos_own_annotations(tmp_path: Path) -> None:
         pytest.skip("the real data is not here")
     argv = ["--form", "coco", str(root / "instances.json"), "--out", str(tmp_path)]
     assert command.main([*argv, "--pictures", str(root / "images")]) == 0
-    summary = json.loads((tmp_path / "conversion" / "summary.json").read_text())
+    summary = json.loads(
+        (tmp_path / "conversion" / "train" / "summary.json").read_text()
+    )
     assert summary["crowds"] == 5 and summary["rejected"] == 0
     assert summary["objects"] + summary["crowds"] == 565
     assert summary["texts"] > 150

@@ -13,7 +13,7 @@ from helpers.paths import ROOT
 from helpers.programs import run
 
 from unires_jax.engine.part_sources import command
-from unires_jax.errors import DataError, Kind, UserError
+from unires_jax.errors import ConfigError, DataError, Kind, UserError
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.doctor.command import examine
 
@@ -71,7 +71,7 @@ def test_each_form_becomes_lines_without_a_fault(name: str, tmp_path: Path) -> N
     report = examine(source.parent / "out")
     assert not report.findings, report.findings
     summary = json.loads(
-        (source.parent / "out" / "conversion" / "summary.json").read_text()
+        (source.parent / "out" / "conversion" / "train" / "summary.json").read_text()
     )
     assert summary["forms"]["template"] == summary["texts"] > 0
     assert summary["pictures"] == 2 and not summary["rejected"]
@@ -147,7 +147,7 @@ def test_what_cannot_be_used_is_listed_and_beyond_a_share_fatal(
     if name == "control":
         return  # of every picture
     assert convert(source, "coco", "--max_bad_share", "0.9")
-    text = (tmp_path / "out" / "conversion" / "rejected.jsonl").read_text()
+    text = (tmp_path / "out" / "conversion" / "train" / "rejected.jsonl").read_text()
     assert reason in text
     assert not examine(tmp_path / "out").findings
 
@@ -171,7 +171,7 @@ def test_parents_in_a_circle_are_refused(tmp_path: Path) -> None:
     convert(_changed(change)(tmp_path), "coco", "--max_bad_share", "0.9")
     assert (
         "part of itself"
-        in (tmp_path / "out" / "conversion" / "rejected.jsonl").read_text()
+        in (tmp_path / "out" / "conversion" / "train" / "rejected.jsonl").read_text()
     )
 
 
@@ -230,7 +230,7 @@ def test_a_damaged_picture_is_listed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-500])
     (line,) = convert(source, "coco", "--max_bad_share", "0.1")
     assert line["image_id"] == 2
-    text = (tmp_path / "out" / "conversion" / "rejected.jsonl").read_text()
+    text = (tmp_path / "out" / "conversion" / "train" / "rejected.jsonl").read_text()
     assert "truncated" in text and "1.jpg" in text
 
 
@@ -339,3 +339,31 @@ def test_from_parts_to_a_score(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert "100.0" in done.stdout and "mres32m:val" in metrics
+
+
+def test_lines_of_another_source_are_not_replaced(tmp_path: Path) -> None:
+    """The same source may be converted again, to the same bytes."""
+    form, write = part_forms.FORMS["coco"]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = (write(tmp_path / name) for name in ("one", "two"))
+    out = tmp_path / "out"
+
+    def parts(source: Path, *options: str) -> int:
+        folder = source.parent / "photos"
+        pictures = ["--pictures", str(folder)] if folder.is_dir() else []
+        argv = ["--form", form, str(source), *pictures, "--out", str(out), *options]
+        return command.main(argv)
+
+    parts(one)
+    lines = (out / "train.jsonl.gz").read_bytes()
+    parts(one)
+    assert (out / "train.jsonl.gz").read_bytes() == lines
+    with pytest.raises(ConfigError, match=r"was made of .*one.*--overwrite"):
+        parts(two)
+    parts(two, "--split", "val")
+    told = [out / "conversion" / split / "summary.json" for split in ("train", "val")]
+    assert all(path.is_file() for path in told)
+    parts(two, "--overwrite")
+    with pytest.raises(ConfigError, match=r"was made of .*two"):
+        parts(one)

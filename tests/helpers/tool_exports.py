@@ -153,6 +153,7 @@ WRITERS = {
     "coco": write_coco,
     "labelme": write_labelme,
     "label_studio": write_label_studio,
+    "lisa": write_lisa,
 }
 
 

@@ -13,7 +13,7 @@ from unires_jax.engine.part_sources import ade20k
 from unires_jax.engine.part_sources import command as part_sources
 from unires_jax.engine.part_sources.coco import name_categories
 from unires_jax.engine.part_sources.coco_file import CocoFile
-from unires_jax.engine.part_sources.json_lists import JsonLists
+from unires_jax.engine.part_sources.json_lists import JsonLists, json_files
 from unires_jax.prepare.rejects import Rejects
 
 FILES = 1000  # of JSON that are looked at; ours
@@ -27,7 +27,7 @@ def commands(root: Path) -> Iterator[tuple[Path, str, str]]:
     for folder in sorted({path.parent for path in root.rglob("*.mat")}):
         yield folder, *_parts(folder, "pascal_part")
     single: set[Path] = set()  # folders of a file for each picture
-    for path in itertools.islice(sorted(root.rglob("*.json")), FILES):
+    for path in itertools.islice(json_files(root), FILES):
         if path.parent in single:
             continue
         name = importers.recognise(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from unires_jax.engine.importers import coco, label_studio, labelme, lisa
 from unires_jax.engine.part_sources.coco_file import LISTS
 from unires_jax.engine.part_sources.command import arguments, convert
-from unires_jax.engine.part_sources.json_lists import JsonLists
+from unires_jax.engine.part_sources.json_lists import JsonLists, json_files
 from unires_jax.errors import DataError
 
 FORMS = {form.FORM.name: form.FORM for form in (coco, labelme, label_studio, lisa)}
@@ -20,7 +20,7 @@ FORMS = {form.FORM.name: form.FORM for form in (coco, labelme, label_studio, lis
 def recognise(path: Path) -> str:
     """The form of an export; "" where it is none."""
     if path.is_dir():
-        first = next(iter(sorted(path.rglob("*.json"))), None)
+        first = next(iter(json_files(path)), None)
         return recognise(first) if first else ""
     try:
         with JsonLists.open(path) as lists:

@@ -19,6 +19,7 @@ from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco import split_name
 from unires_jax.engine.part_sources.coco_file import sentences
 from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.json_lists import json_files
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation, Key
 from unires_jax.errors import DataError, Kind
 from unires_jax.limits import MASKS, plausible
@@ -36,7 +37,7 @@ _NO_REGION = ("point", "points", "line", "linestrip")
 def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
     """The pictures of a folder of JSON files, however deep, or of one."""
     root = path if path.is_dir() else path.parent
-    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    files = json_files(path) if path.is_dir() else [path]
     if not files:
         raise WrongForm("holds no .json file", place=str(path))
     if not path.is_dir() and not is_labelme(path):

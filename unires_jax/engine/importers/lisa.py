@@ -14,6 +14,7 @@ from unires_jax import limits
 from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco_file import sentences
 from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.json_lists import json_files
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import read_bytes
@@ -31,7 +32,7 @@ _ENDS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
     """The pictures of a folder of JSON files, however deep, or of one."""
     root = path if path.is_dir() else path.parent
-    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    files = json_files(path) if path.is_dir() else [path]
     if not files or not is_lisa(read_json(files[0])):
         raise WrongForm("holds no JSON of text and shapes", place=str(path))
     rejects.expect(len(files))

@@ -21,7 +21,7 @@ from unires_jax.engine.part_sources import (
 from unires_jax.engine.part_sources.coco_file import CocoFile
 from unires_jax.engine.part_sources.form import Form, WrongForm
 from unires_jax.engine.part_sources.json_lists import JsonLists
-from unires_jax.engine.part_sources.output import FOLDER, Output, Task, tell
+from unires_jax.engine.part_sources.output import Output, Task, tell
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import local
 from unires_jax.pixels import orientation
@@ -115,6 +115,9 @@ def arguments(
         "--embed", action="store_true", help="put the pictures into the lines"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace lines of another source"
+    )
+    parser.add_argument(
         "--max_bad_share",
         type=float,
         default=MAX_BAD_SHARE,
@@ -142,8 +145,13 @@ def convert(
     if pictures is None:
         pictures = source if source.is_dir() else source.parent
     split = args.split or split_of(source)
-    task = Task(form, source, pictures, out, split, every, belong, args.embed)
-    rejects = Rejects(out / FOLDER / REJECTED, args.max_bad_share)
+    task = Task(
+        *(form, source, pictures, out, split, every, belong),
+        embed=args.embed,
+        overwrite=args.overwrite,
+    )
+    task.require_own()
+    rejects = Rejects(task.told / REJECTED, args.max_bad_share)
     output = Output(task, rejects)
     try:
         with form.open(source, rejects) as opened:

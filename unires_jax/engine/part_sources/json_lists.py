@@ -25,6 +25,15 @@ _BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 20
 
 
+CONVERSION = "conversion"  # folder in an output that tells how it was made
+
+
+def json_files(folder: Path) -> list[Path]:
+    """The JSON files below a folder, but those that an output of ours has there."""
+    files = sorted(folder.rglob("*.json"))
+    return [f for f in files if CONVERSION not in f.relative_to(folder).parts]
+
+
 class Entry(NamedTuple):
     """Where an entry of a list stands, in bytes of the plain text."""
 

@@ -1,4 +1,4 @@
-"""Annotated pictures as MRES JSONL, and conversion/summary.json of them."""
+"""Annotated pictures as MRES JSONL, and conversion/<split>/summary.json of them."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from unires_jax import disk
+from unires_jax import disk, documents
 from unires_jax.data.records import (
     OBJECT,
     PART,
@@ -21,12 +21,13 @@ from unires_jax.data.records import (
 )
 from unires_jax.engine.part_sources import texts
 from unires_jax.engine.part_sources.form import Form, Opened
+from unires_jax.engine.part_sources.json_lists import CONVERSION
 from unires_jax.engine.part_sources.regions import (
     AnnotatedPicture,
     Region,
     assemble,
 )
-from unires_jax.errors import DataError, Kind, printable
+from unires_jax.errors import ConfigError, DataError, Kind, printable
 from unires_jax.files import write_whole
 from unires_jax.pixels import orientation
 from unires_jax.prepare.build_summary import files
@@ -35,7 +36,7 @@ from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.part_names import UNNAMED
 from unires_jax.prepare.sources.pictures import ImageFolder, safe_parts
 
-FOLDER = "conversion"  # below the output; what lies beside lines is taken for lines
+# In the folder CONVERSION: what lies beside lines is taken for lines.
 SUMMARY = "summary.json"
 PICTURES = "images"  # folder below the output that pictures are copied to
 
@@ -52,6 +53,25 @@ class Task:
     every: bool  # whether the source marks every thing of its categories
     masks: orientation.Masks  # the pixels of a picture that they belong to
     embed: bool = False  # pictures within the lines
+    overwrite: bool = False  # lines of another source
+
+    @property
+    def told(self) -> Path:
+        """The folder of what is told of the split."""
+        return self.out / CONVERSION / self.split
+
+    def require_own(self) -> None:
+        """Raise ConfigError where the split holds what another source gave."""
+        lines, given = self.out / f"{self.split}.jsonl.gz", None
+        if self.overwrite or not lines.exists():
+            return
+        with contextlib.suppress(DataError):
+            given = documents.read_object(self.told / SUMMARY).get("place")
+        if given != str(self.source.resolve()):
+            raise ConfigError(
+                f"{lines} was made of {given or 'something else'}; name another --out "
+                "or --split, or give --overwrite"
+            )
 
 
 class Output:
@@ -78,9 +98,8 @@ class Output:
         bar = tqdm(opened.pictures, task.split, opened.total, unit=" images")
         write(path, self._records(iter(bar)), embed=task.embed)
         summary = self._summary()
-        folder = task.out / FOLDER
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+        task.told.mkdir(parents=True, exist_ok=True)
+        write_whole(task.told / SUMMARY, json.dumps(summary, indent=1) + "\n")
         return summary
 
     def _records(self, pictures: Iterator[AnnotatedPicture]) -> Iterator[Record]:
@@ -187,6 +206,7 @@ class Output:
             "form": task.form.name,
             "licence": task.form.licence,
             "source": files([task.source]) or str(task.source),
+            "place": str(task.source.resolve()),
             "split": task.split,
             "exhaustive": task.every,
             "masks": task.masks,
