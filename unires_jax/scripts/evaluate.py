@@ -147,7 +147,8 @@ def _subject(protocol: Protocol) -> None:
         path, pick = _checkpoint()
         subject = command.trained_model(path, pick, protocol)
     else:
-        subject = command.without_model(PREDICT.value, WORKDIR.value, protocol)
+        name: Any = PREDICT.value
+        subject = command.without_model(name, WORKDIR.value, protocol)
     splits = _splits(SPLITS.value or subject.config.eval.splits, subject.config)
     _run(subject, splits, locate(WORKDIR.value), protocol)
 
