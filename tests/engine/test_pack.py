@@ -13,7 +13,7 @@ from unires_jax.data.prepared import open_split
 from unires_jax.data.records import PART
 from unires_jax.engine import pack as packing
 from unires_jax.engine.pack import pack
-from unires_jax.engine.record import Picture
+from unires_jax.engine.record import Picture, Text
 from unires_jax.errors import DataError, UsageError
 
 
@@ -188,3 +188,26 @@ def test_a_picture_that_was_changed_is_refused(
     made.write_engine(tmp_path, nothing)
     with pytest.raises(DataError, match="nothing was kept"):
         pack(tmp_path / "engine")
+
+
+def test_what_denotes_nothing_is_one_referent_of_a_level(
+    pictures: list[Picture],
+) -> None:
+    """Training draws referents: many negatives must not crowd out the things."""
+    nothing = [
+        Text("the zebra", "negative", ()),
+        Text("a big zebra", "negative", ()),
+        Text("wing of the car", "negative", (), level="part"),
+        Text("fin of the car", "negative", (), level="part"),
+    ]
+    first, *others = pictures[0].regions
+    first = dataclasses.replace(first, texts=(*first.texts, *nothing))
+    picture = dataclasses.replace(pictures[0], regions=(first, *others))
+    record = packing.to_record(picture, packing.Content.of(picture), b"")
+    empty = [x for x in record.expressions if x.no_target]
+    assert {x.raw for x in empty} >= {text.text for text in nothing}
+    assert len({x.ref_id for x in empty}) == len({x.level for x in empty}) == 2
+    by_text = {x.raw: x for x in empty}
+    assert by_text["wing of the car"].level == PART != by_text["the zebra"].level
+    full = {x.ref_id for x in record.expressions if not x.no_target}
+    assert not full & {x.ref_id for x in empty}

@@ -195,20 +195,25 @@ def is_val(picture: Picture, share: float) -> bool:
 
 
 def to_record(picture: Picture, content: Content, image: bytes) -> Record:
-    """The record of a picture; positions number its masks and sentences."""
+    """The record of a picture; positions number its masks and sentences.
+
+    All that denotes nothing at a level is one referent: training draws referents, and
+    draws of nothing would else outnumber those of the things.
+    """
     places = {region.id: i for i, region in enumerate(content.regions)}
-    referents: dict[tuple[int, ...], int] = {}
+    referents: dict[tuple[int, tuple[int, ...]], int] = {}
     expressions = []
     for number, (region, text) in enumerate(content.texts):
         targets = tuple(places[name] for name in text.targets)
-        same = tuple(sorted(targets))
+        level = LEVELS.index(level_of(region, text))
+        same = level, tuple(sorted(targets))
         expressions.append(
             Expression(
-                ref_id=referents.setdefault(same, number) if same else number,
+                ref_id=referents.setdefault(same, number),
                 sent_id=number,
                 raw=text.text,
                 sent=" ".join(text.text.lower().split()),
-                level=LEVELS.index(level_of(region, text)),
+                level=level,
                 targets=targets,
                 no_target=not targets,
             )
