@@ -1,5 +1,6 @@
 """What `pip install .` gives: the package alone, and a Predictor that works."""
 
+import json
 import os
 import re
 import subprocess
@@ -147,3 +148,27 @@ def test_what_an_extra_brings_is_asked_for(python: Path, tmp_path: Path) -> None
         )
         assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
         assert f"unires_jax[{extra}]" in done.stderr
+
+
+@pytest.mark.slow
+def test_it_builds_trains_and_scores_from_any_folder(
+    python: Path, tmp_path: Path
+) -> None:
+    """With the package's own configs and builders; a foreign `datasets` is there."""
+    (tmp_path / "datasets" / "partworld").mkdir(parents=True)
+    small = ["--scenes", "16", "--eval_scenes", "8"]
+    train = ["train", "--config=quickstart", "--workdir=run", "--config.train.steps=2"]
+    settings = {"batch": 4, "eval_every": 0, "checkpoint_every": 2, "picture_every": 0}
+    train += [f"--config.train.{name}={value}" for name, value in settings.items()]
+    score = ["evaluate", "--workdir=run", "--splits=partworld:val"]
+    for argv in (["build", "partworld", *small], train, score):
+        done = subprocess.run(
+            [python.with_name("unires"), *argv],
+            cwd=tmp_path,
+            env=clean() | {"JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    assert metrics["partworld:val"]["about"]["step"] == 2
