@@ -80,7 +80,7 @@ class Predictor:
 
         Raises DataError for what is no picture.
         """
-        return self._encode([image])[0]
+        return _look([read_photo(image)], self.answerer)[0]
 
     def segment(
         self, image: ImageLike | EncodedImage, expressions: str | Sequence[str]
@@ -93,7 +93,9 @@ class Predictor:
         sentences = _checked(expressions)
         if not isinstance(image, EncodedImage):
             image = self.encode_image(image)
-        return self._answer([image], sentences)[0]
+        questions = [(0, text) for text in sentences]
+        answers = dict(self.answerer.answers([image.encoded], questions))
+        return [answers[i] for i in range(len(questions))]
 
     def segment_batch(
         self,
@@ -106,9 +108,8 @@ class Predictor:
         Each picture is read when its turn comes. Raises as `segment`.
         """
         sentences = _checked(expressions)
-        waiting = iter(images)
-        while chunk := list(itertools.islice(waiting, batch)):
-            yield from self._answer(self._encode(chunk), sentences)
+        pairs = ((image, sentences) for image in images)
+        yield from (answer.segments for answer in self.segment_pairs(pairs, batch))
 
     def segment_pairs(
         self,
@@ -169,19 +170,6 @@ class Predictor:
             self._loaded.no_target_trained,
             str(self._loaded.folder),
         )
-
-    def _encode(self, images: Sequence[ImageLike]) -> list[EncodedImage]:
-        return _look([read_photo(image) for image in images], self.answerer)
-
-    def _answer(
-        self, images: Sequence[EncodedImage], sentences: Sequence[str]
-    ) -> list[list[Segment]]:
-        """Answers of each picture of one batch to all sentences."""
-        pictures = [image.encoded for image in images]
-        questions = [(i, text) for i in range(len(pictures)) for text in sentences]
-        answers = dict(self.answerer.answers(pictures, questions))
-        in_order = (answers[i] for i in range(len(questions)))
-        return [list(itertools.islice(in_order, len(sentences))) for _ in pictures]
 
 
 def _look(photos: Sequence[Photo], answerer: Answerer) -> list[EncodedImage]:
