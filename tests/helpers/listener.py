@@ -58,9 +58,9 @@ def _nouns() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     for kind in (*ANIMALS, *VEHICLES, *OTHERS):
         singular[kind] = {kind}
         plural["buses" if kind == "bus" else kind + "s"] = {kind}
-    singular |= {"bike": {"bicycle"}, "person": {"man", "woman"}}
+    singular |= {"bike": {"bicycle"}, "airplane": {"plane"}, "person": {"man", "woman"}}
     singular |= {"animal": set(ANIMALS), "vehicle": set(VEHICLES)}
-    plural |= {"bikes": {"bicycle"}, "people": {"man", "woman"}}
+    plural |= {"bikes": {"bicycle"}, "airplanes": {"plane"}, "people": {"man", "woman"}}
     plural |= {"animals": set(ANIMALS), "vehicles": set(VEHICLES)}
     return singular, plural
 
@@ -176,7 +176,8 @@ def _narrow(
     if nth := words & set(ORDINALS):
         side = next(s for s in ("right", "top", "bottom", "left") if s in words)
         middles = {i: (x[i], y[i]) for i in among}
-        return chosen & {_ranked(side, middles)[ORDINALS[nth.pop()]]}
+        place = ORDINALS[nth.pop()]
+        return chosen & {*_ranked(side, middles)[place : place + 1]}
     if words & {"middle", "center"}:
         chosen &= {i for i in among if abs(x[i] - 0.5) < 0.15}
     lean = {"left": x, "top": y}

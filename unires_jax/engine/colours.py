@@ -1,6 +1,7 @@
 """Which colour words pixels agree with. Source: ours, limits set by eye.
 
-Only words that few would argue over: no orange, brown, grey or purple.
+Only words that few would argue over: no brown or grey, and of orange and purple the
+plain ones.
 """
 
 import functools
@@ -14,7 +15,19 @@ from unires_jax.data.predicates import Truth
 from unires_jax.engine.roles import Image
 from unires_jax.pixels.masks import RunMask
 
-COLOURS = ("black", "white", "red", "yellow", "green", "blue", "pink")
+COLOURS = (
+    *("black", "white", "red", "orange", "yellow", "green", "blue", "purple", "pink"),
+)
+# Hues in degrees, from and to, of which one would say this colour and one that.
+_BETWEEN = {
+    ("red", "orange"): (10, 22),
+    ("orange", "yellow"): (34, 46),
+    ("yellow", "green"): (62, 82),
+    ("green", "blue"): (155, 200),
+    ("blue", "purple"): (250, 270),
+    ("purple", "pink"): (295, 318),
+    ("pink", "red"): (340, 350),
+}
 ABSENT = 0.15  # share of the pixels up to which a thing is clearly not of a colour
 FEW = 50  # inner pixels: with fewer nothing is said
 
@@ -24,11 +37,11 @@ class Palette:
 
     def __init__(self, image: Image, share: float) -> None:
         self._image, self.share = image, share
-        self._shares: dict[RunMask, dict[str, float]] = {}
+        self._counted: dict[RunMask, tuple[dict[str, float], dict[str, float]]] = {}
 
     @functools.cached_property
     def _names(self) -> UInt8[np.ndarray, "H W"]:
-        """Of each pixel: 0, or 1 + the index of its colour in COLOURS."""
+        """Of each pixel: 0, or 1 + the index of its colour in (*COLOURS, *_BETWEEN)."""
         hue, saturation, value = cv2.split(
             cv2.cvtColor(self._image, cv2.COLOR_RGB2HSV_FULL)
         )
@@ -46,28 +59,46 @@ class Palette:
             "pink": (rosy & pale)
             | ((degrees >= 315) & (degrees < 345) & vivid & (value >= 140)),
             "red": warm & vivid & (saturation >= 150) & (value >= 90),
+            "orange": (degrees >= 20)
+            & (degrees <= 38)
+            & (saturation >= 175)
+            & (value >= 185),
             "yellow": (degrees >= 44) & (degrees <= 66) & vivid & (value >= 140),
             "green": (degrees >= 78) & (degrees <= 165) & vivid,
             "blue": (degrees >= 192) & (degrees <= 255) & vivid,
+            "purple": (degrees >= 265) & (degrees <= 300) & vivid,
         }
         names = np.zeros(hue.shape, np.uint8)
         for name, mask in masks.items():
             names[mask & (names == 0)] = 1 + COLOURS.index(name)
+        for i, (low, high) in enumerate(_BETWEEN.values()):
+            between = (degrees >= low) & (degrees <= high) & vivid & (value >= 90)
+            names[between & (names == 0)] = 1 + len(COLOURS) + i
         return names
 
     def shares(self, mask: RunMask) -> dict[str, float]:
         """Of each colour, the share of the mask's inner pixels; {}: too few of them."""
-        if mask not in self._shares:
-            self._shares[mask] = self._measure(mask)
-        return self._shares[mask]
+        return self._measured(mask)[0]
 
-    def _measure(self, mask: RunMask) -> dict[str, float]:
+    def _measured(self, mask: RunMask) -> tuple[dict[str, float], dict[str, float]]:
+        """The shares of each colour, and with what some would call so."""
+        if mask not in self._counted:
+            self._counted[mask] = self._measure(mask)
+        return self._counted[mask]
+
+    def _measure(self, mask: RunMask) -> tuple[dict[str, float], dict[str, float]]:
         place, inner = _inner(mask)
         names = self._names[place][inner]
         if len(names) < FEW:
-            return {}
-        counts = np.bincount(names, minlength=1 + len(COLOURS))[1:]
-        return dict(zip(COLOURS, (counts / len(names)).tolist(), strict=True))
+            return {}, {}
+        words = (*COLOURS, *_BETWEEN)
+        counts = np.bincount(names, minlength=1 + len(words))[1:]
+        by_word = dict(zip(words, (counts / len(names)).tolist(), strict=True))
+        plain = {c: by_word[c] for c in COLOURS}
+        wide = {
+            c: s + sum(by_word[b] for b in _BETWEEN if c in b) for c, s in plain.items()
+        }
+        return plain, wide
 
     def colour(self, mask: RunMask | None) -> str:
         """The colour that a region has, "" for none."""
@@ -75,11 +106,12 @@ class Palette:
 
     def agree(self, colour: str, mask: RunMask | None) -> Truth:
         """Whether a region has a colour; None: partly, or nobody knows."""
-        shares = self.shares(mask) if mask is not None else {}
-        if not shares:
+        plain, wide = self._measured(mask) if mask is not None else ({}, {})
+        if not plain:
             return None
-        share = shares[colour]
-        return True if share >= self.share else False if share <= ABSENT else None
+        if plain[colour] >= self.share:
+            return True
+        return False if wide[colour] <= ABSENT else None
 
 
 def _inner(mask: RunMask) -> tuple[tuple[slice, slice], Bool[np.ndarray, "y x"]]:

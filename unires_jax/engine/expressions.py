@@ -18,7 +18,7 @@ from unires_jax.engine import mending, negatives, sayings, typos
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.lexemes import is_bare
-from unires_jax.engine.nouns import part_name, spoken
+from unires_jax.engine.nouns import also, part_name, spoken
 from unires_jax.engine.phrases import Phrase, groups, singling
 from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.roles import Image
@@ -86,7 +86,7 @@ def _said(
             side = _side(scene, part)
             _add(texts, part.region.id, sayings.of_viewer(part, side, r))
     if settings.plurals:
-        for region, text in _plurals(scene, r):
+        for region, text in _plurals(scene, palette, r):
             _add(texts, region, [text])
     for negative in _negatives(
         scene, palette, names, vocabulary, settings.negatives, regions, texts, r
@@ -115,16 +115,18 @@ def _names(
 ) -> dict[int, list[Name]]:
     """Of each object with a mask, by its place in the scene."""
     names: dict[int, list[Name]] = {}
+    nouns = {spoken(c) for c in (*scene.categories, *scene.crowded)}
     for category in scene.categories:
         for i, phrases in singling(scene, palette, category).items():
             thing, noun = scene.objects[i], spoken(category)
+            synonym = also(category) if also(category) not in nouns else ""
             if thing.mask is None:
                 continue
             region = regions[thing.region.id]
             caption, given = (_core(region, noun, form) for form in sayings.READY)
             if is_bare(given, (noun,)):
                 given = ""
-            names[i] = sayings.choose_names(phrases, noun, caption, given, r)
+            names[i] = sayings.choose_names(phrases, noun, synonym, caption, given, r)
     return dict(sorted(names.items()))
 
 
@@ -184,11 +186,13 @@ def _side(scene: Scene, part: Thing) -> str:
     return ""
 
 
-def _plurals(scene: Scene, r: Random) -> Iterator[tuple[str, Text | None]]:
+def _plurals(
+    scene: Scene, palette: Palette, r: Random
+) -> Iterator[tuple[str, Text | None]]:
     """Texts about several objects, or one part of each, at the first one's region."""
     quantity = functools.partial(sayings.quantity, r=r)
     for category in scene.categories:
-        for group in groups(scene, category, quantity):
+        for group in groups(scene, palette, category, quantity):
             things = [scene.objects[i] for i in group[1]]
             if any(t.mask is None for t in things):
                 continue
@@ -238,7 +242,11 @@ def _negatives(
         counts[level] = int(wanted) + (r.random() < wanted % 1)
     known = {key(t.text) for t in said}
     colours = collections.Counter(
-        c for t in said if t.form == "colour" for c in COLOURS if c in t.text.split()
+        c
+        for t in said
+        if t.form in ("colour", "joint")
+        for c in COLOURS
+        if c in t.text.split()
     )
     possible = [
         n

@@ -15,7 +15,9 @@ SOME = 0.03  # share of a region that a colour of something on it has at least
 _COLOUR = "|".join(COLOURS)
 _RUN = re.compile(
     rf"(?:\b(?P<article>an?) )?\b(?P<colours>(?:{_COLOUR})"
-    rf"(?:(?:, and |, | and |-and-|/| )(?:{_COLOUR}))*) (?P<rest>\w[^,.]*)",
+    rf"(?:(?:, and |, | and |-and-|/| )(?:{_COLOUR}))*)"
+    r" (?!(?:on|in|at|of|with|and|or|to|next|near|behind|beside|is)\b)"  # an orange
+    r"(?P<rest>\w[^,.]*)",
     re.IGNORECASE,
 )
 _REACH = 3  # words after the colour among which its noun is sought

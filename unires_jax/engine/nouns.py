@@ -49,7 +49,20 @@ _NEAR = tuple(
     )
 )
 
-
+# What else people call a thing.
+_ALSO = {
+    "man": "guy",
+    "woman": "lady",
+    "bicycle": "bike",
+    "motorcycle": "motorbike",
+    "airplane": "plane",
+    "plane": "airplane",
+    "couch": "sofa",
+    "sofa": "couch",
+    "television": "tv",
+    "refrigerator": "fridge",
+    "cell phone": "phone",
+}
 # Things that a careless eye takes for each other.
 _CONFUSABLE = tuple(
     frozenset(row.split(","))
@@ -95,6 +108,11 @@ def spoken(category: str) -> str:
 def has_no_colour(category: str) -> bool:
     """Whether a colour word would be said of something else: a person's clothes."""
     return spoken(category).split()[-1] in _PEOPLE
+
+
+def also(category: str) -> str:
+    """Another word for the same thing, or ""."""
+    return _ALSO.get(spoken(category), "")
 
 
 def near(category: str) -> list[str]:

@@ -5,6 +5,7 @@ other of the category; a near tie says nothing.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from unires_jax.data.predicates import (
@@ -57,12 +58,12 @@ _EXTREMES = {
 _OF_TWO = {
     "left": (("left",), ("on the left", "on the left side")),
     "right": (("right",), ("on the right", "on the right side")),
-    "top": (("upper",), ()),
-    "bottom": (("lower",), ()),
+    "top": (("top", "upper"), ("at the top",)),
+    "bottom": (("bottom", "lower"), ("at the bottom",)),
 }
 _SIZES = {  # of two, of more
-    "big": (("bigger", "larger"), ("biggest", "largest")),
-    "small": (("smaller",), ("smallest",)),
+    "big": (("bigger", "larger", "big"), ("biggest", "largest", "big")),
+    "small": (("smaller", "small"), ("smallest", "small")),
 }
 _LINKS = {
     "left of": ("to the left of", "left of"),
@@ -99,9 +100,39 @@ def _candidates(
     if has_no_colour(category):
         yield from _clothes(scene, palette, among)
     else:
-        for colour in COLOURS:
-            truths = [palette.agree(colour, scene.objects[i].mask) for i in among]
+        for colour, truths in _coloured(scene, palette, category, among):
             yield Phrase("colour", before=colour, colour=colour), truths
+            yield from _joint(scene, colour, truths, among)
+
+
+def _coloured(
+    scene: Scene, palette: Palette, category: str, among: Sequence[int]
+) -> Iterator[tuple[str, list[Truth]]]:
+    """Colours, and which of the instances have each."""
+    for colour in COLOURS:
+        if colour not in spoken(category).split():  # an orange
+            yield colour, [palette.agree(colour, scene.objects[i].mask) for i in among]
+
+
+def _joint(
+    scene: Scene, colour: str, coloured: Sequence[Truth], among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    """ "left red car": what singles one out among those of a colour."""
+    alike = [i for i, truth in zip(among, coloured, strict=True) if truth]
+    if None in coloured or not alike:
+        return
+    inner = _places(scene, alike)
+    if len(alike) > 1:
+        inner = itertools.chain(inner, _sizes(scene, alike))
+        if scene.exhaustive:
+            inner = itertools.chain(inner, _ordinals(scene, alike))
+    for phrase, truths in inner:
+        of_alike = dict(zip(alike, truths, strict=True))
+        before = " ".join(w for w in (phrase.before, colour) if w)
+        joint = dataclasses.replace(
+            phrase, form="joint", before=before, colour=colour, side=""
+        )
+        yield joint, [of_alike.get(i, False) for i in among]
 
 
 def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
@@ -270,9 +301,15 @@ Group = tuple[str, tuple[int, ...], str]  # words before the plural, members, af
 
 
 def groups(
-    scene: Scene, category: str, quantity: Callable[[int, bool], str]
+    scene: Scene,
+    palette: Palette,
+    category: str,
+    quantity: Callable[[int, bool], str],
 ) -> list[Group]:
-    """All instances of a category, and those on one side, where there are several."""
+    """All instances of a category, those on one side and those of one colour.
+
+    Only where there are several.
+    """
     among = scene.instances(category)
     countable = scene.exhaustive and category not in scene.crowded
     if not countable or not 2 <= len(among) <= MOST:
@@ -287,4 +324,11 @@ def groups(
             members = tuple(i for i, t in zip(among, truths, strict=True) if t)
             words = quantity(len(members), False)
             several.append((words, members, f"on the {side}"))
+    if has_no_colour(category):
+        return several
+    for colour, truths in _coloured(scene, palette, category, among):
+        if None not in truths and 2 <= truths.count(True) <= ALL:
+            members = tuple(i for i, t in zip(among, truths, strict=True) if t)
+            words = quantity(len(members), True)
+            several.append((f"{words} {colour}", members, ""))
     return several

@@ -18,9 +18,9 @@ LEVELS = OBJECT, PART = "object", "part"
 # What a text came from; the last two denote what their `targets` say, none or many.
 FORMS = (
     *("caption", "given", "template", "compose", "place", "size", "ordinal"),
-    *("relation", "colour", "paraphrase", "plural", "negative"),
+    *("relation", "colour", "joint", "paraphrase", "plural", "negative"),
 )
-COUNTING = ("place", "size", "ordinal", "plural")  # about all of a category
+COUNTING = ("place", "size", "ordinal", "joint", "plural")  # about all of a category
 # A score is None where nobody has asked for it.
 REGION_SCORES = (
     "pred_iou",  # the segmenter's own estimate

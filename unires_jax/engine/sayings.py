@@ -63,18 +63,25 @@ def text(
 
 
 def choose_names(
-    phrases: Sequence[Phrase], noun: str, caption: str, given: str, r: Random
+    phrases: Sequence[Phrase],
+    noun: str,
+    also: str,
+    caption: str,
+    given: str,
+    r: Random,
 ) -> list[Name]:
     """One name of each form, and the caption with a place behind it.
 
-    What the source has `given` as the object's name is one as it stands.
+    `also` is another word for the noun, or "". What the source has `given` as the
+    object's name is one as it stands.
     """
     names = []
     for form in dict.fromkeys(p.form for p in phrases):
         usual = [p for p in phrases if p.form == form]
         # People say left and right before they say up and down.
         usual = [p for p in usual if Name(p, noun).has_side] or usual
-        names.append(Name(r.choice(usual), noun))
+        word = r.choice((noun, also)) if also else noun
+        names.append(Name(r.choice(usual), word))
     dressed = is_dressed(caption)
     behind = [p for p in phrases if p.after and not (p.before or (p.worn and dressed))]
     if caption and behind:
