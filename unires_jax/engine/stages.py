@@ -60,6 +60,7 @@ STAGES = (
         "captions",
         ("vocabulary",),
         ("expressions", "seed", "thresholds.twin"),
+        edition=2,
     ),
     Stage("scores", "expressions", ("scorer", "grounder", "part_finder")),
 )
