@@ -226,6 +226,61 @@ def test_a_colour_is_said_if_no_other_has_some_of_it(width, colour):
     assert {w.removeprefix("the ") for w in words} == colour
 
 
+RED, BLUE, VERMILION = (200, 30, 30), (40, 90, 210), (225, 90, 40)
+
+
+def painted(picture, *colours):
+    """The picture with each region's box in its colour."""
+    image = blank(picture)
+    for x, colour in zip(picture.regions, colours, strict=True):
+        left, top, right, bottom = map(int, x.box)
+        image[top:bottom, left:right] = colour
+    return image
+
+
+@pytest.mark.parametrize(
+    ("colours", "words"),
+    [
+        ((RED, RED, BLUE), {"red dog on the left", "left red dog"}),
+        ((RED, RED, VERMILION), set()),  # the third is red to some
+        ((RED, BLUE, BLUE), {"red dog on the left"}),  # it is the only red one
+        ((RED, RED, RED), {"leftmost red dog", "red dog furthest to the left"}),
+    ],
+)
+def test_one_is_singled_out_among_those_of_its_colour(colours, words):
+    picture = blocks(LEFT, MIDDLE, RIGHT)
+    image = painted(picture, *colours)
+    heard = said(picture, "o0", "joint", image=image)
+    heard = {w.removeprefix("the ") for w in heard}
+    assert heard <= words and bool(heard) == bool(words)
+
+
+def test_several_of_one_colour_are_named_together():
+    picture = blocks(LEFT, MIDDLE, RIGHT)
+    after = advance(picture, painted(picture, RED, BLUE, RED), context())
+    (text,) = (t for t in texts(after, "plural") if "red" in t.text)
+    assert text.targets == ("o0", "o2") and text.text.endswith("red dogs")
+
+
+@pytest.mark.parametrize(("category", "colour"), [("tv", False), ("vase", True)])
+def test_what_a_screen_shows_is_not_its_colour(category, colour):
+    picture = blocks((category, 20, 200, 80, 80), RIGHT)
+    image = painted(picture, BLUE, RED)
+    heard = said(picture, "o0", "colour", "joint", image=image)
+    assert bool(heard) == colour
+
+
+def test_another_word_for_a_thing_is_said_unless_it_names_something_else():
+    couches = blocks(*(("couch", *spot) for _, *spot in (LEFT, MIDDLE, RIGHT)))
+    names = " ".join(t.text for t in texts(advance(couches, blank(couches), context())))
+    assert "sofa" in names and "couch" in names
+    mixed = blocks(("couch", *LEFT[1:]), ("couch", *MIDDLE[1:]), ("sofa", *RIGHT[1:]))
+    for text in texts(advance(mixed, blank(mixed), context(negatives=0.0))):
+        named = {"couch": {"o0", "o1"}, "sofa": {"o2"}}
+        for noun, ids in named.items():
+            assert noun not in text.text or {*text.targets} <= ids, text
+
+
 @pytest.mark.parametrize(
     ("category", "several"),
     [("person", "people"), ("knife", "knives"), ("sheep", "sheep"), ("bus", "buses")],
@@ -428,7 +483,8 @@ def test_colours_that_pixels_contradict_are_dropped(text, after):
         ((200, 30, 30), "red"), ((245, 215, 50), "yellow"), ((50, 150, 60), "green"),
         ((40, 90, 210), "blue"), ((245, 150, 180), "pink"), ((240, 134, 32), "orange"),
         ((118, 80, 52), ""), ((224, 172, 140), ""),  # brown, skin
-        ((40, 40, 110), "blue"), ((134, 70, 168), "purple"), ((230, 90, 40), ""),  # red or orange
+        ((40, 40, 110), "blue"), ((134, 70, 168), "purple"),
+        ((230, 90, 40), ""),  # red or orange
     ],
 )  # fmt: skip
 def test_a_plain_surface_has_the_colour_that_people_call_it(pixel, colour):

@@ -14,6 +14,7 @@ _PEOPLE = words(
     "person people man woman boy girl child kid baby guy lady player rider skier "
     "surfer pedestrian face hair hand arm leg"
 )
+_SCREENS = words("tv television monitor screen laptop mirror glass window")
 # Of these a thing may show several: others in two pieces are one, half hidden.
 _SEVERAL = words(
     "wheel tire tyre rim hubcap leg arm ear eye wing hand foot paw horn hoof knee "
@@ -108,6 +109,11 @@ def spoken(category: str) -> str:
 def has_no_colour(category: str) -> bool:
     """Whether a colour word would be said of something else: a person's clothes."""
     return spoken(category).split()[-1] in _PEOPLE
+
+
+def shows_others(category: str) -> bool:
+    """Whether its pixels are of something else: on a screen, behind a glass."""
+    return spoken(category).split()[-1] in _SCREENS
 
 
 def also(category: str) -> str:

@@ -20,7 +20,7 @@ from unires_jax.data.predicates import (
 )
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import nth
-from unires_jax.engine.nouns import has_no_colour, part_name, spoken
+from unires_jax.engine.nouns import has_no_colour, part_name, shows_others, spoken
 from unires_jax.engine.scene import Box, Scene, Thing
 
 MOST = 30  # of a category: more are not compared
@@ -62,8 +62,8 @@ _OF_TWO = {
     "bottom": (("bottom", "lower"), ("at the bottom",)),
 }
 _SIZES = {  # of two, of more
-    "big": (("bigger", "larger", "big"), ("biggest", "largest", "big")),
-    "small": (("smaller", "small"), ("smallest", "small")),
+    "big": (("bigger", "larger"), ("biggest", "largest")),
+    "small": (("smaller",), ("smallest",)),
 }
 _LINKS = {
     "left of": ("to the left of", "left of"),
@@ -109,6 +109,8 @@ def _coloured(
     scene: Scene, palette: Palette, category: str, among: Sequence[int]
 ) -> Iterator[tuple[str, list[Truth]]]:
     """Colours, and which of the instances have each."""
+    if shows_others(category):
+        return
     for colour in COLOURS:
         if colour not in spoken(category).split():  # an orange
             yield colour, [palette.agree(colour, scene.objects[i].mask) for i in among]
