@@ -28,6 +28,7 @@ from unires_jax.engine.settings import ExpressionSettings
 from unires_jax.engine.stages import Context
 
 DOUBLED, AMBIGUOUS = "T3", "T4"
+TOGETHER = 2  # parts that are named of several objects at once
 
 Texts = dict[str, list[Text]]  # new ones, by id of region
 
@@ -198,7 +199,8 @@ def _plurals(
                 continue
             ids = [t.region.id for t in things]
             yield ids[0], sayings.of_several(group, ids, category, r)
-            for parts in _shared_parts(scene, ids):
+            shared = _shared_parts(scene, ids)
+            for parts in r.sample(shared, min(TOGETHER, len(shared))):
                 said = sayings.of_several_parts(group, parts, category, r)
                 yield parts[0].region.id, said
 
