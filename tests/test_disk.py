@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,27 @@ def test_what_is_said() -> None:
     met = ValueError("a bug")
     met.__context__ = FileNotFoundError(errno.ENOENT, "none", "x")  # and answered
     assert disk.explain(met) is None
+
+
+@pytest.mark.parametrize(
+    ("library", "error", "words"),
+    [
+        ("botocore.exceptions", "NoCredentialsError", "no credentials.*aws configure"),
+        (
+            "google.auth.exceptions",
+            "DefaultCredentialsError",
+            "gcloud auth application",
+        ),
+        ("aiohttp", "ClientConnectionError", "cannot be reached.* network"),
+    ],
+)
+def test_a_bucket_that_refuses(library: str, error: str, words: str) -> None:
+    raised = getattr(pytest.importorskip(library), error)()
+    wrapped = RuntimeError("reading")
+    wrapped.__cause__ = raised
+    for fault in (raised, wrapped):
+        explained = disk.explain(fault)
+        assert explained is not None and re.search(words, str(explained))
 
 
 def test_room_is_asked_for_first(tmp_path: Path) -> None:

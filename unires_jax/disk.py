@@ -1,4 +1,4 @@
-"""What a disk refuses, in words: it is full, read-only, no folder, a name too long.
+"""What a disk or bucket refuses, in words: it is full, read-only, out of reach.
 
 Many libraries write files for us, with errors of their own. Common to them is the
 system's word for what happened, in an error's number or in its text.
@@ -38,12 +38,15 @@ REFUSED = FULL | {
     errno.EBUSY: "another program holds it; end that, or name another",
 }
 _WORDS = {number: os.strerror(number) for number in FULL}
+# Libraries that reach buckets, and their words for a key that is missing.
+_BUCKETS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "s3fs")
+_NO_KEY = re.compile(r"Credential|Refresh|Token")
 _PATH = re.compile(r"""["'](/[^"'\n]+)["']|writing ([^;\n]+);""")
 _NUMPY = re.compile(r"\d+ requested and \d+ written")  # a short write, without a number
 
 
 class StorageError(UserError):
-    """A file that cannot be written or read. The message names it and the remedy."""
+    """What cannot be written or read. The message names it and the remedy."""
 
 
 class DiskFullError(StorageError):
@@ -51,12 +54,29 @@ class DiskFullError(StorageError):
 
 
 def explain(error: BaseException) -> StorageError | None:
-    """What a disk refused, if that is why this was raised; None if it was not."""
+    """What was refused, if that is why this was raised; None if it was not."""
     for fault in _chain(error):
         number = _number(fault, FULL if fault is not error else REFUSED)
         if number is not None:
             return _in_words(fault, number)
+        if type(fault).__module__.partition(".")[0] in _BUCKETS:
+            return _of_bucket(fault)
     return None
+
+
+def _of_bucket(fault: BaseException) -> StorageError:
+    name = type(fault).__name__
+    cause = f"({name}: {shorten(str(fault))})"
+    if _NO_KEY.search(name):
+        return StorageError(
+            f"no credentials for the bucket {cause}; for s3:// `aws configure`, or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for gs:// `gcloud auth "
+            "application-default login`, or GOOGLE_APPLICATION_CREDENTIALS"
+        )
+    return StorageError(
+        f"the bucket cannot be reached {cause}; see its name, your rights to it and "
+        "the network"
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
