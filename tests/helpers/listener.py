@@ -169,6 +169,8 @@ def _narrow(
     y = {i: (b[1] + b[3]) / 2 / size[0] for i, b in boxes.items()}
     area = {i: (b[2] - b[0]) * (b[3] - b[1]) for i, b in boxes.items()}
     chosen = set(among)
+    if not among:
+        return chosen
     if words & BIG:
         chosen &= {max(among, key=area.__getitem__)}
     if words & SMALL:

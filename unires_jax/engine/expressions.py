@@ -18,8 +18,8 @@ from unires_jax.engine import mending, negatives, sayings, typos
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.lexemes import is_bare
-from unires_jax.engine.nouns import also, part_name, spoken
-from unires_jax.engine.phrases import Phrase, groups, singling
+from unires_jax.engine.nouns import WIDER, also, part_name, spoken
+from unires_jax.engine.phrases import Phrase, groups, singling, singling_widely
 from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.roles import Image
 from unires_jax.engine.sayings import Name
@@ -29,6 +29,7 @@ from unires_jax.engine.stages import Context
 
 DOUBLED, AMBIGUOUS = "T3", "T4"
 TOGETHER = 2  # parts that are named of several objects at once
+PAIRS = 0.5  # share of pictures of which two things are named together
 
 Texts = dict[str, list[Text]]  # new ones, by id of region
 
@@ -87,7 +88,7 @@ def _said(
             side = _side(scene, part)
             _add(texts, part.region.id, sayings.of_viewer(part, side, r))
     if settings.plurals:
-        for region, text in _plurals(scene, palette, r):
+        for region, text in _plurals(scene, palette, names, r):
             _add(texts, region, [text])
     for negative in _negatives(
         scene, palette, names, vocabulary, settings.negatives, regions, texts, r
@@ -128,6 +129,10 @@ def _names(
             if is_bare(given, (noun,)):
                 given = ""
             names[i] = sayings.choose_names(phrases, noun, synonym, caption, given, r)
+    for wide in WIDER:
+        for i, phrases in singling_widely(scene, palette, wide).items():
+            if phrases and i in names:
+                names[i].append(Name(r.choice(phrases), wide, wide=True))
     return dict(sorted(names.items()))
 
 
@@ -188,7 +193,7 @@ def _side(scene: Scene, part: Thing) -> str:
 
 
 def _plurals(
-    scene: Scene, palette: Palette, r: Random
+    scene: Scene, palette: Palette, names: Mapping[int, Sequence[Name]], r: Random
 ) -> Iterator[tuple[str, Text | None]]:
     """Texts about several objects, or one part of each, at the first one's region."""
     quantity = functools.partial(sayings.quantity, r=r)
@@ -203,6 +208,13 @@ def _plurals(
             for parts in r.sample(shared, min(TOGETHER, len(shared))):
                 said = sayings.of_several_parts(group, parts, category, r)
                 yield parts[0].region.id, said
+    kinds = collections.defaultdict[str, list[int]](list)
+    for i in names:
+        kinds[scene.objects[i].region.category].append(i)
+    if len(kinds) > 1 and r.random() < PAIRS:
+        pair = [r.choice(kinds[kind]) for kind in r.sample(sorted(kinds), 2)]
+        ids = [scene.objects[i].region.id for i in pair]
+        yield ids[0], sayings.of_two([names[i] for i in pair], ids, r)
 
 
 def _shared_parts(scene: Scene, ids: Sequence[str]) -> list[list[Thing]]:

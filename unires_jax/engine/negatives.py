@@ -57,7 +57,7 @@ def swaps(
     for i, its_names in sorted(names.items()):
         thing = scene.objects[i]
         for name in its_names:
-            if not name.of:
+            if not name.of and not name.wide:
                 negatives += _colours(scene, palette, thing, name, said, r)
                 negatives += _clothes(scene, palette, thing, name, said, r)
                 negatives += _categories(scene, thing, name, r)

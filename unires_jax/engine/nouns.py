@@ -50,6 +50,22 @@ _NEAR = tuple(
     )
 )
 
+# Wider words, and all that one would call so.
+WIDER = {
+    wide: frozenset(row.split(","))
+    for wide, row in {
+        "person": "person,man,woman,boy,girl,guy,lady,child,kid,baby,player",
+        "animal": "antelope,bear,bird,bull,butterfly,camel,cat,cattle,chicken,cow,crab,"
+        "deer,dog,dolphin,donkey,duck,elephant,fish,giraffe,goat,goldfish,goose,"
+        "hamster,horse,jellyfish,kangaroo,lamb,lion,lobster,monkey,ox,parrot,penguin,"
+        "pig,pigeon,polar bear,pony,puppy,rabbit,seal,sheep,shrimp,starfish,swan,"
+        "tiger,turtle,wild bird,wolf,yak,zebra",
+        "vehicle": "airplane,ambulance,bicycle,bike,boat,bus,car,carriage,fire truck,"
+        "heavy truck,helicopter,machinery vehicle,minivan,motorbike,motorcycle,pickup,"
+        "pickup truck,plane,rickshaw,sailboat,scooter,ship,sports car,suv,taxi,train,"
+        "tractor,tricycle,trolley,truck,van",
+    }.items()
+}
 # What else people call a thing.
 _ALSO = {
     "man": "guy",

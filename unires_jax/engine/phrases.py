@@ -20,7 +20,13 @@ from unires_jax.data.predicates import (
 )
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import nth
-from unires_jax.engine.nouns import has_no_colour, part_name, shows_others, spoken
+from unires_jax.engine.nouns import (
+    WIDER,
+    has_no_colour,
+    part_name,
+    shows_others,
+    spoken,
+)
 from unires_jax.engine.scene import Box, Scene, Thing
 
 MOST = 30  # of a category: more are not compared
@@ -88,6 +94,33 @@ def singling(scene: Scene, palette: Palette, category: str) -> dict[int, list[Ph
     return phrases
 
 
+def singling_widely(
+    scene: Scene, palette: Palette, wide: str
+) -> dict[int, list[Phrase]]:
+    """The same among all that a word of WIDER means: "the animal on the left".
+
+    {} where it says no more than the categories do, or others may be there unmarked.
+    """
+    nouns = [spoken(o.region.category) for o in scene.objects]
+    among = [i for i, noun in enumerate(nouns) if noun in WIDER[wide]]
+    crowded = any(spoken(c) in WIDER[wide] for c in scene.crowded)
+    if crowded or not scene.exhaustive or not 0 < len(among) <= MOST:
+        return {}
+    if {nouns[i] for i in among} == {wide}:
+        return {}
+    phrases: dict[int, list[Phrase]] = {i: [] for i in among}
+    if len(among) == 1:
+        phrases[among[0]].append(Phrase("template"))
+    for phrase, truths in itertools.chain(
+        _places(scene, among),
+        _ordinals(scene, among),
+        () if has_no_colour(wide) else _colours(scene, palette, wide, among),
+    ):
+        if truths.count(True) == 1 and None not in truths:
+            phrases[among[truths.index(True)]].append(phrase)
+    return phrases
+
+
 def _candidates(
     scene: Scene, palette: Palette, category: str, among: Sequence[int]
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
@@ -100,9 +133,15 @@ def _candidates(
     if has_no_colour(category):
         yield from _clothes(scene, palette, among)
     else:
-        for colour, truths in _coloured(scene, palette, category, among):
-            yield Phrase("colour", before=colour, colour=colour), truths
-            yield from _joint(scene, colour, truths, among)
+        yield from _colours(scene, palette, category, among)
+
+
+def _colours(
+    scene: Scene, palette: Palette, category: str, among: Sequence[int]
+) -> Iterator[tuple[Phrase, list[Truth]]]:
+    for colour, truths in _coloured(scene, palette, category, among):
+        yield Phrase("colour", before=colour, colour=colour), truths
+        yield from _joint(scene, colour, truths, among)
 
 
 def _coloured(
@@ -121,14 +160,12 @@ def _joint(
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
     """ "left red car": what singles one out among those of a colour."""
     alike = [i for i, truth in zip(among, coloured, strict=True) if truth]
-    if None in coloured or not alike:
-        return
-    inner = _places(scene, alike)
-    if len(alike) > 1:
-        inner = itertools.chain(inner, _sizes(scene, alike))
-        if scene.exhaustive:
-            inner = itertools.chain(inner, _ordinals(scene, alike))
-    for phrase, truths in inner:
+    if None in coloured or not 2 <= len(alike) < len(among):
+        return  # one of the two words would say it
+    ordinals = _ordinals(scene, alike) if scene.exhaustive else ()
+    for phrase, truths in itertools.chain(
+        _places(scene, alike), _sizes(scene, alike), ordinals
+    ):
         of_alike = dict(zip(alike, truths, strict=True))
         before = " ".join(w for w in (phrase.before, colour) if w)
         joint = dataclasses.replace(

@@ -24,6 +24,7 @@ SRC = "geometry"
 READY = ("caption", "given")  # forms of texts that are there before
 WORDS = (2, 20)  # of a text
 OWNERS = 2  # names of an object that a part's texts take
+_SHORT = ("template", "colour", "place", "size")  # forms
 _COUNTED = ("both", "all", "two", "three", "four", "five")
 
 
@@ -34,6 +35,7 @@ class Name:
     phrase: Phrase
     noun: str
     of: str = ""  # the caption that it was made of
+    wide: bool = False  # whether the noun is of nouns.WIDER
 
     @property
     def words(self) -> str:
@@ -196,6 +198,18 @@ def of_several(
         return None
     words = " ".join(w for w in (before, plural(noun), after) if w)
     return text(without_article(words), "plural", ids, "", r)
+
+
+def of_two(
+    names: Sequence[Sequence[Name]], ids: Sequence[str], r: Random
+) -> Text | None:
+    """ "the dog and the red car": two things, each by a short name of its own."""
+    short = [[n for n in its if n.phrase.form in _SHORT and not n.of] for its in names]
+    if not all(short):
+        return None
+    first, second = (r.choice(its).words for its in short)
+    article = r.choice(("", "the "))
+    return text(f"{first} and {article}{second}", "plural", ids, "", r)
 
 
 def of_several_parts(
