@@ -307,7 +307,11 @@ def test_the_card_tells_what_was_measured(tmp_path: Path, run: Path) -> None:
     (workdir / "evaluation").mkdir()
     measured = {"mIoU": 0.5, "oIoU": 0.25, "count": 9}
     about = {"protocol": "cris", "step": STEP}
-    metrics = {"refcoco:val": {"about": about, "part": measured, "object": None}}
+    split = {"about": about, "part": measured, "object": None}
+    metrics = {
+        "refcoco:val": split | {"no_target": "untrained"},
+        "grefcoco:val": split | {"no_target": {"N-acc": 0.4, "T-acc": 0.9, "count": 2}},
+    }
     file = workdir / "evaluation" / "metrics.json"
     file.write_text(json.dumps(metrics))
     row = f"| refcoco:val | cris | part | 50.0 | 25.0 | 9 | {STEP} |"
@@ -317,6 +321,8 @@ def test_the_card_tells_what_was_measured(tmp_path: Path, run: Path) -> None:
     for folder in (first, step, second):
         card = (folder / "README.md").read_text()
         assert card.count(row) == 1 and card.count("## L") == 2
+        assert "- grefcoco:val: N-acc 40.0, T-acc 90.0" in card
+        assert "- refcoco:val:" not in card
         assert "partworld:train (f)" in card
     file.write_text('{"refcoco:val": 1}')
     with pytest.raises(CheckpointError, match=r"not as evaluate\.py"):

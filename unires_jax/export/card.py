@@ -114,7 +114,9 @@ def _results(file: Location) -> list[dict[str, Any]]:
 
 def _decided(numbers: dict[str, Any]) -> dict[str, float]:
     """How often it is right that nothing is meant, and that something is."""
-    row = numbers.get("no_target") or {}
+    row = numbers.get("no_target")
+    if not isinstance(row, dict):  # a word for why it was not decided
+        return {}
     return {n: row[n] for n in ("N-acc", "T-acc") if isinstance(row.get(n), float)}
 
 
