@@ -29,7 +29,7 @@ def run(
         env=os.environ | env,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,  # against hanging; a busy machine takes its time
     )
 
 
