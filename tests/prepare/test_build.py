@@ -199,7 +199,7 @@ def test_pictures_that_lie_elsewhere(tmp_path, capsys):
     assert record.image == (store / "a.jpg").read_bytes()
     with pytest.raises(DataError, match="no such folder of images"):
         builds.build("mres32m", tmp_path, raw=str(lines), images="none", workers=0)
-    with pytest.raises(DataError, match="was built with .*follow_links"):
+    with pytest.raises(DataError, match=r"was built with .*follow_links"):
         builds.build(
             *("mres32m", tmp_path / "data"), raw=raw[1], images=images[1], workers=0
         )

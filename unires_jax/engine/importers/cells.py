@@ -133,7 +133,9 @@ def _from_rle(value: dict[str, Any], size: _Size) -> RunMask:
         raise DataError(f"mask: size is {short(stated)}, expected [height, width]")
     if not limits.plausible(*stated):
         raise DataError(f"mask: size {stated}: no picture's size")
-    return coco.read_segmentation(dict(value, size=stated, counts=counts), *stated, "mask")
+    return coco.read_segmentation(
+        dict(value, size=stated, counts=counts), *stated, "mask"
+    )
 
 
 def _limited(data: bytes) -> bytes:
