@@ -271,7 +271,9 @@ def _add_options(parser: argparse.ArgumentParser, name: str, cls: type) -> list[
     options, meanings = builder_options(cls), option_meanings(cls)
     for option, default in options.items():
         # A switch may stand alone: --follow_links is --follow_links=true.
-        switch = {"nargs": "?", "const": "true"} if default is False else {}
+        switch: dict[str, Any] = {}
+        if default is False:
+            switch = {"nargs": "?", "const": "true"}
         group.add_argument(
             f"--{option}",
             **switch,

@@ -131,11 +131,11 @@ def _from_rle(value: dict[str, Any], size: _Size) -> RunMask:
     whole = isinstance(stated, list) and len(stated) == 2
     if not whole or not all(type(n) is int for n in stated):
         raise DataError(f"mask: size is {short(stated)}, expected [height, width]")
-    if not limits.plausible(*stated):
+    height, width = stated
+    if not limits.plausible(height, width):
         raise DataError(f"mask: size {stated}: no picture's size")
-    return coco.read_segmentation(
-        dict(value, size=stated, counts=counts), *stated, "mask"
-    )
+    value = dict(value, size=stated, counts=counts)
+    return coco.read_segmentation(value, height, width, "mask")
 
 
 def _limited(data: bytes) -> bytes:

@@ -33,12 +33,15 @@ from unires_jax.texts import decoded
 
 TABLES = tables.SUFFIXES
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
-_PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "photos")
-_PICTURE_FOLDERS += ("jpegimages", "rgb")
+_PICTURE_FOLDERS = (
+    *("images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "rgb"),
+)
 _MASK_FOLDERS = ("masks", "mask", "segmentations", "segmentation", "segs")
 _CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "sentences", "prompts")
-_NAMES = ("metadata", "captions", "caption", "sentences", "texts", "prompts")
-_NAMES += ("expressions", "annotations", "labels", "data", "index")
+_NAMES = (
+    *("metadata", "captions", "caption", "sentences", "texts", "prompts"),
+    *("expressions", "annotations", "labels", "data", "index"),
+)
 _END = re.compile(r"[-_. ](?:mask|seg|segmentation)[-_]?\d*$", re.IGNORECASE)
 # What stands in the name of a mask and is no part of a sentence.
 _NO_WORDS = {"mask", "masks", "seg", "segmentation", "gt", "label", "binary", "matte"}
@@ -169,9 +172,7 @@ class _Folder:
         for place, row in tables.rows(table):
             name, label = (row.get(chosen.get(role, "")) for role in (IMAGE, LABEL))
             if not isinstance(name, str) or not name.strip():
-                self._rejects.expect(1)
-                error = DataError("names no picture", kind=Kind.IMAGE_ABSENT)
-                self._rejects.note(place, error)
+                self._refuse(place, "names no picture")
                 continue
             masks = row.get(chosen[MASK])
             said = cells.texts(row.get(chosen.get(TEXT, "")))
@@ -187,12 +188,8 @@ class _Folder:
         for stem, mask in masks.items():
             owner = _owner(stem, pictures)
             if owner is None:
-                error = DataError(
-                    f"no picture is called as the mask {mask.name} or its beginning",
-                    kind=Kind.IMAGE_ABSENT,
-                )
-                self._rejects.expect(1)
-                self._rejects.note(str(mask), error)
+                text = f"no picture is called as the mask {mask.name} or its beginning"
+                self._refuse(str(mask), text)
                 continue
             owners.setdefault(owner, []).append((stem, mask))
         if not owners:
@@ -216,6 +213,11 @@ class _Folder:
                 self._rejects.hold(_EACH + sum(map(len, said)))
                 found.setdefault(name, []).append(Row(str(mask), relative, said))
         return found
+
+    def _refuse(self, place: str, text: str) -> None:
+        """Note what is of no picture."""
+        self._rejects.expect(1)
+        self._rejects.note(place, DataError(text, kind=Kind.IMAGE_ABSENT))
 
     def _files(self, layout: _Layout) -> tuple[dict[str, Path], dict[str, Path]]:
         """Pictures and masks by their names without suffix, below their folders."""

@@ -37,10 +37,10 @@ class Things:
         of another size than those before, other counts, and where nothing is said.
         """
         size = masks[0].height, masks[0].width
-        if self.size not in (None, size):
+        if self.size is not None and self.size != size:
             raise DataError(
                 f"its mask has {size[0]} x {size[1]} pixels, others of the picture "
-                f"have {self.size[0]} x {self.size[1]}",  # type: ignore[index]
+                f"have {self.size[0]} x {self.size[1]}",
                 kind=Kind.SIZE_DIFFERS,
             )
         if not texts and not label:

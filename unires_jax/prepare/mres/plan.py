@@ -49,8 +49,12 @@ def plan(
             raise DataError(
                 f"{paths[0]} and its like hold no line", place=f"split {split}"
             )
-        how = {"masks": masks, "images": images, "follow_links": follow_links}
-        runs += [dataclasses.replace(lines, **how) for lines in cuts]
+        runs += [
+            dataclasses.replace(
+                lines, masks=masks, images=images, follow_links=follow_links
+            )
+            for lines in cuts
+        ]
     return runs
 
 
