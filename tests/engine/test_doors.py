@@ -187,7 +187,12 @@ def test_a_row_that_cannot_be_used_is_listed(name: str, tmp_path: Path) -> None:
     ("make", "reason"),
     [
         (lambda f: (f / "a.jpg").write_bytes(b""), "expected a table of pictures"),
-        (lambda f: (f / "metadata.csv").write_text("a,b\n1,2\n"), "expected a table"),
+        (
+            lambda f: (f / "metadata.csv").write_text("a,b\n1,2\n"),
+            "hold image and mask; it has a, b",
+        ),
+        (lambda f: (f / "metadata.jsonl").write_text("{}\n["), "jsonl:2: is no JSON"),
+        (lambda f: (f / "captions.csv").write_bytes(b"mask\n\xff"), "is no UTF-8"),
         (lambda f: (f / "train" / "images").mkdir(parents=True), "expected a table"),
     ],
 )
@@ -236,8 +241,12 @@ def test_masks_beside_their_pictures_and_in_splits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="splits train, val; name one with --split"):
         command.main(["--form", "masks", str(flat), "--out", str(tmp_path / "two")])
     imported(flat, "masks", tmp_path / "two")
-    (finding, *_) = [*examine(tmp_path / "two").findings, None]
-    assert finding is None
+    assert not examine(tmp_path / "two").findings
+    caption = source / "captions" / "1_0.txt"
+    caption.rename(tmp_path / "secret.txt")
+    caption.symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(UserError, match="a link out of it"):
+        imported(source, "masks", tmp_path / "three")
 
 
 def test_rows_of_parquet_that_cannot_be_used(tmp_path: Path) -> None:
@@ -268,11 +277,8 @@ def test_polygons_and_runs_in_parquet_and_two_splits(tmp_path: Path) -> None:
     argv = ["--form", "parquet", str(source), "--out", str(tmp_path / "out")]
     with pytest.raises(UserError, match="splits train, val"):
         command.main(argv)
-    found = list(convertible.commands(tmp_path))
-    assert sorted(line.split("--split ")[1][:3] for _, _, line in found) == [
-        "tra",
-        "val",
-    ]
+    lines = [line for _, _, line in convertible.commands(tmp_path)]
+    assert sorted(x.split("--split ")[1][:3] for x in lines) == ["tra", "val"]
     for split in ("train", "val"):
         assert command.main([*argv, "--split", split]) == 0
     place = build.build("mres32m", tmp_path / "d", raw=str(tmp_path / "out"), workers=0)

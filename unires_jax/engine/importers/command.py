@@ -16,6 +16,7 @@ from unires_jax.engine.importers import (
     lisa,
     mask_folder,
     parquet,
+    tables,
 )
 from unires_jax.engine.part_sources.coco_file import LISTS
 from unires_jax.engine.part_sources.command import arguments, convert
@@ -40,7 +41,7 @@ def recognise(path: Path) -> str:
         return mask_folder.FORM.name if mask_folder.matches(path) else ""
     if path.suffix == ".parquet":
         return parquet.FORM.name
-    if path.suffix in mask_folder.TABLES and path.suffix != ".json":
+    if path.suffix in tables.SUFFIXES and path.suffix != ".json":
         return mask_folder.FORM.name if mask_folder.matches(path) else ""
     try:
         with JsonLists.open(path) as lists:

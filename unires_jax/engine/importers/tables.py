@@ -16,7 +16,19 @@ from unires_jax.texts import open_lines, unpacked
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
 NAME, WORDS = "image", "text"  # columns of a mapping of names to sentences
+# What tables of pictures are called, the likeliest first.
+_USUAL = (
+    *("metadata", "captions", "caption", "sentences", "texts", "prompts"),
+    *("expressions", "annotations", "labels", "data", "index"),
+)
 HEADS = 16  # rows whose fields are looked at for columns; ours
+
+
+def beside(folder: Path) -> list[Path]:
+    """The files of a folder that may be tables of its pictures, the likeliest first."""
+    there = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_file()}
+    called = (f"{stem}{suffix}" for stem in _USUAL for suffix in SUFFIXES)
+    return [there[name] for name in called if name in there]
 
 
 def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -38,12 +50,12 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def names(path: Path) -> list[str]:
     """The names of the columns that the first rows have."""
-    found: dict[str, None] = {}
+    columns: dict[str, None] = {}
     for number, (_, row) in enumerate(rows(path)):
         if number >= HEADS:
             break
-        found |= dict.fromkeys(row)
-    return list(found)
+        columns |= dict.fromkeys(row)
+    return list(columns)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -44,7 +44,10 @@ class Things:
                 kind=Kind.SIZE_DIFFERS,
             )
         if not texts and not label:
-            raise DataError("nothing is said of its mask", kind=Kind.SENTENCE_EMPTY)
+            raise DataError(
+                "nothing is said of its mask: no sentence, no class; write one",
+                kind=Kind.SENTENCE_EMPTY,
+            )
         pairs: Iterable[tuple[RunMask, Sequence[str]]]
         if len(masks) == len(texts) or not texts:
             said = ([text] for text in texts) if texts else [[]] * len(masks)
