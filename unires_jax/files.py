@@ -385,8 +385,9 @@ def require_inside(folder: Path, path: Path, relative: str) -> None:
     if not path.is_relative_to(root) and path.parent != _blobs(root):
         raise DataError(
             f"expected a file below {root}, found {shorten(relative)!r}, a link out of "
-            "it; if you made the links yourself, allow them with --follow_links, else "
-            "copy the file there (cp -rL copies a folder with what its links name)"
+            "it; copy the file there (cp -rL copies a folder with what its links "
+            "name), or allow links that you made yourself with --follow_links (of "
+            "unires build, doctor, import, engine plan)"
         )
 
 

@@ -193,6 +193,11 @@ def _plan(argv: list[str], read_settings: ReadSettings) -> int:
         default=plan.MAX_BAD_SHARE,
         help="share of pictures that may be unusable; default: %(default)s",
     )
+    parser.add_argument(
+        "--follow_links",
+        action="store_true",
+        help="let links of pictures lead out of their folder",
+    )
     args, config = parser.read(argv, read_settings)
     boxes = [local(path) for path in args.boxes]
     beside = boxes[0] if boxes[0].is_dir() else boxes[0].parent
@@ -203,6 +208,7 @@ def _plan(argv: list[str], read_settings: ReadSettings) -> int:
         shard=config.shard,
         exhaustive=args.exhaustive,
         max_bad_share=args.max_bad_share,
+        follow_links=args.follow_links,
     )
     _store(args.out, config)
     counts = made.counts

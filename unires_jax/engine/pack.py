@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from unires_jax import __version__, disk, documents
 from unires_jax.data.records import LEVELS, PART, Expression, Mask, Record
-from unires_jax.engine import filters, options, shard_files
+from unires_jax.engine import filters, options, picture_files, shard_files
 from unires_jax.engine.licences import licence_lines
 from unires_jax.engine.plan_file import Plan, picture_folder
 from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.stages import FILTER
 from unires_jax.errors import DataError, Kind, UsageError, printable
-from unires_jax.files import local, read_inside, whole, write_whole
+from unires_jax.files import local, whole, write_whole
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.jsonl import SUFFIXES
 from unires_jax.prepare.mres.write import write
@@ -267,8 +267,8 @@ def _records(
 
 def read_planned(root: Path, picture: Picture) -> bytes:
     """The file of a picture. Raises DataError if it is gone or is another now."""
-    data = read_inside(root, picture.file)
-    if hashlib.sha256(data).hexdigest() != picture.sha256:
+    data = picture_files.planned(root, picture.file, picture.sha256)
+    if data is None:
         raise DataError(
             "was changed since `unires engine plan`: its masks belong to another "
             "picture; put it back, or plan and run with another --out",

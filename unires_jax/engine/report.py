@@ -269,7 +269,8 @@ def _alike(
     """Cards of pairs of pictures that are alike, and how many are."""
     hashed, hashes = [], []
     for case in tqdm(sample, "alike", unit=" pictures", leave=False):
-        pixels = overlays.read_pixels(root, case.picture.file) if root else None
+        file = case.picture.file, case.picture.sha256
+        pixels = overlays.read_pixels(root, *file) if root else None
         if pixels is None:
             continue
         hashed.append(case)
