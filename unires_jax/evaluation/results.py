@@ -62,7 +62,7 @@ class Result:
         return (self.no_target or 0.0) > 0.5
 
 
-def ious(results: Sequence[Result]) -> Float64[np.ndarray, "e"]:
+def ious(results: Sequence[Result]) -> Float64[np.ndarray, " e"]:
     """Each row's IoU by its protocol."""
     if not results:
         return np.zeros(0)
