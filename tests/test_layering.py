@@ -62,7 +62,7 @@ MAY_IMPORT["configs"] = {"config", "data", "engine"}
 MAY_IMPORT["datasets"] = _DATA | {"partworld", "prepare"}
 ABOVE = {"app", "cli", "scripts", "__init__"}
 # Of single files, beside what their room may.
-ALSO = {"engine/backends/predictor.py": {"serving"}}
+ALSO = {"engine/backends/predictor.py": {"checkpoint", "inference", "serving"}}
 
 # Libraries that only some files may import.
 ONLY_IN = {

@@ -310,10 +310,14 @@ def require_content(head: bytes) -> None:
 
 
 def read_inside(
-    folder: Path, relative: str, limit: int = limits.PICTURE_BYTES
+    folder: Path,
+    relative: str,
+    limit: int = limits.PICTURE_BYTES,
+    *,
+    follow_links: bool = False,
 ) -> bytes:
     """The bytes of a file below `folder`. Raises DataError where there are none."""
-    path = find_inside(folder, relative)
+    path = find_inside(folder, relative, follow_links=follow_links)
     size, named = path.stat().st_size, repr(shorten(relative))
     if size > limit:
         raise DataError(
@@ -333,11 +337,12 @@ def read_inside(
         ) from None
 
 
-def find_inside(folder: Path, relative: str) -> Path:
+def find_inside(folder: Path, relative: str, *, follow_links: bool = False) -> Path:
     """The regular file `relative` names below `folder`. Raises DataError otherwise.
 
-    From a folder of annotations, `../` leads to what lies beside it. The links of a
-    Hugging Face cache lead to its blobs.
+    From a folder of annotations, `../` leads to what lies beside it. A link may lead
+    out of the folder where `follow_links` permits it; those of a Hugging Face cache
+    lead to its blobs.
     """
     root, named = _resolved(folder), repr(shorten(relative))
     if len(relative) > limits.PATH:
@@ -360,11 +365,8 @@ def find_inside(folder: Path, relative: str) -> Path:
         exists = path.is_file()
     except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
         exists, path = False, root
-    if not path.is_relative_to(root) and path.parent != _blobs(root):
-        raise DataError(
-            f"expected a file below {root}, found {named}, a link out of it; copy the "
-            "file there (cp -rL copies a folder with what its links name)"
-        )
+    if not follow_links:
+        require_inside(root, path, relative)
     if not exists:
         raise DataError(
             f"expected a file at {named}, found none{_same_name(root, parts)}; "
@@ -372,6 +374,21 @@ def find_inside(folder: Path, relative: str) -> Path:
             kind=Kind.IMAGE_ABSENT,
         )
     return path
+
+
+def require_inside(folder: Path, path: Path, relative: str) -> None:
+    """Raise DataError where a resolved path, named `relative`, has left its folder.
+
+    Whoever packs a folder may have put a link to anything of yours into it.
+    """
+    root = _resolved(folder)
+    if not path.is_relative_to(root) and path.parent != _blobs(root):
+        raise DataError(
+            f"expected a file below {root}, found {shorten(relative)!r}, a link out of "
+            "it; copy the file there (cp -rL copies a folder with what its links "
+            "name), or allow links that you made yourself with --follow_links (of "
+            "unires build, doctor, import, engine plan)"
+        )
 
 
 def stays_inside(relative: str) -> bool:

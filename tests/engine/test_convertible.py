@@ -21,6 +21,9 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "labelme": ("unires import", tool_exports.write_labelme),
     "label_studio": ("unires import", tool_exports.write_label_studio),
     "lisa": ("unires import", tool_exports.write_lisa),
+    "masks": ("unires import", tool_exports.write_masks),
+    "masks ": ("unires import", tool_exports.write_mask_table),
+    "parquet": ("unires import", tool_exports.write_parquet),
 }
 
 
@@ -29,6 +32,8 @@ def test_the_command_that_doctor_names_does_it(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start, write = SOURCES[name]
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
     write(tmp_path / "a b")
     assert cli.main(["doctor", str(tmp_path)]) == 1
     assert "to be converted" in capsys.readouterr().out
@@ -38,7 +43,9 @@ def test_the_command_that_doctor_names_does_it(
     assert line.startswith(start) and f"--form {name.strip()} " in line
     photos, out = tmp_path / "a b" / "photos", tmp_path / "out"
     argv = shlex.split(line)[1:]
-    argv[argv.index("--pictures") + 1] = str(photos if photos.is_dir() else tmp_path)
+    if "--pictures" in argv:
+        place = photos if photos.is_dir() else tmp_path
+        argv[argv.index("--pictures") + 1] = str(place)
     argv[argv.index("--out") + 1] = str(out)
     assert cli.main(argv) == 0
     assert not examine(out).findings

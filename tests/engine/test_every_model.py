@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unires_jax import cli, partworld
-from unires_jax.engine import shard_files
+from unires_jax.engine import backends, shard_files
 from unires_jax.engine.backends import BACKENDS
 from unires_jax.engine.plan import plan
 from unires_jax.engine.settings import ModelSettings
@@ -65,7 +65,10 @@ def planned(folder: Path, count: int = 2) -> Path:
 
 @pytest.mark.parametrize("names", MARKED, ids="-".join)
 def test_each_stage_runs(
-    names: tuple[str, ...], tmp_path: Path, tiny_model: Callable[[str], Path]
+    names: tuple[str, ...],
+    tmp_path: Path,
+    tiny_model: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Plumbing: random models say nothing of use, so nothing is filtered."""
     out = planned(tmp_path)
@@ -77,6 +80,10 @@ def test_each_stage_runs(
         argv.append(f"--config.models.{role}={name}{place}")
     assert cli.main(["engine", "run", "--out", str(out), *argv]) == 0
     assert cli.main(["engine", "status", "--out", str(out)]) == 0
+    with monkeypatch.context() as patched:
+        patched.delattr(backends, "load")  # what is done is known by its files alone
+        for command in ("run", "retry"):
+            assert cli.main(["engine", command, "--out", str(out)]) == 0
     last = [
         picture
         for path in shard_files.paths(out, STAGES[-1].name)

@@ -186,6 +186,15 @@ def test_a_thing_has_the_code_of_its_fault(
     assert all_codes(judged(tmp_path, pictures)) == [(owner, code)]
 
 
+@pytest.mark.parametrize("text", ["", "the red\x1b[31m car", "car \x01"])
+def test_what_no_line_can_hold_is_never_kept(text: str, tmp_path: Path) -> None:
+    """Whatever a model says, `unires build` reads the pack."""
+    assert all_codes(judged(tmp_path, of_text(text), preset="none")) == [
+        ("o0:caption", "T1")
+    ]
+    assert not all_codes(judged(tmp_path, of_text("car"), preset="none"))
+
+
 def test_what_is_on_the_threshold_is_kept(tmp_path: Path) -> None:
     assert {code for code, _, _ in CASES} | {"C3"} == set(CODES)
     regions = (

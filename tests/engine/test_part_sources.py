@@ -220,7 +220,10 @@ def test_a_link_out_of_the_output_is_copied(tmp_path: Path) -> None:
     for path in (tmp_path / "photos").iterdir():
         (inside / path.name).symlink_to(path)
     argv = ["--form", "coco", str(source), "--out", str(inside.parent)]
-    command.main([*argv, "--pictures", str(inside)])
+    argv += ["--pictures", str(inside)]
+    with pytest.raises(DataError, match="with --follow_links"):
+        command.main(argv)
+    assert command.main([*argv, "--follow_links"]) == 0
     assert not examine(inside.parent).findings
 
 

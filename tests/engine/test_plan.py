@@ -13,7 +13,7 @@ from helpers.pictures import bomb, encoded, noise
 from helpers.toy_stages import write_lines
 from PIL import Image
 
-from unires_jax.engine import json_members, shard_files
+from unires_jax.engine import json_members, overlays, pack, picture_files, shard_files
 from unires_jax.engine.markers import FORMERLY, OUTPUT, StaleError
 from unires_jax.engine.plan import plan
 from unires_jax.engine.plan_file import Plan
@@ -155,6 +155,25 @@ def test_mres_jsonl_gives_the_boxes_of_its_objects(folder: Path) -> None:
     assert picture.regions[0].box == (25, 2, 45, 22)
     refused = folder.with_name("engine") / "plan" / "rejected.jsonl"
     assert "holds its picture in the line" in refused.read_text()
+
+
+def test_links_are_followed_where_the_plan_permits_it(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Afterwards their content is held by its hash."""
+    store = tmp_path_factory.mktemp("store") / "a.jpg"
+    (folder / "a.jpg").rename(store)
+    (folder / "a.jpg").symlink_to(store)
+    path = write_lines(folder / "b.jsonl", [line("a.jpg", (1, 1, 9, 9))])
+    (error,) = planned(folder, path)["a.jpg"].errors
+    assert "a link out of it" in error
+    picture = planned(folder, path, follow_links=True)["a.jpg"]
+    assert picture_files.read(folder, picture).shape[2] == 3
+    assert overlays.read_pixels(folder, "a.jpg", picture.sha256) is not None
+    assert pack.read_planned(folder, picture) == store.read_bytes()
+    store.write_bytes(store.read_bytes() + b"x")
+    with pytest.raises(DataError, match="is another file than when"):
+        picture_files.read(folder, picture)
 
 
 def test_pictures_that_cannot_be_used(folder: Path) -> None:

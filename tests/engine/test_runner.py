@@ -182,7 +182,7 @@ def test_other_settings_make_shards_stale(out: Path, unbroken: Path) -> None:
 def test_other_models_make_shards_stale(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = backends.Entry("toy", "Words", ("vocabulary",), "", "")
+    row = backends.Entry("toy", "Words", ("vocabulary",), "", "", "toy")
     monkeypatch.setitem(backends.BACKENDS, "toy", row)
     monkeypatch.setitem(sys.modules, f"{backends.__name__}.toy", toy_stages)
     stage = (toy_stages.Toy("colours", PLAN, ("vocabulary", "grounder"), ("seed",)),)

@@ -11,6 +11,7 @@ from typing import Any
 from unires_jax import partworld
 from unires_jax.data.records import LEVELS, PART, Record
 from unires_jax.engine import filters, shard_files
+from unires_jax.engine.plan_file import Plan
 from unires_jax.engine.record import Picture, Region, Text
 from unires_jax.engine.settings import Thresholds
 
@@ -118,8 +119,9 @@ def write_engine(
     summary = filters.Summary("scores", "default", Thresholds(), {}, {}, {})
     (out / "filter" / filters.COUNTS).write_text(json.dumps(summary.to_json()))
     (out / "plan").mkdir(exist_ok=True)
-    facts = {"pictures": str(folder / "photos"), **plan}
-    (out / "plan" / "plan.json").write_text(json.dumps(facts))
+    facts = {"form": "boxes", "sources": {}, "exhaustive": False, "shard": 1, **plan}
+    count = len(pictures)
+    Plan(pictures=str(folder / "photos"), count=count, **facts).write(out)
     return out
 
 

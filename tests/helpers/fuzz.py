@@ -368,7 +368,7 @@ READERS |= {
     for name, (form, write) in part_forms.FORMS.items()
 }
 READERS |= {
-    f"import {name}": _annotations("import", name, write)
+    f"import {name}": _annotations("import", name.split()[0], write)
     for name, write in tool_exports.WRITERS.items()
 }
 

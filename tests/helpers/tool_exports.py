@@ -1,6 +1,8 @@
 """What annotation tools export of the scene of `part_forms`."""
 
+import base64
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +151,179 @@ def write_label_studio(folder: Path) -> Path:
     return path
 
 
+def write_roboflow(folder: Path) -> Path:
+    """Roboflow's COCO: a file a split beside its pictures, a heading above classes."""
+    content = part_forms.coco_json()
+    things = [c for c in content["categories"] if c["id"] <= 2]
+    heading = {"id": 0, "name": "dog", "supercategory": "none"}
+    below = [c | {"supercategory": "dog"} for c in things]
+    annotations = [a for a in content["annotations"] if a["category_id"] <= 2]
+    for number, annotation in enumerate(annotations):
+        annotation["id"] = number
+        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
+        box: Box = annotation["bbox"]
+        annotation["segmentation"] = [part_forms.polygon(box)]
+    root = folder / "street.v1i.coco-segmentation" / "train"
+    for number, image in enumerate(content["images"]):
+        name = f"{image['id']}_jpg.rf.0a1b2c3d.jpg"
+        part_forms.write_picture(root / name, image["id"])
+        for annotation in annotations:
+            if annotation["image_id"] == image["id"]:
+                annotation["image_id"] = number
+        extra = {"name": f"{image['id']}.jpg"}
+        image |= {"id": number, "license": 1, "file_name": name, "extra": extra}
+    content |= {"info": {"version": "1"}, "licenses": [{"id": 1, "name": "CC BY 4.0"}]}
+    content |= {"categories": [heading, *below], "annotations": annotations}
+    path = root / "_annotations.coco.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_cvat(folder: Path) -> Path:
+    """CVAT's COCO 1.0: runs that are lists, all masks crowds, words in attributes."""
+    content = json.loads(write_coco(folder / "other").read_text())
+    for annotation in content["annotations"]:
+        pixels = part_forms.pixels(annotation["bbox"])
+        flat = pixels.ravel("F")
+        edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))
+        counts = np.diff(edges, prepend=0, append=flat.size).tolist()
+        annotation |= {
+            "segmentation": {"counts": counts, "size": [HEIGHT, WIDTH]},
+            "area": float(pixels.sum()),
+            "iscrowd": 1,
+            "attributes": {
+                "occluded": False,
+                **annotation.get("attributes", {}),
+                **{k: annotation.pop(k) for k in ("caption",) if k in annotation},
+            },
+        }
+    for image in content["images"]:
+        part_forms.write_picture(
+            folder / "cvat" / "images" / "default" / image["file_name"], image["id"]
+        )
+        image |= {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0}
+    for category in content["categories"]:
+        category["supercategory"] = ""
+    content |= {"licenses": [{"name": "", "id": 0, "url": ""}], "info": {"year": ""}}
+    path = folder / "cvat" / "annotations" / "instances_default.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_label_studio_coco(folder: Path) -> Path:
+    """Label Studio's COCO: ids from 0, Windows' names, a picture that did not open."""
+    content = json.loads(write_coco(folder / "other").read_text())
+    for annotation in content["annotations"]:
+        annotation["id"] -= 1
+        annotation["image_id"] -= 1
+        annotation["category_id"] -= 1
+        annotation["segmentation"] = [part_forms.polygon(annotation["bbox"])]
+        annotation["ignore"] = 0
+    for category in content["categories"]:
+        category["id"] -= 1
+    root = folder / "project"
+    for image in content["images"]:
+        name = f"0a1b2c3d-{image['id']}.jpg"
+        part_forms.write_picture(root / "images" / name, image["id"])
+        image |= {"id": image["id"] - 1, "file_name": f"images\\{name}"}
+    lost = {"width": None, "height": None, "id": 2, "file_name": "/data/x.jpg"}
+    content["images"].append(lost)
+    content["info"] = {"contributor": "Label Studio"}
+    path = root / "result.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _mask_png(box: Box) -> bytes:
+    return base64.b64decode(part_forms.png_base64(part_forms.pixels(box)))
+
+
+def write_masks(folder: Path) -> Path:
+    """Folders of pictures and masks; captions in files, a table, and masks' names."""
+    root = folder / "set"
+    for number in (1, 2):
+        part_forms.write_picture(root / "images" / f"{number}.jpg", number)
+        (car, left, right) = (box for _, box in OBJECTS)
+        for name, box in (("0", car), ("mask_1", left), ("the_right_dog", right)):
+            path = root / "masks" / f"{number}_{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(_mask_png(box))
+        words = root / "captions" / f"{number}_0.txt"
+        words.parent.mkdir(exist_ok=True)
+        words.write_text(f"{CAPTION}\n")
+    names = {f"masks/{i}_mask_1.png": ["the left dog"] for i in (1, 2)}
+    (root / "captions.json").write_text(json.dumps(names))
+    return root
+
+
+def write_mask_table(folder: Path) -> Path:
+    """A metadata.jsonl whose rows name picture, mask, sentence and class."""
+    root = folder / "table"
+    (root / "m").mkdir(parents=True)
+    rows = []
+    for number in (1, 2):
+        part_forms.write_picture(root / f"{number}.jpg", number)
+        said = (CAPTION, "the left dog", "the right dog")
+        for i, ((category, box), text) in enumerate(zip(OBJECTS, said, strict=True)):
+            row: dict[str, Any] = {"file_name": f"{number}.jpg", "text": text}
+            name = f"m/{number}-{i}.png"
+            (root / name).write_bytes(_mask_png(box))
+            cell = (name, part_forms.rle(box), [part_forms.polygon(box)])[i]
+            rows.append(row | {"mask": cell, "category": category})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (root / "metadata.jsonl").write_text(lines)
+    return root
+
+
+def parquet_rows() -> list[dict[str, Any]]:
+    """A row for each sentence; the pictures take turns, and one mask has two."""
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        pictures = {
+            i: part_forms.write_picture(Path(place) / f"{i}.jpg", i).read_bytes()
+            for i in (1, 2)
+        }
+    said = (CAPTION, "the left dog", "the right dog", "a dog on the right")
+    for text, (category, box) in zip(said, (*OBJECTS, OBJECTS[2]), strict=True):
+        for data in pictures.values():
+            image = {"bytes": data, "path": "picture.jpg"}
+            mask = {"bytes": _mask_png(box), "path": None}
+            rows.append(
+                {"image": image, "sentence": [text], "mask": mask, "class": category}
+            )
+    return rows
+
+
+def write_parquet(
+    folder: Path, rows: list[dict[str, Any]] | None = None, name: str = "train"
+) -> Path:
+    """The rows as a shard of the hub, in groups of three."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    root = folder / "data"
+    root.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(parquet_rows() if rows is None else rows)
+    pq.write_table(table, root / f"{name}-00000-of-00001.parquet", row_group_size=3)
+    return root
+
+
+# By form; of one that has several, a word behind it.
 WRITERS = {
     "coco": write_coco,
     "labelme": write_labelme,
     "label_studio": write_label_studio,
     "lisa": write_lisa,
+    "masks": write_masks,
+    "masks table": write_mask_table,
+    "parquet": write_parquet,
+}
+# COCO JSON as tools write it.
+COCO = {
+    "roboflow": write_roboflow,
+    "cvat": write_cvat,
+    "label_studio": write_label_studio_coco,
 }
 
 

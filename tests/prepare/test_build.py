@@ -14,7 +14,7 @@ import pytest
 from helpers import mres_lines
 from helpers.paths import HELPERS
 
-from unires_jax import lock, partworld
+from unires_jax import cli, lock, partworld
 from unires_jax.data import prepared, tokenizer
 from unires_jax.errors import ConfigError, DataError
 from unires_jax.prepare import build as builds
@@ -169,6 +169,40 @@ def test_a_source_is_its_content_by_whatever_path(tmp_path, monkeypatch, capsys)
         builds.build("mres32m", "data", raw=places[0], workers=0)
     with pytest.raises(DataError, match="was built with"):
         builds.build("mres32m", "data", raw="raw", workers=0)
+
+
+def test_pictures_that_lie_elsewhere(tmp_path, capsys):
+    """Lines apart from their pictures, and links out of the folder of these."""
+    lines, photos, store = (tmp_path / name for name in ("lines", "photos", "store"))
+    mres_lines.write_files(lines)
+    line = mres_lines.good_line() | {"image": "2024/a.jpg"}
+    mres_lines.write_lines(lines / "train.jsonl", [line])
+    store.mkdir()
+    (lines / "images" / "a.jpg").rename(store / "a.jpg")
+    photos.mkdir()
+    (photos / "2024").symlink_to(store)
+    raw, images = ["--raw", str(lines)], ["--images", str(photos)]
+
+    def run(*options: str) -> int:
+        data = ["--data_dir", str(tmp_path / "data"), "--workers", "0"]
+        return cli.main(["build", "mres32m", *data, *raw, *options])
+
+    def doctor(*options: str) -> int:
+        return cli.main(["doctor", str(lines), *options])
+
+    assert run() == doctor() == 1
+    assert run(*images) == doctor(*images) == 1
+    assert "with --follow_links" in capsys.readouterr().err
+    assert run(*images, "--follow_links") == doctor(*images, "--follow_links") == 0
+    record = prepared.PreparedSplit(str(tmp_path / "data/mres32m/1.0.0"), "train")[0]
+    assert record.filename == "2024/a.jpg"
+    assert record.image == (store / "a.jpg").read_bytes()
+    with pytest.raises(DataError, match="no such folder of images"):
+        builds.build("mres32m", tmp_path, raw=str(lines), images="none", workers=0)
+    with pytest.raises(DataError, match=r"was built with .*follow_links"):
+        builds.build(
+            *("mres32m", tmp_path / "data"), raw=raw[1], images=images[1], workers=0
+        )
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

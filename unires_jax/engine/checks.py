@@ -26,6 +26,7 @@ from unires_jax.engine.record import (
 )
 from unires_jax.engine.settings import Thresholds
 from unires_jax.engine.thresholds import detector
+from unires_jax.prepare.mres import fields
 
 CODES = {
     "I1": "the picture does not decode, or is too small or too large",
@@ -160,9 +161,9 @@ def _of_mask(region: Region, picture: Picture, limit: Thresholds) -> Iterator[st
 def of_text(text: Text, region: Region, twice: bool, bar: Bar) -> Iterator[str]:
     """Codes of a text; `twice` tells whether it is among `said_twice`."""
     limit, scores = bar.thresholds, text.scores
-    if not text.text.strip():
-        yield "T1"
-    if bar.rules and not _is_plain(text.text):
+    # What no line can hold is dropped whatever the rules.
+    storable = bool(text.text.strip()) and fields.is_plain(text.text)
+    if not storable or (bar.rules and not _is_plain(text.text)):
         yield "T1"
     negative = text.form == "negative"
     of_part = region.level == PART and not negative

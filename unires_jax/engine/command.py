@@ -38,6 +38,7 @@ from typing import Any
 
 from unires_jax import documents
 from unires_jax.config import from_dict, settings, to_dict
+from unires_jax.engine import options
 from unires_jax.engine.markers import StaleError
 from unires_jax.engine.plan_file import Plan
 from unires_jax.engine.settings import EngineConfig, validate
@@ -110,12 +111,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        self.add_argument(
-            "--out",
-            type=Path,
-            default=Path("engine"),
-            help="folder of the engine; default: engine",
-        )
+        options.add_out(self)
 
     def format_help(self) -> str:
         """The help, and every setting with its value and meaning."""
@@ -197,6 +193,11 @@ def _plan(argv: list[str], read_settings: ReadSettings) -> int:
         default=plan.MAX_BAD_SHARE,
         help="share of pictures that may be unusable; default: %(default)s",
     )
+    parser.add_argument(
+        "--follow_links",
+        action="store_true",
+        help="let links of pictures lead out of their folder",
+    )
     args, config = parser.read(argv, read_settings)
     boxes = [local(path) for path in args.boxes]
     beside = boxes[0] if boxes[0].is_dir() else boxes[0].parent
@@ -207,6 +208,7 @@ def _plan(argv: list[str], read_settings: ReadSettings) -> int:
         shard=config.shard,
         exhaustive=args.exhaustive,
         max_bad_share=args.max_bad_share,
+        follow_links=args.follow_links,
     )
     _store(args.out, config)
     counts = made.counts
@@ -273,9 +275,7 @@ def _work(
         default="",
         help="options of Apache Beam, which name the runner: --beam=--runner=...",
     )
-    parser.add_argument(
-        "--pictures", default="", help="their folder, if it is not the plan's"
-    )
+    options.add_pictures(parser)
     args, config = parser.read(argv, read_settings)
     if args.workers < 0:
         raise UsageError(f"--workers={args.workers}: expected 0 or more")

@@ -3,20 +3,23 @@
 Source: ours.
 """
 
+import contextlib
 import itertools
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from unires_jax.engine.importers import command as importers
+from unires_jax.engine.importers import mask_folder, parquet, splits
 from unires_jax.engine.part_sources import ade20k
 from unires_jax.engine.part_sources import command as part_sources
 from unires_jax.engine.part_sources.coco import name_categories
 from unires_jax.engine.part_sources.coco_file import CocoFile
 from unires_jax.engine.part_sources.json_lists import JsonLists, json_files
+from unires_jax.errors import DataError
 from unires_jax.prepare.rejects import Rejects
 
-FILES = 1000  # of JSON that are looked at; ours
+FILES = 1000  # of JSON, of parquet and of folders that are looked at; ours
 
 
 def commands(root: Path) -> Iterator[tuple[Path, str, str]]:
@@ -40,8 +43,36 @@ def commands(root: Path) -> Iterator[tuple[Path, str, str]]:
                 form = "coco"  # a team may mark cars and dogs, too
             parts = form != "coco" or _has_parts(path)
             yield path, *(_parts(path, form) if parts else _import(path, name))
-        elif name:
+        elif name and name != mask_folder.FORM.name:  # below, as its folder
             yield path, *_import(path, name)
+    yield from _of_parquet(root)
+    yield from _of_masks(root)
+
+
+def _of_parquet(root: Path) -> Iterator[tuple[Path, str, str]]:
+    """A command for each split of each folder whose files have the usual columns."""
+    groups: dict[tuple[Path, str], None] = {}
+    for path in itertools.islice(parquet.parquet_files(root), FILES):
+        with contextlib.suppress(DataError):
+            if parquet.matches(path):
+                groups[path.parent, splits.word(Path(path.name))] = None
+    for folder, split in groups:
+        several = sum(other == folder for other, _ in groups) > 1
+        more = f" --split {split}" if several and split else ""
+        title = parquet.FORM.title
+        yield folder, title, _line("unires import", folder, parquet.FORM.name, more)
+
+
+def _of_masks(root: Path) -> Iterator[tuple[Path, str, str]]:
+    """A command for each folder of pictures, masks and sentences, the outermost."""
+    folders = [root, *(p for p in sorted(root.rglob("*")) if p.is_dir())][:FILES]
+    taken: list[Path] = []
+    for folder in folders:
+        inside = any(folder.is_relative_to(other) for other in taken)
+        if not inside and mask_folder.matches(folder):
+            taken.append(folder)
+            form = mask_folder.FORM
+            yield folder, form.title, _line("unires import", folder, form.name, "")
 
 
 def _has_parts(path: Path) -> bool:
@@ -59,6 +90,6 @@ def _import(path: Path, form: str) -> tuple[str, str]:
     return importers.FORMS[form].title, _line("unires import", path, form)
 
 
-def _line(command: str, path: Path, form: str) -> str:
+def _line(command: str, path: Path, form: str, more: str = " --pictures FOLDER") -> str:
     source = shlex.quote(str(path))
-    return f"{command} {source} --form {form} --pictures FOLDER --out FOLDER"
+    return f"{command} {source} --form {form}{more} --out FOLDER"

@@ -46,21 +46,30 @@ def load(stage: Stage, settings: ModelSettings) -> Mapping[str, Any]:
         return _loaded(wanted, settings.device, settings.dtype)
 
 
-def fingerprints(
-    stage: Stage, settings: ModelSettings, *, apart: bool = False
-) -> dict[str, str]:
-    """What names the files of each of the stage's models.
+def fingerprints(stage: Stage, settings: ModelSettings) -> dict[str, str]:
+    """What names the files of each of the stage's models; none is loaded.
 
-    They are loaded for it: here, or `apart`, in a process that ends with its answer,
-    so that workers find the memory free. Raises as `load`.
+    Raises as `backends.fingerprint`.
+    """
+    wanted = specs(stage, settings)
+    return {role: backends.fingerprint(spec, role) for role, spec in wanted.items()}
+
+
+def require_loading(
+    stage: Stage, settings: ModelSettings, *, apart: bool = False
+) -> None:
+    """Raise unless the stage's models load, as `load` does.
+
+    They are loaded here, or `apart`, in a process that ends with its answer, so that
+    workers find the memory free.
     """
     if not apart or not specs(stage, settings):
-        models = load(stage, settings)
-        return {role: model.fingerprint for role, model in models.items()}
+        load(stage, settings)
+        return
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, context) as pool:
-            return pool.submit(fingerprints, stage, settings).result()
+            pool.submit(require_loading, stage, settings).result()
     except BrokenProcessPool:
         raise ModelError(
             f"the models of {stage.name} do not load: their process was killed (out "

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from unires_jax.engine import picture_files
 from unires_jax.engine.cases import Case
 from unires_jax.engine.record import Picture, Region
 from unires_jax.errors import DataError
-from unires_jax.files import read_inside
 from unires_jax.pixels.images import decode_image
 from unires_jax.pixels.masks import RunMask
 
@@ -35,13 +35,17 @@ def draw(root: Path | None, case: Case) -> Drawing:
 
     A picture that cannot be read is left out: the page is about what went wrong too.
     """
-    image = "" if root is None else _thumbnail(root, case.picture.file)
+    image = (
+        ""
+        if root is None
+        else _thumbnail(*(root, case.picture.file, case.picture.sha256))
+    )
     return Drawing(image, _uri("png", _layer(case))) if image else Drawing()
 
 
 @functools.lru_cache(maxsize=64)  # cases of one picture come together in a small run
-def _thumbnail(root: Path, file: str) -> str:
-    pixels = read_pixels(root, file)
+def _thumbnail(root: Path, file: str, sha256: str) -> str:
+    pixels = read_pixels(root, file, sha256)
     if pixels is None:
         return ""
     height, width = _size(*pixels.shape[:2])
@@ -49,10 +53,13 @@ def _thumbnail(root: Path, file: str) -> str:
     return _uri("jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 
-def read_pixels(root: Path, file: str) -> UInt8[np.ndarray, "H W 3"] | None:
-    """The pixels of a picture below `root`; None where there are none."""
+def read_pixels(
+    root: Path, file: str, sha256: str
+) -> UInt8[np.ndarray, "H W 3"] | None:
+    """The pixels of a picture below `root`; None without the one that was planned."""
     try:
-        return decode_image(read_inside(root, file))
+        data = picture_files.planned(root, file, sha256)
+        return None if data is None else decode_image(data)
     except DataError:
         return None
 

@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from unires_jax import __version__, disk, documents
 from unires_jax.data.records import LEVELS, PART, Expression, Mask, Record
-from unires_jax.engine import filters, shard_files
+from unires_jax.engine import filters, options, picture_files, shard_files
 from unires_jax.engine.licences import licence_lines
-from unires_jax.engine.plan_facts import picture_folder, read_facts
+from unires_jax.engine.plan_file import Plan, picture_folder
 from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.stages import FILTER
 from unires_jax.errors import DataError, Kind, UsageError, printable
-from unires_jax.files import local, read_inside, whole, write_whole
+from unires_jax.files import local, whole, write_whole
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.jsonl import SUFFIXES
 from unires_jax.prepare.mres.write import write
@@ -80,7 +80,7 @@ def pack(
         raise UsageError(f"--val_share={val_share}: expected from 0 up to below 1")
     shards = shard_files.paths(out, FILTER)
     filters.require_current(out)
-    root = picture_folder(out, pictures)
+    root = picture_folder(local(out), pictures)
     folder = local(into) if into else root
     if folder.resolve() != root.resolve() and not (embed or copy):
         raise UsageError(
@@ -119,7 +119,7 @@ def pack(
         )
     packed = Packed(folder, tally.splits, tally.without_text, tally.dropped)
     lines = licence_lines(tally.sources, licences)
-    write_whole(folder / README, _readme(packed, lines, read_facts(out)))
+    write_whole(folder / README, _readme(packed, lines, Plan.find(local(out))))
     files = [n for n in names.values() if (folder / n).exists()]
     listing |= {"finished": True, "files": files, "splits": packed.splits}
     write_whole(folder / LISTING, json.dumps(listing, indent=1))
@@ -267,8 +267,8 @@ def _records(
 
 def read_planned(root: Path, picture: Picture) -> bytes:
     """The file of a picture. Raises DataError if it is gone or is another now."""
-    data = read_inside(root, picture.file)
-    if hashlib.sha256(data).hexdigest() != picture.sha256:
+    data = picture_files.planned(root, picture.file, picture.sha256)
+    if data is None:
         raise DataError(
             "was changed since `unires engine plan`: its masks belong to another "
             "picture; put it back, or plan and run with another --out",
@@ -363,15 +363,14 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and _LINES.fullmatch(name) is not None
 
 
-def _readme(packed: Packed, licences: dict[str, str], facts: dict[str, Any]) -> str:
+def _readme(packed: Packed, licences: dict[str, str], plan: Plan | None) -> str:
     rows = [
         f"| {split} | " + " | ".join(f"{n:,}" for n in counts.values()) + " |"
         for split, counts in packed.splits.items()
     ]
-    sources = facts.get("sources")
     origin = [
-        f"- {_plain(Path(str(name)).name)}: SHA-256 {_plain(str(digest))}"
-        for name, digest in (sources.items() if isinstance(sources, dict) else ())
+        f"- {_plain(Path(name).name)}: SHA-256 {_plain(digest)}"
+        for name, digest in (plan.sources if plan else {}).items()
     ]
     left = f"Left out: {packed.dropped:,} pictures that were dropped"
     lines = [
@@ -413,12 +412,8 @@ def main(argv: Sequence[str]) -> int:
         "licences in its README.md.",
         epilog="example: unires engine pack --out engine --val_share 0.05",
     )
-    parser.add_argument(
-        "--out", default="engine", help="folder of the engine; default: engine"
-    )
-    parser.add_argument(
-        "--pictures", default="", help="folder of the pictures; default: the plan's"
-    )
+    options.add_out(parser)
+    options.add_pictures(parser)
     parser.add_argument(
         "--into",
         default="",

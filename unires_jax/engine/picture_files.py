@@ -28,14 +28,24 @@ def digest(data: bytes) -> str:
 
 def read(folder: Path, picture: Picture) -> Image:
     """The pixels as stored. Raises DataError for another file than was planned."""
-    data = files.read_inside(folder, picture.file)
-    if digest(data) != picture.sha256:
+    data = planned(folder, picture.file, picture.sha256)
+    if data is None:
         raise DataError(
             "is another file than when it was planned; restore it and run `unires "
             "engine retry`, or plan into another --out",
             place=picture.file,
         )
     return decode_image(data)
+
+
+def planned(folder: Path, file: str, sha256: str) -> bytes | None:
+    """The content of a picture's file; None where it is another than was planned.
+
+    The plan said which links may be followed, and its hash of what they led to holds.
+    Raises DataError for one that is gone.
+    """
+    data = files.read_inside(folder, file, follow_links=True)
+    return data if digest(data) == sha256 else None
 
 
 def ahead(

@@ -5,6 +5,7 @@ cut at its border. What cannot be used stays in the record with its code.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Generator, Mapping
@@ -43,6 +44,7 @@ class PlanWork:
     entries: int
     pictures: str = ""  # their folder
     planned: tuple[Picture | DataError, ...] = ()
+    follow_links: bool = False  # of pictures, out of their folder
     before: tuple[str, ...] = ()  # hashes of the shard, which is made again
     noun: ClassVar[str] = "pictures"
     suffixes: ClassVar[tuple[str, ...]] = (SUFFIX,)
@@ -65,7 +67,8 @@ class PlanWork:
         folder = Path(self.pictures)
         threads = min(process.usable_cores(), THREADS)
         with ThreadPoolExecutor(threads) as pool, shard_files.lines(paths[SUFFIX]) as f:
-            for picture in pool.map(lambda p: _looked_at(folder, p), self.planned):
+            look = functools.partial(_looked_at, folder, follow_links=self.follow_links)
+            for picture in pool.map(look, self.planned):
                 if isinstance(picture, DataError):
                     yield Refusal(picture.place, picture)
                     continue
@@ -80,18 +83,23 @@ class PlanWork:
             figures[FORMERLY] = list(self.before)
 
 
-def _looked_at(folder: Path, planned: Picture | DataError) -> Picture | DataError:
-    return planned if isinstance(planned, DataError) else look_at(folder, planned)
+def _looked_at(
+    folder: Path, planned: Picture | DataError, *, follow_links: bool
+) -> Picture | DataError:
+    if isinstance(planned, DataError):
+        return planned
+    return look_at(folder, planned, follow_links=follow_links)
 
 
-def look_at(folder: Path, picture: Picture) -> Picture:
+def look_at(folder: Path, picture: Picture, *, follow_links: bool = False) -> Picture:
     """The picture with its file, hash and size, its boxes cut at its border.
 
-    One that cannot be used has the code I1, no size, and the reason as its error.
+    A link may lead out of the folder where `follow_links` permits it. A picture that
+    cannot be used has the code I1, no size, and the reason as its error.
     """
     try:
-        file = _located(folder, picture.file)
-        data = files.read_inside(folder, file)
+        file = _located(folder, picture.file, follow_links)
+        data = files.read_inside(folder, file, follow_links=follow_links)
         height, width = image_size(data)
         if picture.height and picture.width:
             check_size(data, picture.height, picture.width)
@@ -115,7 +123,7 @@ def look_at(folder: Path, picture: Picture) -> Picture:
     )
 
 
-def _located(folder: Path, name: str) -> str:
+def _located(folder: Path, name: str, follow_links: bool) -> str:
     """The name below the folder: as stated, else without its first folders.
 
     Objects365 states folders that its archives do not have.
@@ -124,12 +132,12 @@ def _located(folder: Path, name: str) -> str:
     for first in range(len(parts) if files.stays_inside(name) else 0):
         shorter = "/".join(parts[first:])
         try:
-            files.find_inside(folder, shorter)
+            files.find_inside(folder, shorter, follow_links=follow_links)
             return shorter
         except DataError as error:
             if error.kind is not Kind.IMAGE_ABSENT:
                 raise
-    files.find_inside(folder, name)  # raises
+    files.find_inside(folder, name, follow_links=follow_links)  # raises
     return name
 
 
@@ -158,11 +166,13 @@ def plan(
     shard: int,
     exhaustive: bool = False,
     max_bad_share: float = MAX_BAD_SHARE,
+    follow_links: bool = False,
 ) -> Plan:
     """Write `<out>/plan/`: the shards, then plan.json. Goes on with a broken-off one.
 
-    `pictures` is the folder below which the sources name them. Shards with pictures
-    that could not be used are made again. Raises StaleError if another plan is there,
+    `pictures` is the folder below which the sources name them, out of which links may
+    lead where `follow_links` permits it. Shards with pictures that could not be used
+    are made again. Raises StaleError if another plan is there,
     and DataError for sources that are none and for more than `max_bad_share` of
     pictures that cannot be used.
     """
@@ -183,7 +193,7 @@ def plan(
             raise DataError("holds no picture", place=str(boxes[0]))
         _require_same(out, made)
         ledger = _ledger(out, made, max_bad_share)
-        _write(ledger, source, made)
+        _write(ledger, source, made, follow_links)
         ledger.check()
         markers = [shard.finished() for shard in ledger.shards]
         refused = ledger.refused()
@@ -216,7 +226,7 @@ def _ledger(out: Path, made: Plan, bad_share: float) -> Ledger:
     return Ledger(out / PLAN, works, bad_share, progress=".", stem=stem)
 
 
-def _write(ledger: Ledger, source: BoxSource, made: Plan) -> None:
+def _write(ledger: Ledger, source: BoxSource, made: Plan, follow_links: bool) -> None:
     """Write the shards that are not done, and those with what could not be used."""
     ledger.place.mkdir(parents=True, exist_ok=True)
     todo, entries = set(ledger.unfinished()), source.entries()
@@ -237,6 +247,7 @@ def _write(ledger: Ledger, source: BoxSource, made: Plan) -> None:
                 entries=shard.work.entries,
                 pictures=made.pictures,
                 planned=planned,
+                follow_links=follow_links,
                 before=_before(marker),
             )
             shards.write(dataclasses.replace(shard, work=work), len(planned), tick)

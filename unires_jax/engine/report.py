@@ -15,11 +15,18 @@ import numpy as np
 from tqdm import tqdm
 
 from unires_jax import __version__, disk
-from unires_jax.engine import audit, filters, likeness, overlays, shard_files
+from unires_jax.engine import (
+    audit,
+    filters,
+    likeness,
+    options,
+    overlays,
+    shard_files,
+)
 from unires_jax.engine.cases import KEPT, Case, cases
 from unires_jax.engine.checks import CODES
 from unires_jax.engine.licences import licence_lines
-from unires_jax.engine.plan_facts import picture_folder
+from unires_jax.engine.plan_file import picture_folder
 from unires_jax.engine.record import (
     FORMS,
     LEVELS,
@@ -167,7 +174,7 @@ def _last_stage(out: str | Path) -> str:
 def _pictures(out: str | Path, pictures: str | Path) -> Path | None:
     """The folder of pictures; without one the page has numbers and no pictures."""
     try:
-        return picture_folder(out, pictures)
+        return picture_folder(local(out), pictures)
     except (DataError, UsageError) as error:
         if pictures:
             raise
@@ -262,7 +269,8 @@ def _alike(
     """Cards of pairs of pictures that are alike, and how many are."""
     hashed, hashes = [], []
     for case in tqdm(sample, "alike", unit=" pictures", leave=False):
-        pixels = overlays.read_pixels(root, case.picture.file) if root else None
+        file = case.picture.file, case.picture.sha256
+        pixels = overlays.read_pixels(root, *file) if root else None
         if pixels is None:
             continue
         hashed.append(case)
@@ -284,12 +292,8 @@ def main(argv: Sequence[str]) -> int:
         epilog="example: unires engine report --out engine; "
         "unires engine report --out engine --audit engine/report/audit.csv",
     )
-    parser.add_argument(
-        "--out", default="engine", help="folder of the engine; default: engine"
-    )
-    parser.add_argument(
-        "--pictures", default="", help="folder of the pictures; default: the plan's"
-    )
+    options.add_out(parser)
+    options.add_pictures(parser)
     parser.add_argument(
         "--cards",
         type=int,

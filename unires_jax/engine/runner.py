@@ -299,7 +299,7 @@ def _advance(
     begin: Callable[[], None],
 ) -> int:
     """Do what is not done of a stage; how many pictures have an error of it."""
-    names = models.fingerprints(stage, config.models, apart=way.apart)
+    names = models.fingerprints(stage, config.models)
     made = functools.partial(
         ledger,
         out,
@@ -342,6 +342,7 @@ def _advance(
     missing = shards.unfinished(spared=mends)
     todo = sorted({*missing, *mends}, key=lambda shard: shard.index)
     if todo:
+        models.require_loading(stage, config.models, apart=way.apart)
         begin()
     way.write(shards, todo, stage.name)
     return sum((shard.stored() or {}).get(ERRORS, 0) for shard in shards.mine)

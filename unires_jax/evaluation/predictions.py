@@ -29,10 +29,11 @@ from unires_jax.texts import decoded
 
 def to_line(result: Result) -> str:
     """One line of the file; the RLE is as pycocotools reads it."""
+    score = {} if result.score is None else {"score": round(result.score, 4)}
     row = {
         "key": result.key,
         "rle": result.mask.rle,
-        "score": round(result.score, 4),
+        **score,
         "no_target": result.no_target,  # not rounded: it is decided at one half
         "level": LEVELS[result.level],
         "protocol": result.protocol,
@@ -54,7 +55,7 @@ class Line:
     key: str
     mask: RunMask
     squashed: RunMask | None  # as an evaluation on a grid had it
-    score: float
+    score: float | None
     no_target: float | None
     protocol: str  # "" where the file does not say
     pair: tuple[int, int] | None  # (I, U) by that protocol
@@ -152,7 +153,7 @@ def _line(number: int, text: str, folder: Location) -> Line:
         key=key,
         mask=_mask(row, folder),
         squashed=None if row.get("squashed") is None else _rle(row, "squashed"),
-        score=_share(row, "score") or 0.0,
+        score=_share(row, "score"),
         no_target=_share(row, "no_target"),
         protocol=str(protocol) if judged else "",
         pair=(int(row["I"]), int(row["U"])) if judged else None,

@@ -107,7 +107,7 @@ class MaskPredict:
         with self._alone:
             masks = self._ground(pixels, question.sentences)
         runs = [RunMask.from_pixels(mask) for mask in masks]
-        return [Prediction(m, float(m.area > 0), float(m.area == 0)) for m in runs]
+        return [Prediction(m, None, float(m.area == 0)) for m in runs]
 
 
 def _pixels(record: Record) -> UInt8[np.ndarray, "H W 3"]:
@@ -128,11 +128,11 @@ def ground_truth(
 
     def prediction(record: Record, expression: Expression) -> Prediction:
         truth = truth_of(protocol, record, expression).mask
-        meant = float(bool(expression.targets))
+        none = float(not expression.targets)
         if protocol.grid is None:
-            return Prediction(truth, meant, 1 - meant)
+            return Prediction(truth, None, none)
         whole = target_mask(record, expression)
-        return Prediction(whole, meant, 1 - meant, truth)
+        return Prediction(whole, None, none, truth)
 
     return [[prediction(q.record, x) for x in q.expressions] for q in questions]
 
@@ -142,7 +142,9 @@ def empty(questions: Sequence[Question]) -> list[list[Prediction]]:
 
     def predictions(question: Question) -> Iterator[Prediction]:
         nothing = RunMask.empty(question.record.height, question.record.width)
-        return itertools.repeat(Prediction(nothing, 0.0, None), len(question.sentences))
+        return itertools.repeat(
+            Prediction(nothing, None, None), len(question.sentences)
+        )
 
     return [list(predictions(q)) for q in questions]
 
@@ -191,7 +193,7 @@ class FilePredict:
 
     def _answers(self, question: Question) -> list[Prediction]:
         record = question.record
-        missing = Prediction(RunMask.empty(record.height, record.width), 0.0, None)
+        missing = Prediction(RunMask.empty(record.height, record.width), None, None)
         keys = [expression_key(*self._names, record, x) for x in question.expressions]
         lines = [self.lines.get(key) for key in keys]
         return [self._prediction(record, x) if x else missing for x in lines]

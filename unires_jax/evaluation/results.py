@@ -19,7 +19,7 @@ class Prediction(NamedTuple):
     """An answer to one expression."""
 
     mask: RunMask  # of the picture's size
-    score: float  # as of `Segment.score`
+    score: float | None  # as of `Segment.score`; None: of a mask alone
     no_target: float | None  # probability that nothing is meant; None = not decided
     squashed: RunMask | None = None  # on the protocol's grid; None = resize `mask`
     cut: bool = False  # the end of the sentence was not read: it is too long
@@ -38,7 +38,7 @@ class Result:
     target: RunMask  # ground truth, of the picture's size
     intersection: int  # pixels of the protocol's grid
     union: int
-    score: float
+    score: float | None
     no_target: float | None
     targeted: bool  # False: the expression denotes nothing
     category: str
@@ -62,7 +62,7 @@ class Result:
         return (self.no_target or 0.0) > 0.5
 
 
-def ious(results: Sequence[Result]) -> Float64[np.ndarray, "e"]:
+def ious(results: Sequence[Result]) -> Float64[np.ndarray, " e"]:
     """Each row's IoU by its protocol."""
     if not results:
         return np.zeros(0)

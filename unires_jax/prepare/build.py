@@ -41,7 +41,8 @@ from unires_jax.prepare.sources.pictures import SPOOL
 
 OPTIONS_FILE = "build_options.json"
 ORIGIN = "origin"  # in that file: what the sources were then
-ADDED = {"orientation": "stored"}  # options that builders got later, and what was done
+# Options that builders got later, and what was done before.
+ADDED = {"orientation": "stored", "images": "", "follow_links": False}
 
 
 def build(
@@ -269,8 +270,13 @@ def _add_options(parser: argparse.ArgumentParser, name: str, cls: type) -> list[
     group = parser.add_argument_group(f"options of {name}", inspect.getdoc(cls))
     options, meanings = builder_options(cls), option_meanings(cls)
     for option, default in options.items():
+        # A switch may stand alone: --follow_links is --follow_links=true.
+        switch: dict[str, Any] = {}
+        if default is False:
+            switch = {"nargs": "?", "const": "true"}
         group.add_argument(
             f"--{option}",
+            **switch,
             default=argparse.SUPPRESS,
             metavar=f"(default: {default!r})",
             help=meanings.get(option, "").replace("%", "%%"),

@@ -44,12 +44,14 @@ class RawBuilder(
         *,
         raw: str = "",  # folder of the raw files, in any form (docs/data.md)
         images: str = "",  # folder of the pictures; "": found in raw or beside it
+        follow_links: bool = False,  # whether links may lead out of that folder
         orientation: str = "stored",  # masks of pictures as stored or upright (EXIF)
         max_bad_share: float = MAX_BAD_SHARE,  # share of entries it may skip
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.raw, self.images, self.share = raw, images, max_bad_share
+        self.follow_links = follow_links
         self._rejects = Rejects()
         self._done = self._total = 0  # images
         self.masks = exif.checked(orientation)
@@ -82,7 +84,9 @@ class RawBuilder(
         beside.mkdir(parents=True, exist_ok=True)
         self._rejects = Rejects(beside / REJECTED, self.share)
         self._spool = tempfile.TemporaryDirectory(dir=beside, prefix=SPOOL)
-        raw = Raw(local(self.raw), Spool(self._spool.name), self.images)
+        raw = Raw(
+            *(local(self.raw), Spool(self._spool.name), self.images, self.follow_links)
+        )
         source = self.read(raw, self._rejects)
         splits = by_split(source.referents)
         self._total = sum(len({r.image.image_id for r in s}) for s in splits.values())

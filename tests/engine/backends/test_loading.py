@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from unires_jax.engine.backends import loading  # noqa: E402
+from unires_jax.engine.backends import folders, loading  # noqa: E402
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 BOXES = np.array([[10, 10, 60, 60], [30, 20, 90, 60], [0, 0, 128, 96]], np.float32)
@@ -175,14 +175,14 @@ def write_broken_torchvision(folder: Path) -> None:
 
 
 def test_a_fingerprint_is_of_config_and_weights(folder: Path) -> None:
-    before = loading.fingerprint(folder)
+    before = folders.fingerprint(folder)
     (folder / "README.md").write_text("x")
-    assert loading.fingerprint(folder) == before and len(before) == 12
+    assert folders.fingerprint(folder) == before and len(before) == 12
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
-    changed = loading.fingerprint(folder)
+    changed = folders.fingerprint(folder)
     rewrite(folder, torch_dtype="float32")
-    assert len({before, changed, loading.fingerprint(folder)}) == 3
+    assert len({before, changed, folders.fingerprint(folder)}) == 3
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def test_builders_say_what_they_need(tmp_path: Path) -> None:
         build.build("refcoco", tmp_path, config="refcoco_uc")
     options = builder_options(load_builder("refcocom"))
     added = {"max_bad_share", "objects", "orientation"}
-    assert set(options) == {"raw", "images"} | added
+    assert set(options) == {"raw", "images", "follow_links"} | added
     assert builder_options(load_builder("refcoco"))["config"]
 
 

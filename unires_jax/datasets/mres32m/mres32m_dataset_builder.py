@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from unires_jax.data.prepared import PARTIAL
 from unires_jax.data.stored import dataset_info
+from unires_jax.files import local
 from unires_jax.pixels import orientation as exif
 from unires_jax.prepare import beam as on_beam
 from unires_jax.prepare import tfds_folder
@@ -33,6 +34,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self,
         *,
         raw: str = "",  # a folder of .jsonl files, or a pattern: 'raw/*.jsonl.gz'
+        images: str = "",  # folder that picture names are below; "": their file's own
+        follow_links: bool = False,  # whether links may lead out of these folders
         split: str = "",  # puts all files into this one, whatever their names
         shards: int = 0,  # about how many a split gets; 0: one for 16 MB of text
         orientation: str = "stored",  # masks of pictures as stored or upright (EXIF)
@@ -44,6 +47,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         super().__init__(**kwargs)
         self._raw, self._split, self._shards = raw, split, shards
         self._masks = exif.checked(orientation)
+        self._images = str(local(images)) if images else ""
+        self._follow_links = follow_links
         self._share, self._workers, self._beam = max_bad_share, workers, beam
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -53,7 +58,11 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Write what is not written yet. TFDS's own way starts anew after a death."""
         notes = Notes()
         files = find_files(self._raw, self._split, notes)
-        runs = plan(files, self._shards, self._masks)
+        runs = plan(
+            *(files, self._shards, self._masks),
+            images=self._images,
+            follow_links=self._follow_links,
+        )
         work = [tfds_folder.Conversion(lines) for lines in runs]
         ledger = Ledger(Path(f"{self.data_path}{PARTIAL}"), work, self._share)
         with ledger.locked():

@@ -25,6 +25,8 @@ class Entry:
     roles: tuple[str, ...]
     checkpoint: str  # the usual one, a hub id; "" where there is none
     licence: str  # of that checkpoint's weights
+    # Below this package, a module whose `fingerprint_of(checkpoint)` names its files.
+    names: str = "folders"
 
 
 _APACHE = "Apache-2.0"
@@ -61,7 +63,7 @@ BACKENDS: dict[str, Entry] = {
     ),
     "predictor": Entry(
         *("predictor", "PredictorGrounder", ("grounder",)),
-        *("", _APACHE),  # the model that comes with the package
+        *("", _APACHE, "predictor"),  # the model that comes with the package
     ),
     "sam3": Entry(
         *("sam3", "Sam3", ("part_finder", "grounder")),
@@ -91,12 +93,15 @@ BACKENDS: dict[str, Entry] = {
         *("siglip", "Siglip2", ("scorer",)),
         *("google/siglip2-base-patch16-naflex", _APACHE),
     ),
-    "shipped": Entry("shipped", "Shipped", ("vocabulary",), "", "names, as facts"),
+    "shipped": Entry(
+        *("shipped", "Shipped", ("vocabulary",)),
+        *("", "names, as facts", "shipped"),
+    ),
     "causal_lm": Entry(
         *("causal_lm", "CausalLM", ("vocabulary",)),
         *("Qwen/Qwen3-4B-Instruct-2507", _APACHE),
     ),
-    "exact": Entry("exact", "Exact", tuple(ROLES), "", ""),
+    "exact": Entry("exact", "Exact", tuple(ROLES), "", "", "exact"),
 }
 
 
@@ -134,6 +139,16 @@ def load(spec: str, role: str, device: Device = "auto", dtype: str = "auto") -> 
     )
     assert isinstance(backend, ROLES[role])
     return backend
+
+
+def fingerprint(spec: str, role: str) -> str:
+    """What names the files of a model, as the backend itself has it; none is loaded.
+
+    Raises UsageError and ModelError as `load`, as far as its files show.
+    """
+    entry, checkpoint = require_named(spec, role), spec.partition(":")[2]
+    module = importlib.import_module(f"{__name__}.{entry.names}")
+    return str(module.fingerprint_of(checkpoint or entry.checkpoint))
 
 
 def torchvision_fault() -> str:

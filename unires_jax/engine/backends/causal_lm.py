@@ -13,11 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from unires_jax import documents, files
 from unires_jax.engine.backends import answers
+from unires_jax.engine.backends.folders import find, fingerprint
 from unires_jax.engine.backends.loading import (
     choose_device,
     choose_dtype,
-    find,
-    fingerprint,
     load_model,
     told_when_full,
 )

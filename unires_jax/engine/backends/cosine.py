@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 
+from unires_jax.engine.backends.folders import find, fingerprint
 from unires_jax.engine.backends.loading import (
     choose_device,
     choose_dtype,
-    find,
-    fingerprint,
     load_model,
     told_when_full,
 )

@@ -21,6 +21,7 @@ from jaxtyping import Float32
 from unires_jax import limits
 from unires_jax.data.records import OBJECT, Record, runs_of
 from unires_jax.engine import boxes as boxes_
+from unires_jax.engine.backends.folders import file_digest
 from unires_jax.engine.boxes import Box, Window
 from unires_jax.engine.lexemes import words
 from unires_jax.engine.roles import (
@@ -197,6 +198,21 @@ def _key(pixels: Crop) -> bytes:
     return digest.digest()
 
 
+def fingerprint_of(checkpoint: str) -> str:
+    """Of the files of lines and the options: 12 hex digits of SHA-256.
+
+    Raises ModelError for files that are not there.
+    """
+    place, _, query = checkpoint.partition("?")
+    digest = hashlib.sha256(query.encode())
+    try:
+        for path in _files(local(place)):
+            digest.update(file_digest(path))
+    except (DataError, OSError) as error:
+        raise ModelError(f"exact:{checkpoint}: {error}") from None
+    return digest.hexdigest()[:12]
+
+
 class Exact:
     """Truth in every role."""
 
@@ -217,15 +233,8 @@ class Exact:
                 f"exact:{checkpoint}: {unknown[0]!r} is neither an option (boxes, "
                 f"faults) nor a fault; faults are {', '.join(FAULTS)}"
             )
-        try:
-            self._files = _files(local(place))
-        except (DataError, OSError) as error:
-            raise ModelError(f"exact:{checkpoint}: {error}") from None
-        digest = hashlib.sha256(query.encode())
-        for path in self._files:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        self.fingerprint = digest.hexdigest()[:12]
+        self.fingerprint = fingerprint_of(checkpoint)
+        self._files = _files(local(place))
         self._records = self._read()
         self._places: dict[bytes, _Place] = {}
 

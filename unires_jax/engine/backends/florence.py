@@ -14,11 +14,10 @@ from jaxtyping import Float
 from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from unires_jax.engine.backends.folders import find, fingerprint
 from unires_jax.engine.backends.loading import (
     choose_device,
     choose_dtype,
-    find,
-    fingerprint,
     load_model,
     told_when_full,
 )

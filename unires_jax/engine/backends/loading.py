@@ -1,61 +1,22 @@
 """How a published model is loaded: whole, from a folder or the hub, or not at all."""
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError
 from jaxtyping import Float
 from transformers.utils import logging
 
 from unires_jax import documents
 from unires_jax.engine.backends import BACKENDS, torchvision_fault
+from unires_jax.engine.backends.folders import find, fingerprint, first_line
 from unires_jax.engine.roles import Image, ModelError, OutOfMemory
 from unires_jax.errors import DataError, shorten
 
-# Of a repository on the hub: weights of a format that runs no code, and no others.
-_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 F = TypeVar("F")
-
-
-def find(place: str) -> Path:
-    """The folder of a model: itself, or the hub's snapshot.
-
-    Raises ModelError for a folder that is not there, and for an id that the hub or
-    its cache does not give.
-    """
-    folder = Path(place).expanduser()
-    if folder.is_dir():
-        return folder
-    if place.startswith((".", "/", "~")) or place.count("/") != 1:
-        raise ModelError(f"{place}: no such folder, and no hub id (<owner>/<name>)")
-    try:
-        return Path(snapshot_download(place, allow_patterns=list(_FILES)))
-    except GatedRepoError:
-        raise ModelError(
-            f"{place}: its licence must be accepted on https://huggingface.co/{place}; "
-            "then `hf auth login`, or give a folder"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{place}: no such folder, and the hub does not give it "
-            f"({type(error).__name__}: {_first_line(error)})"
-        ) from None
-
-
-def fingerprint(folder: Path) -> str:
-    """Of config.json and the weight files: 12 hex digits of SHA-256."""
-    digest = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
-        with path.open("rb") as file:
-            digest.update(path.name.encode())
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
 
 
 def choose_device(device: str) -> torch.device:
@@ -69,7 +30,7 @@ def choose_device(device: str) -> torch.device:
     try:
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r}: {_first_line(error)}") from None
+        raise ModelError(f"device {device!r}: {first_line(error)}") from None
     return torch.device(device)
 
 
@@ -155,13 +116,8 @@ def _require_type(cls: Any, folder: Path, also: tuple[str, ...]) -> None:
 
 
 def _no(cls: Any, folder: Path, error: Exception) -> ModelError:
-    why = torchvision_fault() or _first_line(error)
+    why = torchvision_fault() or first_line(error)
     return ModelError(f"{folder}: no {cls.__name__} ({why})")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return shorten(lines[0], 500)
 
 
 @contextlib.contextmanager
@@ -171,11 +127,11 @@ def told_when_full() -> Iterator[None]:
         with torch.inference_mode():
             yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(_first_line(error)) from None
+        raise OutOfMemory(first_line(error)) from None
     except RuntimeError as error:  # the CPU has no class of its own
         if "allocate memory" not in str(error) and "enough memory" not in str(error):
             raise
-        raise OutOfMemory(_first_line(error)) from None
+        raise OutOfMemory(first_line(error)) from None
 
 
 class LastPicture(Generic[F]):

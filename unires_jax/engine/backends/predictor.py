@@ -8,9 +8,11 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
+from unires_jax.checkpoint import find_checkpoint
 from unires_jax.engine.roles import Image, ModelError, Pixels
 from unires_jax.errors import CheckpointError, ConfigError
 from unires_jax.files import Location, locate
+from unires_jax.inference import exported, places
 from unires_jax.serving import predictor as serving
 
 # `loading.DTYPES` in the words of `unires_jax.load`; torch is not needed here.
@@ -55,6 +57,16 @@ class PredictorGrounder:
         pictures = answerer.look([image])
         answers = dict(answerer.answers(pictures, [(0, text) for text in texts]))
         return [answers[i].mask for i in range(len(texts))]
+
+
+def fingerprint_of(checkpoint: str) -> str:
+    """The fingerprint of the model that would be loaded. Raises ModelError."""
+    try:
+        place = places.find(checkpoint or places.BUNDLED)
+        whole = exported.is_export(place)
+        return _fingerprint(locate(place) if whole else find_checkpoint(place))
+    except (CheckpointError, ConfigError) as error:
+        raise ModelError(str(error)) from None
 
 
 def _fingerprint(folder: Location) -> str:

@@ -14,11 +14,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
 )
 
+from unires_jax.engine.backends.folders import find, fingerprint
 from unires_jax.engine.backends.loading import (
     choose_device,
     choose_dtype,
-    find,
-    fingerprint,
     load_model,
     told_when_full,
 )

@@ -6,6 +6,12 @@ import json
 from unires_jax.engine.vocabulary import entries, find
 
 
+def fingerprint_of(checkpoint: str) -> str:
+    """Of the names, with those of a file of one's own: 12 hex digits of SHA-256."""
+    text = json.dumps(entries(checkpoint or None), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 class Shipped:
     """Parts by category (`roles.Vocabulary`); no model stands behind it.
 
@@ -18,8 +24,7 @@ class Shipped:
     def __init__(self, checkpoint: str = "", **ignored: str) -> None:
         """Raises DataError for a file that is no vocabulary."""
         self._entries = entries(checkpoint or None)
-        text = json.dumps(self._entries, sort_keys=True)
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.fingerprint = fingerprint_of(checkpoint)
 
     def parts(self, category: str) -> list[str]:
         """Names of the parts that a thing of this category has; [] where unknown."""

@@ -8,20 +8,41 @@ unires build mres32m --raw mine --data_dir data
 from collections.abc import Sequence
 from pathlib import Path
 
-from unires_jax.engine.importers import coco, label_studio, labelme, lisa
+from unires_jax.engine.importers import (
+    coco,
+    columns,
+    label_studio,
+    labelme,
+    lisa,
+    mask_folder,
+    parquet,
+    tables,
+)
 from unires_jax.engine.part_sources.coco_file import LISTS
 from unires_jax.engine.part_sources.command import arguments, convert
 from unires_jax.engine.part_sources.json_lists import JsonLists, json_files
+from unires_jax.engine.part_sources.output import SENTENCES
 from unires_jax.errors import DataError
 
-FORMS = {form.FORM.name: form.FORM for form in (coco, labelme, label_studio, lisa)}
+FORMS = {
+    form.FORM.name: form.FORM
+    for form in (coco, labelme, label_studio, lisa, mask_folder, parquet)
+}
 
 
 def recognise(path: Path) -> str:
     """The form of an export; "" where it is none."""
     if path.is_dir():
         first = next(iter(json_files(path)), None)
-        return recognise(first) if first else ""
+        if first and (name := recognise(first)):
+            return name
+        if parquet.parquet_files(path):
+            return parquet.FORM.name
+        return mask_folder.FORM.name if mask_folder.matches(path) else ""
+    if path.suffix == ".parquet":
+        return parquet.FORM.name
+    if path.suffix in tables.SUFFIXES and path.suffix != ".json":
+        return mask_folder.FORM.name if mask_folder.matches(path) else ""
     try:
         with JsonLists.open(path) as lists:
             names = lists.names()
@@ -31,7 +52,9 @@ def recognise(path: Path) -> str:
         return ""
     if "shapes" in names:
         return lisa.FORM.name if "text" in names else labelme.FORM.name
-    return coco.FORM.name if set(LISTS) <= set(names) else ""
+    if set(LISTS) <= set(names):
+        return coco.FORM.name
+    return mask_folder.FORM.name if mask_folder.matches(path) else ""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,4 +65,20 @@ def main(argv: Sequence[str]) -> int:
         "them as sentences, and class names where they name one thing.",
         FORMS,
     )
-    return convert(parser.parse_args(argv), FORMS, recognise)
+    parser.add_argument(
+        "--sentences",
+        choices=SENTENCES,
+        default=SENTENCES[0],
+        help="what becomes one: captions that people wrote, names of classes where "
+        "they name one thing, or both; default: both",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help=f"which column of rows holds {', '.join(columns.ROLES)}: "
+        "--column text=sentence; may be given again; default: by usual names",
+    )
+    args = parser.parse_args(argv)
+    return convert(args, FORMS, recognise, columns.parse(args.column))

@@ -36,8 +36,14 @@ def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
 
 
 def name_categories(file: CocoFile) -> dict[int, Names]:
-    """What each category of a file names."""
-    marked = {clean_category(c.name) for c in file.categories.values() if c.uses}
+    """What each category of a file names.
+
+    Roboflow puts all classes below a heading that nothing is marked with, and which a
+    class may be called like: its name makes no parts.
+    """
+    listed = [(clean_category(c.name), c) for c in file.categories.values()]
+    headings = {n for n, c in listed if not c.uses and c.above in ("", "none")}
+    marked = {name for name, category in listed if category.uses} - headings
     names = {}
     for key, category in file.categories.items():
         named = split_name(category.name)

@@ -19,11 +19,11 @@ from unires_jax.engine.part_sources import (
     pascal_part,
 )
 from unires_jax.engine.part_sources.coco_file import CocoFile
-from unires_jax.engine.part_sources.form import Form, WrongForm
+from unires_jax.engine.part_sources.form import Asked, Form, WrongForm
 from unires_jax.engine.part_sources.json_lists import JsonLists
 from unires_jax.engine.part_sources.output import Output, Task, tell
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import local
+from unires_jax.files import ANNOTATIONS, local
 from unires_jax.pixels import orientation
 from unires_jax.prepare.mres import jsonl
 from unires_jax.prepare.rejects import MAX_BAD_SHARE, REJECTED, Rejects
@@ -92,6 +92,11 @@ def arguments(
         "--pictures",
         help="folder of the pictures that it names; default: that of the source",
     )
+    parser.add_argument(
+        "--follow_links",
+        action="store_true",
+        help="let links lead out of the folders of source and pictures",
+    )
     parser.add_argument("--out", required=True, help="folder of the lines")
     parser.add_argument(
         "--split",
@@ -130,8 +135,12 @@ def convert(
     args: argparse.Namespace,
     forms: Mapping[str, Form],
     recognised: Callable[[Path], str],
+    columns: Mapping[str, str] = {},
 ) -> int:
-    """Read a source and write its lines. Raises DataError naming the form it has."""
+    """Read a source and write its lines. Raises DataError naming the form it has.
+
+    `columns` are those that the user names, by role, of forms that have some.
+    """
     form, source, out = forms[args.form], local(args.source), local(args.out)
     if not source.exists():
         raise DataError(
@@ -141,20 +150,22 @@ def convert(
     belong = orientation.checked(
         args.orientation or ("upright" if form.upright else "stored")
     )
-    pictures = local(args.pictures) if args.pictures else None
-    if pictures is None:
-        pictures = source if source.is_dir() else source.parent
-    split = args.split or split_of(source)
+    pictures = local(args.pictures) if args.pictures else beside(source)
+    split = args.split or form.split(source) or split_of(source)
     task = Task(
         *(form, source, pictures, out, split, every, belong),
         embed=args.embed,
         overwrite=args.overwrite,
+        follow_links=args.follow_links,
+        sentences=getattr(args, "sentences", "both"),
     )
+    asked = Asked(pictures, args.split or "", columns, args.follow_links)
     task.require_own()
     rejects = Rejects(task.told / REJECTED, args.max_bad_share)
     output = Output(task, rejects)
     try:
-        with form.open(source, rejects) as opened:
+        more = (asked,) if form.asks else ()
+        with form.open(source, rejects, *more) as opened:
             summary = output.write(opened)
     except WrongForm as error:
         right = recognised(source)
@@ -167,6 +178,24 @@ def convert(
         ) from None
     tell(summary, rejects)
     return 0
+
+
+def beside(source: Path) -> Path:
+    """Where the pictures of a source are, unless that is said.
+
+    In it or beside it; beside the folder of annotations, as CVAT and COCO have them:
+    `images/default` or `images` for `annotations/instances_default.json`, `train2017`
+    for `annotations/instances_train2017.json`.
+    """
+    if source.is_dir():
+        return source
+    folder, subset = source.parent, source.name.split(".")[0].rpartition("_")[2]
+    if folder.name.lower() in ANNOTATIONS:
+        above = folder.parent
+        for place in (above / "images" / subset, above / subset, above / "images"):
+            if subset and place.is_dir():
+                return place
+    return folder
 
 
 def split_of(source: Path) -> str:

@@ -1,13 +1,12 @@
-"""What a form is: a way in which part annotations are stored."""
+"""What a form is: a way in which annotations are stored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 from unires_jax.engine.part_sources.regions import AnnotatedPicture
 from unires_jax.errors import DataError
-from unires_jax.prepare.rejects import Rejects
 
 
 class WrongForm(DataError):
@@ -21,6 +20,15 @@ class Opened(NamedTuple):
     pictures: Iterator[AnnotatedPicture]
 
 
+class Asked(NamedTuple):
+    """What a user says of a source of tables or folders, beside its place."""
+
+    pictures: Path  # the folder of those that are named
+    split: str = ""  # the one that is wanted; "": the only one
+    columns: Mapping[str, str] = {}  # by role (`importers.columns`)
+    follow_links: bool = False  # whether links may lead out of folders
+
+
 class Form(NamedTuple):
     """A row of `part_sources.command.FORMS` or `importers.command.FORMS`."""
 
@@ -29,6 +37,10 @@ class Form(NamedTuple):
     takes: str  # what the input is, in words
     licence: str  # of the annotations
     every: bool  # whether it marks every thing of its categories, by default
-    # Raises WrongForm where the input is of another form.
-    open: Callable[[Path, Rejects], AbstractContextManager[Opened]]
+    # Of (Path, Rejects), and of Asked where it `asks`. Raises WrongForm where the input
+    # is of another form.
+    open: Callable[..., AbstractContextManager[Opened]]
     upright: bool = False  # whether masks belong to the picture as EXIF turns it
+    asks: bool = False
+    # The one split that the names within a source say; "" if they do not.
+    split: Callable[[Path], str] = lambda source: ""

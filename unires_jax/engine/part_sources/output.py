@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -40,6 +40,10 @@ from unires_jax.prepare.sources.pictures import ImageFolder, safe_parts
 SUMMARY = "summary.json"
 PICTURES = "images"  # folder below the output that pictures are copied to
 
+# What becomes a sentence: what people wrote, templates of names, or both.
+Sentences = Literal["both", "captions", "names"]
+SENTENCES: tuple[Sentences, ...] = ("both", "captions", "names")
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -54,6 +58,8 @@ class Task:
     masks: orientation.Masks  # the pixels of a picture that they belong to
     embed: bool = False  # pictures within the lines
     overwrite: bool = False  # lines of another source
+    follow_links: bool = False  # out of the folder of pictures
+    sentences: Sentences = "both"
 
     @property
     def told(self) -> Path:
@@ -81,7 +87,9 @@ class Output:
         """Raises DataError where the folder of pictures is not there."""
         self.task, self.rejects = task, rejects
         notes = rejects.notes
-        self._folder = ImageFolder(task.pictures, notes, "--pictures")
+        self._folder = ImageFolder(
+            task.pictures, notes, "--pictures", follow_links=task.follow_links
+        )
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self._ids: set[int] = set()
@@ -118,7 +126,7 @@ class Output:
         if not self.counts["pictures"]:
             raise DataError(
                 "no picture of it can be described: "
-                f"{self.rejects.summary() or 'none of its regions has a text'}",
+                f"{self.rejects.summary() or self._unsaid()}",
                 place=str(self.task.source),
             )
 
@@ -132,7 +140,7 @@ class Output:
         self._ids.add(image.image_id)
         name, data = self._read(picture)
         regions = assemble(picture)
-        said = texts.describe(regions, self._every(picture), str(image.image_id))
+        said = self._describe(regions, picture)
         self._count(regions, said)
         if not said:
             self.rejects.notes.add("pictures of which nothing can be said")
@@ -152,6 +160,25 @@ class Output:
         )
         decode_record_image(record)  # what is damaged is refused here
         return record
+
+    def _unsaid(self) -> str:
+        if self.task.sentences == "both":
+            return "none of its regions has a text"
+        return (
+            f"none of its regions has a text by --sentences {self.task.sentences}; "
+            "leave that out"
+        )
+
+    def _describe(
+        self, regions: tuple[Region, ...], picture: AnnotatedPicture
+    ) -> list[texts.Said]:
+        """What is said of the regions, of the kind that is wanted."""
+        wanted = self.task.sentences
+        if wanted == "names":
+            regions = tuple(dataclasses.replace(r, captions=()) for r in regions)
+        seed = str(picture.image.image_id)
+        said = texts.describe(regions, self._every(picture), seed)
+        return [one for one in said if wanted != "captions" or one.kind == "given"]
 
     def _every(self, picture: AnnotatedPicture) -> Callable[[str], bool]:
         return lambda category: self.task.every and category not in picture.partial

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -44,27 +45,42 @@ from unires_jax.prepare.sources.pictures import FOLDERS, Spool, find_images
 Convertible = Callable[[Path], Iterable[tuple[Path, str, str]]]
 
 
+class _Reading(NamedTuple):
+    """How raw data is read."""
+
+    images: str  # folder of the pictures; "": found
+    masks: orientation.Masks
+    follow_links: bool
+
+
 def examine(
     folder: str | Path,
     images: str | Path = "",
     masks: orientation.Masks = "stored",
     convertible: Convertible = lambda _: (),
+    *,
+    follow_links: bool = False,
 ) -> Report:
     """Look at everything below a folder, reading every record and picture.
 
-    `images` names the folder of pictures of a raw benchmark where it lies elsewhere,
-    `masks` the pixels that raw masks belong to (`pixels.orientation`). Where nothing
-    can be built as it is, `convertible` says which commands convert it.
+    `images` names the folder of pictures of raw data where it lies elsewhere, `masks`
+    the pixels that raw masks belong to (`pixels.orientation`), and `follow_links`
+    permits links out of these folders. Where nothing can be built as it is,
+    `convertible` says which commands convert it.
     """
     root, findings = local(folder), Findings()
+    how = _Reading(str(local(images)) if images else "", masks, follow_links)
     if not os.path.isdir(root):
         raise DataError("no such folder", place=str(root), kind=Kind.FILE_MISSING)
+    passed = dict[Path, str]()  # what no benchmark takes, and why
     holdings = [
         *_prepared(root, findings),
-        *_jsonl(root, masks, findings),
-        *_benchmarks(root, str(images), masks, findings),
+        *_jsonl(root, how, findings),
+        *_benchmarks(root, how, findings, passed),
     ]
     others = [] if holdings else list(convertible(root))
+    for path, reason in passed.items() if not others else ():
+        findings.add(WARNING, NOTE, str(root), f"{path} is passed over: {reason}")
     for path, title, command in others:
         text = f"{path}: convert it with `{command}`"
         findings.add(ERROR, f"to be converted: {title}", str(root), text)
@@ -116,13 +132,13 @@ def _stream(split: PreparedSplit, check: SplitCheck, findings: Findings) -> None
             findings.error(where, error.at(f"record {i}"))
 
 
-def _jsonl(
-    root: Path, masks: orientation.Masks, findings: Findings
-) -> Iterator[Holding]:
+def _jsonl(root: Path, how: _Reading, findings: Findings) -> Iterator[Holding]:
     notes = Notes()
     try:
         files = jsonl.find_files(root, notes=notes)
-        runs = plan(files, masks=masks)
+        runs = plan(
+            files, masks=how.masks, images=how.images, follow_links=how.follow_links
+        )
     except DataError as error:
         if any(p.name.endswith(jsonl.SUFFIXES) for p in root.iterdir()):
             findings.error(str(root), error)
@@ -150,9 +166,10 @@ def _jsonl(
 
 
 def _benchmarks(
-    root: Path, images: str, masks: orientation.Masks, findings: Findings
+    root: Path, how: _Reading, findings: Findings, passed: dict[Path, str]
 ) -> Iterator[Holding]:
-    holds_any, passed = False, dict[Path, str]()
+    """The benchmarks of a folder; without one, `passed` takes what was looked at."""
+    holds_any, others = False, dict[Path, str]()
     for benchmark in BENCHMARKS.values():
         name = benchmark.name
         try:
@@ -168,25 +185,23 @@ def _benchmarks(
             for path in files.absent:
                 findings.add(WARNING, "split missing", name, f"{path} is not there")
         if not matches:
-            passed |= {p: why for m in forms for p, why in m.files.passed.items()}
+            others |= {p: why for m in forms for p, why in m.files.passed.items()}
             continue
         holds_any = True
         form, files = matches[0]
         holding = Holding(name, form.name, list(map(str, files.present)))
         if not files.missing:
             _cases(root, files.present, benchmark, findings)
-            _read(holding, root, images, masks, benchmark, findings)
+            _read(holding, root, how, benchmark, findings)
         yield holding
     if not holds_any:
-        for path, reason in passed.items():
-            findings.add(WARNING, NOTE, str(root), f"{path} is passed over: {reason}")
+        passed |= others
 
 
 def _read(
     holding: Holding,
     root: Path,
-    images: str,
-    masks: orientation.Masks,
+    how: _Reading,
     benchmark: Benchmark,
     findings: Findings,
 ) -> None:
@@ -196,7 +211,7 @@ def _read(
         rejects = NotedRejects(findings, name)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # told below, in one table
-                raw = Raw(root, Spool(folder), images)
+                raw = Raw(root, Spool(folder), how.images, how.follow_links)
                 source = recognise.read(raw, benchmark, rejects)
         except DataError as error:
             findings.error(name, error)
@@ -206,7 +221,7 @@ def _read(
             where = f"{name}/{split}"
             checks[split] = SplitCheck(findings, where)
             refused = NotedRejects(findings, where)
-            stream = to_records(group, source.picture, name, refused, masks)
+            stream = to_records(group, source.picture, name, refused, how.masks)
             total = len({r.image.image_id for r in group})
             for record in tqdm(stream, where, total, unit=" images", leave=False):
                 checks[split].add(record)
@@ -272,7 +287,14 @@ def main(argv: Sequence[str], convertible: Convertible = lambda _: ()) -> int:
         "what is wrong with it. Exit code 1 if there are errors.",
     )
     parser.add_argument("folder", help="raw files, or prepared data")
-    parser.add_argument("--images", default="", help="folder of a benchmark's pictures")
+    parser.add_argument(
+        "--images", default="", help="folder of the pictures that raw data names"
+    )
+    parser.add_argument(
+        "--follow_links",
+        action="store_true",
+        help="let links lead out of the folders of raw data and of pictures",
+    )
     parser.add_argument(
         "--orientation",
         default="stored",
@@ -283,7 +305,10 @@ def main(argv: Sequence[str], convertible: Convertible = lambda _: ()) -> int:
     args = parser.parse_args(argv)
     if args.json:
         disk.require_writable(Path(args.json).absolute().parent)
-    report = examine(args.folder, args.images, args.orientation, convertible)
+    report = examine(
+        *(args.folder, args.images, args.orientation, convertible),
+        follow_links=args.follow_links,
+    )
     print_report(report)
     if args.json:
         write_whole(args.json, json.dumps(report.to_json(), indent=1))

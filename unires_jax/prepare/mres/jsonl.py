@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Lines:
     count: int  # how many lines
     stamp: tuple[int, int]  # size and time of change of the file when it was planned
     masks: Masks = "stored"  # the pixels of a picture that they belong to
+    images: str = ""  # folder of the pictures; "": that of the file
+    follow_links: bool = False  # whether links may lead out of these folders
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -66,6 +69,11 @@ class Lines:
         the file itself is damaged.
         """
         path = Path(self.file)
+        record = partial(
+            parse,
+            images=Path(self.images) if self.images else None,
+            follow_links=self.follow_links,
+        )
         for number, text in _split_lines(path, self):
             try:
                 if text is None:
@@ -75,7 +83,7 @@ class Lines:
                     )
                 if text.strip():
                     place = self.place(number)
-                    yield number, parse(text, path.parent, self.masks, notes, place)
+                    yield number, record(text, path.parent, self.masks, notes, place)
             except DataError as error:
                 yield number, error.at(self.place(number))
 

@@ -5,10 +5,11 @@ import binascii
 import dataclasses
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unires_jax import files, limits
+from unires_jax import limits
 from unires_jax.data.records import (
     LEVELS,
     OBJECT,
@@ -19,9 +20,10 @@ from unires_jax.data.records import (
     decode_record_image,
 )
 from unires_jax.errors import DataError, Kind
+from unires_jax.files import read_inside
 from unires_jax.pixels import orientation
 from unires_jax.prepare.mres.fields import Fields, fault, load_json, short
-from unires_jax.prepare.mres.masks import FORMS, read_box, read_mask
+from unires_jax.prepare.mres.masks import FORMS, Read, read_box, read_mask
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.pieces import STRAY, whole_pieces
 
@@ -50,20 +52,27 @@ def parse(
     belong: orientation.Masks = "stored",
     notes: Notes | None = None,
     place: str = "",
+    *,
+    images: Path | None = None,
+    follow_links: bool = False,
 ) -> Record:
-    """The record of one line, its picture read from below `folder` and decoded once.
+    """The record of one line, its picture read from below `images` and decoded once.
 
-    `belong` says to which of its pixels masks do (`pixels.orientation`); `notes` takes,
-    with its `place`, what is passed over in it.
+    `folder` is that of the line, where its masks are, and its pictures unless `images`
+    is given; links may lead out of both where `follow_links` permits it. `belong` says
+    to which of its pixels masks do (`pixels.orientation`); `notes` takes, with its
+    `place`, what is passed over in it.
 
     Raises DataError naming the field, what was expected and what to do.
     """
     fields = Fields(load_json(text), "", LINE_FIELDS)
     height = fields.integer("height", 1, limits.PIXELS)
     width = fields.integer("width", 1, limits.PIXELS)
-    name, image = _read_image(fields, folder, height, width, belong)
+    of_pictures = partial(read_inside, images or folder, follow_links=follow_links)
+    name, image = _read_image(fields, of_pictures, height, width, belong)
     items = fields.items("masks")
-    masks, indices = _read_masks(items, folder, height, width)
+    of_masks = partial(read_inside, folder, follow_links=follow_links)
+    masks, indices = _read_masks(items, of_masks, height, width)
     polygons = [p for m in items if (p := m.get("polygons")) is not None]
     if notes and any(len(whole_pieces(p)) < len(p) for p in polygons):
         notes.add(STRAY, place)
@@ -83,7 +92,7 @@ def parse(
 
 
 def _read_image(
-    fields: Fields, folder: Path, height: int, width: int, belong: orientation.Masks
+    fields: Fields, read: Read, height: int, width: int, belong: orientation.Masks
 ) -> tuple[str, bytes]:
     """The file name ("" for bytes in the line) and the encoded picture."""
     inline = fields.get("image") is None
@@ -92,7 +101,7 @@ def _read_image(
         raise fields.fault("image_bytes", "null beside image", "give the picture once")
     value = fields.text(field)
     try:
-        data = _from_base64(value) if inline else files.read_inside(folder, value)
+        data = _from_base64(value) if inline else read(value)
         data = orientation.for_masks(data, height, width, belong, field="")
     except DataError as error:
         raise error.at(field) from None
@@ -109,7 +118,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _read_masks(
-    items: list[Any], folder: Path, height: int, width: int
+    items: list[Any], read: Read, height: int, width: int
 ) -> tuple[tuple[Mask, ...], dict[str, int]]:
     """The masks, and the position of each by its id."""
     _require_few(items, limits.MASKS, "masks")
@@ -123,7 +132,7 @@ def _read_masks(
             )
     numbers = _numbers(list(indices))
     masks = tuple(
-        _read_mask(fields, number, indices, folder, height, width)
+        _read_mask(fields, number, indices, read, height, width)
         for fields, number in zip(all_fields, numbers, strict=True)
     )
     _check_cycles(masks, all_fields)
@@ -147,7 +156,7 @@ def _read_mask(
     fields: Fields,
     number: int,
     indices: dict[str, int],
-    folder: Path,
+    read: Read,
     height: int,
     width: int,
 ) -> Mask:
@@ -156,7 +165,7 @@ def _read_mask(
         for name in ("part", "parent"):
             if fields.get(name) is not None:
                 raise fields.fault(name, "none on an object", "is it a part?")
-    runs = read_mask(fields, folder, height, width)
+    runs = read_mask(fields, read, height, width)
     # As they are, but for stray pieces: some protocols redraw them.
     polygons = fields.get("polygons")
     if polygons is not None:

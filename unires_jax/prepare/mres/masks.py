@@ -1,20 +1,20 @@
 """One mask of MRES JSONL, in any of its three forms."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from unires_jax import files
 from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.pixels.images import check_size, decode_png_mask, is_one_channel_png
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.fields import Fields, fault, finite
 from unires_jax.prepare.pieces import whole_pieces
 
+Read = Callable[[str], bytes]  # a file by its name; raises DataError without one
 FORMS = ("rle", "polygons", "png")
 _OUTSIDE = 1.0  # pixels by which a polygon or box may leave the picture; rounding
 
 
-def read_mask(fields: Fields, folder: Path, height: int, width: int) -> RunMask:
+def read_mask(fields: Fields, read: Read, height: int, width: int) -> RunMask:
     """The mask from the one form it is in. Raises DataError."""
     forms = [form for form in FORMS if fields.get(form) is not None]
     if len(forms) != 1:
@@ -31,7 +31,7 @@ def read_mask(fields: Fields, folder: Path, height: int, width: int) -> RunMask:
     elif form == "polygons":
         mask = from_polygons(value, place, height, width)
     else:
-        mask = _from_png(fields.text("png"), place, folder, height, width)
+        mask = _from_png(fields.text("png"), place, read, height, width)
     if not mask.area:
         raise fault(
             place,
@@ -116,9 +116,9 @@ def _check_polygon(points: Any, place: str, height: int, width: int) -> None:
         )
 
 
-def _from_png(name: str, place: str, folder: Path, height: int, width: int) -> RunMask:
+def _from_png(name: str, place: str, read: Read, height: int, width: int) -> RunMask:
     try:
-        data = files.read_inside(folder, name)
+        data = read(name)
         check_size(data, height, width, field="")
     except DataError as error:
         raise error.at(place) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unires_jax import limits
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.orientation import Masks
 from unires_jax.prepare.mres.jsonl import Lines, opened
 from unires_jax.texts import is_plain
@@ -19,15 +19,27 @@ _CHUNK = 1 << 20
 
 
 def plan(
-    files: Mapping[str, Sequence[Path]], shards: int = 0, masks: Masks = "stored"
+    files: Mapping[str, Sequence[Path]],
+    shards: int = 0,
+    masks: Masks = "stored",
+    *,
+    images: str = "",
+    follow_links: bool = False,
 ) -> list[Lines]:
     """The runs of lines of all splits, in the order of their files.
+
+    `masks`, `images` and `follow_links` say how each run is read (`Lines`).
 
     A split is cut into about `shards` runs of equal size, by default into runs of
     SHARD_TEXT bytes. A file that is compressed or
     no UTF-8 is never cut. The runs follow from the files
-    alone. Raises DataError for a file that cannot be read or a split without lines.
+    alone. Raises DataError for a file that cannot be read, a split without lines and a
+    folder of pictures that is not there.
     """
+    if images and not os.path.isdir(images):
+        raise DataError(
+            "no such folder of images", place=images, kind=Kind.FILE_MISSING
+        )
     runs: list[Lines] = []
     for split, paths in files.items():
         size = sum(_ask(os.stat, path).st_size for path in paths)
@@ -37,7 +49,12 @@ def plan(
             raise DataError(
                 f"{paths[0]} and its like hold no line", place=f"split {split}"
             )
-        runs += [dataclasses.replace(lines, masks=masks) for lines in cuts]
+        runs += [
+            dataclasses.replace(
+                lines, masks=masks, images=images, follow_links=follow_links
+            )
+            for lines in cuts
+        ]
     return runs
 
 

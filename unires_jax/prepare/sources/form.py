@@ -19,13 +19,16 @@ class Raw:
     root: Path
     spool: Spool  # takes the pictures that come within rows
     images: str = ""  # folder of the pictures; "": found below root or beside it
+    follow_links: bool = False  # also of pictures, out of their folder
 
     def pictures(self, notes: Notes) -> ImageFolder:
         """The folder of pictures. Raises DataError naming where it was looked for.
 
         `notes` takes the names under which they are not quite there.
         """
-        return find_images(self.root, self.images, notes)
+        return find_images(
+            self.root, self.images, notes, follow_links=self.follow_links
+        )
 
 
 class Files(NamedTuple):

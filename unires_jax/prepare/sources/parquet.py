@@ -74,32 +74,44 @@ def scan(root: str | Path) -> Scan:
         try:
             if not path.is_file():
                 raise DataError("is no regular file, or a link to nothing")
-            columns = _open(path).schema_arrow.names
+            present = columns(path)
         except DataError as error:
             passed[path] = error.text
             broken.add(path)
             continue
-        if schema := _schema_of(columns):
+        if schema := _schema_of(present):
             schemas[path] = schema
         else:
-            names = shorten(", ".join(columns))
+            names = shorten(", ".join(present))
             passed[path] = f"its columns {names} are of no known schema"
     return Scan(schemas, passed, broken)
 
 
-def _schema_of(columns: Collection[str]) -> str:
+def _schema_of(names: Collection[str]) -> str:
     """The name of the schema that has these columns; "" if none is known."""
-    return next((s for s, need in SCHEMAS.items() if need <= set(columns)), "")
+    return next((s for s, need in SCHEMAS.items() if need <= set(names)), "")
 
 
-def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file as plain values. Raises DataError if it is damaged."""
+def columns(path: Path) -> list[str]:
+    """The names of a file's columns. Raises DataError if it is damaged."""
+    return list(_open(path).schema_arrow.names)
+
+
+def rows(path: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a file as plain values, of all columns or of those `names`.
+
+    Raises DataError if it is damaged.
+    """
     import pyarrow as pa
 
     file = _open(path)
     try:
         count = _rows_at_once(file.metadata)
-        for batch in file.iter_batches(batch_size=count, use_threads=False):
+        for batch in file.iter_batches(
+            batch_size=count,
+            columns=None if names is None else list(names),
+            use_threads=False,
+        ):
             batch.validate(full=True)
             if batch.nbytes > limits.ROWS_BYTES:
                 raise DataError(f"{count} rows of {batch.nbytes} bytes")
@@ -117,8 +129,8 @@ def _rows_at_once(metadata: Any) -> int:
     for a column of more than limits.COLUMN_BYTES.
     """
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    columns = (g.column(i) for g in groups for i in range(g.num_columns))
-    largest = max((c.total_uncompressed_size for c in columns), default=1)
+    pieces = (g.column(i) for g in groups for i in range(g.num_columns))
+    largest = max((c.total_uncompressed_size for c in pieces), default=1)
     if not 0 <= largest <= limits.COLUMN_BYTES:
         raise DataError(
             f"a column of {largest} bytes in one row group, the limit is "
@@ -217,7 +229,7 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     They are taken from there, unless a folder of pictures is named or needed.
     """
     present = find(raw.root, benchmark).present
-    schemas = {_schema_of(_open(path).schema_arrow.names) for path in present}
+    schemas = {_schema_of(columns(path)) for path in present}
     inside = "jxu124" not in schemas  # all the same, as `find` takes them
     once = Once(rejects.notes, has_ids=not inside)
     first = 0  # number of a file's first row

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from unires_jax import limits
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import local, read_bytes, require_content, stays_inside
+from unires_jax.files import (
+    local,
+    read_bytes,
+    require_content,
+    require_inside,
+    stays_inside,
+)
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.sources.fields import short
 
@@ -38,15 +44,21 @@ class ImageFolder:
     """The bytes of images by name: `folder(name) -> bytes`.
 
     A name that only its case or its Unicode form parts from a file's finds it, and is
-    noted, unless two files are as near.
+    noted, unless two files are as near. A link may lead out of the folder only where
+    `follow_links` permits it, or to the blobs of a Hugging Face cache.
     """
 
     def __init__(
-        self, folder: str | Path, notes: Notes | None = None, option: str = "--images"
+        self,
+        folder: str | Path,
+        notes: Notes | None = None,
+        option: str = "--images",
+        *,
+        follow_links: bool = False,
     ) -> None:
         """`option` is what names the folder on the command line, for messages."""
         self.folder, self._notes = local(folder), notes or Notes()
-        self._option = option
+        self._option, self._follow_links = option, follow_links
         if not self.folder.is_dir():
             raise DataError(
                 "no such folder of images",
@@ -62,13 +74,15 @@ class ImageFolder:
         COCO's names are its pictures' own: they are also found without the folders
         that COCO and its users put before them, and under the shorter names of the 2017
         release (the same bytes). Of other names every part counts. Raises DataError if
-        it is not there, if two files are as near, or if the name is absolute or climbs
-        out of the folder.
+        it is not there, if two files are as near, or if the name is absolute, climbs
+        out of the folder or is a link that does.
         """
         parts = safe_parts(name)
         for candidate in _names_of(parts):
             path = self._find(candidate)
             if path is not None:
+                if not self._follow_links:
+                    require_inside(self.folder, path.resolve(), name)
                 return path
         raise DataError(
             f"no such image{self._hint(parts)}; add it, or name another folder with "
@@ -188,6 +202,12 @@ class Spool:
         return self.folder / hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
+def coco_id(name: str) -> int:
+    """COCO's id of a picture that is called as COCO calls its own; else -1."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return int(last[-16:-4]) if _COCO.fullmatch(last) else -1
+
+
 def safe_parts(name: str) -> list[str]:
     """The parts of a relative file name, written with either slash.
 
@@ -230,19 +250,23 @@ def _find_any_case(at: Path, relative: str) -> Path | None:
 
 
 def find_images(
-    root: str | Path, folder: str | Path = "", notes: Notes | None = None
+    root: str | Path,
+    folder: str | Path = "",
+    notes: Notes | None = None,
+    *,
+    follow_links: bool = False,
 ) -> ImageFolder:
     """The folder of images: the one named, else the first of FOLDERS below root.
 
     Raises DataError naming where it was looked for.
     """
     if folder:
-        return ImageFolder(folder, notes)
+        return ImageFolder(folder, notes, follow_links=follow_links)
     for base in (Path(root), Path(root).parent):
         for relative in FOLDERS:
             path = find_any_case(base, relative)
             if path is not None and path.is_dir():
-                return ImageFolder(path, notes)
+                return ImageFolder(path, notes, follow_links=follow_links)
     raise DataError(
         f"no such folder, nor {_LIST} in {root} or beside it; name it with --images",
         place=str(Path(root) / FOLDERS[0]),
