@@ -34,7 +34,7 @@ class Held(Predictor):
 
     def encode_images(self, images: Sequence[ImageLike]) -> list[EncodedImage]:
         self.asked.set()
-        assert self.may.wait(120)
+        assert self.may.wait(600)
         photos = [read_photo(image) for image in images]
         self.batches.append([photo.pixels.shape[:2] for photo in photos])
         if any(tuple(photo.pixels[0, 0]) == POISON for photo in photos):
@@ -48,14 +48,14 @@ class ApiSite:
     def __init__(self, service: Service, listener: socket.socket):
         self.service, self.address = service, address_of(listener)
         self.service_address = listener.getsockname()
-        self.http = httpx.Client(base_url=address, timeout=120)
+        self.http = httpx.Client(base_url=self.address, timeout=600)
 
     def wait_until_inside(self, count: int) -> None:
         """Wait until so many requests are in the server."""
         until(lambda: self.service.admission.inside == count)
 
 
-def until(condition, seconds: float = 120) -> None:  # type: ignore[no-untyped-def]
+def until(condition, seconds: float = 600) -> None:  # type: ignore[no-untyped-def]
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
@@ -72,9 +72,9 @@ def api_of(
     listener = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
-    until(lambda: server.started)
-    until(lambda: service.batcher.ready or not ready)
     try:
+        until(lambda: server.started)
+        until(lambda: service.batcher.ready or not ready)
         yield ApiSite(service, listener)
     finally:
         server.should_exit = True

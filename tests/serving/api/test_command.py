@@ -9,25 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from helpers.api_site import api_of
 from helpers.paths import ROOT
 from helpers.pictures import noise
 from PIL import Image
 
 from unires_jax import cli
-from unires_jax.inference.loaded import Loaded
-from unires_jax.serving.api.command import main
+from unires_jax.serving.api import command, schema, server
 from unires_jax.serving.api.settings import Settings
 from unires_jax.serving.page.desk import Limits
-from unires_jax.serving.predictor import Predictor
 
 PAGE = (ROOT / "docs" / "serve.md").read_text()
-ADDRESS = "http://127.0.0.1:8000"
-
-
-def blocks(language: str) -> list[str]:
-    """The code of the page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture) -> None:
@@ -74,40 +65,7 @@ def test_limits_are_the_page_s() -> None:
     assert ours.sentences == page.sentences
 
 
-def test_the_documented_requests_work(loaded: Loaded, tmp_path: Path) -> None:
-    Image.fromarray(noise(0)).save(tmp_path / "photo.jpg")
-    settings = Settings(batch=1, sentences=4, token="secret")
-    with api_of(Predictor(loaded), settings) as site:
-        # One block shows the token; the others are for a server without.
-        curl = (
-            "curl() { command curl --fail -H 'Authorization: Bearer secret' \"$@\"; }\n"
-        )
-        for block in blocks("bash"):
-            done = subprocess.run(
-                ["bash", "-ec", curl + block.replace(ADDRESS, site.address)],
-                cwd=tmp_path,
-                env=os.environ | {"UNIRES_TOKEN": "secret"},
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            assert done.returncode == 0, done.stderr
-            expected = "answers" if "/v1/segment" in block else "fingerprint"
-            assert expected in done.stdout
-        (python,) = blocks("python")
-        python = python.replace(ADDRESS, site.address).replace(
-            "timeout=60", "timeout=60, headers={'authorization': 'Bearer secret'}"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("(40, 56)") == 2
-
-
-def test_the_documented_fields_are_those(loaded: Loaded) -> None:
-    from unires_jax.serving.api import schema
-
+def test_the_documented_fields_are_those() -> None:
     asked = PAGE.partition("## What is asked")[2].partition("##")[0]
     names = re.findall(r"^\| `(\w+)`", asked, re.MULTILINE)
     assert set(names) == set(schema.SegmentRequest.model_fields)
@@ -120,10 +78,10 @@ def test_the_documented_fields_are_those(loaded: Loaded) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it(how: signal.Signals, run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "unires_jax.cli", "serve", "--port", "0"]
-    command += ["--checkpoint", str(run), "--cache", "", "--batch", "1"]
+    argv = [sys.executable, "-m", "unires_jax.cli", "serve", "--port", "0"]
+    argv += ["--checkpoint", str(run), "--cache", "", "--batch", "1"]
     process = subprocess.Popen(
-        command,
+        argv,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -148,9 +106,9 @@ def test_signals_end_it(how: signal.Signals, run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_under_load_none_is_crossed() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "serve.py")]
+    argv = [sys.executable, str(ROOT / "benchmarks" / "serve.py")]
     done = subprocess.run(
-        [*command, "--clients", "8", "--seconds", "8"],
+        [*argv, "--clients", "8", "--seconds", "8"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -164,12 +122,10 @@ def test_others_are_warned_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """The address of all interfaces is never bound here: only named."""
-    from unires_jax.serving.api import command, server
-
     monkeypatch.delenv("UNIRES_TOKEN", raising=False)
     monkeypatch.setattr(command, "_is_loopback", lambda address: False)
     monkeypatch.setattr(command, "start", lambda args: None)
     monkeypatch.setattr(server, "serve", lambda *_, **__: None)
     for token, warned in (("", True), ("secret", False)):
-        assert main(["--port", "0", "--token", token]) == 0
+        assert command.main(["--port", "0", "--token", token]) == 0
         assert ("everyone who reaches" in capsys.readouterr().err) == warned

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from unires_jax import parameters
 from unires_jax.inference.answer import EncodedPicture
 from unires_jax.pixels.canvas import place
 from unires_jax.serving.api.admission import Admission
@@ -96,3 +97,17 @@ def test_only_the_token_is_the_token(given: str) -> None:
     with pytest.raises(Problem) as refused:
         check_token(given, "secret")
     assert refused.value.status == 401
+
+
+def test_a_fingerprint_is_of_names_shapes_types_and_values() -> None:
+    tree = {"a": np.arange(6, dtype=np.float32), "b": {"c": np.float32(1)}}
+    same = {"b": {"c": np.float32(1)}, "a": np.arange(6, dtype=np.float32)}
+    others = (
+        {**tree, "a": tree["a"] + np.float32(1e-7)},
+        {**tree, "a": tree["a"].reshape(2, 3)},
+        {**tree, "a": tree["a"].astype(np.int32)},
+        {**tree, "b": {"d": np.float32(1)}},
+    )
+    prints = {parameters.fingerprint(x) for x in (tree, *others)}
+    assert parameters.fingerprint(same) in prints and len(prints) == 5
+    assert all(len(x) == 16 for x in prints)

@@ -5,12 +5,15 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import random
 import re
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +23,7 @@ import pytest
 from helpers.api_site import POISON, SETTINGS, ApiSite, Held, api_of, until
 from helpers.paths import ROOT
 from helpers.pictures import bomb, encoded, mutated, noise
+from helpers.programs import run
 from helpers.tiny import WORDS, make_loaded, tiny_config
 from PIL import Image
 
@@ -30,6 +34,7 @@ from unires_jax.serving.photo import encode_png
 
 SENTENCES = WORDS[:2]
 PICTURE = encode_png(noise(0))
+HERE = "http://127.0.0.1:8000"  # in the documentation
 SCORES = 1e-5  # by which scores of other batches differ, at most: sums of another order
 
 
@@ -426,7 +431,7 @@ def test_what_is_asked_is_answered_at_the_end(model: Held) -> None:
     ended = threading.Event()
     with holding(model), ThreadPoolExecutor(2) as pool:
 
-        def run() -> None:
+        def serve_until_closing() -> None:
             with api_of(model) as site:
                 started.append(site)
                 closing.wait(60)
@@ -434,7 +439,7 @@ def test_what_is_asked_is_answered_at_the_end(model: Held) -> None:
 
         started, closing = list[ApiSite](), threading.Event()
         model.may.set()
-        pool.submit(run)
+        pool.submit(serve_until_closing)
         until(lambda: bool(started))
         model.may.clear()
         model.asked.clear()
@@ -503,3 +508,38 @@ def test_openapi_is_whole(site: ApiSite) -> None:
         jsonschema.validate(GOOD | {"masks": 3}, asked["application/json"]["schema"])
     image = asked["multipart/form-data"]["schema"]["properties"]["image"]
     assert image["format"] == "binary"
+
+
+def blocks(language: str) -> list[str]:
+    """The code of docs/serve.md in a language."""
+    page = (ROOT / "docs" / "serve.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", blocks("bash"))
+def test_the_documented_commands_work(
+    site: ApiSite, block: str, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(encoded(Image.fromarray(noise(0)), "JPEG"))
+    done = subprocess.run(
+        [
+            "bash",
+            "-ec",
+            block.replace("curl -s", "curl -sf").replace(HERE, site.address),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"UNIRES_TOKEN": "secret"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("answers" if "/v1/segment" in block else "fingerprint") in done.stdout
+
+
+def test_the_documented_python_works(site: ApiSite, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(encoded(Image.fromarray(noise(0)), "JPEG"))
+    (code,) = blocks("python")
+    code = code.replace(HERE, site.address).replace("timeout=60", "timeout=600")
+    done = run("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("(40, 56)") == 2

@@ -122,16 +122,15 @@ class Batcher:
     def _run(self) -> None:
         try:
             self._warm_up()
-        except BaseException as error:
+            while requests := self._next():
+                start = time.monotonic()
+                self._answer_each(requests)
+                self._batch_seconds = time.monotonic() - start
+                count = sum(len(request.sentences) for request in requests)
+                self._observe(len(requests), count, self._batch_seconds)
+        except BaseException as error:  # told by the thread that waits for this one
             self.failure = error
             self.on_failure()
-            return
-        while requests := self._next():
-            start = time.monotonic()
-            self._answer_each(requests)
-            self._batch_seconds = time.monotonic() - start
-            count = sum(len(request.sentences) for request in requests)
-            self._observe(len(requests), count, self._batch_seconds)
 
     def _next(self) -> list[Request]:
         """The requests of the next batch; none at the end."""

@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from unires_jax import __version__
 from unires_jax.errors import DataError
@@ -25,9 +27,10 @@ from unires_jax.serving.api.schema import (
     SegmentRequest,
 )
 from unires_jax.serving.api.settings import Settings
-from unires_jax.serving.photo import Photo, encode_png
+from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import MAX_CHARACTERS, Predictor
 
+T = TypeVar("T")
 WORKERS = 4  # threads that decode pictures and write masks, at most (ours)
 IN_MEMORY = 2  # batches whose pictures are in memory at once (ours)
 
@@ -163,10 +166,10 @@ class Service:
         if isinstance(source, Picture):
             return await asyncio.wrap_future(self.batcher.submit(source, sentences))
         async with self._room:
-            photo: Photo = await self._work(intake.open_picture, source, self.settings)
+            photo = await self._work(intake.open_picture, source, self.settings)
             return await asyncio.wrap_future(self.batcher.submit(photo, sentences))
 
-    async def _work(self, function, *args):  # type: ignore[no-untyped-def]
+    async def _work(self, function: Callable[..., T], *args: Any) -> T:
         """Call in a thread of those that may hold large pictures."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, function, *args)
