@@ -7,7 +7,7 @@ written to disk, and nothing in it names a file or an address.
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
 import pydantic
@@ -87,7 +87,7 @@ def open_picture(data: bytes, settings: Settings) -> photo.Photo:
 
 async def _limited(
     request: Request, limit: int, take: Callable[[int], None]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The body's chunks. Raises Problem as soon as it is, or says it is, too long."""
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > limit:
@@ -110,11 +110,11 @@ def _too_long(nbytes: int, limit: int) -> Problem:
 
 
 async def _form(
-    headers: Headers, chunks: AsyncIterator[bytes], settings: Settings
+    headers: Headers, chunks: AsyncGenerator[bytes, None], settings: Settings
 ) -> FormData:
     parser = MemoryParser(
         headers,
-        chunks,  # type: ignore[arg-type]
+        chunks,
         max_files=1,
         max_fields=settings.sentences + 8,
         max_part_size=FIELD,

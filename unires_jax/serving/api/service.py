@@ -5,7 +5,7 @@ import base64
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from unires_jax import __version__
 from unires_jax.errors import DataError
@@ -80,15 +80,16 @@ class Service:
     def check_ready(self) -> None:
         """Raise Problem 503 unless requests are answered."""
         if not self.batcher.ready or self._ending:
-            raise later(503, f"the server is {self.health().status}", 5.0)
+            raise later(503, f"the server is {self._status()}", 5.0)
 
     def health(self) -> Health:
         """Whether requests are answered."""
-        status = "ready" if self.batcher.ready else "starting"
-        return Health(
-            status="ending" if self._ending else status,  # type: ignore[arg-type]
-            model=self.model_name,
-        )
+        return Health(status=self._status(), model=self.model_name)
+
+    def _status(self) -> Literal["starting", "ready", "ending"]:
+        if self._ending:
+            return "ending"
+        return "ready" if self.batcher.ready else "starting"
 
     def about(self) -> ModelAnswer:
         """The model, and what is taken."""
