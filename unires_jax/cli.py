@@ -7,6 +7,7 @@ unires evaluate      score a model, or masks (python evaluate.py)
 unires show DATA     a page of training batches as the model sees them
 unires predict PICTURE SENTENCE...    masks for your own pictures
 unires demo          the same as a page in the browser
+unires serve         the same over HTTP, for programs
 unires export        a trained model for other systems
 unires push          a trained model to the Hugging Face Hub
 unires aot           does a config fit a TPU slice, and how fast can it be there
@@ -27,7 +28,7 @@ from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = (
     *("build", "doctor", "train", "evaluate", "show", "predict", "demo", "export"),
-    *("push", "aot", "engine", "import"),
+    *("serve", "push", "aot", "engine", "import"),
 )
 
 
@@ -108,6 +109,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.serving.predict import main as run
         case "demo":
             from unires_jax.serving.page.command import main as run
+        case "serve":
+            from unires_jax.serving.api.command import main as run
         case "export":
             from unires_jax.export.command import main as run
         case "push":

@@ -1,10 +1,12 @@
 """Parameters by name: one way to write it, "vision.blocks.0.ln1.scale"."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from unires_jax.errors import CheckpointError
 
@@ -33,6 +35,16 @@ def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: function(name_of(path), leaf), tree
     )
+
+
+def fingerprint(tree: Any) -> str:
+    """16 hexadecimal digits of the SHA-256 of all names, shapes, types and values."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(flatten(tree).items()):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()[:16]
 
 
 def check_shapes(tree: Any, like: Any, where: str | os.PathLike[str]) -> None:

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 28  # of a file, 256 MB (ours)
 MAX_PIXELS = 1 << 24  # larger pictures are scaled down, 4096 x 4096 (ours)
 
 T = TypeVar("T")
-ImageLike = Any  # str | Path | bytes | PIL.Image.Image | np.ndarray
+ImageLike = Any  # str | Path | bytes | PIL.Image.Image | np.ndarray | Photo
 
 
 class Photo(NamedTuple):
@@ -38,8 +38,11 @@ def read_photo(image: ImageLike) -> Photo:
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparent pixels show
     white, of an animation the first frame is taken. A picture above MAX_PIXELS is
     scaled down to them. Arrays: uint8, uint16, or floats in [0, 1], of shape [h, w],
-    [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA). Raises DataError for anything else.
+    [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA). A Photo is read already. Raises
+    DataError for anything else.
     """
+    if isinstance(image, Photo):
+        return image
     if isinstance(image, np.ndarray):
         return _limited(_array_to_rgb(image))
     if isinstance(image, Image.Image):

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from unires_jax import parameters
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
@@ -80,7 +81,11 @@ class Predictor:
 
         Raises DataError for what is no picture.
         """
-        return _look([read_photo(image)], self.answerer)[0]
+        return self.encode_images([image])[0]
+
+    def encode_images(self, images: Sequence[ImageLike]) -> list[EncodedImage]:
+        """Look at several pictures as one batch. Raises as `encode_image`."""
+        return _look([read_photo(image) for image in images], self.answerer)
 
     def segment(
         self, image: ImageLike | EncodedImage, expressions: str | Sequence[str]
@@ -151,9 +156,23 @@ class Predictor:
             while waiting:
                 yield from waiting.popleft().result()
 
+    def check(self, expressions: str | Sequence[str]) -> list[str]:
+        """The expressions that `segment` would answer; no model runs.
+
+        Raises DataError for one that is empty, overlong, unreadable or without words.
+        """
+        sentences = _checked(expressions)
+        self.tokenizer.ids(sentences)
+        return sentences
+
     def warmup(self, expressions: int = 8) -> None:
         """Compile for one picture and up to so many expressions of any length."""
         self.answerer.warm_up(expressions)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Which parameters answer: 16 hexadecimal digits."""
+        return parameters.fingerprint(self._loaded.params)
 
     @functools.cached_property
     def _answerers(self) -> list[Answerer]:

@@ -19,15 +19,14 @@ import contextlib
 import dataclasses
 import os
 import re
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from unires_jax.errors import ConfigError
 from unires_jax.serving.command_line import make_parser, start
+from unires_jax.serving.listening import address_of, ended_by_signals, listen
 from unires_jax.serving.page.desk import Desk, Limits
 
 # No reports to its makers, and no summary of all requests after each of them.
@@ -45,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     # All files go to a folder that is gone with the page; gradio reads where to write
     # when it is imported.
     with (
-        _ended_by_signals(),
+        ended_by_signals(),
         tempfile.TemporaryDirectory(prefix="unires-") as folder,
         writing_to(Path(folder)),
     ):
@@ -143,30 +142,12 @@ def _check_installed() -> None:
         ) from None
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address. Raises ConfigError if it cannot be had."""
-    try:
-        if not 0 <= port < 1 << 16:
-            raise OSError("ports are numbers from 0 to 65535")
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"--host={host} --port={port}: cannot listen there: {error}; --port=0 "
-            "takes a free port"
-        ) from None
-
-
 def serve(desk: Desk, folder: Path, listener: socket.socket, root: str = "") -> None:
     """Serve the page until a signal ends it. Call it inside `writing_to(folder)`."""
     from unires_jax.serving.page.server import make_server
 
     server = make_server(desk, folder, root)
-    host, port = listener.getsockname()[:2]
-    name = f"[{host}]" if ":" in host else host
-    print(f"open http://{name}:{port}  (Ctrl-C ends it)", flush=True)
+    print(f"open {address_of(listener)}  (Ctrl-C ends it)", flush=True)
     server.run(sockets=[listener])
 
 
@@ -183,19 +164,3 @@ def writing_to(folder: Path) -> Iterator[None]:
         for name in (*GRADIO, "GRADIO_TEMP_DIR"):
             os.environ.pop(name)
             os.environ.update({name: before[name]} if name in before else {})
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end what is inside, cleaning up, without an error."""
-
-    def end(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("ended", flush=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
