@@ -12,7 +12,8 @@ picture that looks unlike those of the split. No mask changes. What is exported 
 pushed takes it along.
 
 --check measures on further splits what was fitted on the first, --against how many
-pictures of another kind are told. Both stand in the card of what is exported next.
+pictures of another kind are told; their row is called as their folder. Both stand in
+the card of what is exported next.
 """
 
 import argparse
@@ -38,7 +39,6 @@ from unires_jax.inference.model import load
 from unires_jax.pixels.images import decode_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-AGAINST = "pictures of another kind"  # their row among the checks
 
 
 def run(
@@ -78,7 +78,7 @@ def run(
         observed = calibrate.observe(model, held_out, images)
         fitted.checks[name] = calibrate.check(fitted, observed)
     if paths:
-        fitted.checks[AGAINST] = _against(fitted, model, paths, distances)
+        fitted.checks[local(against).name] = _against(fitted, model, paths, distances)
     print_checks(fitted)
     return _write(loaded, fitted)
 
@@ -148,8 +148,9 @@ def print_checks(fitted: Calibration) -> None:
         table.add_row(name, str(row["pictures"]), unlike, *errors)
     console = terminal.console()
     console.print(table)
-    if other := fitted.checks.get(AGAINST):
-        console.print(f"AUROC of the two kinds: {other['auroc']:.4f}")
+    for name, row in fitted.checks.items():
+        if "auroc" in row:
+            console.print(f"AUROC of the first row and {name}: {row['auroc']:.4f}")
     console.print(
         "Errors are expected calibration errors, before -> after; the first row is\n"
         "what was fitted, its pictures are each compared with the others."

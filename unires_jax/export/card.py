@@ -53,7 +53,8 @@ UniRES: masks from sentences, for objects and their parts. Written by unires_jax
 run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
 {needs}.
 
-- Trained on: {loaded.trained_on or "not recorded"}, from {start}. {data}
+- Trained on: {loaded.trained_on or "not recorded"}, from {start}.
+- Splits, and what they held: {data or "not recorded"}.
 - Pictures are letterboxed to {size} x {size} pixels; a sentence has at most \
 {config.model.text.context} tokens.
 - The decision that nothing is meant was {"" if head else "not "}trained.
@@ -159,13 +160,13 @@ def _worth(loaded: Loaded) -> str:
         unlike = f"{100 * row['unlike']:.1f}"
         lines.append(f"| {name} | {row['pictures']} | {unlike} | {' | '.join(cells)} |")
     aurocs = [
-        f"\nPictures of the first row and {name}: AUROC {row['auroc']:.4f}.\n"
+        f"\nPictures of the first row against {name}: AUROC {row['auroc']:.4f}.\n"
         for name, row in worth.checks.items()
         if "auroc" in row
     ]
     return f"""\
 A score is the probability that the mask is right: that it has an IoU of at least one
-half with what is meant. It was fitted on {", ".join(worth.fitted_on)} and holds for
+half with what is meant. It was fitted on {", ".join(worth.fitted_on)} and holds for \
 pictures like those; of others, which it tells by the model's own features, scores mean
 nothing. In percent: pictures told to be unlike (of the first row each was compared with
 the others), and the expected calibration errors (15 bins of equal mass) of the score
