@@ -1,6 +1,7 @@
 """What is observed of a split is true, and is what a calibration is fitted to."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +31,8 @@ class WithFeatures(ColourSegmenter):
             patches = cells(images, extent).reshape(len(images), GRID**2, 3)
             return ImageFeatures(patches, None, None, None, jnp.zeros_like(patches))
 
-        self.encode_image = encode
-        self.decode = lambda features, *rest: decode(
+        self.encode_image: Any = encode
+        self.decode: Any = lambda features, *rest: decode(
             features.patches.reshape(-1, GRID, GRID, 3), *rest
         )
 

@@ -94,8 +94,9 @@ def test_damaged_ones_are_named(
 def test_any_odd_value_is_a_calibration_or_named(file: Path, loaded: Loaded) -> None:
     whole = file.read_text()
     count = len(places(json.loads(whole)))
+    odd: list[Any] = [None, [], -1, 10**30]
     for number in [*range(12), *range(12, count, count // 20)]:
-        for value in (None, [], -1, 10**30):
+        for value in odd:
             values = json.loads(whole)
             container, key = places(values)[number]
             container[key] = value
