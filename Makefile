@@ -24,6 +24,7 @@ quickstart: $(VENV)/.core
 	$(BIN)/unires build partworld --data_dir $(DATA)
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=$(RUN) --config.data.dir=$(DATA)
 	$(BIN)/python evaluate.py --workdir=$(RUN)
+	$(BIN)/unires calibrate --checkpoint $(RUN)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -43,6 +44,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bundle: quickstart
+	$(BIN)/unires calibrate --checkpoint $(RUN) \
+		--check partworld:testA partworld:testB partworld:val_novel
 	$(BIN)/unires export --checkpoint $(RUN) --to safetensors --dtype bfloat16 \
 		--out unires_jax/serving/quickstart --overwrite
 

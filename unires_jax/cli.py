@@ -4,6 +4,7 @@ unires build NAME    prepare a data set (datasets/NAME)
 unires doctor DIR    what a folder of data holds, lacks and has wrong
 unires train         train a model (python train.py)
 unires evaluate      score a model, or masks (python evaluate.py)
+unires calibrate     what its numbers are worth: a score that is a probability
 unires show DATA     a page of training batches as the model sees them
 unires predict PICTURE SENTENCE...    masks for your own pictures
 unires demo          the same as a page in the browser
@@ -28,7 +29,7 @@ from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = (
     *("build", "doctor", "train", "evaluate", "show", "predict", "demo", "export"),
-    *("serve", "push", "aot", "engine", "import"),
+    *("serve", "push", "calibrate", "aot", "engine", "import"),
 )
 
 
@@ -117,6 +118,8 @@ def _imported(command: str) -> Callable[[Sequence[str]], int]:
             from unires_jax.export.hub import main as run
         case "aot":
             run = _aot
+        case "calibrate":
+            from unires_jax.evaluation.calibrate_command import main as run
         case "train":
             run = _train
         case "evaluate":

@@ -1,5 +1,6 @@
 """The answer to one expression, worked by hand."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from helpers.answers import answer
 
 from unires_jax.errors import DataError
+from unires_jax.inference.calibration import Logistic
 from unires_jax.pixels.masks import RunMask
 
 
@@ -28,6 +30,18 @@ def test_probability_and_score() -> None:
     assert answer(None).score == pytest.approx(inside, rel=1e-6)
     assert not segment.no_target and not answer(None).no_target
     assert answer(0.51).no_target and answer(0.51).area == 6
+
+
+def test_a_calibrated_score_is_of_the_mask_at_one_half() -> None:
+    right = Logistic(2.0, -1.0)
+    segment = dataclasses.replace(answer(), right=right)
+    inside = 1 / (1 + np.exp(-2))
+    assert segment.quality == pytest.approx(inside, rel=1e-6)
+    for score in (segment.score, segment.at(0.3).score, segment.at(0.01).score):
+        assert score == pytest.approx(0.75 / (1 + np.exp(-3)), rel=1e-6)
+    assert segment.raw_score == answer().score and segment.calibrated
+    assert segment.at(0.9).score == 0.0 == segment.at(0.9).area
+    assert not answer().calibrated
 
 
 def test_another_threshold_needs_no_model() -> None:

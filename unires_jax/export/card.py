@@ -14,9 +14,14 @@ from unires_jax.inference.loaded import Loaded
 from unires_jax.models.backbones import towers_of
 
 _LIMITS = """\
-It answers any sentence, also about things it was never taught; a score is no
-probability of being right. It learned the words and the look of its training data and
-the biases in them. It was not tested for any use in which an error could hurt someone.
+It answers any sentence, also about things it was never taught. It learned the words and
+the look of its training data and the biases in them. It was not tested for any use in
+which an error could hurt someone.
+"""
+
+_UNCALIBRATED = """\
+It was not calibrated: a score is no probability of being right, and nothing tells that
+a picture is unlike those of the training. `unires calibrate` measures both.
 """
 
 
@@ -48,7 +53,8 @@ UniRES: masks from sentences, for objects and their parts. Written by unires_jax
 run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
 {needs}.
 
-- Trained on: {data or "not recorded"}, from {start}.
+- Trained on: {loaded.trained_on or "not recorded"}, from {start}.
+- Splits, and what they held: {data or "not recorded"}.
 - Pictures are letterboxed to {size} x {size} pixels; a sentence has at most \
 {config.model.text.context} tokens.
 - The decision that nothing is meant was {"" if head else "not "}trained.
@@ -56,6 +62,9 @@ run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
 ## Measured
 
 {_metrics(loaded)}
+## When to believe it
+
+{_worth(loaded)}
 ## Limits
 
 {_LIMITS}
@@ -137,8 +146,39 @@ def _metrics(loaded: Loaded) -> str:
     text = card.read_text(encoding="utf-8") if exported.is_export(loaded.folder) else ""
     _, heading, after = text.partition("## Measured\n\n")
     if heading:
-        return after.partition("\n## Limits")[0]
+        return after.partition("\n## ")[0]
     return "Nothing was measured: no evaluation lay in the run's folder.\n"
+
+
+def _worth(loaded: Loaded) -> str:
+    """What its numbers mean, and what was measured of them."""
+    if (worth := loaded.calibration) is None:
+        return _UNCALIBRATED
+    lines = ["| data | pictures | unlike | score | before | nothing | before |"]
+    lines.append("|---" * 7 + "|")
+    for name, row in worth.checks.items():
+        errors = [row.get("error", {}).get(x) for x in ("score", "nothing")]
+        cells = [f"{100 * e[x]:.1f}" if e else "-" for e in errors for x in _BOTH]
+        unlike = f"{100 * row['unlike']:.1f}"
+        lines.append(f"| {name} | {row['pictures']} | {unlike} | {' | '.join(cells)} |")
+    aurocs = [
+        f"\nPictures of the first row against {name}: AUROC {row['auroc']:.4f}.\n"
+        for name, row in worth.checks.items()
+        if "auroc" in row
+    ]
+    return f"""\
+A score is the probability that the mask is right: that it has an IoU of at least one
+half with what is meant. It was fitted on {", ".join(worth.fitted_on)} and holds for \
+pictures like those; of others, which it tells by the model's own features, scores mean
+nothing. In percent: pictures told to be unlike (of the first row each was compared with
+the others), and the expected calibration errors (15 bins of equal mass) of the score
+and of the probability that nothing is meant:
+
+{chr(10).join(lines)}
+{"".join(aurocs)}"""
+
+
+_BOTH = ("after", "before")  # of an error: calibrated, and as the model gives it
 
 
 def _table(file: Location) -> str:

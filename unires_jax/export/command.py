@@ -38,7 +38,7 @@ from unires_jax.export import onnx_graphs
 from unires_jax.export.card import model_card
 from unires_jax.export.graphs import Graphs
 from unires_jax.files import local
-from unires_jax.inference import exported
+from unires_jax.inference import calibration, exported
 from unires_jax.inference.exported import Flat
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import load
@@ -193,6 +193,9 @@ def _write_about(folder: Path, loaded: Loaded, kind: str) -> None:
     (folder / "README.md").write_text(
         model_card(loaded, KINDS[kind].needs), encoding="utf-8"
     )
+    if loaded.calibration:
+        text = loaded.calibration.to_json() + "\n"
+        (folder / calibration.FILE).write_text(text, encoding="utf-8")
     shutil.copyfile(TEMPLATES / "steps.py", folder / "steps.py")
     shutil.copyfile(TEMPLATES / f"run_{kind}.py", folder / "run.py")
 

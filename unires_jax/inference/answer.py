@@ -7,16 +7,19 @@ up: to the same ones always (evaluation), or to powers of two (the Predictor).
 
 import collections
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, Shaped, UInt8
+from jaxtyping import Float32, Int32, Shaped, UInt8
 
 from unires_jax.config import Config, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError
+from unires_jax.inference.calibration import Calibration
+from unires_jax.inference.likeness import Likeness, pooled
 from unires_jax.inference.segment import Segment, sigmoid
 from unires_jax.pixels.canvas import Placement, draw, place
 from unires_jax.pixels.grid import picture_cells
@@ -95,6 +98,20 @@ class EncodedPicture:
     placement: Placement
     features: Any  # of the batch that holds it, on the device
     index: int  # its place in that batch
+    likeness: Likeness | None = None  # of the pictures that the model knows
+
+    @property
+    def pooled(self) -> Float32[np.ndarray, "c"]:
+        """What tells whether it is like others, as a vector. Waits for the device."""
+        return pooled(self.features, self.index, self.placement)
+
+    @functools.cached_property
+    def distance(self) -> float | None:
+        """How far it is from the pictures the model knows; above 1 it is unlike them.
+
+        None where nothing tells. The first use waits for the device.
+        """
+        return None if self.likeness is None else self.likeness.distance(self.pooled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +124,8 @@ class Answerer:
     shapes: FixedShapes | PowersOfTwo
     no_target_trained: bool  # else its head never decides: probabilities are None
     checkpoint: str = ""  # whose parameters these are, for messages
+    trained_on: str = ""  # in words, for messages
+    calibration: Calibration | None = None  # None: numbers are reported as they come
 
     def look(
         self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]
@@ -122,7 +141,10 @@ class Answerer:
             draw(picture, p, canvases[i], pad)
             extent[i] = p.height, p.width
         features = self.segmenter.encode_image(canvases, extent)
-        return [EncodedPicture(p, features, i) for i, p in enumerate(placements)]
+        likeness = self.calibration.likeness if self.calibration else None
+        return [
+            EncodedPicture(p, features, i, likeness) for i, p in enumerate(placements)
+        ]
 
     def answers(
         self, pictures: Sequence[EncodedPicture], questions: Sequence[tuple[int, str]]
@@ -150,10 +172,17 @@ class Answerer:
                 picture, sentence = questions[number]
                 placement = pictures[picture].placement
                 self._check(picture_cells(logits[row], placement), no_target[row])
-                none = float(probabilities[row]) if self.no_target_trained else None
-                note = self._note(ids[number])
-                answer = Segment(sentence, logits[row], placement, none, note=note)
-                yield number, answer
+                yield (
+                    number,
+                    Segment(
+                        sentence,
+                        logits[row],
+                        placement,
+                        self._nothing(float(probabilities[row])),
+                        note=self._note(ids[number]),
+                        right=self.calibration.right if self.calibration else None,
+                    ),
+                )
 
     def warm_up(self, sentences: int) -> None:
         """Compile for one picture and up to so many sentences of any length."""
@@ -180,6 +209,13 @@ class Answerer:
         tokens, lengths, index = (_filled(x, rows) for x in (tokens, lengths, index))
         words = self.segmenter.encode_text(tokens, lengths)
         return self.segmenter.decode(pictures[0].features, words, lengths, index)
+
+    def _nothing(self, probability: float) -> float | None:
+        """The probability that nothing is meant, calibrated if it can be."""
+        if not self.no_target_trained:
+            return None
+        calibrated = self.calibration and self.calibration.nothing
+        return calibrated(probability) if calibrated else probability
 
     def _note(self, ids: Sequence[int]) -> str:
         lengths = self.config.data.lengths

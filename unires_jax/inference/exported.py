@@ -5,9 +5,10 @@ folder may come from anywhere, so nothing in it is run and nothing is unpickled.
 """
 
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.files import local, locate, read_text
+from unires_jax.inference import calibration
 from unires_jax.inference.loaded import Loaded
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import check_shapes
@@ -64,7 +66,8 @@ def read(path: str | os.PathLike[str]) -> Loaded:
         flat = read_arrays(folder / ARRAYS, parameters.flatten(like))
     params = unflatten(flat, like, folder)
     params = jax.tree.map(lambda x: x.astype(np.float32), params)
-    return Loaded(folder, config, _tokenizer(folder, config), params, manifest)
+    worth = calibration.read(folder, config.model, params)
+    return Loaded(folder, config, _tokenizer(folder, config), params, manifest, worth)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -90,8 +93,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     """Raise CheckpointError unless all that decides the answer is as it was written.
 
-    That is weights, graphs, config and tokenizer. Of others, a card that was edited
-    say, a difference is logged.
+    That is weights, graphs, config, tokenizer and calibration. Of others, a card that
+    was edited say, a difference is logged.
     """
     stated, actual = manifest["sha256"], hashes(folder)
     differing = {
@@ -110,9 +113,19 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
         log.warning("%s/%s: %s; it decides no answer", folder, name, how)
 
 
+def resealed(folder: Path, contents: Mapping[str, str]) -> str:
+    """The text of unires.json with the checksums of files that are to be added."""
+    manifest = read_manifest(folder)
+    for name, text in contents.items():
+        manifest["sha256"][name] = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps(manifest, indent=1) + "\n"
+
+
 def _decides(name: str) -> bool:
     """Whether the answer depends on a file."""
-    whole = name in (CONFIG, TOKENIZER) or name.startswith(f"{ARRAYS}/")
+    whole = name in (CONFIG, TOKENIZER, calibration.FILE) or name.startswith(
+        f"{ARRAYS}/"
+    )
     return whole or name.endswith((".safetensors", ".stablehlo", ".onnx", ".onnx.data"))
 
 

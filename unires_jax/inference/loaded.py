@@ -1,12 +1,17 @@
 """A model's parameters with all that is needed to use and to name them."""
 
 import dataclasses
+import re
 from typing import Any
 
 from unires_jax.checkpoint import Meta
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.files import Location
+from unires_jax.inference.calibration import Calibration
+
+# Data sets that are told by a description, not by their name.
+DESCRIBED = {"partworld": "drawn scenes of PartWorld"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Loaded:
     tokenizer: Tokenizer
     params: dict[str, Any]  # numpy; averaged weights where it has them
     meta: Meta  # what the checkpoint, or the export's manifest, says of itself
+    calibration: Calibration | None = None  # of these parameters
 
     @property
     def step(self) -> int | None:
@@ -32,6 +38,16 @@ class Loaded:
         return bool(self.meta.get("no_target_trained", False))
 
     @property
+    def trained_on(self) -> str:
+        """Its training data in words, and how many pictures; "" where nothing tells."""
+        counts = self.calibration.trained_on if self.calibration else {}
+        return ", ".join(
+            _described(split)
+            + (f" ({counts[split]:,} pictures)" if split in counts else "")
+            for split in self.meta.get("data", {})
+        )
+
+    @property
     def about(self) -> dict[str, Any]:
         """What answers and reports say of it."""
         return {
@@ -40,4 +56,12 @@ class Loaded:
             "checkpoint": str(self.folder),
             "revision": self.meta.get("revision", ""),
             "no_target_trained": self.no_target_trained,
+            "trained_on": self.trained_on,
+            "calibrated_on": ", ".join(getattr(self.calibration, "fitted_on", {})),
         }
+
+
+def _described(split: str) -> str:
+    """A split by name, or by the description of its data set."""
+    names = re.split("[/:]", split)
+    return next((text for name, text in DESCRIBED.items() if name in names), split)

@@ -14,7 +14,7 @@ from unires_jax.checkpoint import find_checkpoint, load_params, read_meta, saved
 from unires_jax.config import Config, MeshConfig, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import ConfigError
-from unires_jax.inference import exported, places
+from unires_jax.inference import calibration, exported, places
 from unires_jax.inference.loaded import Loaded
 from unires_jax.mesh import batch_sharding, make_mesh, replicated
 from unires_jax.models.unires import Apply
@@ -46,7 +46,8 @@ def load(
     config = saved_config(meta, folder)
     params, _ = load_params(folder, weights, like=Apply(config.model).abstract)
     tokenizer = Tokenizer(meta["tokenizer"], preprocessing(config.model).text)
-    return Loaded(folder, config, tokenizer, params, meta)
+    worth = calibration.read(folder, config.model, params)
+    return Loaded(folder, config, tokenizer, params, meta, worth)
 
 
 class Compiled:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from unires_jax.errors import DataError
+from unires_jax.inference.calibration import Logistic
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.grid import logits_to_original, picture_cells
 from unires_jax.pixels.masks import RunMask
@@ -25,6 +26,9 @@ class Segment:
     no_target_probability: float | None  # that nothing is meant; None: never trained
     threshold: float = 0.5  # probability above which a pixel belongs to the mask
     note: str = ""  # "", or what a user should know: the sentence's end was not read
+    right: Logistic | None = (
+        None  # of the quality: if meant, it is right; None: unknown
+    )
 
     @functools.cached_property
     def mask(self) -> Bool[np.ndarray, "H W"]:
@@ -36,18 +40,41 @@ class Segment:
         """The probability of each pixel; computed when asked for."""
         return sigmoid(self._at_own_size())
 
-    @functools.cached_property
+    @property
     def score(self) -> float:
-        """Mean probability of the mask's cells, times that anything is meant.
+        """The probability that the mask is right, if that was calibrated.
 
-        0 for an empty mask. Without a trained no-target head the first factor alone.
+        Right is what has an IoU of at least one half with what is meant, marked at a
+        threshold of one half: other thresholds leave the number. Without calibration
+        it is `raw_score`, which is no probability of anything. 0 for an empty mask.
         """
+        if self.right is None or not self.quality:
+            return self.raw_score
+        return self.right(self.at(0.5).quality) * self._meant
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the score is a probability."""
+        return self.right is not None
+
+    @property
+    def raw_score(self) -> float:
+        """`quality`, times the probability that anything is meant.
+
+        Without a trained no-target head the first factor alone.
+        """
+        return self.quality * self._meant
+
+    @property
+    def _meant(self) -> float:
+        return 1 - (self.no_target_probability or 0.0)
+
+    @functools.cached_property
+    def quality(self) -> float:
+        """Mean probability of the mask's cells; 0 for an empty mask."""
         cells = picture_cells(self.logits, self.placement)
         marked = cells[cells > logit(self.threshold)]
-        if not marked.size:
-            return 0.0
-        meant = 1 - (self.no_target_probability or 0.0)
-        return float(sigmoid(marked).mean()) * meant
+        return float(sigmoid(marked).mean()) if marked.size else 0.0
 
     @property
     def no_target(self) -> bool:
@@ -85,6 +112,7 @@ class Segment:
         return {
             "expression": self.expression,
             "score": self.score,
+            "calibrated": self.calibrated,
             "no_target": self.no_target,
             "no_target_probability": self.no_target_probability,
             "threshold": self.threshold,

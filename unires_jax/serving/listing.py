@@ -17,6 +17,7 @@ class Answered(NamedTuple):
     height: int
     width: int
     answers: list[dict[str, Any]]  # of `Segment.to_json`
+    unlike: str = ""  # of `EncodedImage`
 
 
 def write_jsonl(path: Path, pictures: Iterable[Answered]) -> None:
@@ -27,6 +28,7 @@ def write_jsonl(path: Path, pictures: Iterable[Answered]) -> None:
                 "picture": answered.picture,
                 "height": answered.height,
                 "width": answered.width,
+                "unlike": answered.unlike,
             }
             for answer in answered.answers:
                 print(json.dumps(head | answer), file=file)

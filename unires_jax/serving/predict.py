@@ -7,7 +7,8 @@
 
 For each picture NAME: NAME.overlay.png (one colour for each expression, and a legend),
 NAME.<n>.png (its masks, 0 or 255, at the picture's own size) and NAME.json (scores,
-boxes, areas, COCO RLE). All answers together go into one file with --jsonl, --coco or
+boxes, areas, COCO RLE). Pictures that look unlike those that the model was trained on
+are told. All answers together go into one file with --jsonl, --coco or
 --label_studio.
 """
 
@@ -42,7 +43,7 @@ from unires_jax.serving.predictor import EncodedImage
 
 # Pictures that cannot be read here.
 UNREADABLE = {".heic", ".heif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd"}
-NAMED = 3  # folders that are named; ours
+NAMED = 3  # folders or pictures that are named; ours
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     model = start(args)
     names = _names(paths)
     failed, notes = 0, dict[str, str]()
-    listed = list[Answered]()
+    listed, unlike = list[Answered](), dict[Path, str]()
     bar = tqdm(total=len(paths), unit="picture", disable=len(paths) == 1)
 
     def tell(_: int, error: DataError) -> None:
@@ -78,7 +79,10 @@ def main(argv: Sequence[str]) -> int:
             if args.jsonl or args.coco or args.label_studio:
                 height, width = image.pixels.shape[:2]
                 rows = [answer.to_json() for answer in answers]
-                listed.append(Answered(str(names[paths[number]]), height, width, rows))
+                name = str(names[paths[number]])
+                listed.append(Answered(name, height, width, rows, image.unlike))
+            if image.unlike:
+                unlike[paths[number]] = image.unlike
             notes |= {a.expression: a.note for a in answers if a.note}
             bar.update()
             if len(paths) == 1:
@@ -96,9 +100,22 @@ def main(argv: Sequence[str]) -> int:
         )
     for sentence, note in notes.items():
         print(f"note: {shorten(sentence, 60)!r}: {note}")
+    _warn(unlike, len(paths))
     if len(paths) > 1:
         print(f"{args.out}: {len(paths) - failed} pictures, {failed} could not be used")
     return 1 if failed else 0
+
+
+def _warn(unlike: dict[Path, str], count: int) -> None:
+    """Say on stderr which of so many pictures the model was not made for."""
+    if not unlike:
+        return
+    text = next(iter(unlike.values()))
+    if count > 1:
+        named = ", ".join(path.name for path in [*unlike][:NAMED])
+        more = ", ..." if len(unlike) > NAMED else ""
+        text = f"{len(unlike)} of {count} pictures ({named}{more}): {text}"
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -281,7 +298,8 @@ def write(
         f"{name}.{i}.png": encode_png(a.mask) for i, a in enumerate(answers)
     }
     height, width = image.pixels.shape[:2]
-    head = {"picture": str(name), "height": height, "width": width, "note": image.note}
+    head = {"picture": str(name), "height": height, "width": width}
+    head |= {"note": image.note, "unlike": image.unlike}
     text = json.dumps(head | {"expressions": about}, indent=1, ensure_ascii=False)
     files[f"{name}.json"] = text
     files[f"{name}.overlay.png"] = encode_png(
@@ -307,6 +325,7 @@ def _print(image: EncodedImage, answers: Sequence[Segment], picture: Path) -> No
     for i, a in enumerate(answers):
         swatch = Text("██", style="rgb({},{},{})".format(*overlay.colour(i)))
         score = "nothing here" if a.no_target else f"{a.score:.2f}"
+        score = "?" if image.unlike else score
         box = " ".join(map(str, a.box))
         table.add_row(
             swatch,

@@ -41,6 +41,26 @@ class EncodedImage:
     pixels: UInt8[np.ndarray, "H W 3"]  # as used: upright RGB
     note: str  # "", or what was done to the picture that a user should know
     encoded: EncodedPicture  # on the device, with the pictures of its batch
+    trained_on: str = ""  # the model's training data in words
+
+    @property
+    def distance(self) -> float | None:
+        """How far it is from the pictures the model knows; above 1 it is `unlike`.
+
+        None for a model without a calibration.
+        """
+        return self.encoded.distance
+
+    @property
+    def unlike(self) -> str:
+        """ "", or that it looks unlike what the model was trained on, for a user."""
+        if self.distance is None or self.distance <= 1:
+            return ""
+        known = f" ({self.trained_on})" if self.trained_on else ""
+        return (
+            "the picture looks unlike those that the model was trained on"
+            f"{known}: expect wrong masks, and scores that mean nothing"
+        )
 
     @property
     def nbytes(self) -> int:
@@ -74,6 +94,7 @@ class Predictor:
         self.config: Config = loaded.config
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.about = loaded.about
+        self.trained_on = loaded.trained_on  # in words; "" where nothing tells
         self.answerer = self._answerer_on(jax.local_devices()[0])
 
     def encode_image(self, image: ImageLike) -> EncodedImage:
@@ -188,13 +209,15 @@ class Predictor:
             PowersOfTwo(MAX_SENTENCES),
             self._loaded.no_target_trained,
             str(self._loaded.folder),
+            self._loaded.trained_on,
+            self._loaded.calibration,
         )
 
 
 def _look(photos: Sequence[Photo], answerer: Answerer) -> list[EncodedImage]:
     pictures = answerer.look([photo.pixels for photo in photos])
     return [
-        EncodedImage(photo.pixels, photo.note, picture)
+        EncodedImage(photo.pixels, photo.note, picture, answerer.trained_on)
         for photo, picture in zip(photos, pictures, strict=True)
     ]
 

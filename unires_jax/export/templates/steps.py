@@ -16,6 +16,9 @@ FOLDER = Path(__file__).parent
 RULES = json.loads((FOLDER / "preprocessor_config.json").read_text())
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 ABOUT = json.loads((FOLDER / "unires.json").read_text(encoding="utf-8"))
+WORTH = FOLDER / "calibration.json"  # what the numbers mean, if that was measured
+WORTH = json.loads(WORTH.read_text(encoding="utf-8")) if WORTH.is_file() else {}
+EDGE = 1e-6  # probabilities are kept this far from 0 and 1
 
 
 def read(path):
@@ -113,6 +116,58 @@ def to_mask(logits, extent, height, width):
     return full > 0
 
 
+def sigmoid(x):
+    """The probability of logits, which does not overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def calibrated(name, probability):
+    """What was found of a number: "right" of a mask's quality, "nothing" of its own."""
+    if not WORTH.get(name):
+        return probability
+    p = min(max(float(probability), EDGE), 1 - EDGE)
+    logit = np.log(p / (1 - p))
+    return float(sigmoid(WORTH[name]["scale"] * logit + WORTH[name]["offset"]))
+
+
+def score(logits, extent, nothing):
+    """The mask's quality, the mean probability of its cells, times that it is meant.
+
+    With a calibration.json it is the probability that the mask is right: that it has an
+    IoU of at least one half with what is meant.
+    """
+    cells = of_picture(logits, extent)
+    marked = cells[cells > 0]
+    if not marked.size:
+        return 0.0
+    return calibrated("right", float(sigmoid(marked).mean())) * (1 - nothing)
+
+
+def of_picture(cells, extent):
+    """The cells of a square canvas that hold any of the picture."""
+    grid, side = len(cells), RULES["image_size"]
+    height, width = (-(-covered * grid // side) for covered in extent)
+    return cells[:height, :width]
+
+
+def distance(features, extent):
+    """How far the picture is from those the model knows; above 1 it is unlike them."""
+    named = dict(zip(ABOUT["features"], features, strict=True))
+    patches = np.asarray(named["patches"])[0]
+    side = round(len(patches) ** 0.5)
+    patches = of_picture(patches.reshape(side, side, -1), extent)
+    pooled = [patches.mean((0, 1))]
+    if "detail" in named:
+        detail = of_picture(np.asarray(named["detail"])[0], extent)
+        pooled += [detail.mean((0, 1)), detail.std((0, 1))]
+    known = WORTH["likeness"]
+    y = (np.concatenate(pooled) - known["mean"]) / known["deviation"]
+    along = np.array(known["axes"]) @ y
+    beside = max(y @ y - along @ along, 0)
+    squares = (along**2 / known["variances"]).sum() + beside / known["rest"]
+    return float((squares / len(y)) ** 0.5 / known["limit"])
+
+
 def main(encode_image, segment):
     """Answer the command line: a picture, then sentences; writes mask_<n>.png."""
     if len(sys.argv) < 3:
@@ -123,11 +178,16 @@ def main(encode_image, segment):
     tokens, lengths = tokenize(sentences)
     index = np.zeros(len(sentences), np.int32)  # each asks about picture 0
     logits, no_target = segment(tokens, lengths, index, *features)
+    if WORTH and distance(features, extent) > 1:
+        known = "the picture looks unlike those that the model was trained on"
+        print(f"warning: {known}: expect wrong masks", file=sys.stderr)
     for i, text in enumerate(sentences):
         mask = to_mask(np.asarray(logits[i]), extent, *pixels.shape[:2])
         Image.fromarray(mask.astype(np.uint8) * 255).save(f"mask_{i}.png")
         line = f"mask_{i}.png: {text!r}, {mask.mean():.1%} of the picture"
+        nothing = 0.0
         if ABOUT["no_target_trained"]:
-            nothing = 1 / (1 + np.exp(-float(no_target[i])))
+            nothing = calibrated("nothing", sigmoid(float(no_target[i])))
             line += f", {nothing:.0%} that nothing is meant"
+        line += f", score {score(np.asarray(logits[i]), extent, nothing):.2f}"
         print(line)
