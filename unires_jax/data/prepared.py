@@ -19,10 +19,10 @@ from unires_jax.data.descriptions import (
     shard_files,
 )
 from unires_jax.data.records import Record
+from unires_jax.data.tokenizer import FILE as TOKENIZER_FILE
 from unires_jax.errors import DataError, shorten
 from unires_jax.files import Location, in_bucket, locate, require_text
 
-TOKENIZER_FILE = "tokenizer.json"
 # Names under which is built; a killed build leaves them.
 INCOMPLETE, PARTIAL = "incomplete.", ".partial"  # TFDS's begin so, ours end so
 REQUESTS = 32  # to a bucket at once; ours

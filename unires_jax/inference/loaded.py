@@ -3,10 +3,11 @@
 import dataclasses
 from typing import Any
 
-from unires_jax.checkpoint import Meta
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.files import Location
+
+Meta = dict[str, Any]  # as `checkpoint.Meta`
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,7 +73,9 @@ def _averaged(
         rows = (u * a + v * b + w * c).reshape(len(a), -1, 3)
         a, b, c = (rows.take(left + i, 1) for i in range(3))
         u, v, w = across.T[:, :, None]
-        out[start : start + len(a), : len(left)] = u * a + v * b + w * c + np.float32(0.5)
+        out[start : start + len(a), : len(left)] = (
+            u * a + v * b + w * c + np.float32(0.5)
+        )
 
 
 @compiled_after(_averaged)
