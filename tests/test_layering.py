@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "settings_help": set(),
     "terminal": {"errors"},
     "disk": {"errors"},
+    "extras": {"errors"},
     "config": {"errors", "limits"},
     "cluster": {"errors"},
     "ending": set(),
