@@ -12,7 +12,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,17 @@ import unires_jax
 from unires_jax import parameters
 from unires_jax.config import ModelConfig, from_dict, to_dict
 from unires_jax.files import write_whole
+from unires_jax.models.features import ImageFeatures
 
 FOLDER = "unires_traces"  # in that of jax's compiled programs
 # What decides a trace of ours, in the package.
 SOURCES = ("config.py", "mesh.py", "parameters.py", "inference/traces.py", "models")
 LIBRARIES = ("jax", "jaxlib", "flax")
-# That of jax's flash attention, which is no part of what StableHLO keeps stable: the
-# versions in a file's name do instead.
-UNSTABLE = ("__cudnn$fmhaSoftmax",)
+# Devices whose steps are kept: kernels of others may not export, and nobody tried.
+PLATFORMS = ("cpu",)
 _DIGEST = hashlib.sha256().digest_size
 
 Flat = dict[str, Any]  # parameters, or their shapes, by dotted name
-
-log = logging.getLogger(__name__)
 
 
 def abstract(config: ModelConfig) -> dict[str, Any]:
@@ -61,27 +58,20 @@ def step(
     It takes parameters by dotted name, then inputs of these shapes, and gives plain
     containers. `name` is that of a method of `models.unires.Apply`.
     """
-    if _folder() is None:
+    if _folder() is None or device.platform not in PLATFORMS:
         return _function(config, name)
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (params, *inputs)
     )
 
     def trace() -> bytes:
-        checks = [export.DisabledSafetyCheck.custom_call(x) for x in UNSTABLE]
-        function = jax.jit(_function(config, name))
-        return bytes(
-            export.export(function, disabled_checks=checks)(*shapes).serialize()
-        )
+        traced = export.export(jax.jit(_function(config, name)))(*shapes)
+        return bytes(traced.serialize())
 
     settings = {k: v for k, v in jax.config.values.items() if "cache" not in k}
     kind = (device.platform, device.device_kind, sorted(settings.items()))
-    try:
-        content = _kept(f"{name} {_text(config)} {shapes} {kind}", trace)
-        return export.deserialize(bytearray(content)).call
-    except ValueError as error:  # a kernel that cannot be exported
-        log.debug("%s is traced at every start: %s", name, error)
-        return _function(config, name)
+    content = _kept(f"{name} {_text(config)} {shapes} {kind}", trace)
+    return export.deserialize(bytearray(content)).call
 
 
 def _function(config: ModelConfig, name: str) -> Callable[..., Any]:
@@ -90,17 +80,11 @@ def _function(config: ModelConfig, name: str) -> Callable[..., Any]:
 
     def run(params: Flat, *inputs: Any) -> Any:
         if name == "decode":
-            inputs = (_features(inputs[0]), *inputs[1:])
+            inputs = (ImageFeatures(*inputs[0]), *inputs[1:])
         output = method(parameters.nest(params), *inputs)
         return tuple(output) if name == "encode_image" else output
 
     return run
-
-
-def _features(plain: tuple[Any, ...]) -> Any:
-    from unires_jax.models.features import ImageFeatures
-
-    return ImageFeatures(*plain)
 
 
 @functools.lru_cache(maxsize=4)
