@@ -20,10 +20,14 @@ from unires_jax.serving.predictor import Predictor
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Path]:
     """Where traces are kept meanwhile."""
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    settings = {"jax_compilation_cache_dir": str(tmp_path)}
+    settings["jax_enable_compilation_cache"] = True
+    before = {name: jax.config.values[name] for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
     yield tmp_path / traces.FOLDER
-    jax.config.update("jax_compilation_cache_dir", before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def logits(predictor: Predictor) -> np.ndarray:
@@ -38,9 +42,10 @@ def test_the_next_start_traces_nothing_and_answers_the_same(
     assert len(list(kept.iterdir())) == 3
     with monkeypatch.context() as patch:
         patch.setattr(traces, "_apply", lambda _: pytest.fail("traced"))
-        np.testing.assert_array_equal(logits(Predictor(loaded)), expected)
+        again = Predictor(loaded)
+        np.testing.assert_array_equal(logits(again), expected)
         with pytest.raises(pytest.fail.Exception, match="traced"):  # of another size
-            Predictor(loaded).segment(noise(0), WORDS[:1] * 33)
+            again.segment(noise(0), WORDS[:1] * 33)
         patch.setattr(traces, "_code", lambda: "another version")
         with pytest.raises(pytest.fail.Exception, match="traced"):
             Predictor(loaded).encode_image(noise(0))

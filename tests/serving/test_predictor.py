@@ -136,7 +136,7 @@ def test_what_is_compiled_in_the_background_is_not_compiled_twice(
 
     monkeypatch.setattr(programs.Programs, "_compiled", counted)
     predictor = Predictor(loaded)
-    predictor.warmup(2, background=True)
+    predictor.warmup(1, background=True)
     (thread,) = (t for t in threading.enumerate() if t.name == "warming")
     assert begun.wait(60)
     assert len(predictor.segment(noise(0), WORDS[:1])) == 1

@@ -100,10 +100,9 @@ def _text(config: ModelConfig) -> str:
 
 def _folder() -> Path | None:
     """Where traces are kept; None where jax keeps no programs on this machine."""
-    place = jax.config.jax_compilation_cache_dir
-    if not (place and jax.config.jax_enable_compilation_cache) or "://" in place:
-        return None
-    return Path(place) / FOLDER
+    place = jax.config.values["jax_compilation_cache_dir"]
+    on = bool(place) and jax.config.values["jax_enable_compilation_cache"]
+    return Path(place) / FOLDER if on and "://" not in place else None
 
 
 def _kept(what: str, trace: Callable[[], bytes]) -> bytes:

@@ -47,7 +47,7 @@ def keep_compiled(folder: str | None = None) -> None:
     if folder == "":
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    folder = folder or jax.config.jax_compilation_cache_dir
+    folder = folder or jax.config.values["jax_compilation_cache_dir"]
     if folder is None and (home := user_cache()):
         folder = str(home / "unires_jax")
     if folder:
