@@ -28,7 +28,7 @@ from unires_jax import process
 from unires_jax.config import Config
 from unires_jax.export import command as exporting
 from unires_jax.inference.loaded import Loaded
-from unires_jax.inference.model import Compiled
+from unires_jax.inference.steps import Compiled
 
 COUNT, LENGTH, REPEATS = 8, 16, 9
 COLD = """

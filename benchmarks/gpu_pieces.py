@@ -35,10 +35,10 @@ from unires_jax.config import (
 )
 from unires_jax.data.batch import Batch
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.inference import model as inference
 from unires_jax.inference.answer import Answerer, FixedShapes
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.places import BUNDLED
+from unires_jax.inference.steps import Compiled
 from unires_jax.models.forms import FAST, PLAIN, Forms, for_platform, use
 from unires_jax.models.unires import Apply
 from unires_jax.serving.predictor import Predictor
@@ -396,7 +396,7 @@ def predictor(argument: str, _: Path) -> None:
         again = seconds(lambda s=sentences, p=picture: answered(model, p, s), 20)
         figures = {"ms": 1e3 * duration, "pictures_per_s": 1 / duration}
         tell(**{f"predictor/{count}": figures | {"ms_picture_known": 1e3 * again}})
-    steps = inference.Compiled(config, jax.local_devices()[:1]).bind(params)
+    steps = Compiled(config, jax.local_devices()[:1]).bind(params)
     pictures = 2 if DRY else config.eval.batch
     shapes = FixedShapes(pictures, config.eval.expressions)
     answerer = Answerer(steps, tokenizer, config, shapes, True)

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "unires_jax"
 
 # What a room (a folder, or a file beside them) may import of the package. Rooms that
 # are not here stand above all others: app, cli.
-_BASE = {"config", "disk", "documents", "errors", "files", "limits", "pages", "process"}
-_BASE |= {"terminal", "texts"}
+_BASE = {"config", "disk", "documents", "errors", "extras", "files", "limits"}
+_BASE |= {"pages", "process", "terminal", "texts"}
 _DATA = _BASE | {"pixels", "data"}
 MAY_IMPORT = {
     "errors": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "settings_help": set(),
     "terminal": {"errors"},
     "disk": {"errors"},
+    "extras": {"errors"},
     "config": {"errors", "limits"},
     "cluster": {"errors"},
     "ending": set(),
@@ -169,6 +170,7 @@ def test_the_version_is_stated_once() -> None:
     stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert unires_jax.__version__ == stated
     assert not [path for path in FILES if f'"{stated}"' in path.read_text()]
+    assert f"\nversion: {stated}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_importing_the_package_imports_little() -> None:

@@ -24,7 +24,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from unires_jax import cluster, disk, ending, process, terminal
+from unires_jax import cluster, disk, ending, extras, process, terminal
 from unires_jax.config import Config, fields, fits, settings, validate
 from unires_jax.errors import NO_MEMORY, ConfigError, UsageError, UserError
 from unires_jax.files import locate
@@ -140,7 +140,7 @@ def _finish() -> None:
 
 def _end(error: BaseException) -> None:
     """Say what ended `main`, and end; returns where Python is to print a traceback."""
-    error = disk.explain(error) or error
+    error = disk.explain(error) or extras.explain(error) or error
     together = _in_cluster()
     if together:
         from unires_jax import watch

@@ -24,7 +24,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
-from unires_jax import __version__, disk, process, terminal
+from unires_jax import disk, extras, process, terminal
 from unires_jax.errors import NO_MEMORY, UserError
 
 COMMANDS = (
@@ -34,10 +34,6 @@ COMMANDS = (
 
 
 def _show(argv: Sequence[str]) -> int:
-    from unires_jax import app
-    from unires_jax.config import Config
-    from unires_jax.data.show import show
-
     parser = argparse.ArgumentParser(
         prog="unires show",
         description="A page of training batches as the model sees them: the augmented "
@@ -55,6 +51,10 @@ def _show(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--batches", type=int, default=1, help="how many batches")
     args = parser.parse_args(argv)
+    from unires_jax import app
+    from unires_jax.config import Config
+    from unires_jax.data.show import show
+
     config = app.load_config(args.config) if args.config else Config()
     config.data.train, config.data.dir = (args.data,), args.data_dir
     config.data.workers = 0
@@ -138,6 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.guard()
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["--version"]:
+        from unires_jax import __version__
+
         print(f"unires_jax {__version__}")
         return 0
     if not args or args[0] not in COMMANDS:
@@ -155,10 +157,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.say_no_more()
         return 141  # as of SIGPIPE
     except Exception as error:
-        refused = disk.explain(error)
-        if refused is None:
+        told = disk.explain(error) or extras.explain(error)
+        if told is None:
             raise
-        terminal.say_error(refused)
+        terminal.say_error(told)
         return 1
     except MemoryError as error:
         print(f"error: {NO_MEMORY} ({error})", file=sys.stderr)

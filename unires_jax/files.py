@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeAlias
 
-import fsspec
 from etils import epath
 
 from unires_jax import limits
@@ -58,6 +57,8 @@ def locate(place: str | os.PathLike[str]) -> Location:
 
 @functools.cache
 def _require_library(scheme: str) -> None:
+    import fsspec
+
     # Other hosts write there, and tensorstore does: what was listed once is not true.
     settings = fsspec.config.conf.setdefault(scheme, {})
     settings.setdefault("use_listings_cache", False)

@@ -30,6 +30,18 @@ def unflatten(leaves: dict[str, Any], like: Any) -> Any:
     return jax.tree.unflatten(structure, [leaves[name] for name in flatten(like)])
 
 
+def nest(leaves: dict[str, Any]) -> dict[Any, Any]:
+    """The tree of leaves by dotted name; a whole number is a place in a list."""
+    tree: dict[Any, Any] = {}
+    for name, leaf in leaves.items():
+        *path, last = (int(key) if key.isdigit() else key for key in name.split("."))
+        place = tree
+        for key in path:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return tree
+
+
 def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
     """A tree of `function(name, leaf)`."""
     return jax.tree_util.tree_map_with_path(

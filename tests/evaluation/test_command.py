@@ -29,7 +29,7 @@ from unires_jax.evaluation.in_training import make_evaluate
 from unires_jax.evaluation.predictors import ModelPredict
 from unires_jax.evaluation.report import page, pictures
 from unires_jax.evaluation.report.tables import print_tables
-from unires_jax.inference.model import Compiled
+from unires_jax.inference.steps import Compiled
 from unires_jax.pixels.masks import RunMask
 
 

@@ -20,7 +20,7 @@ from unires_jax.config import TrainConfig
 from unires_jax.export.command import KINDS
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
-from unires_jax.inference.model import Compiled
+from unires_jax.inference.steps import Compiled
 from unires_jax.training.train_step import TrainState
 
 TOLERANCE = 1e-4  # absolute and relative, of float32 logits

@@ -21,8 +21,8 @@ from unires_jax.inference.answer import (
     PowersOfTwo,
 )
 from unires_jax.inference.loaded import Loaded
-from unires_jax.inference.model import Compiled
 from unires_jax.inference.segment import Segment
+from unires_jax.inference.steps import Compiled
 from unires_jax.pixels.grid import picture_cells
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor

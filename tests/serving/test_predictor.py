@@ -15,6 +15,7 @@ import unires_jax
 from unires_jax import serving
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.inference import model as inference
+from unires_jax.inference import programs
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.segment import Segment
 from unires_jax.serving.predictor import Predictor
@@ -115,11 +116,34 @@ def test_pairs_are_answered_on_all_devices(loaded: Loaded) -> None:
 def test_new_counts_compile_nothing_after_warmup(loaded: Loaded) -> None:
     predictor = Predictor(loaded)
     predictor.warmup(8)
-    steps = predictor.answerer.segmenter._steps
-    before = [s._cache_size() for s in (steps.encode_image, steps.decode)]
+    before = set(predictor.answerer.segmenter._programs)
     for count in range(1, 9):
         predictor.segment(noise(count), (WORDS * 2)[:count])
-    assert [s._cache_size() for s in (steps.encode_image, steps.decode)] == before
+    assert set(predictor.answerer.segmenter._programs) == before
+
+
+def test_what_is_compiled_in_the_background_is_not_compiled_twice(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question waits for its programs, and stopping for the one that is under way."""
+    compiled, begun = list[str](), threading.Event()
+    compile_one = programs.Programs._compiled
+
+    def counted(self: programs.Programs, name: str, inputs: Any) -> Any:
+        compiled.append(f"{name} {[x.shape for x in jax.tree.leaves(inputs)]}")
+        begun.set()
+        return compile_one(self, name, inputs)
+
+    monkeypatch.setattr(programs.Programs, "_compiled", counted)
+    predictor = Predictor(loaded)
+    predictor.warmup(1, background=True)
+    (thread,) = (t for t in threading.enumerate() if t.name == "warming")
+    assert begun.wait(60)
+    assert len(predictor.segment(noise(0), WORDS[:1])) == 1
+    thread.stop()
+    assert not thread.is_alive()
+    assert len(compiled) == len(set(compiled))
+    assert sum(name.startswith("encode_image") for name in compiled) == 1
 
 
 def test_threads_get_their_own_answers(predictor: Predictor) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from unires_jax import mesh as mesh_lib
 from unires_jax.config import Config
-from unires_jax.inference.model import Compiled
+from unires_jax.inference.steps import Compiled
 from unires_jax.models import forms
 from unires_jax.models.unires import Apply
 from unires_jax.training import flops

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from unires_jax import extras
 from unires_jax.data import copies, stored
 from unires_jax.data.descriptions import (
     INFO_FILE,
@@ -19,10 +20,10 @@ from unires_jax.data.descriptions import (
     shard_files,
 )
 from unires_jax.data.records import Record
+from unires_jax.data.tokenizer import FILE as TOKENIZER_FILE
 from unires_jax.errors import DataError, shorten
 from unires_jax.files import Location, in_bucket, locate, require_text
 
-TOKENIZER_FILE = "tokenizer.json"
 # Names under which is built; a killed build leaves them.
 INCOMPLETE, PARTIAL = "incomplete.", ".partial"  # TFDS's begin so, ours end so
 REQUESTS = 32  # to a bucket at once; ours
@@ -176,8 +177,10 @@ def open_split(
     """Open `<name>[/<config>][/<version>]:<split>`, or `<folder>:<split>`.
 
     What lies in a bucket is copied to `cache` when its records are first read. Raises
-    DataError if the folder or the split is not there, naming what is.
+    DataError if the folder or the split is not there, naming what is;
+    MissingExtraError where what reads it is not installed.
     """
+    extras.require("train")
     name, colon, split = spec.rpartition(":")
     if not colon or not name or not split or "/" in split:
         raise DataError(

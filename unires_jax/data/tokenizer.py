@@ -16,10 +16,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from unires_jax import documents, limits
 from unires_jax.config import BACKBONES, TextRules
-from unires_jax.data.prepared import TOKENIZER_FILE as FILE
 from unires_jax.errors import DataError, shorten
 from unires_jax.files import Location, locate, read_text, write_whole
 
+FILE = "tokenizer.json"  # what it is called beside data and weights
 CLIP = BACKBONES["clip"].text  # the conventions of `train_bpe`
 # CLIP's word pattern: the special tokens, English contractions, words, single digits
 # and runs of other signs.

@@ -30,7 +30,8 @@ from unires_jax.evaluation.report.pictures import encode, gallery
 from unires_jax.evaluation.report.tables import print_tables
 from unires_jax.evaluation.results import Result, gather
 from unires_jax.files import Location, locate, write_together
-from unires_jax.inference.model import Compiled, load
+from unires_jax.inference.model import load
+from unires_jax.inference.steps import Compiled
 
 
 class Subject(NamedTuple):

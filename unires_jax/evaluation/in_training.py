@@ -16,7 +16,7 @@ from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.predictors import ModelPredict
 from unires_jax.evaluation.report import pictures
 from unires_jax.evaluation.results import Result, gather
-from unires_jax.inference.model import Compiled
+from unires_jax.inference.steps import Compiled
 
 PICTURES = 8
 SIDE = 256  # of a picture, pixels

@@ -18,7 +18,8 @@ from jaxtyping import Float, Int, UInt8
 
 from unires_jax.config import Config
 from unires_jax.inference.exported import unflatten
-from unires_jax.models.unires import Apply, ImageFeatures
+from unires_jax.models.features import ImageFeatures
+from unires_jax.models.unires import Apply
 
 Params = dict[str, Array]  # by dotted name, of any float type
 

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import functools
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,12 +184,19 @@ class Answerer:
                     ),
                 )
 
-    def warm_up(self, sentences: int) -> None:
-        """Compile for one picture and up to so many sentences of any length."""
+    def warm_up(
+        self, sentences: int, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Compile for one picture and up to so many sentences of any length.
+
+        Few sentences first; nothing more is compiled once `is_over` says so.
+        """
         (picture,) = self.look([np.zeros((2, 2, 3), np.uint8)])
         most = min(sentences, self.shapes.sentences)
         for rows in sorted({self.shapes.sentence_rows(n + 1) for n in range(most)}):
             for length in self.config.data.lengths:
+                if is_over():
+                    return
                 ids = [[self.tokenizer.eos] * (length - self.tokenizer.around)] * rows
                 logits, _ = self._decode([picture], [0] * rows, ids)
                 np.asarray(logits)  # waits: the first question need not

@@ -19,14 +19,13 @@ import safetensors
 import safetensors.numpy
 
 from unires_jax import documents, limits, parameters
-from unires_jax.checkpoint import read_arrays
 from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.files import local, locate, read_text
 from unires_jax.inference import calibration
 from unires_jax.inference.loaded import Loaded
-from unires_jax.models.unires import Apply
+from unires_jax.inference.traces import abstract
 from unires_jax.parameters import check_shapes
 
 FORMAT = "unires_jax-export/1"
@@ -63,6 +62,8 @@ def read(path: str | os.PathLike[str]) -> Loaded:
         with _naming(folder / WEIGHTS) as file:
             flat = safetensors.numpy.load_file(file)
     else:
+        from unires_jax.checkpoint import read_arrays
+
         flat = read_arrays(folder / ARRAYS, parameters.flatten(like))
     params = unflatten(flat, like, folder)
     params = jax.tree.map(lambda x: x.astype(np.float32), params)
@@ -157,7 +158,7 @@ def _config(folder: Path) -> tuple[Config, Any]:
     with _naming(folder / CONFIG) as file:
         config: Config = from_dict(documents.read(file))
         validate(config)
-        return config, Apply(config.model).abstract
+        return config, abstract(config.model)
 
 
 def _tokenizer(folder: Path, config: Config) -> Tokenizer:

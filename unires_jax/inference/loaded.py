@@ -4,7 +4,6 @@ import dataclasses
 import re
 from typing import Any
 
-from unires_jax.checkpoint import Meta
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.files import Location
@@ -12,6 +11,8 @@ from unires_jax.inference.calibration import Calibration
 
 # Data sets that are told by a description, not by their name.
 DESCRIBED = {"partworld": "drawn scenes of PartWorld"}
+
+Meta = dict[str, Any]  # as `checkpoint.Meta`
 
 
 @dataclasses.dataclass(frozen=True)

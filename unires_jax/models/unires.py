@@ -5,40 +5,21 @@ for any pairing of the two. Order of parts: the paper's figure. Sizes and what t
 figure does not draw: ours, marked where it stands.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int, UInt8
 
 from unires_jax.config import ModelConfig, mask_grid, preprocessing, split_layer
-from unires_jax.mesh import constrain_batch
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.image_tower import GroupTokens, VisionOutput
 from unires_jax.models.backbones.text_tower import word_places
+from unires_jax.models.features import ImageFeatures
 from unires_jax.models.fusion import Filter, FusionLayer, Stage, grid_positions
 from unires_jax.models.heads import MaskHead, NoTargetHead, Stem
 from unires_jax.models.layers import Dense
-
-
-class ImageFeatures(NamedTuple):
-    """What `decode` needs of a picture. Any number of expressions shares it."""
-
-    patches: Float[Array, "b n d"]
-    low: Float[Array, "b g_low d"] | None
-    high: Float[Array, "b g_high d"] | None
-    detail: Float[Array, "b g g c"] | None
-    positions: Float[Array, "b n d"]
-
-    def of(self, image_index: Int[Array, "e"]) -> "ImageFeatures":
-        """The features of each expression's image."""
-        return jax.tree.map(lambda x: x[image_index], self)
-
-    def repeat(self, times: int) -> "ImageFeatures":
-        """Each image `times` over. Unlike a gather it stays local to a batch shard."""
-        return jax.tree.map(lambda x: constrain_batch(jnp.repeat(x, times, 0)), self)
 
 
 class UniRES(nnx.Module):

@@ -12,8 +12,10 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.cells import shares
-from unires_jax.pixels.compiled import compiled
+from unires_jax.pixels.compiled import compiled_after
 from unires_jax.pixels.masks import RunMask
+
+COLUMNS = 256  # of pixels that numpy fills at once: more would take much memory; ours
 
 
 @functools.lru_cache(maxsize=1024)
@@ -70,7 +72,24 @@ def logits_to_original(
     return logits_at(logits, placement, placement.crop_height, placement.crop_width)
 
 
-@compiled
+def _interpolated(
+    logits: Float32[np.ndarray, "g g"],
+    cells_y: Int64[np.ndarray, "H 2"],
+    weight_y: Float32[np.ndarray, "H"],
+    cells_x: Int64[np.ndarray, "W 2"],
+    weight_x: Float32[np.ndarray, "W"],
+    out: Float32[np.ndarray, "W H"],
+) -> None:
+    """`_interpolate` in numpy, some columns at a time."""
+    for start in range(0, len(out), COLUMNS):
+        some = slice(start, start + COLUMNS)
+        one, two = logits[cells_x[some, 0]], logits[cells_x[some, 1]]
+        columns = one + (two - one) * weight_x[some, None]
+        a, b = columns.take(cells_y[:, 0], 1), columns.take(cells_y[:, 1], 1)
+        out[some] = a + (b - a) * weight_y
+
+
+@compiled_after(_interpolated)
 @no_type_check
 def _interpolate(logits, cells_y, weight_y, cells_x, weight_x, out):
     """Fill out[x, y] from logits[x, y]: each column of pixels, then along it."""

@@ -153,7 +153,7 @@ class RunMask:
     @functools.cached_property
     def area(self) -> int:
         """How many pixels."""
-        return int(_area(self.spans))
+        return int((self.spans[:, 1] - self.spans[:, 0]).sum())
 
     @functools.cached_property
     def counts(self) -> str:
@@ -354,19 +354,12 @@ def _mark(spans, flat):
 
 @compiled
 @no_type_check
-def _area(spans):
-    """Pixels in spans."""
-    total = 0
-    for i in range(spans.shape[0]):
-        total += spans[i, 1] - spans[i, 0]
-    return total
-
-
-@compiled
-@no_type_check
 def _overlap(a, b):
     """Pixels in both of two sorted lists of spans, and in either."""
-    shared = i = j = 0
+    shared = total = i = j = 0
+    for spans in (a, b):
+        for k in range(spans.shape[0]):
+            total += spans[k, 1] - spans[k, 0]
     while i < a.shape[0] and j < b.shape[0]:
         end = min(a[i, 1], b[j, 1])
         shared += max(0, end - max(a[i, 0], b[j, 0]))
@@ -374,7 +367,7 @@ def _overlap(a, b):
             i += 1
         else:
             j += 1
-    return shared, _area(a) + _area(b) - shared
+    return shared, total - shared
 
 
 @functools.lru_cache(maxsize=2048)

@@ -12,7 +12,7 @@ or PNG; missing expressions count as empty):
     python evaluate.py --predictions=preds.jsonl --splits=refcoco/refcoco_unc:val
 
 Another model, asked the same (its weights are read from a folder or the hub; needs
-`pip install 'unires_jax[engine]'`, but for `predictor`):
+`pip install 'unires_jax[engine,train]'`, but for `predictor`):
 
     python evaluate.py --baseline=florence2:florence-community/Florence-2-base \
         --splits=refcoco/refcoco_unc:val

@@ -2,8 +2,6 @@
 
 import argparse
 
-import jax
-
 from unires_jax.files import user_cache
 from unires_jax.serving.predictor import Predictor, load
 
@@ -25,7 +23,8 @@ def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache",
         help="folder that keeps compiled programs, so that the next start is fast; "
-        '"" keeps none; default: the user\'s cache folder',
+        '"" keeps none; default: JAX_COMPILATION_CACHE_DIR, else unires_jax in the '
+        "user's cache folder",
     )
     return parser
 
@@ -37,15 +36,20 @@ def start(args: argparse.Namespace) -> Predictor:
 
 
 def keep_compiled(folder: str | None = None) -> None:
-    """Turn on jax's compilation cache for this process; commands do, the library not.
+    """Keep this process's compiled programs, and what tracing gave; commands do.
 
-    None takes unires_jax in the user's cache folder, if there is one; "" turns nothing
-    on. jax itself
+    None is JAX_COMPILATION_CACHE_DIR, else unires_jax in the user's cache folder, if
+    there is one; "" keeps nothing, as JAX_ENABLE_COMPILATION_CACHE=0 does. jax itself
     warns where the folder cannot be written.
     """
-    if folder is None:
-        home = user_cache()
-        folder = str(home / "unires_jax") if home else ""
+    import jax
+
+    if folder == "":
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    folder = folder or jax.config.values["jax_compilation_cache_dir"]
+    if folder is None and (home := user_cache()):
+        folder = str(home / "unires_jax")
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from unires_jax import __version__, lock, terminal
+from unires_jax import lock, terminal
 from unires_jax.errors import ConfigError, DataError, UsageError, shorten
 from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
@@ -94,6 +94,8 @@ def main(argv: Sequence[str]) -> int:
     if args.coco:
         write_coco(local(args.coco), listed)
     if args.label_studio:
+        from unires_jax import __version__
+
         name = f"unires_jax {__version__} {model.about['name']}"
         write_label_studio(
             local(args.label_studio), listed, root=args.root, version=name

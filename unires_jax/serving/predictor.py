@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -23,11 +22,11 @@ from unires_jax import parameters
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
-from unires_jax.inference import model as inference
 from unires_jax.inference.answer import Answerer, EncodedPicture, PowersOfTwo
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.places import BUNDLED
 from unires_jax.inference.segment import Segment
+from unires_jax.inference.warming import Warming
 from unires_jax.serving.photo import ImageLike, Photo, read_photo
 
 MAX_CHARACTERS = 10_000  # of an expression (ours); the model reads some tens of words
@@ -65,6 +64,8 @@ class EncodedImage:
     @property
     def nbytes(self) -> int:
         """What it takes, in bytes."""
+        import jax
+
         arrays = jax.tree.leaves(self.encoded.features)
         return self.pixels.nbytes + sum(int(x.nbytes) for x in arrays)
 
@@ -95,7 +96,7 @@ class Predictor:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.about = loaded.about
         self.trained_on = loaded.trained_on  # in words; "" where nothing tells
-        self.answerer = self._answerer_on(jax.local_devices()[0])
+        self.answerer = self._answerer_on(_devices()[0])
 
     def encode_image(self, image: ImageLike) -> EncodedImage:
         """Look at a picture: a path, bytes, a PIL image or an array (`photo`).
@@ -163,7 +164,7 @@ class Predictor:
     ) -> Iterator[tuple[int, PairAnswer | DataError]]:
         """What came of each pair, in order; chunks go from device to device."""
         chunks = iter(lambda: list(itertools.islice(pairs, batch)), [])
-        if len(jax.local_devices()) == 1:
+        if len(_devices()) == 1:
             for chunk in chunks:
                 yield from _answer_chunk(chunk, self.answerer)
             return
@@ -186,9 +187,16 @@ class Predictor:
         self.tokenizer.ids(sentences)
         return sentences
 
-    def warmup(self, expressions: int = 8) -> None:
-        """Compile for one picture and up to so many expressions of any length."""
-        self.answerer.warm_up(expressions)
+    def warmup(self, expressions: int = 8, *, background: bool = False) -> None:
+        """Compile for one picture and up to so many expressions of any length.
+
+        In the background, few expressions first: a question waits for its own programs
+        alone, and compiles none twice.
+        """
+        if background:
+            Warming(self.answerer, expressions).start()
+        else:
+            self.answerer.warm_up(expressions)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -198,12 +206,13 @@ class Predictor:
     @functools.cached_property
     def _answerers(self) -> list[Answerer]:
         """One on each device of this process."""
-        return [self.answerer, *map(self._answerer_on, jax.local_devices()[1:])]
+        return [self.answerer, *map(self._answerer_on, _devices()[1:])]
 
     def _answerer_on(self, device: Any) -> Answerer:
-        steps = inference.Compiled(self.config, [device])
+        from unires_jax.inference.programs import Programs
+
         return Answerer(
-            steps.bind(self._loaded.params),
+            Programs(self.config.model, self._loaded.params, device),
             self.tokenizer,
             self.config,
             PowersOfTwo(MAX_SENTENCES),
@@ -212,6 +221,13 @@ class Predictor:
             self._loaded.trained_on,
             self._loaded.calibration,
         )
+
+
+def _devices() -> list[Any]:
+    """Those of this process. jax is imported when a model is: commands start sooner."""
+    import jax
+
+    return jax.local_devices()
 
 
 def _look(photos: Sequence[Photo], answerer: Answerer) -> list[EncodedImage]:
@@ -260,12 +276,17 @@ def load(
     float32 on CPU, which has no fast bfloat16, and the training's elsewhere. Raises
     CheckpointError.
     """
-    loaded = inference.load(path or BUNDLED, pick)
+    import jax
+
+    from unires_jax.inference import model
+
+    loaded = model.load(path or BUNDLED, pick)
     if not dtype and jax.default_backend() == "cpu":
         dtype = "float32"
     if dtype:
-        model = dataclasses.replace(loaded.config.model, dtype=dtype)
-        config = dataclasses.replace(loaded.config, model=model)
+        config = dataclasses.replace(
+            loaded.config, model=dataclasses.replace(loaded.config.model, dtype=dtype)
+        )
         loaded = dataclasses.replace(loaded, config=config)
     return Predictor(loaded)
 

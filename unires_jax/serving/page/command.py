@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         listener = listen(args.host, args.port)
         print("loading the model ...", flush=True)
         desk = Desk(start(args), limits)
-        desk.model.warmup(args.warmup)
+        desk.model.warmup(args.warmup, background=True)
         serve(desk, Path(folder), listener, root)
     return 0
 
@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         "--warmup",
         type=int,
         default=4,
-        help="compile beforehand for up to so many sentences (default: %(default)d)",
+        help="compile in the background for up to so many sentences "
+        "(default: %(default)d)",
     )
     return parser
 
