@@ -87,7 +87,8 @@ def _clip(
 ) -> dict[Key, Scores]:
     """Cosines with the region's crop, and how far ahead of the level's other texts.
 
-    Of texts about one region; those about others are its rivals.
+    Of texts about one region; those about others are its rivals, unless they were
+    dropped before: what fits two things takes no text from either.
     """
     texts = {
         key: (region, text)
@@ -111,7 +112,7 @@ def _clip(
         rivals = [
             columns[other.text]
             for rival, other in texts.values()
-            if rival.id != region.id and rival.level == region.level
+            if rival.id != region.id and rival.level == region.level and other.keep
         ]
         scores[key] = {"clip": own, **_ranked(own, cosines[region.id][rivals])}
     return scores

@@ -62,7 +62,7 @@ STAGES = (
         ("expressions", "seed", "thresholds.twin"),
         edition=2,
     ),
-    Stage("scores", "expressions", ("scorer", "grounder", "part_finder")),
+    Stage("scores", "expressions", ("scorer", "grounder", "part_finder"), edition=2),
 )
 # Of whole shards, in seconds, with no model: `filters`, then `pack`.
 FILTER, PACK = "filter", "pack"
