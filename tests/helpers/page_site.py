@@ -97,6 +97,11 @@ def given(path: str, **more: Any) -> dict[str, Any]:
     return {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
 
 
+def key_of(answer: str) -> str:
+    """Which answers the page's HTML shows."""
+    return re.findall(r'data-key="([^"]*)"', answer)[0]
+
+
 def links(answer: str) -> dict[str, str]:
     """The overlay's and the downloads' addresses in the page's HTML."""
     addresses = re.findall(r'(?:src|href)="(([\w.]+)\?[^"]*)"', answer)

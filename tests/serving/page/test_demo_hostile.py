@@ -22,7 +22,7 @@ from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import server
 from unires_jax.serving.page.desk import Limits
 from unires_jax.serving.page.guard import BODY_BYTES
-from unires_jax.serving.page.site import read_examples
+from unires_jax.serving.page.shelf import read_shelf
 from unires_jax.serving.photo import encode_png
 
 
@@ -43,9 +43,9 @@ PICTURE = encode_png(noise(0))
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"hello", "no known picture format"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no known picture format"),
-        (PICTURE[:900], "cannot be decoded"),
+        (b"hello", "no picture that the page knows"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture that the page"),
+        (PICTURE[:900], "damaged or cut off"),
     ],
 )
 def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, error: str) -> None:
@@ -57,8 +57,8 @@ def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, error: str) 
     ("text", "threshold", "error"),
     [
         ("", 0.5, "at least one sentence"),
-        (None, 0.5, "expected text"),
-        ({"a": 1}, 0.5, "expected text"),
+        (None, 0.5, "must be text"),
+        ({"a": 1}, 0.5, "must be text"),
         ("a" * 20_000, 0.5, "the limit is 10000"),
         ("a\n" * 99, 0.5, "at most 32"),
         (TEXT, "half", "between 0 and 1"),
@@ -176,7 +176,7 @@ def test_uploads_cannot_fill_the_disk(loaded: Loaded) -> None:
             os.utime(folder, (old, old))
         assert site.upload(PICTURE).status_code == 200
         assert len(emptied) > 1 and not [p for p in emptied if p.exists()]
-        assert len(list(site.folder.rglob("val_*.jpg"))) == len(read_examples())
+        assert len(list(site.folder.rglob("val_*.jpg"))) == 1  # what it opens with
 
 
 def test_old_files_are_removed_without_a_request(
@@ -267,6 +267,8 @@ def whole_requests(site: Site, path: str) -> list[bytes]:
         *("/gradio_api/info", "/gradio_api/app_id", "/gradio_api/heartbeat/me"),
         *("/gradio_api/queue/data?session_hash=me", f"/gradio_api/file={path}"),
         *("/overlay.png?key=a&threshold=0.5", "/masks.zip?key=a&threshold=nan"),
+        *("/mask.png?key=a&threshold=0.5&row=-1", "/picture.jpg?key=a"),
+        "/examples/7.jpg",
         "/gradio_api/upload_progress?upload_id=a",
     ):
         text = f"GET {where} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
