@@ -3,9 +3,9 @@
     python docs/examples.py             # writes unires_jax/serving/page/examples
     python docs/examples.py --list 40   # sentences of the first scenes, to choose from
 
-The scenes are of PartWorld's val, seed 0. They and their sentences were chosen by hand,
-among those that the package's model answers well: they show what it can do, not how often
-it does. Its scores are in its card.
+The scenes are of PartWorld's val, seed 0. They and their sentences were chosen by
+hand, among those that the package's model answers well: they show what it can do, not
+how often it does. Its card has its scores.
 """
 
 import argparse

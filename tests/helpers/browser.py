@@ -149,7 +149,10 @@ class Browser:
     def toast(self) -> str:
         """The message that the page shows, waited for."""
         messages = self.until(
-            lambda: [t for x in self.all(".toast-body, .picker .alert") if (t := x.text)], "a message"
+            lambda: [
+                t for x in self.all(".toast-body, .picker .alert") if (t := x.text)
+            ],
+            "a message",
         )
         return str(messages[-1])
 

@@ -1,6 +1,7 @@
 """Answers laid over their picture: one colour for each expression, and a legend."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -33,21 +34,33 @@ def colour(index: int) -> tuple[int, int, int]:
 
 
 def draw(
-    pixels: UInt8[np.ndarray, "H W 3"], segments: Sequence[Segment]
+    pixels: UInt8[np.ndarray, "H W 3"],
+    segments: Sequence[Segment],
+    hidden: Collection[int] = (),
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The picture under the masks. Smaller masks lie on top, so that parts show.
 
-    No mask is drawn of an expression that means nothing here.
+    No mask is drawn of an expression that means nothing here, and of those whose
+    numbers are `hidden`.
     """
     picture = pixels.copy()
-    meant = [i for i, segment in enumerate(segments) if not segment.no_target]
-    for i in sorted(meant, key=lambda i: -segments[i].area):
+    meant = {i for i, segment in enumerate(segments) if not segment.no_target}
+    for i in sorted(meant - set(hidden), key=lambda i: -segments[i].area):
         ink = layer(segments[i].mask, colour(i))
         inked = ink[:, :, 3] > 0
         opacity = ink[inked, 3:] / 255
         mixed = (1 - opacity) * picture[inked] + opacity * ink[inked, :3]
         picture[inked] = mixed.round()
     return picture
+
+
+def scaled(segment: Segment, height: int, width: int) -> Segment:
+    """The answer for its picture in another size; its mask is as smooth there."""
+    placement = segment.placement
+    if (placement.crop_height, placement.crop_width) == (height, width):
+        return segment
+    resized = dataclasses.replace(placement, crop_height=height, crop_width=width)
+    return dataclasses.replace(segment, placement=resized)
 
 
 def layer(
@@ -82,9 +95,11 @@ def with_legend(
     The picture is enlarged to at least 480 pixels a side for the words' sake.
     """
     scale = max(1.0, 480 / max(pixels.shape[:2]))
-    picture = Image.fromarray(draw(pixels, segments))
-    size = (round(picture.width * scale), round(picture.height * scale))
-    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    height, width = (round(n * scale) for n in pixels.shape[:2])
+    size = (width, height)
+    enlarged = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    over = [scaled(segment, height, width) for segment in segments]
+    picture = Image.fromarray(draw(np.array(enlarged), over))
     text = max(13, round(max(size) / 48))
     font, line, gap = ImageFont.load_default(text), round(1.6 * text), text // 2
     width = max(picture.width, 360)

@@ -32,6 +32,11 @@ from selenium.webdriver.common.keys import Keys
 
 LIMITS = Limits(file_bytes=2 << 20)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 200
+TYPED = """
+const [box, text] = arguments;
+box.value = text;
+box.dispatchEvent(new Event("input"));
+"""
 UNLIKE = "The picture looks unlike those the model has learned from."
 NEEDED = (  # to ask, and to see what was answered
     *("#picker .choose", "#shelf .switch", "#shelf .example", "#sentences textarea"),
@@ -241,7 +246,9 @@ def test_on_a_phone_the_result_comes_first_and_into_view(visit: Visit) -> None:
         assert not browser.sees(sheet)
         find.click()
         browser.answered(before)
-        browser.until(lambda: browser.sees(browser.one("#answers .sheet")), "the answer")
+        browser.until(
+            lambda: browser.sees(browser.one("#answers .sheet")), "the answer"
+        )
     finally:
         browser.resize(1280, 800)
 
@@ -287,9 +294,8 @@ def test_what_cannot_be_asked_is_told(visit: Visit) -> None:
     browser, address, _ = visit
     browser.open(address)
     for text, error in ((" ", "at least one sentence"), ("a\n" * 33, "at most 32")):
-        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
         box = browser.one("#sentences textarea")
-        browser.driver.execute_script(script, box, text)
+        browser.driver.execute_script(TYPED, box, text)  # Enter would ask
         browser.one("#find").click()
         browser.until(lambda error=error: error in browser.toast(), error)
 

@@ -22,7 +22,6 @@ from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import server
 from unires_jax.serving.page.desk import Limits
 from unires_jax.serving.page.guard import BODY_BYTES
-from unires_jax.serving.page.shelf import read_shelf
 from unires_jax.serving.photo import encode_png
 
 
@@ -109,6 +108,24 @@ def test_a_picture_not_uploaded_is_not_read(site: Site, tmp_path: Path) -> None:
             assert site.find(values)["success"] is False, path
     assert set(site.folder.rglob("*")) == before
     (site.folder / "link.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("event", "values", "about"),
+    [
+        *(("upload", [TEXT], x) for x in (None, [], "x", {"path": 3}, {"path": "a\0"})),
+        *(("upload", [TEXT], {"path": x}) for x in ("/etc/passwd", "../a", "http://a")),
+        *(("select", [0.5], x) for x in (None, [0], {"example": 99}, {"example": "0"})),
+        ("select", [2.0], {"example": 0}),
+    ],
+)
+def test_events_that_no_page_raises_are_refused(
+    site: Site, event: str, values: list[Any], about: Any
+) -> None:
+    before = set(site.folder.rglob("*"))
+    reply = message(site.find(values, "odd", event, about))
+    assert reply and "Traceback" not in reply
+    assert set(site.folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["../../evil.png", "/tmp/evil.png", "a/../../evil"])

@@ -156,9 +156,9 @@ class Desk:
             raise DataError(f"There is no answer {number}.")
         size = _shown_size(visit.image.pixels)
         with self._drawing:
-            answer = _scaled(visit.answers[number].at(threshold), *size)
-            ink = overlay.layer(answer.mask, overlay.colour(number))
-            return photo.encode_png(ink)
+            answer = overlay.scaled(visit.answers[number].at(threshold), *size)
+            mask = answer.mask & (not answer.no_target)
+            return photo.encode_png(overlay.layer(mask, overlay.colour(number)))
 
     def overlay_png(
         self, visit: Visit, threshold: float, hidden: Collection[int] = ()
@@ -170,11 +170,11 @@ class Desk:
         """
         with self._drawing:
             pixels = _shown(visit.image.pixels)
-            scaled = [
-                _scaled(answer.at(threshold), *pixels.shape[:2], i in hidden)
-                for i, answer in enumerate(visit.answers)
+            answers = [
+                overlay.scaled(answer.at(threshold), *pixels.shape[:2])
+                for answer in visit.answers
             ]
-            return photo.encode_png(overlay.draw(pixels, scaled))
+            return photo.encode_png(overlay.draw(pixels, answers, hidden))
 
     def masks_zip(self, visit: Visit, threshold: float) -> bytes:
         """The masks as PNGs of 0 and 255 at the picture's own size, and masks.json."""
@@ -306,13 +306,3 @@ def _shown(pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
     scaled = np.empty((height, width, 3), np.uint8)
     resize(pixels, scaled, height, width)
     return scaled
-
-
-def _scaled(answer: Segment, height: int, width: int, hidden: bool = False) -> Segment:
-    """The answer for its picture in another size; empty if hidden or nothing is meant."""
-    placement = dataclasses.replace(
-        answer.placement, crop_height=height, crop_width=width
-    )
-    empty = hidden or answer.no_target
-    logits = np.full_like(answer.logits, -1e4) if empty else answer.logits
-    return dataclasses.replace(answer, placement=placement, logits=logits)

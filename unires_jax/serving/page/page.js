@@ -94,6 +94,7 @@ window.unires = (() => {
     let key, hidden, alone, previewed;
     const root = () => element.querySelector(".answers");
     const rowOf = (target) => target.closest?.("tr[data-row]")?.dataset.row;
+    const drawn = (row) => row && element.querySelector(`.mask[data-row="${row}"]`);
 
     const draw = () => {
       const only = previewed ?? alone;
@@ -135,14 +136,13 @@ window.unires = (() => {
     element.addEventListener("pointerover", (event) => {
       if (event.pointerType !== "mouse") return;
       const row = rowOf(event.target);
-      const there = row !== undefined && element.querySelector(`.mask[data-row="${row}"]`);
-      preview(there && !event.target.closest(".eye") ? row : undefined);
+      preview(drawn(row) && !event.target.closest(".eye") ? row : undefined);
     });
     element.addEventListener("pointerleave", () => preview(undefined));
     element.addEventListener("click", (event) => {
       const row = rowOf(event.target), has = (css) => event.target.closest(css);
       if (has(".eye")) hidden.delete(row) || hidden.add(row), (alone = undefined), draw();
-      else if (has(".alone")) (alone = alone === row ? undefined : row), draw();
+      else if (drawn(row)) (alone = alone === row ? undefined : row), draw();
       else if (has(".enlarge") || has(".sheet")) enlarge(element.querySelector(".sheet"));
       else if (has(".remove")) {
         document.dispatchEvent(new Event("unires:own-picture"));
