@@ -24,6 +24,11 @@ const whole = (image) => image.complete && image.naturalWidth > 0;
 return sheet && !sheet.matches(".loading")
   && [...sheet.querySelectorAll("img")].every(whole);
 """
+FREE = """
+const box = arguments[0].getBoundingClientRect();
+const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+return document.elementFromPoint(x, y) === arguments[0];
+"""
 WITHIN = """
 const box = arguments[0].getBoundingClientRect();
 return box.height > 0 && box.top >= 0 && box.left >= 0
@@ -87,6 +92,10 @@ class Browser:
     def sees(self, element: Any) -> bool:
         """Whether all of an element is within the window."""
         return bool(self.driver.execute_script(WITHIN, element))
+
+    def is_free(self, element: Any) -> bool:
+        """Whether nothing lies over the middle of an element."""
+        return bool(self.driver.execute_script(FREE, element))
 
     def hover(self, element: Any) -> None:
         """Put the mouse over an element."""

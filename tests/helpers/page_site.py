@@ -77,9 +77,9 @@ class Site:
         path = f"/gradio_api/queue/data?session_hash={session}"
         with self.http.stream("GET", path) as lines:
             for line in lines.iter_lines():
-                event = json.loads(line[5:]) if line.startswith("data:") else {}
-                if event.get("msg") == "process_completed":
-                    return event
+                told = json.loads(line[5:]) if line.startswith("data:") else {}
+                if told.get("msg") == "process_completed":
+                    return dict(told)
         raise AssertionError("the queue fell silent")
 
 

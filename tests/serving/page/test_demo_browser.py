@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers import axe
-from helpers.browser import Browser, missing
+from helpers.browser import PATIENCE, Browser, missing
 from helpers.page_site import given, page_of, site_of
 from helpers.pictures import noise
 from helpers.predictors import Counting, Slow
@@ -73,7 +73,8 @@ def visit(tmp_path_factory: pytest.TempPathFactory, loaded: Loaded) -> Iterator[
 
 def pixels_of(browser: Browser, css: str, attribute: str) -> np.ndarray:
     """The picture that an element names, as the server sends it."""
-    data = httpx.get(browser.one(css).get_property(attribute)).content
+    address = browser.one(css).get_property(attribute)
+    data = httpx.get(address, timeout=PATIENCE).content
     return np.array(Image.open(io.BytesIO(data)))
 
 
@@ -288,6 +289,8 @@ def test_what_cannot_be_read_is_told_at_once(
     message = browser.toast()
     assert error in message and "Traceback" not in message
     assert "image:" not in message
+    box = browser.one("#sentences textarea")
+    browser.until(lambda: browser.is_free(box), "sentences that can be typed")
 
 
 def test_what_cannot_be_asked_is_told(visit: Visit) -> None:
@@ -308,6 +311,8 @@ def test_axe_finds_nothing_critical_or_serious(visit: Visit) -> None:
         assert axe.findings(browser) == []
         browser.one("#answers .remove").click()
         browser.until(lambda: not browser.key(), "an empty page")
+        browser.one("#find").click()
+        assert browser.toast()
         assert axe.findings(browser) == []
 
 

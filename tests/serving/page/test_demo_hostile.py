@@ -110,12 +110,18 @@ def test_a_picture_not_uploaded_is_not_read(site: Site, tmp_path: Path) -> None:
     (site.folder / "link.png").unlink()
 
 
+NO_UPLOADS: list[Any] = [
+    *(None, [], "x", {"path": 3}, {"path": "a\0"}, {"path": "/etc/passwd"}),
+    *({"path": "../a"}, {"path": "http://a"}),
+]
+NO_EXAMPLES: list[Any] = [None, [0], {"example": 99}, {"example": "0"}]
+
+
 @pytest.mark.parametrize(
     ("event", "values", "about"),
     [
-        *(("upload", [TEXT], x) for x in (None, [], "x", {"path": 3}, {"path": "a\0"})),
-        *(("upload", [TEXT], {"path": x}) for x in ("/etc/passwd", "../a", "http://a")),
-        *(("select", [0.5], x) for x in (None, [0], {"example": 99}, {"example": "0"})),
+        *(("upload", [TEXT], about) for about in NO_UPLOADS),
+        *(("select", [0.5], about) for about in NO_EXAMPLES),
         ("select", [2.0], {"example": 0}),
     ],
 )
@@ -288,8 +294,8 @@ def whole_requests(site: Site, path: str) -> list[bytes]:
         "/examples/7.jpg",
         "/gradio_api/upload_progress?upload_id=a",
     ):
-        text = f"GET {where} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-        requests.append(text.encode())
+        asked = f"GET {where} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        requests.append(asked.encode())
     return requests
 
 

@@ -158,6 +158,7 @@ window.unires = (() => {
       if (key && key !== before) bringIntoView(element);
     });
     keys();
+    messages();
     renew();
   };
 
@@ -197,6 +198,13 @@ window.unires = (() => {
       const types = event.target.matches?.("#sentences textarea") && event.key === "Enter";
       if (types && (event.isComposing || touch.matches)) event.stopPropagation();
     }, { capture: true });
+
+  // gradio's messages are buttons that hold a button, which screen readers cannot enter.
+  const messages = () =>
+    new MutationObserver(() => {
+      for (const head of document.querySelectorAll(".toast-header[role=button]"))
+        for (const name of ["role", "tabindex"]) head.removeAttribute(name);
+    }).observe(document.body, { childList: true, subtree: true });
 
   return { picker, shelf, answers };
 })();

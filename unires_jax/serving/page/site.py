@@ -86,6 +86,7 @@ class Page:
             "preprocess": False,
             "concurrency_limit": AT_ONCE,
             "concurrency_id": "model",
+            "show_progress_on": self._answers,
         }
         hidden: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
         question = [self._picture, self._text, self._threshold]
@@ -215,9 +216,7 @@ def _or_message(answer: Callable[[], T]) -> T:
         return answer()
     except (DataError, CheckpointError) as error:
         message = html.escape(str(error)[:500])
-        raise gr.Error(
-            message, title="This did not work", print_exception=False
-        ) from None
+        raise gr.Error(message, print_exception=False) from None
 
 
 def _session(request: gr.Request) -> str:
