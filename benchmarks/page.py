@@ -76,6 +76,7 @@ class Session:
         self.name = f"user{number}x{random.getrandbits(40):x}"
         dependencies = self.http.get("/config").json()["dependencies"]
         self.ids = {x["api_name"]: x["id"] for x in dependencies}
+        self.key = ""  # of the last answers
 
     def upload(self, picture: bytes) -> dict[str, Any]:
         """Upload a picture; how questions name it."""
@@ -94,6 +95,7 @@ class Session:
         if joined.status_code != 200:
             raise RuntimeError(f"{joined.status_code} {joined.text[:200]}")
         answer = self._completed()
+        self.key = re.findall(r'data-key="([^"]*)"', answer)[0]
         link = re.search(r'href="(masks\.json[^"]*)"', answer)
         assert link, answer
         address = "/" + link[1].replace("&amp;", "&")
@@ -137,7 +139,9 @@ def visit(address: str, number: int, user: User, end: float, tally: Tally) -> No
         which = turn // 3 % len(user.groups)
         again = turn % 3 == 2
         at = round(random.uniform(0.2, 0.8), 2) if again else 0.5
-        values = [at] if again else [file, "\n".join(user.groups[which]), at]
+        values = (
+            [at, session.key] if again else [file, "\n".join(user.groups[which]), at]
+        )
         start, turn = time.monotonic(), turn + 1
         kind = "threshold" if again else "find"
         try:

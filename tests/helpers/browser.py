@@ -18,6 +18,22 @@ FLAGS = (
     "--window-size=1280,1100",
 )
 PATIENCE = 60  # seconds until something must have happened
+DRAWN = """
+const sheet = document.querySelector("#answers .sheet");
+const whole = (image) => image.complete && image.naturalWidth > 0;
+return sheet && !sheet.matches(".loading")
+  && [...sheet.querySelectorAll("img")].every(whole);
+"""
+FREE = """
+const box = arguments[0].getBoundingClientRect();
+const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+return document.elementFromPoint(x, y) === arguments[0];
+"""
+WITHIN = """
+const box = arguments[0].getBoundingClientRect();
+return box.height > 0 && box.top >= 0 && box.left >= 0
+  && box.bottom <= innerHeight && box.right <= innerWidth;
+"""
 
 
 def missing() -> str:
@@ -61,10 +77,31 @@ class Browser:
     ) -> None:
         self.driver.quit()
 
-    def open(self, address: str) -> None:
-        """Load the page and wait for its last component."""
+    def open(self, address: str) -> str:
+        """Load the page, and wait for the answers it opens with: which ones."""
         self.driver.get(address)
-        self.until(lambda: self.all("#threshold input[type=range]"), "the page")
+        return self.answered("")
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page this much room, CSS pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", metrics | {"mobile": False}
+        )
+
+    def sees(self, element: Any) -> bool:
+        """Whether all of an element is within the window."""
+        return bool(self.driver.execute_script(WITHIN, element))
+
+    def is_free(self, element: Any) -> bool:
+        """Whether nothing lies over the middle of an element."""
+        return bool(self.driver.execute_script(FREE, element))
+
+    def hover(self, element: Any) -> None:
+        """Put the mouse over an element."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).move_to_element(element).perform()
 
     def all(self, css: str) -> list[Any]:
         """The elements of a CSS selector."""
@@ -89,10 +126,8 @@ class Browser:
         raise AssertionError(f"not within {PATIENCE} s: {what}")
 
     def upload(self, path: Path) -> None:
-        """Choose a file as the picture, in place of one that is there."""
-        for clear in self.all("#picture button[aria-label='Clear']"):
-            clear.click()
-        self.one("#picture input[type=file]").send_keys(str(path))
+        """Choose a file as the picture."""
+        self.one("#picker input[type=file]").send_keys(str(path))
 
     def type(self, text: str) -> None:
         """Put the sentences."""
@@ -101,27 +136,32 @@ class Browser:
         box.send_keys(text)
 
     def key(self) -> str:
-        """Which answers show, with which threshold; "" for none."""
-        overlays = self.all("#answers img.overlay")
-        return str(overlays[0].get_attribute("src")) if overlays else ""
+        """Which answers show, with which threshold; "" for no picture."""
+        shown = self.one(".answers")
+        key, at = (shown.get_attribute(f"data-{x}") for x in ("key", "threshold"))
+        return f"{key} {at}" if key else ""
 
     def answered(self, before: str) -> str:
-        """Wait for answers other than those before, and for their picture."""
+        """Wait for answers, or a picture, other than before, and for their drawing."""
 
-        def loaded() -> str:
-            source = self.key()
-            whole = "return arguments[0].complete && arguments[0].naturalWidth > 0"
-            if source in ("", before):
-                return ""
-            image = self.all("#answers img.overlay")[0]
-            return source if self.driver.execute_script(whole, image) else ""
+        def drawn() -> str:
+            key = self.key()
+            return key if key != before and self.driver.execute_script(DRAWN) else ""
 
-        return str(self.until(loaded, "new answers"))
+        return str(self.until(drawn, "new answers"))
+
+    def masks(self) -> list[int]:
+        """The numbers of the answers whose masks show."""
+        shown = self.all("#answers .mask:not(.off)")
+        return [int(x.get_attribute("data-row")) for x in shown]
 
     def toast(self) -> str:
         """The message that the page shows, waited for."""
         messages = self.until(
-            lambda: [t for x in self.all(".toast-body") if (t := x.text)], "a message"
+            lambda: [
+                t for x in self.all(".toast-body, .picker .alert") if (t := x.text)
+            ],
+            "a message",
         )
         return str(messages[-1])
 

@@ -37,30 +37,49 @@ class Site:
         """Upload a file; the answer's JSON is a list of its path."""
         return self.http.post("/gradio_api/upload", files={"files": (name, data)})
 
-    def join(self, values: list[Any], session: str) -> httpx.Response:
-        """Put a question with these inputs, as JSON, into the queue."""
-        config = self.http.get("/config").json()
-        number = next(
-            x["id"] for x in config["dependencies"] if x["api_name"] == "find"
-        )
-        question = {"data": values, "fn_index": number, "session_hash": session}
+    def join(
+        self, values: list[Any], session: str, event: str = "", about: Any = None
+    ) -> httpx.Response:
+        """Put a question with these inputs, as JSON, into the queue.
+
+        It is what the button asks, or what follows an event that tells something.
+        """
+        dependencies = self.http.get("/config").json()["dependencies"]
+        asked = [
+            x["id"]
+            for x in dependencies
+            if (event and event in [name for _, name in x["targets"]])
+            or (not event and x["api_name"] == "find")
+        ]
+        question = {
+            "data": values,
+            "fn_index": asked[0],
+            "session_hash": session,
+            "event_data": about,
+        }
         return self.http.post(
             "/gradio_api/queue/join",
             content=json.dumps(question),  # httpx' own refuses NaN
             headers={"content-type": "application/json"},
         )
 
-    def find(self, values: list[Any], session: str = "raw") -> dict[str, Any]:
+    def find(
+        self,
+        values: list[Any],
+        session: str = "raw",
+        event: str = "",
+        about: Any = None,
+    ) -> dict[str, Any]:
         """What the queue answers to a question."""
-        joined = self.join(values, session)
+        joined = self.join(values, session, event, about)
         if joined.status_code != 200:
             return {"success": False, "output": joined.text}
         path = f"/gradio_api/queue/data?session_hash={session}"
         with self.http.stream("GET", path) as lines:
             for line in lines.iter_lines():
-                event = json.loads(line[5:]) if line.startswith("data:") else {}
-                if event.get("msg") == "process_completed":
-                    return event
+                told = json.loads(line[5:]) if line.startswith("data:") else {}
+                if told.get("msg") == "process_completed":
+                    return dict(told)
         raise AssertionError("the queue fell silent")
 
 
@@ -95,6 +114,11 @@ def site_of(
 def given(path: str, **more: Any) -> dict[str, Any]:
     """A file as the page names it."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
+
+
+def key_of(answer: str) -> str:
+    """Which answers the page's HTML shows."""
+    return re.findall(r'data-key="([^"]*)"', answer)[0]
 
 
 def links(answer: str) -> dict[str, str]:

@@ -29,6 +29,22 @@ def test_smaller_masks_lie_on_top_in_any_order() -> None:
     assert (ground == 100).all()  # the picture itself is left alone
 
 
+def test_an_outline_shows_on_any_ground() -> None:
+    for index in range(len(COLOURS)):
+        for ground in ((0, 0, 0), (255, 255, 255), (128, 128, 128), colour(index)):
+            pixels = np.full((64, 64, 3), ground, np.uint8)
+            others = [square("other", 0, 0)] * index
+            picture = draw(pixels, [*others, square("object", 16, 32)]).astype(int)
+            across = np.abs(picture[32, :16] - np.array(ground)).sum(-1)
+            assert across.max() > 180, (index, ground)
+
+
+def test_what_means_nothing_is_not_drawn() -> None:
+    ground = np.full((64, 64, 3), 100, np.uint8)
+    drawn = draw(ground, [square("nothing", 8, 40, no_target=0.9)])
+    np.testing.assert_array_equal(drawn, ground)
+
+
 def test_colours_differ_and_repeat() -> None:
     assert len(set(COLOURS)) == len(COLOURS)
     assert colour(len(COLOURS)) == colour(0)

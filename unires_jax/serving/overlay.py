@@ -1,6 +1,7 @@
 """Answers laid over their picture: one colour for each expression, and a legend."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -22,8 +23,9 @@ COLOURS = (
     (148, 75, 220),
     (120, 200, 60),
 )
-FILL = 0.5  # opacity inside an outline
+FILL = 128  # opacity inside an outline, of 255
 _EDGE = np.ones((3, 3), np.uint8)
+_LUMINANCE = (0.2126, 0.7152, 0.0722)  # of sRGB's primaries (WCAG 2.2)
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -32,24 +34,57 @@ def colour(index: int) -> tuple[int, int, int]:
 
 
 def draw(
-    pixels: UInt8[np.ndarray, "H W 3"], segments: Sequence[Segment]
+    pixels: UInt8[np.ndarray, "H W 3"],
+    segments: Sequence[Segment],
+    hidden: Collection[int] = (),
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture under the masks. Smaller masks lie on top, so that parts show."""
+    """The picture under the masks. Smaller masks lie on top, so that parts show.
+
+    No mask is drawn of an expression that means nothing here, and of those whose
+    numbers are `hidden`.
+    """
     picture = pixels.copy()
-    for i in sorted(range(len(segments)), key=lambda i: -segments[i].area):
-        _lay(picture, segments[i].mask, colour(i))
+    meant = {i for i, segment in enumerate(segments) if not segment.no_target}
+    for i in sorted(meant - set(hidden), key=lambda i: -segments[i].area):
+        ink = layer(segments[i].mask, colour(i))
+        inked = ink[:, :, 3] > 0
+        opacity = ink[inked, 3:] / 255
+        mixed = (1 - opacity) * picture[inked] + opacity * ink[inked, :3]
+        picture[inked] = mixed.round()
     return picture
 
 
-def _lay(
-    picture: UInt8[np.ndarray, "H W 3"],
-    mask: Bool[np.ndarray, "H W"],
-    rgb: tuple[int, int, int],
-) -> None:
-    picture[mask] = ((1 - FILL) * picture[mask] + FILL * np.array(rgb)).round()
+def scaled(segment: Segment, height: int, width: int) -> Segment:
+    """The answer for its picture in another size; its mask is as smooth there."""
+    placement = segment.placement
+    if (placement.crop_height, placement.crop_width) == (height, width):
+        return segment
+    resized = dataclasses.replace(placement, crop_height=height, crop_width=width)
+    return dataclasses.replace(segment, placement=resized)
+
+
+def layer(
+    mask: Bool[np.ndarray, "H W"], rgb: tuple[int, int, int]
+) -> UInt8[np.ndarray, "H W 4"]:
+    """What is laid over a picture for one mask: RGBA, clear away from the mask.
+
+    The outline has two tones, the colour and around it black or white, whichever
+    differs more: on any ground one of them shows.
+    """
+    ink = np.zeros((*mask.shape, 4), np.uint8)
     thick = 1 + max(mask.shape) // 640
-    edge = cv2.dilate(mask.view(np.uint8), _EDGE, iterations=thick) > 0
-    picture[edge & ~mask] = rgb
+    line = cv2.dilate(mask.view(np.uint8), _EDGE, iterations=thick)
+    rim = cv2.dilate(line, _EDGE, iterations=(thick + 1) // 2)
+    ink[rim > 0] = (*_opposite(rgb), 255)
+    ink[line > 0] = (*rgb, 255)
+    ink[mask] = (*rgb, FILL)
+    return ink
+
+
+def _opposite(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever has the higher contrast (WCAG 2.2)."""
+    linear = (np.array(rgb) / 255) ** 2.2
+    return (0, 0, 0) if float(linear @ _LUMINANCE) > 0.179 else (255, 255, 255)
 
 
 def with_legend(
@@ -60,9 +95,11 @@ def with_legend(
     The picture is enlarged to at least 480 pixels a side for the words' sake.
     """
     scale = max(1.0, 480 / max(pixels.shape[:2]))
-    picture = Image.fromarray(draw(pixels, segments))
-    size = (round(picture.width * scale), round(picture.height * scale))
-    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    height, width = (round(n * scale) for n in pixels.shape[:2])
+    size = (width, height)
+    enlarged = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    over = [scaled(segment, height, width) for segment in segments]
+    picture = Image.fromarray(draw(np.array(enlarged), over))
     text = max(13, round(max(size) / 48))
     font, line, gap = ImageFont.load_default(text), round(1.6 * text), text // 2
     width = max(picture.width, 360)

@@ -66,12 +66,19 @@ def size_of(data: bytes) -> tuple[int, int]:
     return _opened(data, "image", lambda image: (image.height, image.width))
 
 
-def encode_png(pixels: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
-    """A picture, or a mask as 0 and 255, as PNG."""
+def encode_png(pixels: UInt8[np.ndarray, "h w c"] | Bool[np.ndarray, "h w"]) -> bytes:
+    """A picture (RGB or RGBA), or a mask as 0 and 255, as PNG."""
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * 255
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode_jpeg(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """A picture as JPEG, for the eye: the loss does not show."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=92, subsampling=0)
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ import gradio_client
 import httpx
 import numpy as np
 import pytest
-from helpers.page_site import TEXT, Site, given, links, site_of
+from helpers.page_site import TEXT, Site, given, key_of, links, site_of
 from helpers.pictures import noise
 from helpers.predictors import Counting, Slow
 from helpers.programs import at_once
@@ -27,11 +27,11 @@ from helpers.tiny import WORDS
 from PIL import Image
 
 from unires_jax import cli
-from unires_jax.errors import ConfigError
+from unires_jax.errors import ConfigError, DataError
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import command as demo
 from unires_jax.serving.page.desk import Limits
-from unires_jax.serving.page.site import SENTENCES, read_examples
+from unires_jax.serving.page.shelf import read_shelf
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
 
@@ -65,11 +65,16 @@ def test_answers_and_downloads(site: Site, picture: Path) -> None:
     ):
         assert segment.expression in row and f"{segment.score:.2f}" in row
         assert f"{segment.area} pixels" in row
-        assert ("nothing meant" in row) == segment.no_target
+        assert ("no," in row) == segment.no_target
     addresses = links(answer)
-    assert set(addresses) == {"overlay.png", "masks.zip", "masks.json"}
+    downloads = {"overlay.png", "masks.zip", "masks.json"}
+    masks = {"mask.png"} if any(not x.no_target for x in expected) else set()
+    assert set(addresses) == downloads | masks | {"picture.jpg"}
+    shown = Image.open(io.BytesIO(site.http.get(addresses["picture.jpg"]).content))
     overlay = Image.open(io.BytesIO(site.http.get(addresses["overlay.png"]).content))
-    assert overlay.size == (800, 571)
+    assert overlay.size == shown.size == (800, 571)
+    wrong = [addresses["overlay.png"] + "&hidden=a", "/mask.png?key=a&threshold=0.5"]
+    assert [site.http.get(x).status_code for x in wrong] == [400, 422]
     row = site.http.get(addresses["masks.json"]).json()
     assert [x["rle"] for x in row["expressions"]] == [x.rle for x in expected]
     data = site.http.get(addresses["masks.zip"]).content
@@ -81,16 +86,16 @@ def test_answers_and_downloads(site: Site, picture: Path) -> None:
 def test_sentences_and_threshold_encode_nothing(loaded: Loaded, picture: Path) -> None:
     model = Counting(loaded)
     with site_of(model) as site:
-        client = site.client()
+        client, opened = site.client(), model.looked
         for text in (*WORDS, TEXT):
-            ask(client, picture, text)
-        assert model.looked == 1
+            answer = ask(client, picture, text)
+        assert model.looked == opened + 1
         decoded = model.decoded
         for threshold in (0.3, 0.7):
-            answer = client.predict(threshold, api_name="/threshold")
+            answer = client.predict(threshold, key_of(answer), api_name="/threshold")
             answer_json = site.http.get(links(answer)["masks.json"]).json()
             assert {x["threshold"] for x in answer_json["expressions"]} == {threshold}
-        assert (model.looked, model.decoded) == (1, decoded)
+        assert (model.looked, model.decoded) == (opened + 1, decoded)
 
 
 def test_visitors_do_not_mix(site: Site, tmp_path: Path) -> None:
@@ -109,10 +114,12 @@ def test_visitors_do_not_mix(site: Site, tmp_path: Path) -> None:
 
 def test_another_session_cannot_reach_what_is_kept(site: Site, picture: Path) -> None:
     ask(site.client(), picture, TEXT)
-    with pytest.raises(gradio_client.exceptions.AppError, match="No answers are kept"):
-        site.client().predict(0.5, api_name="/threshold")
-    for path in ("overlay.png", "masks.zip", "masks.json"):
-        assert site.http.get(f"/{path}?key=guess&threshold=0.5").status_code == 404
+    for key in ("", "guess"):
+        with pytest.raises(gradio_client.exceptions.AppError, match="no longer kept"):
+            site.client().predict(0.5, key, api_name="/threshold")
+    for path in ("picture.jpg", "mask.png", "overlay.png", "masks.zip", "masks.json"):
+        query = "key=guess&threshold=0.5&row=0"
+        assert site.http.get(f"/{path}?{query}").status_code == 404
 
 
 def test_a_closed_page_is_forgotten(loaded: Loaded, picture: Path) -> None:
@@ -132,9 +139,9 @@ def test_a_closed_page_is_forgotten(loaded: Loaded, picture: Path) -> None:
 def test_nothing_is_written_for_answers(loaded: Loaded, picture: Path) -> None:
     with site_of(Counting(loaded)) as site:
         client = site.client()
-        ask(client, picture, TEXT)
+        asked = ask(client, picture, TEXT)
         before = {p for p in site.folder.rglob("*") if p.is_file()}
-        answer = client.predict(0.4, api_name="/threshold")
+        answer = client.predict(0.4, key_of(asked), api_name="/threshold")
         for link in links(answer).values():
             assert site.http.get(link).status_code == 200
         assert {p for p in site.folder.rglob("*") if p.is_file()} == before
@@ -219,14 +226,18 @@ def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:
 
 
 def test_examples_are_whole(predictor: Predictor) -> None:
-    examples = read_examples()
+    examples = read_shelf()
     assert 4 <= len(examples) <= 6
-    for example in examples:
-        assert example.object and example.part
-        assert example.text(SENTENCES[0]) == "\n".join(example.object)
-        assert example.text(SENTENCES[1]) == "\n".join(example.part)
+    for number, example in enumerate(examples):
+        assert example.object and example.part and examples.take(number) is example
+        assert example.text(False) == "\n".join(example.object)
+        assert example.text(True) == "\n".join(example.part)
+        assert examples.says(example.text(True)) and not examples.says("a dog")
         assert predictor.encode_image(example.path).note == ""
         assert example.path.stat().st_size < 20_000
+    for wrong in (-1, len(examples), True, 0.0, "0", None, [0]):
+        with pytest.raises(DataError, match="no such example"):
+            examples.take(wrong)
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture) -> None:

@@ -22,7 +22,6 @@ from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import server
 from unires_jax.serving.page.desk import Limits
 from unires_jax.serving.page.guard import BODY_BYTES
-from unires_jax.serving.page.site import read_examples
 from unires_jax.serving.photo import encode_png
 
 
@@ -43,9 +42,9 @@ PICTURE = encode_png(noise(0))
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"hello", "no known picture format"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no known picture format"),
-        (PICTURE[:900], "cannot be decoded"),
+        (b"hello", "no picture that the page knows"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture that the page"),
+        (PICTURE[:900], "damaged or cut off"),
     ],
 )
 def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, error: str) -> None:
@@ -57,8 +56,8 @@ def test_what_is_no_picture_gets_a_message(site: Site, data: bytes, error: str) 
     ("text", "threshold", "error"),
     [
         ("", 0.5, "at least one sentence"),
-        (None, 0.5, "expected text"),
-        ({"a": 1}, 0.5, "expected text"),
+        (None, 0.5, "must be text"),
+        ({"a": 1}, 0.5, "must be text"),
         ("a" * 20_000, 0.5, "the limit is 10000"),
         ("a\n" * 99, 0.5, "at most 32"),
         (TEXT, "half", "between 0 and 1"),
@@ -109,6 +108,30 @@ def test_a_picture_not_uploaded_is_not_read(site: Site, tmp_path: Path) -> None:
             assert site.find(values)["success"] is False, path
     assert set(site.folder.rglob("*")) == before
     (site.folder / "link.png").unlink()
+
+
+NO_UPLOADS: list[Any] = [
+    *(None, [], "x", {"path": 3}, {"path": "a\0"}, {"path": "/etc/passwd"}),
+    *({"path": "../a"}, {"path": "http://a"}),
+]
+NO_EXAMPLES: list[Any] = [None, [0], {"example": 99}, {"example": "0"}]
+
+
+@pytest.mark.parametrize(
+    ("event", "values", "about"),
+    [
+        *(("upload", [TEXT], about) for about in NO_UPLOADS),
+        *(("select", [0.5], about) for about in NO_EXAMPLES),
+        ("select", [2.0], {"example": 0}),
+    ],
+)
+def test_events_that_no_page_raises_are_refused(
+    site: Site, event: str, values: list[Any], about: Any
+) -> None:
+    before = set(site.folder.rglob("*"))
+    reply = message(site.find(values, "odd", event, about))
+    assert reply and "Traceback" not in reply
+    assert set(site.folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["../../evil.png", "/tmp/evil.png", "a/../../evil"])
@@ -176,7 +199,7 @@ def test_uploads_cannot_fill_the_disk(loaded: Loaded) -> None:
             os.utime(folder, (old, old))
         assert site.upload(PICTURE).status_code == 200
         assert len(emptied) > 1 and not [p for p in emptied if p.exists()]
-        assert len(list(site.folder.rglob("val_*.jpg"))) == len(read_examples())
+        assert len(list(site.folder.rglob("val_*.jpg"))) == 1  # what it opens with
 
 
 def test_old_files_are_removed_without_a_request(
@@ -267,10 +290,12 @@ def whole_requests(site: Site, path: str) -> list[bytes]:
         *("/gradio_api/info", "/gradio_api/app_id", "/gradio_api/heartbeat/me"),
         *("/gradio_api/queue/data?session_hash=me", f"/gradio_api/file={path}"),
         *("/overlay.png?key=a&threshold=0.5", "/masks.zip?key=a&threshold=nan"),
+        *("/mask.png?key=a&threshold=0.5&row=-1", "/picture.jpg?key=a"),
+        "/examples/7.jpg",
         "/gradio_api/upload_progress?upload_id=a",
     ):
-        text = f"GET {where} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-        requests.append(text.encode())
+        asked = f"GET {where} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        requests.append(asked.encode())
     return requests
 
 

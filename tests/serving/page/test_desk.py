@@ -44,19 +44,23 @@ def test_a_picture_is_looked_at_once_while_sentences_change(counting: Counting) 
 
 def test_the_threshold_runs_no_model(counting: Counting) -> None:
     desk = Desk(counting)
-    desk.ask("a", PICTURE, TEXT)
+    visit = desk.ask("a", PICTURE, TEXT)
     counted = counting.looked, counting.decoded
     expected = counting.segment(PICTURE, WORDS)
     counting.looked, counting.decoded = counted
     for threshold in (0.2, 0.5, 0.8):
-        rows = desk.rows(desk.last_visit("a"), threshold)
+        rows = desk.rows(visit, threshold)
         for row, answer in zip(rows, expected, strict=True):
             again = answer.at(threshold)
             assert (row.area, row.score) == (again.area, again.score)
             assert row.no_target == again.no_target
             assert row.share == pytest.approx(again.area / again.mask.size)
-        desk.overlay_png(desk.last_visit("a"), threshold)
-        desk.masks_zip(desk.last_visit("a"), threshold)
+        assert sorted(row.depth for row in rows) == [1, 2, 3, 4]
+        by_depth = sorted(rows, key=lambda row: row.depth)
+        areas = [row.area for row in by_depth]
+        assert areas == sorted(areas, reverse=True)  # the smallest on top
+        desk.overlay_png(visit, threshold)
+        desk.masks_zip(visit, threshold)
     assert (counting.looked, counting.decoded) == counted
 
 
@@ -84,6 +88,14 @@ def test_the_picture_shows_the_predictors_masks(loaded: Loaded) -> None:
     expected = overlay.draw(pixels, model.segment(pixels, WORDS))
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(picture))), expected)
     assert (expected != pixels).any()
+    visit = desk.ask("a", encode_png(pixels), TEXT)
+    for i, answer in enumerate(model.segment(pixels, WORDS)):
+        layer = np.array(Image.open(io.BytesIO(desk.mask_png(visit, 0.5, i))))
+        ink = overlay.layer(answer.mask, overlay.colour(i))
+        np.testing.assert_array_equal(layer, ink)
+    alone = desk.overlay_png(visit, 0.5, {1, 2, 3})
+    first = overlay.draw(pixels, model.segment(pixels, WORDS[:1]))
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(alone))), first)
 
 
 def test_what_is_held_to_be_absent_is_not_drawn(predictor: Predictor) -> None:
@@ -93,6 +105,9 @@ def test_what_is_held_to_be_absent_is_not_drawn(predictor: Predictor) -> None:
     visit = dataclasses.replace(visit, answers=tuple(absent))
     picture = Image.open(io.BytesIO(desk.overlay_png(visit, 0.5)))
     np.testing.assert_array_equal(np.array(picture), pixels)
+    layer = np.array(Image.open(io.BytesIO(desk.mask_png(visit, 0.5, 0))))
+    assert not layer[:, :, 3].any()
+    assert [row.certainty for row in desk.rows(visit, 0.5)] == [0.9] * 4
 
 
 @pytest.mark.parametrize(
@@ -118,10 +133,9 @@ def test_sessions_do_not_mix(predictor: Predictor) -> None:
             [a.rle for a in predictor.segment(picture, [text])] for text in WORDS
         ]
         for turn in range(8):
-            desk.ask(str(number), picture, WORDS[turn % 4])
-            expressions = desk.masks_json(desk.last_visit(str(number)), 0.5)[
-                "expressions"
-            ]
+            visit = desk.by_key(desk.ask(str(number), picture, WORDS[turn % 4]).key)
+            assert visit
+            expressions = desk.masks_json(visit, 0.5)["expressions"]
             assert [x["rle"] for x in expressions] == expected[turn % 4]
 
     at_once(visit, 6)
@@ -131,16 +145,40 @@ def test_sessions_do_not_mix(predictor: Predictor) -> None:
 def test_a_key_opens_its_sessions_last_answers_alone(predictor: Predictor) -> None:
     desk = Desk(predictor)
     first, foreign = desk.ask("a", PICTURE, TEXT), desk.ask("b", PICTURE, TEXT)
-    assert first.key != foreign.key and desk.visits.by_key(first.key) is first
+    assert first.key != foreign.key and desk.by_key(first.key) is first
     second = desk.ask("a", PICTURE, TEXT)
-    assert desk.visits.by_key(first.key) is None
-    assert desk.visits.by_key(second.key) is second
+    assert desk.by_key(first.key) is None
+    assert desk.by_key(second.key) is second
     desk.leave("a")
-    assert desk.visits.by_key(second.key) is None
-    assert desk.visits.by_key(foreign.key) is foreign
-    with pytest.raises(DataError, match="press Find"):
-        desk.last_visit("a")
+    assert desk.by_key(second.key) is None
+    assert desk.by_key(foreign.key) is foreign
+    assert desk.by_key("guess") is None and desk.by_key([]) is None
     desk.leave("nobody")
+
+
+def test_what_the_page_opens_with_is_kept_for_good(counting: Counting) -> None:
+    desk = Desk(counting, Limits(visits=1))
+    opening = desk.open_with(PICTURE, TEXT)
+    looked = counting.looked
+    asked = desk.ask("a", PICTURE, WORDS[0])  # its picture is not looked at again
+    assert counting.looked == looked and asked.key != opening.key
+    desk.ask("b", encode_png(noise(1)), TEXT)
+    desk.leave("a")
+    assert desk.by_key(opening.key) is opening and desk.by_key(asked.key) is None
+
+
+def test_a_picture_is_looked_at_before_it_is_asked_about(counting: Counting) -> None:
+    desk = Desk(counting)
+    visit = desk.look("a", PICTURE)
+    assert visit.answers == () and desk.rows(visit, 0.5) == []
+    shown = np.array(Image.open(io.BytesIO(desk.picture_jpeg(visit))))
+    drawn = np.array(Image.open(io.BytesIO(desk.overlay_png(visit, 0.5))))
+    assert shown.shape == drawn.shape and counting.looked == 1
+    assert np.abs(shown.astype(int) - drawn).mean() < 12  # noise, as JPEG
+    with pytest.raises(DataError, match="no answer 0"):
+        desk.mask_png(visit, 0.5, 0)
+    desk.ask("a", PICTURE, TEXT)
+    assert counting.looked == 1
 
 
 def make_visits(predictor: Predictor, count: int) -> list[Visit]:
@@ -186,7 +224,8 @@ def test_limits(counting: Counting) -> None:
     with pytest.raises(DataError, match="at most 4"):
         desk.ask("a", PICTURE, TEXT + "\na fifth")
     assert counting.looked == looked
-    assert desk.last_visit("a").answers[0].expression == WORDS[0]  # kept after an error
+    kept = desk.visits.of("a")
+    assert kept and kept.answers[0].expression == WORDS[0]  # after an error too
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -201,16 +240,17 @@ def test_a_bomb_is_refused_before_it_is_decoded(counting: Counting) -> None:
 @pytest.mark.parametrize(
     ("picture", "text", "message"),
     [
-        (b"", TEXT, "no known picture format"),
-        (b"hello", TEXT, "no known picture format"),
-        (PICTURE[: len(PICTURE) // 2], TEXT, "cannot be decoded"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", TEXT, "no known"),
+        (b"", TEXT, "The file is empty"),
+        (b"hello", TEXT, "no picture that the page knows. The page reads JPEG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", TEXT, "HEIC"),
+        (PICTURE[: len(PICTURE) // 2], TEXT, "damaged or cut off"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", TEXT, "no picture"),
         (PICTURE, "", "at least one sentence"),
         (PICTURE, " \n\t\n", "at least one sentence"),
-        (PICTURE, None, "expected text"),
-        (PICTURE, ["the car"], "expected text"),
-        (PICTURE, "a" * 10_001, "the limit is 10000"),
-        (PICTURE, "a \ud800", "no valid Unicode"),
+        (PICTURE, None, "must be text"),
+        (PICTURE, ["the car"], "must be text"),
+        (PICTURE, "the car\n" + "a" * 10_001, "Sentence 2 has 10001 characters"),
+        (PICTURE, "a \ud800", "Sentence 1 holds characters that are no text"),
         (PICTURE, "\n".join("abcdefgh" * 5), "at most 32"),
     ],
 )
@@ -230,3 +270,5 @@ def test_thresholds_outside_are_refused(predictor: Predictor, threshold: float) 
     for make in (desk.rows, desk.overlay_png, desk.masks_zip, desk.masks_json):
         with pytest.raises(DataError, match="between 0 and 1"):
             make(visit, threshold)
+    with pytest.raises(DataError, match="between 0 and 1"):
+        desk.mask_png(visit, threshold, 0)

@@ -22,7 +22,8 @@ OPEN = re.compile(
     r"|/gradio_api/(info|startup-events|app_id|upload|upload_progress|cancel|reset"
     r"|queue/join|queue/data|heartbeat/[\w-]+)/?"
     r"|/gradio_api/file=(?!\w+:).*"  # a path, no address
-    r"|/(overlay\.png|masks\.zip|masks\.json)",
+    r"|/(picture\.jpg|mask\.png|overlay\.png|masks\.zip|masks\.json)"
+    r"|/examples/\d{1,3}\.jpg",
     re.DOTALL,
 )
 BODY_BYTES = 1 << 20  # of a request that is no upload (ours)

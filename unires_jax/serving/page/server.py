@@ -5,6 +5,7 @@ Overlays and masks are made when they are fetched and never written to disk.
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,8 @@ from unires_jax.errors import DataError
 from unires_jax.serving.page.desk import Desk, threshold_of
 from unires_jax.serving.page.guard import UPLOAD, Guard
 from unires_jax.serving.page.links import RelativeLinks
-from unires_jax.serving.page.site import EXAMPLES, HERE, Page, read_examples
+from unires_jax.serving.page.shelf import EXAMPLES, Shelf, read_shelf
+from unires_jax.serving.page.site import HERE, Page
 from unires_jax.serving.page.visits import Visit
 
 SYSTEM_FONTS = ("system-ui", "sans-serif")  # nothing is fetched
@@ -60,10 +62,12 @@ def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
     `root` is the path or address at which a proxy serves it, "" for none.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    shelf = read_shelf()
+    _add_pictures(app, shelf)
     _add_downloads(app, desk)
     gr.mount_gradio_app(
         app,
-        Page(desk, folder, read_examples()).blocks,
+        Page(desk, folder, shelf).blocks,
         path="/",
         root_path=root or None,
         allowed_paths=[str(EXAMPLES)],
@@ -75,10 +79,9 @@ def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
         ssr_mode=False,
         mcp_server=False,
         show_error=False,
-        theme=gr.themes.Soft(
-            font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace")
-        ),
+        theme=_theme(),
         css_paths=HERE / "page.css",
+        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
     )
     mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
     mounted.add_exception_handler(RequestValidationError, _malformed)
@@ -102,31 +105,90 @@ async def _wrong_upload(request: Request, error: Exception) -> Response:
     raise error
 
 
+def _theme() -> gr.themes.Base:
+    """gradio's, with the contrasts of WCAG 2.2 AA in light and dark."""
+    theme = gr.themes.Soft(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=SYSTEM_FONTS,
+        font_mono=("ui-monospace", "monospace"),
+    )
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        block_title_background_fill="none",
+        block_title_background_fill_dark="none",
+        block_title_padding="0",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+    )
+
+
+def _add_pictures(app: FastAPI, shelf: Shelf) -> None:
+    @app.get("/examples/{number}.jpg")
+    def example(number: int) -> Response:
+        if number >= len(shelf):
+            return Response("there is no such example", 404)
+        return Response(shelf[number].path.read_bytes(), media_type="image/jpeg")
+
+
 def _add_downloads(app: FastAPI, desk: Desk) -> None:
-    def download(
-        make: Callable[[Visit, float], bytes], kind: str, key: str, threshold: str
-    ) -> Response:
-        visit = desk.visits.by_key(key)
+    def download(key: str, make: Callable[[Visit], bytes], kind: str) -> Response:
+        visit = desk.by_key(key)
         if visit is None:
             return Response("these answers are no longer kept", 404)
         try:
-            data = make(visit, threshold_of(threshold))
+            data = make(visit)
         except DataError as error:
             return Response(str(error), 400)
         return Response(data, media_type=kind, headers={"cache-control": "no-store"})
 
-    def as_text(visit: Visit, threshold: float) -> bytes:
-        content = desk.masks_json(visit, threshold)
-        return json.dumps(content, indent=1, ensure_ascii=False).encode()
+    @app.get("/picture.jpg")
+    def picture(key: str) -> Response:
+        return download(key, desk.picture_jpeg, "image/jpeg")
+
+    @app.get("/mask.png")
+    def mask(key: str, threshold: str, row: int) -> Response:
+        def make(visit: Visit) -> bytes:
+            return desk.mask_png(visit, threshold_of(threshold), row)
+
+        return download(key, make, "image/png")
 
     @app.get("/overlay.png")
-    def overlay(key: str, threshold: str) -> Response:
-        return download(desk.overlay_png, "image/png", key, threshold)
+    def overlay(key: str, threshold: str, hidden: str = "") -> Response:
+        def make(visit: Visit) -> bytes:
+            return desk.overlay_png(visit, threshold_of(threshold), _numbers(hidden))
+
+        return download(key, make, "image/png")
 
     @app.get("/masks.zip")
     def masks(key: str, threshold: str) -> Response:
-        return download(desk.masks_zip, "application/zip", key, threshold)
+        def make(visit: Visit) -> bytes:
+            return desk.masks_zip(visit, threshold_of(threshold))
+
+        return download(key, make, "application/zip")
 
     @app.get("/masks.json")
     def rle(key: str, threshold: str) -> Response:
-        return download(as_text, "application/json", key, threshold)
+        def make(visit: Visit) -> bytes:
+            content = desk.masks_json(visit, threshold_of(threshold))
+            return json.dumps(content, indent=1, ensure_ascii=False).encode()
+
+        return download(key, make, "application/json")
+
+
+def _numbers(text: str) -> set[int]:
+    """The numbers of a list such as 0,2. Raises DataError for anything else."""
+    if not re.fullmatch(r"(\d{1,4}(,\d{1,4})*)?", text, re.ASCII):
+        raise DataError("Hidden masks are named by their numbers: 0,2.")
+    return {int(number) for number in text.split(",") if number}

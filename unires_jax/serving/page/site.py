@@ -1,14 +1,14 @@
 """The page in the browser: gradio's components over a `Desk`.
 
-Inputs arrive unprocessed (`preprocess=False`): gradio would open pictures with any
-decoder Pillow knows.
+What is seen are templates (`*.html`), dressed by page.css and moved by page.js; gradio
+carries questions and answers. Inputs arrive unprocessed (`preprocess=False`): gradio
+would open pictures with any decoder Pillow knows.
 """
 
 import html
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import gradio as gr
 from markupsafe import Markup
@@ -16,95 +16,60 @@ from markupsafe import Markup
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.pages import template
 from unires_jax.serving.page.desk import Desk, threshold_of
+from unires_jax.serving.page.shelf import Shelf
 from unires_jax.serving.page.visits import Visit
 
+T = TypeVar("T")
 HERE = Path(__file__).parent
-EXAMPLES = HERE / "examples"
-SENTENCES = ("Whole objects", "Parts")  # of an example: its objects' or its parts'
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
-EMPTY = '<div class="empty">Your picture, with a coloured mask for each sentence</div>'
-
-
-class Example(NamedTuple):
-    """A picture that comes with the page, and sentences about it."""
-
-    path: Path
-    object: tuple[str, ...]
-    part: tuple[str, ...]
-
-    def text(self, sentences: Any) -> str:
-        """Its sentences, those of one of SENTENCES, one a line."""
-        return "\n".join(self.part if sentences == SENTENCES[1] else self.object)
-
-
-def read_examples(folder: Path = EXAMPLES) -> list[Example]:
-    """The examples of a folder (docs/examples.py writes it)."""
-    listed = json.loads((folder / "examples.json").read_text())
-    return [
-        Example(folder / x["image"], tuple(x["object"]), tuple(x["part"]))
-        for x in listed
-    ]
+FORGOTTEN = "These answers are no longer kept: press Find again."
+# The answers that show, which the slider asks about.
+SHOWN_KEY = "(at) => [at, document.querySelector('.answers')?.dataset.key ?? '']"
 
 
 class Page:
     """The components, and what they do. `blocks` is gradio's."""
 
-    def __init__(self, desk: Desk, folder: Path, examples: list[Example]):
-        self._desk, self._folder, self._examples = desk, folder.resolve(), examples
+    def __init__(self, desk: Desk, folder: Path, shelf: Shelf):
+        self._desk, self._folder, self._shelf = desk, folder.resolve(), shelf
+        first, text = shelf[0], shelf[0].text(True)
+        opening = desk.open_with(first.path.read_bytes(), text)
         with gr.Blocks(title="UniRES", analytics_enabled=False) as self.blocks:
             gr.Markdown(_lead(desk), elem_classes="lead")
-            with gr.Row():
-                with gr.Column(scale=5):
-                    self._add_inputs()
-                with gr.Column(scale=7):
-                    self._add_outputs()
+            with gr.Row(elem_id="desk"):
+                with gr.Column(scale=4, min_width=300, elem_id="question"):
+                    self._add_inputs(str(first.path), text)
+                with gr.Column(scale=8, min_width=300, elem_id="result"):
+                    self._add_outputs(self._show(opening, 0.5))
             gr.Markdown(_small_print(desk), elem_classes="small-print")
             self._wire()
         self.blocks.state_session_capacity = SESSIONS
         self.blocks.has_launched = True  # else gradio does not check files' paths
         self.blocks.queue(max_size=desk.limits.waiting, api_open=False)
+        examples = shelf[0].path.parent.resolve()
         for block in self.blocks.blocks.values():
-            _confine(block, (self._folder, EXAMPLES.resolve()))
+            _confine(block, (self._folder, examples))
 
-    def _add_inputs(self) -> None:
-        self._picture = gr.Image(
-            label="Picture",
-            type="filepath",
-            sources=["upload", "clipboard"],
-            height=250,
-            buttons=[],
-            elem_id="picture",
-        )
-        self._shelf = gr.Dataset(
-            components=[gr.Image(visible=False)],
-            samples=[[str(x.path)] for x in self._examples],
-            type="index",
-            label="or take an example",
-            elem_id="examples",
-        )
-        self._sentences = gr.Radio(
-            SENTENCES,
-            value=SENTENCES[1],
-            label="Sentences of examples",
-            show_label=False,
-            container=False,
-            elem_id="level",
-        )
+    def _add_inputs(self, picture: str, text: str) -> None:
+        # Programs hand their picture here; the page's visitors use the picker.
+        self._picture = gr.Image(picture, type="filepath", visible=False)
+        self._key = gr.Textbox(visible=False)
+        self._picker = _live("picker", PICKER.render(limits=self._desk.limits))
+        self._examples = _live("shelf", SHELF.render(examples=self._shelf))
         self._text = gr.Textbox(
+            text,
             label="What to find, one sentence on each line",
             placeholder="the red car\nwheels of the truck",
-            lines=3,
-            max_lines=12,
+            lines=1,  # with more, gradio takes Enter for a new line
+            max_lines=8,
             elem_id="sentences",
         )
         self._find = gr.Button("Find", variant="primary", elem_id="find")
-        self._chosen = gr.Number(visible=False)
+        gr.HTML(KEYS, js_on_load=None, apply_default_css=False, elem_id="keys")
 
-    def _add_outputs(self) -> None:
-        self._answers = gr.HTML(
-            EMPTY, elem_id="answers", js_on_load=None, apply_default_css=False
-        )
+    def _add_outputs(self, answers: str) -> None:
+        self._answers = _live("answers", answers)
         self._threshold = gr.Slider(
             0.05,
             0.95,
@@ -112,6 +77,7 @@ class Page:
             step=0.01,
             label="Threshold",
             info="Lower marks more. The model does not run again.",
+            buttons=[],
             elem_id="threshold",
         )
 
@@ -120,101 +86,103 @@ class Page:
             "preprocess": False,
             "concurrency_limit": AT_ONCE,
             "concurrency_id": "model",
+            "show_progress_on": self._answers,
         }
+        hidden: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
         question = [self._picture, self._text, self._threshold]
+        everything = [self._picture, self._text, self._answers]
         self._find.click(self.ask, question, self._answers, api_name="find", **asking)
-        self._text.submit(
-            self.ask, question, self._answers, api_visibility="private", **asking
+        self._text.submit(self.ask, question, self._answers, **(asking | hidden))
+        self._picker.upload(self.take, self._text, everything, **(asking | hidden))
+        self._examples.select(
+            self.show_example, self._threshold, everything, **(asking | hidden)
         )
-        self._shelf.click(
-            self.show_example,
-            [self._shelf, self._sentences, self._threshold],
-            [self._picture, self._text, self._chosen, self._answers],
-            api_visibility="private",
-            **asking,
-        )
-        self._sentences.input(
-            self.switch,
-            [self._chosen, self._sentences, self._threshold],
-            [self._text, self._answers],
-            api_visibility="private",
-            **asking,
-        )
+        self._answers.clear(self.clear, self._text, everything, **hidden)
         self._threshold.input(
             self.rethreshold,
-            self._threshold,
+            [self._threshold, self._key],
             self._answers,
+            js=SHOWN_KEY,
             api_name="threshold",
             preprocess=False,
             trigger_mode="always_last",
             concurrency_limit=AT_ONCE,
             show_progress="hidden",
         )
-        self._picture.input(
-            None, None, self._chosen, js="() => null", api_visibility="private"
-        )
         self.blocks.unload(self.leave)
 
     def ask(self, picture: Any, text: Any, threshold: Any, request: gr.Request) -> str:
         """The answers, as HTML, to a text about an uploaded picture."""
-        return _or_message(
-            lambda: self._answer(request, self._read(picture), text, threshold)
-        )
+
+        def answers() -> str:
+            at = threshold_of(threshold)  # before the model works
+            visit = self._desk.ask(_session(request), self._read(picture), text)
+            return self._show(visit, at)
+
+        return _or_message(answers)
+
+    def take(
+        self, text: Any, event: gr.EventData, request: gr.Request
+    ) -> tuple[Any, str, str]:
+        """A visitor's new picture, which shows, and is read, at once."""
+
+        def taken() -> tuple[Any, str, str]:
+            picture = event._data
+            visit = self._desk.look(_session(request), self._read(picture))
+            return picture["path"], self._own(text), self._show(visit, 0.5)
+
+        return _or_message(taken)
 
     def show_example(
-        self, index: Any, sentences: Any, threshold: Any, request: gr.Request
-    ) -> tuple[str, str, int, str]:
-        """An example's picture, text and number, and its answers."""
-        example = self._example(index)
-        text = example.text(sentences)
-        answers = self._answer_example(example, text, threshold, request)
-        return str(example.path), text, index, answers
+        self, threshold: Any, event: gr.EventData, request: gr.Request
+    ) -> tuple[str, str, str]:
+        """An example's picture and text, and its answers."""
 
-    def switch(
-        self, index: Any, sentences: Any, threshold: Any, request: gr.Request
-    ) -> tuple[Any, Any]:
-        """The other sentences of the example that shows, if one does."""
-        if index is None:
-            return gr.skip(), gr.skip()
-        example = self._example(index)
-        text = example.text(sentences)
-        return text, self._answer_example(example, text, threshold, request)
+        def shown() -> tuple[str, str, str]:
+            asked = event._data if isinstance(event._data, dict) else {}
+            example = self._shelf.take(asked.get("example"))
+            text, at = example.text(asked.get("parts")), threshold_of(threshold)
+            picture = example.path.read_bytes()
+            visit = self._desk.ask(_session(request), picture, text)
+            return str(example.path), text, self._show(visit, at)
 
-    def rethreshold(self, threshold: Any, request: gr.Request) -> str:
-        """The last answers with another threshold; no model runs."""
-        return _or_message(
-            lambda: self._show(self._desk.last_visit(_session(request)), threshold)
-        )
+        return _or_message(shown)
+
+    def clear(self, text: Any, request: gr.Request) -> tuple[None, str, str]:
+        """The picture is removed, and with it all answers."""
+        self.leave(request)
+        return None, self._own(text), ANSWERS.render(key="", threshold="")
+
+    def rethreshold(self, threshold: Any, key: Any) -> str:
+        """The answers with this key, at another threshold; no model runs."""
+
+        def answers() -> str:
+            visit = self._desk.by_key(key)
+            if visit is None:
+                raise DataError(FORGOTTEN)
+            return self._show(visit, threshold_of(threshold))
+
+        return _or_message(answers)
 
     def leave(self, request: gr.Request) -> None:
         """Free what is kept of a session whose page was closed."""
         self._desk.leave(_session(request))
 
-    def _example(self, index: Any) -> Example:
-        numbers = range(len(self._examples))
-        if not isinstance(index, int | float) or index not in numbers:
-            raise gr.Error("there is no such example", print_exception=False)
-        return self._examples[int(index)]
+    def _own(self, text: Any) -> str:
+        """A visitor's own text; an example's says nothing about another picture."""
+        return text if isinstance(text, str) and not self._shelf.says(text) else ""
 
-    def _answer_example(
-        self, example: Example, text: str, threshold: Any, request: gr.Request
-    ) -> str:
-        data = example.path.read_bytes()
-        return _or_message(lambda: self._answer(request, data, text, threshold))
-
-    def _answer(
-        self, request: gr.Request, picture: bytes, text: Any, threshold: Any
-    ) -> str:
-        threshold_of(threshold)  # before the model works
-        return self._show(self._desk.ask(_session(request), picture, text), threshold)
-
-    def _show(self, visit: Visit, threshold: Any) -> str:
-        value = threshold_of(threshold)
-        return TEMPLATE.render(
+    def _show(self, visit: Visit, threshold: float) -> str:
+        image = visit.image
+        height, width = image.pixels.shape[:2]
+        warnings = [image.note, getattr(image, "unlike", "")]
+        return ANSWERS.render(
             key=visit.key,
-            threshold=value,
-            note=visit.image.note,
-            rows=self._desk.rows(visit, value),
+            threshold=threshold,
+            height=height,
+            width=width,
+            warnings=[x for x in warnings if x],
+            rows=self._desk.rows(visit, threshold),
         )
 
     def _read(self, picture: Any) -> bytes:
@@ -223,7 +191,7 @@ class Page:
             raise DataError("Choose a picture first.")
         path = picture.get("path") if isinstance(picture, dict) else None
         if not isinstance(path, str) or not _inside(path, (self._folder,)):
-            raise DataError("The picture is no uploaded file.")
+            raise DataError("Choose a picture from your device.")
         try:
             return Path(path).resolve().read_bytes()
         except OSError:
@@ -232,7 +200,17 @@ class Page:
             ) from None
 
 
-def _or_message(answer: Callable[[], str]) -> str:
+def _live(name: str, value: str) -> gr.HTML:
+    """A template that page.js moves: its function of this name is given the element."""
+    return gr.HTML(
+        value,
+        elem_id=name,
+        js_on_load=f"unires.{name}(element, trigger, upload, watch)",
+        apply_default_css=False,
+    )
+
+
+def _or_message(answer: Callable[[], T]) -> T:
     """The answer; what is wrong with a question as a message on the page."""
     try:
         return answer()
@@ -277,7 +255,13 @@ def _text(text: str) -> Markup:
     return Markup(safe.replace("{", "&#123;").replace("$", "&#36;"))
 
 
-TEMPLATE = template(HERE / "answers.html", plain=_text)
+ANSWERS = template(HERE / "answers.html", plain=_text)
+PICKER = template(HERE / "picker.html")
+SHELF = template(HERE / "shelf.html")
+KEYS = (
+    '<p class="keys"><span class="typed"><kbd>Enter</kbd> finds, <kbd>Shift</kbd> + '
+    "<kbd>Enter</kbd> starts a new line.</span></p>"
+)
 
 
 def _lead(desk: Desk) -> str:
