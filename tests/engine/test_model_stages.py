@@ -311,6 +311,12 @@ def test_a_text_is_compared_with_those_of_other_regions_of_its_level() -> None:
     assert wheel == pytest.approx({"clip": 0.9, "clip_rank": 0})
     sizes = [crop.shape for crops, _ in model.asked for crop in crops]
     assert sizes == [(40, 40, 3), (8, 8, 3), (8, 8, 3)]
+    dropped = dataclasses.replace(text("blue car", "o1"), keep=False, codes=("T4",))
+    shown = picture(
+        spoken(CAR, "o0", text("red car")), spoken(WHEELS[1], "o1", dropped)
+    )
+    red, blue = advanced_scores(shown, scorer=model)
+    assert "clip_margin" not in red and blue["clip_margin"] == pytest.approx(0.1)
 
 
 def test_the_answer_of_the_grounder_is_held_against_all_of_the_level() -> None:

@@ -20,8 +20,8 @@ from unires_jax.evaluation.protocols import NATIVE, Question, ask
 from unires_jax.inference.answer import Answerer, EncodedPicture, FixedShapes
 from unires_jax.inference.calibration import Calibration, Logistic, fingerprint
 from unires_jax.inference.loaded import Loaded
-from unires_jax.inference.model import Compiled
 from unires_jax.inference.segment import Segment
+from unires_jax.inference.steps import Compiled
 
 
 class Observed(NamedTuple):

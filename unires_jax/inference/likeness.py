@@ -92,7 +92,8 @@ def from_json(values: Mapping[str, Any], size: int) -> Likeness:
         if arrays[name].shape != shape:
             raise ValueError(f"{name} of shape {arrays[name].shape}, expected {shape}")
     scales = (likeness.deviation, likeness.variances, rest, limit)
-    if not all(np.isfinite(x).all() for x in (*arrays.values(), rest, limit)):
+    numbers = (*arrays.values(), np.asarray([rest, limit]))
+    if not all(np.isfinite(x).all() for x in numbers):
         raise ValueError("numbers that are not finite")
     if not all(np.all(np.asarray(x) > 0) for x in scales):
         raise ValueError("a variance, deviation or limit that is not above zero")

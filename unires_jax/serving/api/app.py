@@ -179,8 +179,8 @@ def _add_questions(app: FastAPI, service: Service) -> None:
         "/metrics",
         dependencies=[Depends(authorized)],
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}, "description": "Metrics."}}
-        | _problems(401),
+        responses=_problems(401)
+        | {200: {"content": {"text/plain": {}}, "description": "Metrics."}},
     )
     async def measured() -> Response:
         """Requests, seconds, batches and what is kept, for Prometheus."""
