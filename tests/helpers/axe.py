@@ -27,8 +27,13 @@ def _source() -> str:
 SOURCE = _source()
 
 
+# What fades in is pale for a while.
+STILL = "return document.getAnimations().every(x => x.playState != 'running')"
+
+
 def findings(browser: Browser) -> list[str]:
     """The critical and serious findings, one line for each element."""
+    browser.until(lambda: browser.driver.execute_script(STILL), "a page at rest")
     browser.driver.execute_script(SOURCE)
     violations: list[dict[str, Any]] = browser.driver.execute_async_script(RUN)
     return [

@@ -37,12 +37,20 @@ const [box, text] = arguments;
 box.value = text;
 box.dispatchEvent(new Event("input"));
 """
-UNLIKE = "The picture looks unlike those the model has learned from."
+UNLIKE = "looks unlike those that the model was trained on"
 NEEDED = (  # to ask, and to see what was answered
     *("#picker .choose", "#shelf .switch", "#shelf .example", "#sentences textarea"),
     *("#find", "#keys kbd", "#answers .sheet", "#answers .tools a.overlay"),
     *("#answers tbody tr", "#threshold input[type=range]", "#answers a.masks-zip"),
 )
+
+
+class Far(EncodedImage):
+    """One that is far from all that the model knows."""
+
+    @property
+    def distance(self) -> float:
+        return 2.0
 
 
 class Doubting(Counting):
@@ -51,7 +59,7 @@ class Doubting(Counting):
     def encode_image(self, image: ImageLike) -> EncodedImage:
         encoded = super().encode_image(image)
         if encoded.pixels.shape[1] == 64:
-            object.__setattr__(encoded, "unlike", UNLIKE)
+            return Far(encoded.pixels, encoded.note, encoded.encoded)
         return encoded
 
 
@@ -268,6 +276,10 @@ def test_what_a_person_should_know_is_beside_the_answers(
     browser.answered(before)
     warnings = [x.text for x in browser.all("#answers .warning")]
     assert UNLIKE in warnings[0] and "was not read" in warnings[1]
+    # Numbers that mean nothing there are not shown as if they did.
+    numbers = [x.text for x in browser.all("#answers tbody .number:not(.area)")]
+    assert {*numbers} == {"?"}
+    assert all("%" not in x.text for x in browser.all("#answers .there"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Picture:
     @classmethod
     def of(cls, image: EncodedImage) -> "Picture":
         """What is needed of an image to answer about it."""
-        notes = image.note, getattr(image, "unlike", "")
+        notes = image.note, image.unlike
         return cls(regroup.alone(image.encoded), tuple(filter(None, notes)))
 
     @property

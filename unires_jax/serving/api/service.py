@@ -208,7 +208,7 @@ def _answer(segment: Segment, masks: str) -> Answer:
     return Answer(
         expression=segment.expression,
         score=segment.score,
-        calibrated=getattr(segment, "calibrated", False),
+        calibrated=segment.calibrated,
         no_target=segment.no_target,
         no_target_probability=segment.no_target_probability,
         threshold=segment.threshold,

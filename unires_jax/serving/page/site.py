@@ -175,13 +175,14 @@ class Page:
     def _show(self, visit: Visit, threshold: float) -> str:
         image = visit.image
         height, width = image.pixels.shape[:2]
-        warnings = [image.note, getattr(image, "unlike", "")]
+        warnings = [image.note, image.unlike]
         return ANSWERS.render(
             key=visit.key,
             threshold=threshold,
             height=height,
             width=width,
             warnings=[x for x in warnings if x],
+            unlike=bool(image.unlike),
             rows=self._desk.rows(visit, threshold),
         )
 
