@@ -65,7 +65,7 @@ async def read(
         raise Problem(
             408, f"the request did not arrive within {settings.read_seconds:g} seconds"
         ) from None
-    return await asyncio.to_thread(_of_json, bytes(body), kind)
+    return await asyncio.to_thread(_of_json, body, kind)
 
 
 def open_picture(data: bytes, settings: Settings) -> photo.Photo:
@@ -148,7 +148,7 @@ async def _of_form(form: FormData, kind: type[Asked]) -> tuple[Asked, bytes | No
         raise _invalid(error) from None
 
 
-def _of_json(body: bytes, kind: type[Asked]) -> tuple[Asked, bytes | None]:
+def _of_json(body: bytearray, kind: type[Asked]) -> tuple[Asked, bytes | None]:
     try:
         asked = kind.model_validate_json(body)
     except pydantic.ValidationError as error:
