@@ -373,6 +373,14 @@ def test_wrong_questions_get_words(
             422,
             "Missing boundary",
         ),
+        (
+            {
+                "content": b"a",
+                "headers": {"content-type": "multipart/form-data; charset=punycode"},
+            },
+            415,
+            "expected UTF-8",
+        ),
     ],
 )
 def test_wrong_forms_get_words(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pydantic
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -112,6 +113,10 @@ def _too_long(nbytes: int, limit: int) -> Problem:
 async def _form(
     headers: Headers, chunks: AsyncGenerator[bytes, None], settings: Settings
 ) -> FormData:
+    _, options = parse_options_header(headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in ("utf-8", "us-ascii"):  # some that Python knows take long
+        raise Problem(415, f"charset {shorten(charset, 80)!r}: expected UTF-8")
     parser = MemoryParser(
         headers,
         chunks,
@@ -153,6 +158,7 @@ def _of_json(body: bytearray, kind: type[Asked]) -> tuple[Asked, bytes | None]:
         asked = kind.model_validate_json(body)
     except pydantic.ValidationError as error:
         raise _invalid(error) from None
+    body.clear()  # as large as the picture
     if asked.image is None:
         return asked, None
     text, asked.image = asked.image, None
