@@ -8,7 +8,7 @@ from unires_jax.errors import UserError
 MODULES = {
     "train": ("array_record", "grain", "optax", "tensorboardX", "tensorflow_datasets"),
     "demo": ("gradio",),
-    "serve": ("fastapi", "multipart", "starlette", "uvicorn"),
+    "serve": ("fastapi", "python_multipart", "starlette", "uvicorn"),
     "engine": ("torch", "transformers"),
     "export": ("jax2onnx", "onnx", "onnxruntime"),
     "convert": ("pyarrow",),

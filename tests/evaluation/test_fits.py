@@ -61,6 +61,11 @@ def test_auroc_counts_ties_half() -> None:
     assert fits.auroc(np.array([1.0]), np.array([0.0])) == 0
 
 
+def test_pictures_that_are_all_alike_are_refused() -> None:
+    with pytest.raises(DataError, match="all alike"):
+        fits.likeness(np.ones((fits.LEAST_PICTURES, 6), np.float32))
+
+
 def test_strange_vectors_are_far_and_known_ones_are_not() -> None:
     """Also what differs where the known ones hardly vary, or not at all."""
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """`unires calibrate`: a run and its exports report the same honest numbers."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -17,7 +18,9 @@ from PIL import Image
 
 import unires_jax
 from unires_jax import cli
-from unires_jax.errors import CheckpointError
+from unires_jax.data.prepared import open_split
+from unires_jax.errors import CheckpointError, ConfigError
+from unires_jax.evaluation import calibrate_command
 from unires_jax.export.card import model_card
 from unires_jax.export.command import export
 from unires_jax.inference import exported
@@ -163,3 +166,15 @@ def test_what_cannot_be_calibrated_is_named(
     assert cli.main(["calibrate", *words]) == 1
     assert message in capsys.readouterr().err
     assert not (plain / "calibration.json").exists()
+
+
+def test_a_split_that_the_model_was_trained_on_is_refused(
+    plain: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load(plain)
+    trained = {"boxes:val": open_split("boxes:val", str(data)).fingerprint()}
+    meta = loaded.meta | {"data": trained}
+    told = dataclasses.replace(loaded, meta=meta)
+    monkeypatch.setattr(calibrate_command, "load", lambda _: told)
+    with pytest.raises(ConfigError, match="--split=boxes:val: the model was trained"):
+        calibrate_command.run(str(plain))

@@ -13,6 +13,7 @@ from PIL import Image
 from unires_jax.errors import DataError
 from unires_jax.export.command import TEMPLATES
 from unires_jax.inference.places import BUNDLED
+from unires_jax.pixels import rgb
 from unires_jax.pixels.images import decode_image
 from unires_jax.serving.photo import read_photo
 
@@ -168,3 +169,11 @@ def test_arrays_are_read_as_files_are() -> None:
     np.testing.assert_array_equal(read_photo(DEEP).pixels, read_photo(file).pixels)
     rgba = CASES["RGBA PNG"][0]
     np.testing.assert_array_equal(read_photo(RGBA).pixels, read_photo(rgba).pixels)
+
+
+def test_an_upright_picture_is_not_copied() -> None:
+    """Of 50 million pixels a copy is 200 MB."""
+    image = Image.new("RGB", (4, 3))
+    assert rgb.upright(image) is image
+    image.getexif()[0x0112] = 6
+    assert rgb.upright(image).size == (3, 4) and image.size == (4, 3)

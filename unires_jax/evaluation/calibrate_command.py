@@ -54,7 +54,8 @@ def run(
 
     `split` and `check` name prepared splits, of which the first `images` pictures are
     asked; `against` is a folder of pictures. Raises ConfigError for a model that is no
-    folder, DataError for data that cannot be used.
+    folder and for a split that it was trained on, DataError for data that cannot be
+    used.
     """
     if not locate(checkpoint).is_dir():
         raise ConfigError(
@@ -66,6 +67,11 @@ def run(
     data_dir = data_dir or data.dir
     names = [split or next(iter(loaded.config.eval.splits), ""), *check]
     splits = [open_split(name, data_dir, data.cache) for name in names]
+    if splits[0].fingerprint() in loaded.meta.get("data", {}).values():
+        raise ConfigError(
+            f"--split={names[0]}: the model was trained on it, where it is surer than "
+            "elsewhere; take a split that it has not seen"
+        )
     paths = _pictures(local(against)) if against else []
 
     model = calibrate.answerer(loaded)
@@ -78,7 +84,9 @@ def run(
         observed = calibrate.observe(model, held_out, images)
         fitted.checks[name] = calibrate.check(fitted, observed)
     if paths:
-        fitted.checks[local(against).name] = _against(fitted, model, paths, distances)
+        fitted.checks[local(against).resolve().name] = _against(
+            fitted, model, paths, distances
+        )
     print_checks(fitted)
     return _write(loaded, fitted)
 

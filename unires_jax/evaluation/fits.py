@@ -75,13 +75,15 @@ def likeness(
 
     The limit is TAIL deviations beyond the mean log distance of pictures that had no
     part in the fit, FOLDS times; those distances are returned, in units of the limit.
-    Raises DataError for fewer than LEAST_PICTURES.
+    Raises DataError for fewer than LEAST_PICTURES, and for pictures all alike.
     """
     if len(vectors) < LEAST_PICTURES:
         raise DataError(
             f"{len(vectors)} pictures are too few to know what pictures look like; "
             f"take a split of at least {LEAST_PICTURES}"
         )
+    if not vectors.std(0).any():
+        raise DataError("the pictures are all alike to the model; take another split")
     fold = np.arange(len(vectors)) % FOLDS
     distances = np.empty(len(vectors))
     for number in range(FOLDS):

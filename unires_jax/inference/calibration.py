@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from unires_jax import checkpoint, documents
+from unires_jax import documents
 from unires_jax.config import ModelConfig
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.files import Location
@@ -70,6 +70,8 @@ def home(folder: Location) -> Location:
     """Where the calibration of a step's or an export's folder lies."""
     if not (folder / "state").is_dir():
         return folder
+    from unires_jax import checkpoint  # with orbax, which an export does not need
+
     parents = folder.parents
     return parents[1] if parents[0].name == checkpoint.FOLDER else parents[0]
 

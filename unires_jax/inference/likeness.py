@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from unires_jax.config import ModelConfig
-from unires_jax.models.unires import ImageFeatures
+from unires_jax.models.features import ImageFeatures
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.grid import valid_cells
 

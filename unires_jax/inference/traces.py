@@ -4,7 +4,9 @@ Tracing takes longer than importing jax does, and takes flax. Its results are th
 of the parameters and, for inputs of given shapes, each step as StableHLO. They follow
 from our code, the libraries, jax's settings, the config and the device's kind; a file
 is named by a hash of all of these. The files lie beside jax's compiled programs, where
-it keeps any on this machine, and may be removed at any time. Source: ours.
+it keeps any on this machine, and may be removed at any time. They are trusted as those
+are, which hold machine code: the folder must be one that no stranger can write to.
+Source: ours.
 """
 
 import contextlib
@@ -45,7 +47,8 @@ def abstract(config: ModelConfig) -> dict[str, Any]:
             {n: (x.shape, str(x.dtype)) for n, x in flat.items()}
         ).encode()
 
-    shapes = json.loads(_kept(f"parameters {_text(config)}", trace))
+    what = f"parameters {_text(config)} {_settings()}"
+    shapes = json.loads(_kept(what, trace))
     flat = {n: jax.ShapeDtypeStruct(shape, kind) for n, (shape, kind) in shapes.items()}
     return parameters.nest(flat)
 
@@ -65,11 +68,11 @@ def step(
     )
 
     def trace() -> bytes:
-        traced = export.export(jax.jit(_function(config, name)))(*shapes)
+        jitted = jax.jit(_function(config, name))
+        traced = export.export(jitted, platforms=[device.platform])(*shapes)
         return bytes(traced.serialize())
 
-    settings = {k: v for k, v in jax.config.values.items() if "cache" not in k}
-    kind = (device.platform, device.device_kind, sorted(settings.items()))
+    kind = (device.platform, device.device_kind, _settings())
     content = _kept(f"{name} {_text(config)} {shapes} {kind}", trace)
     return export.deserialize(bytearray(content)).call
 
@@ -92,6 +95,11 @@ def _apply(config: str) -> Any:
     from unires_jax.models.unires import Apply  # with flax
 
     return Apply(from_dict(json.loads(config), ModelConfig))
+
+
+def _settings() -> list[tuple[str, Any]]:
+    """jax's settings of this thread, but those of its caches."""
+    return sorted((k, v) for k, v in jax.config.values.items() if "cache" not in k)
 
 
 def _text(config: ModelConfig) -> str:

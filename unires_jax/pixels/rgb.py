@@ -47,6 +47,8 @@ def orientation(image: Image.Image) -> int:
 
 def upright(image: Image.Image) -> Image.Image:
     """The picture turned by its EXIF orientation."""
+    if orientation(image) == UPRIGHT:
+        return image  # exif_transpose copies it
     return ImageOps.exif_transpose(image)
 
 
@@ -62,7 +64,9 @@ def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image)
-    return np.array(image.convert("RGB"))
+    if image.mode != "RGB":  # convert copies what is RGB
+        image = image.convert("RGB")
+    return np.array(image)
 
 
 def _deep_to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

@@ -39,6 +39,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture) -> None:
         (["--queue", "-1"], "--queue=-1"),
         (["--max_wait_ms", "5000"], "expected 0 to 1000"),
         (["--max_mb", "nan"], "--max_mb=nan"),
+        (["--max_mb", "257"], "at most 256"),
         (["--token", "s\u00e9cret"], "expected ASCII"),
         (["--port", "99999"], "cannot listen"),
         (["--host", "no.such.host.invalid"], "cannot listen"),

@@ -78,9 +78,13 @@ def test_metrics_are_prometheus_text() -> None:
     metrics.seconds.add(99.0, path="/v1/segment")
     metrics.requests.add(path="/v1/segment", status="200")
     metrics.requests.add(path="/v1/segment", status="200")
+    metrics.requests.add(1_234_567, path="/docs", status="200")
+    metrics.nbytes.set(1_234_567_890)
     lines = metrics.text().splitlines()
     assert r'unires_model_info{name="a\"b\\c\nd"} 1' in lines
     assert 'unires_requests_total{path="/v1/segment",status="200"} 2' in lines
+    assert 'unires_requests_total{path="/docs",status="200"} 1234567' in lines
+    assert "unires_kept_bytes 1234567890" in lines  # rates need every digit
     name = "unires_request_seconds"
     for bound, count in (("0.01", 0), ("0.025", 1), ("30", 1), ("+Inf", 2)):
         assert f'{name}_bucket{{path="/v1/segment",le="{bound}"}} {count}' in lines

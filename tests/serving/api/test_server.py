@@ -27,10 +27,12 @@ from helpers.programs import run
 from helpers.tiny import WORDS, make_loaded, tiny_config
 from PIL import Image
 
+from unires_jax.serving.api.batcher import Batcher
+from unires_jax.serving.api.problems import Problem
 from unires_jax.serving.api.schema import SegmentAnswer
 from unires_jax.serving.api.server import serve
 from unires_jax.serving.listening import listen
-from unires_jax.serving.photo import encode_png
+from unires_jax.serving.photo import encode_png, read_photo
 
 SENTENCES = WORDS[:2]
 PICTURE = encode_png(noise(0))
@@ -215,6 +217,27 @@ def test_one_that_fails_fails_alone(site: ApiSite, model: Held) -> None:
         problem(bad.result(), 500, "the server failed")
 
 
+def test_nobody_waits_for_a_device_whose_thread_ended(model: Held) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError("no more")
+
+    batcher = Batcher(model, batch=4, sentences=4, max_wait=0.0, observe=fail)
+    batcher.start()
+    until(lambda: batcher.ready)
+    photo = read_photo(noise(0))
+    with holding(model):
+        first = batcher.submit(photo, SENTENCES)
+        until(model.asked.is_set)
+        waiting = batcher.submit(photo, SENTENCES)
+        model.may.set()
+        assert len(first.result(600).segments) == len(SENTENCES)
+    for refused in (waiting, batcher.submit(photo, SENTENCES)):
+        error = refused.exception(600)
+        assert isinstance(error, Problem) and error.status == 503
+    until(lambda: not batcher.ready)
+    assert isinstance(batcher.failure, MemoryError)
+
+
 def test_a_full_server_says_so(model: Held) -> None:
     settings = dataclasses.replace(SETTINGS, requests=3)
     with api_of(model, settings) as site, holding(model), ThreadPoolExecutor(3) as pool:
@@ -261,6 +284,7 @@ def test_a_client_that_goes_costs_nothing(site: ApiSite, model: Held) -> None:
         gone.close()
         slow.close()
         site.wait_until_inside(1)
+        until(lambda: not site.service.batcher._waiting)  # nor is its picture kept
         model.may.set()
         expect(site, first.result())
     expect(site, segment(site))
@@ -348,6 +372,14 @@ def test_wrong_questions_get_words(
             {"content": b"a", "headers": {"content-type": "multipart/form-data"}},
             422,
             "Missing boundary",
+        ),
+        (
+            {
+                "content": b"a",
+                "headers": {"content-type": "multipart/form-data; charset=punycode"},
+            },
+            415,
+            "expected UTF-8",
         ),
     ],
 )

@@ -28,6 +28,7 @@ from PIL import Image
 
 from unires_jax import cli
 from unires_jax.errors import ConfigError, DataError
+from unires_jax.extras import MissingExtraError
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import command as demo
 from unires_jax.serving.page.desk import Limits
@@ -297,5 +298,5 @@ def test_signals_end_it_cleanly(how: signal.Signals, tmp_path: Path) -> None:
 def test_gradio_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gr.__version__.startswith("6.")
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(ConfigError, match=r"unires_jax\[demo\]"):
+    with pytest.raises(MissingExtraError, match=r"unires_jax\[demo\]"):
         demo.main(["--port", "0"])

@@ -6,12 +6,13 @@ Source: ours; it is what inference servers call dynamic batching.
 """
 
 import collections
+import contextlib
 import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from unires_jax.inference import regroup
 from unires_jax.inference.answer import PowersOfTwo
 from unires_jax.inference.segment import Segment
 from unires_jax.serving.api.pictures import Picture
+from unires_jax.serving.api.problems import later
 from unires_jax.serving.photo import Photo
 from unires_jax.serving.predictor import Predictor
 
@@ -93,15 +95,26 @@ class Batcher:
     def submit(
         self, picture: Photo | Picture, sentences: Sequence[str] = ()
     ) -> Future[Answered]:
-        """Let a request wait for the device. One that is cancelled costs nothing."""
+        """Let a request wait for the device. One that is cancelled costs nothing.
+
+        At the end its answer is Problem 503.
+        """
         request = Request(picture, tuple(sentences))
         with self._changed:
             if self._ending:
-                request.answered.cancel()
+                _refuse(request)
             else:
                 self._waiting.append(request)
                 self._changed.notify()
+        request.answered.add_done_callback(self._forget)
         return request.answered
+
+    def _forget(self, answered: Future[Answered]) -> None:
+        """Free the picture of a request whose client went away while it waited."""
+        if answered.cancelled():
+            with self._changed:
+                others = (x for x in self._waiting if x.answered is not answered)
+                self._waiting = collections.deque(others)
 
     @property
     def seconds_ahead(self) -> float:
@@ -110,16 +123,21 @@ class Batcher:
 
     def close(self, seconds: float) -> None:
         """Take no more requests; wait so long for those that are in the device."""
-        with self._changed:
-            self._ending = True
-            for request in self._waiting:
-                request.answered.cancel()
-            self._waiting.clear()
-            self._changed.notify()
+        self._end()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
+    def _end(self, asked: Sequence[Request] = ()) -> None:
+        """Refuse those that wait, those to come, and these."""
+        with self._changed:
+            self._ending = True
+            waiting, self._waiting = self._waiting, collections.deque()
+            self._changed.notify()
+        for request in (*asked, *waiting):
+            _refuse(request)
+
     def _run(self) -> None:
+        requests: list[Request] = []
         try:
             self._warm_up()
             while requests := self._next():
@@ -129,7 +147,8 @@ class Batcher:
                 count = sum(len(request.sentences) for request in requests)
                 self._observe(len(requests), count, self._batch_seconds)
         except BaseException as error:  # told by the thread that waits for this one
-            self.failure = error
+            self.failure, self.ready = error, False
+            self._end(requests)
             self.on_failure()
 
     def _next(self) -> list[Request]:
@@ -226,6 +245,11 @@ class Batcher:
         config = self._answerer.config
         context = config.model.text.context
         return sorted({min(length, context) for length in config.data.lengths})
+
+
+def _refuse(request: Request) -> None:
+    with contextlib.suppress(InvalidStateError):  # it has an answer, or no client
+        request.answered.set_exception(later(503, "the server ends", 5.0))
 
 
 def compile_for(segmenter: Any, features: Any, rows: int, length: int) -> None:

@@ -24,10 +24,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from unires_jax import extras
 from unires_jax.errors import ConfigError
 from unires_jax.serving.api.settings import Settings
 from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.listening import address_of, ended_by_signals, listen
+from unires_jax.serving.photo import MAX_BYTES
 
 TOKEN = "UNIRES_TOKEN"
 
@@ -37,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     settings = _settings(args)
     with ended_by_signals():
-        _check_installed()
+        extras.require("serve")
         from unires_jax.serving.api.server import serve
 
         listener = listen(args.host, args.port)
@@ -98,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    most = {"batch": 64, "queue": 10_000}
-    for name in (*most, "max_mb", "max_megapixels", "keep_mb", "keep_s", "grace_s"):
+    most = {"batch": 64, "queue": 10_000, "max_mb": MAX_BYTES >> 20}
+    for name in (*most, "max_megapixels", "keep_mb", "keep_s", "grace_s"):
         value = getattr(args, name)
         if not 0 < value <= most.get(name, 1e9):
             raise ConfigError(
@@ -125,15 +127,3 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-
-
-def _check_installed() -> None:
-    try:
-        import fastapi  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"the server needs fastapi, uvicorn and python-multipart ({error}): "
-            "pip install 'unires_jax[serve]'"
-        ) from None

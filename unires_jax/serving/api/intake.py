@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pydantic
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -65,7 +66,7 @@ async def read(
         raise Problem(
             408, f"the request did not arrive within {settings.read_seconds:g} seconds"
         ) from None
-    return await asyncio.to_thread(_of_json, bytes(body), kind)
+    return await asyncio.to_thread(_of_json, body, kind)
 
 
 def open_picture(data: bytes, settings: Settings) -> photo.Photo:
@@ -112,6 +113,10 @@ def _too_long(nbytes: int, limit: int) -> Problem:
 async def _form(
     headers: Headers, chunks: AsyncGenerator[bytes, None], settings: Settings
 ) -> FormData:
+    _, options = parse_options_header(headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in ("utf-8", "us-ascii"):  # some that Python knows take long
+        raise Problem(415, f"charset {shorten(charset, 80)!r}: expected UTF-8")
     parser = MemoryParser(
         headers,
         chunks,
@@ -148,11 +153,12 @@ async def _of_form(form: FormData, kind: type[Asked]) -> tuple[Asked, bytes | No
         raise _invalid(error) from None
 
 
-def _of_json(body: bytes, kind: type[Asked]) -> tuple[Asked, bytes | None]:
+def _of_json(body: bytearray, kind: type[Asked]) -> tuple[Asked, bytes | None]:
     try:
         asked = kind.model_validate_json(body)
     except pydantic.ValidationError as error:
         raise _invalid(error) from None
+    body.clear()  # as large as the picture
     if asked.image is None:
         return asked, None
     text, asked.image = asked.image, None

@@ -29,7 +29,7 @@ class Counter:
         """The samples."""
         with self._lock:
             for labels, value in self._values.items():
-                yield f"{self.name}{labels} {value:g}"
+                yield f"{self.name}{labels} {value}"
 
 
 class Gauge:
@@ -42,7 +42,7 @@ class Gauge:
 
     def set(self, value: float | int, **labels: str) -> None:
         """What it is now."""
-        self._line = f"{self.name}{_written(labels)} {value:g}"
+        self._line = f"{self.name}{_written(labels)} {value}"
 
     def lines(self) -> Iterator[str]:
         """The sample."""
@@ -78,7 +78,7 @@ class Histogram:
                     le = bound if isinstance(bound, str) else f"{bound:g}"
                     labels = _written({**dict(key), "le": le})
                     yield f"{self.name}_bucket{labels} {total}"
-                yield f"{self.name}_sum{_written(dict(key))} {self._sums[key]:g}"
+                yield f"{self.name}_sum{_written(dict(key))} {self._sums[key]}"
                 yield f"{self.name}_count{_written(dict(key))} {total}"
 
 

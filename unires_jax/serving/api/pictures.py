@@ -56,6 +56,7 @@ class Pictures:
         # Used last, last; with the time of that.
         self._kept: collections.OrderedDict[str, tuple[Picture, float]]
         self._kept = collections.OrderedDict()
+        self._total = 0  # bytes
         self._lock = threading.Lock()
 
     def put(self, picture: Picture) -> str:
@@ -63,6 +64,7 @@ class Pictures:
         key = secrets.token_urlsafe(18)
         with self._lock:
             self._kept[key] = picture, self._clock()
+            self._total += picture.nbytes
             self._forget()
         return key
 
@@ -80,16 +82,14 @@ class Pictures:
         """How many are kept, and their bytes."""
         with self._lock:
             self._forget()
-            return len(self._kept), self._total()
+            return len(self._kept), self._total
 
     def _forget(self) -> None:
         oldest = self._clock() - self._seconds
         while self._kept:
-            key, (_, used) = next(iter(self._kept.items()))
-            crowded = len(self._kept) > 1 and self._total() > self._nbytes
+            key, (picture, used) = next(iter(self._kept.items()))
+            crowded = len(self._kept) > 1 and self._total > self._nbytes
             if used >= oldest and not crowded:
                 return
             del self._kept[key]
-
-    def _total(self) -> int:
-        return sum(picture.nbytes for picture, _ in self._kept.values())
+            self._total -= picture.nbytes

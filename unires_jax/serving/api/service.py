@@ -126,7 +126,7 @@ class Service:
 
     async def segment(self, asked: SegmentRequest, data: bytes | None) -> bytes:
         """Answer sentences about a picture: a SegmentAnswer as JSON. Raises Problem."""
-        sentences = self._sentences(asked.sentences)
+        sentences = await asyncio.to_thread(self._sentences, asked.sentences)
         source = self._source(asked.key, data)
         picture, segments = await self._answered(source, sentences)
         key = asked.key

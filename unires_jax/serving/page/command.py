@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from unires_jax import extras
 from unires_jax.errors import ConfigError
 from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.listening import address_of, ended_by_signals, listen
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         tempfile.TemporaryDirectory(prefix="unires-") as folder,
         writing_to(Path(folder)),
     ):
-        _check_installed()
+        extras.require("demo")
         listener = listen(args.host, args.port)
         print("loading the model ...", flush=True)
         desk = Desk(start(args), limits)
@@ -132,15 +133,6 @@ def root_path(text: str) -> str:
             "as https://example.org/demo"
         )
     return root
-
-
-def _check_installed() -> None:
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"the page needs gradio ({error}): pip install 'unires_jax[demo]'"
-        ) from None
 
 
 def serve(desk: Desk, folder: Path, listener: socket.socket, root: str = "") -> None:
