@@ -181,6 +181,7 @@ class Answerer:
                         self._nothing(float(probabilities[row])),
                         note=self._note(ids[number]),
                         right=self.calibration.right if self.calibration else None,
+                        familiar=(pictures[picture].distance or 0) <= 1,
                     ),
                 )
 

@@ -26,9 +26,9 @@ class Segment:
     no_target_probability: float | None  # that nothing is meant; None: never trained
     threshold: float = 0.5  # probability above which a pixel belongs to the mask
     note: str = ""  # "", or what a user should know: the sentence's end was not read
-    right: Logistic | None = (
-        None  # of the quality: if meant, it is right; None: unknown
-    )
+    # Of the quality: if anything is meant, the mask is right; None: unknown.
+    right: Logistic | None = None
+    familiar: bool = True  # whether the picture is like those of the calibration
 
     @functools.cached_property
     def mask(self) -> Bool[np.ndarray, "H W"]:
@@ -54,8 +54,8 @@ class Segment:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the score is a probability."""
-        return self.right is not None
+        """Whether the score is a probability: not in a picture that is not familiar."""
+        return self.right is not None and self.familiar
 
     @property
     def raw_score(self) -> float:
