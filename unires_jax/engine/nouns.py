@@ -196,7 +196,7 @@ def is_called(noun: str, word: str) -> bool:
 
 def may_be_called(noun: str, word: str) -> bool:
     """Whether it is, or the noun leaves it open: a person may be a man."""
-    narrower = WIDER[_OPEN[noun]] if noun in _OPEN else ()
+    narrower = WIDER[_OPEN[noun]] if noun in _OPEN else frozenset[str]()
     return is_called(noun, word) or word in narrower
 
 
