@@ -30,7 +30,7 @@ _POINTER = b"version https://git-lfs"
 BUCKETS = ("gs", "s3")  # schemes of locations that are no path of this machine
 # Folders of annotations, which lie beside those of pictures.
 ANNOTATIONS = ("annotations", "annotation", "anns", "labels")
-_HUB = re.compile(r"(?:datasets|models)--.+--.+")
+_HUB = re.compile(r"(?:datasets|models)--.+")  # some have no owner
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # not a drive's one letter
 
 Location: TypeAlias = Path | epath.Path  # what `locate` gives

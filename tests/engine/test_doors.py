@@ -14,7 +14,7 @@ from helpers.tool_exports import CAPTION
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record, runs_of
 from unires_jax.engine import convertible
-from unires_jax.engine.importers import command
+from unires_jax.engine.importers import cells, command
 from unires_jax.errors import UserError
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import build
@@ -247,6 +247,33 @@ def test_masks_beside_their_pictures_and_in_splits(tmp_path: Path) -> None:
     caption.symlink_to(tmp_path / "secret.txt")
     with pytest.raises(UserError, match="a link out of it"):
         imported(source, "masks", tmp_path / "three")
+
+
+def test_folders_and_pictures_that_are_links_out_are_refused(tmp_path: Path) -> None:
+    source = tool_exports.write_masks(tmp_path / "masks")
+    (source / "captions").rename(tmp_path / "notes")
+    (source / "captions").symlink_to(tmp_path / "notes")
+    with pytest.raises(UserError, match="a link out of it"):
+        imported(source, "masks", tmp_path / "one")
+    lisa = tool_exports.write_lisa(tmp_path / "lisa")
+    for picture in (*lisa.rglob("*.jpg"), *lisa.rglob("*.png")):
+        picture.rename(tmp_path / picture.name)
+        picture.symlink_to(tmp_path / picture.name)
+    with pytest.raises(UserError, match="a link out of it"):
+        imported(lisa, "lisa", tmp_path / "two")
+    imported(lisa, "lisa", tmp_path / "two", "--follow_links")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('["the dog", "a dog on grass"]', ("the dog", "a dog on grass")),
+        ('[{"raw": "the dog"}]', ("the dog",)),
+        ("[sic] the dog", ("[sic] the dog",)),
+    ],
+)
+def test_sentences_of_a_cell(cell: str, expected: tuple[str, ...]) -> None:
+    assert cells.texts(cell) == expected
 
 
 def test_rows_of_parquet_that_cannot_be_used(tmp_path: Path) -> None:

@@ -276,6 +276,69 @@ def test_a_wider_word_is_said_of_what_it_alone_fits():
     assert not any("animal" in t.text for t in texts(after))
 
 
+def side_by_side(*nouns):
+    """One thing of each name, on the left and on the right."""
+    spots = (spot for _, *spot in (LEFT, RIGHT))
+    return blocks(*((noun, *spot) for noun, spot in zip(nouns, spots, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("nouns", "plain", "placed"),
+    [
+        (("car", "suv"), {"suv"}, {"car"}),
+        (("bird", "duck"), {"duck"}, {"bird"}),
+        (("bear", "teddy bear"), {"teddy bear"}, {"bear"}),
+        (("person", "man"), set(), {"person"}),  # who may be a man, too
+        (("dog", "hot dog"), {"dog", "hot dog"}, {"dog"}),
+    ],
+)
+def test_a_name_alone_fits_no_other_kind(nouns, plain, placed):
+    picture = side_by_side(*nouns)
+    after = advance(picture, blank(picture), context(negatives=0.0, plurals=False))
+    bare = {t.text.removeprefix("the ") for t in texts(after, "template")}
+    assert bare & {*nouns} == plain
+    first = " ".join(t.text for t in texts(after, "place") if t.targets == ("o0",))
+    assert placed <= {*first.split()}
+    second = [t.text for t in texts(after) if t.targets == ("o1",)]
+    assert any(nouns[1] in text for text in second) == (nouns[1] in plain)
+
+
+def test_a_plural_leaves_no_other_kind_of_it_out():
+    picture = blocks(
+        *(("car", *spot) for _, *spot in (LEFT, MIDDLE)), ("suv", *RIGHT[1:])
+    )
+    after = advance(picture, blank(picture), context(negatives=0.0))
+    assert not [t for t in texts(after, "plural") if "cars" in t.text]
+
+
+@pytest.mark.parametrize(
+    ("nouns", "absent", "denied"),
+    [
+        (("dog", "vase"), {"bird", "cat"}, {"animal"}),
+        (("dog", "duck"), {"cat"}, {"bird"}),
+        (("dog", "animal"), set(), {"bird", "cat", "horse"}),
+        (("car", "motorbike"), {"bicycle", "boat"}, {"motorcycle"}),
+        (("car", "vehicle"), set(), {"bicycle", "boat", "train"}),
+    ],
+)
+def test_another_kind_is_absent_under_every_name(nouns, absent, denied):
+    picture, heard = side_by_side(*nouns), set()
+    for i in range(40):
+        one = dataclasses.replace(picture, image_id=i)
+        after = advance(one, blank(one), context(negatives=0.9))
+        heard |= {w for t in texts(after, "negative") for w in t.text.split()}
+    assert absent <= heard
+    assert not heard & denied
+
+
+@pytest.mark.parametrize(("kind", "absent"), [("bottle", True), ("van", False)])
+def test_a_colour_is_absent_from_what_one_may_take_for_the_thing(kind, absent):
+    picture = blocks(("car", *LEFT[1:]), (kind, *RIGHT[1:]))
+    after = advance(picture, painted(picture, RED, BLUE), context(negatives=0.9))
+    heard = {t.text for t in texts(after, "negative") if "blue" in t.text}
+    assert any("car" in text for text in heard) == absent
+
+
 def test_two_things_are_named_together():
     picture = blocks(LEFT, ("vase", *RIGHT[1:]))
     pictures = [dataclasses.replace(picture, image_id=i) for i in range(9)]

@@ -49,6 +49,7 @@ def arm(x: int, side: str) -> Region:
             [region((40, 20, 9, 9), "swivel chair"), region((44, 20, 9, 9), "chair")],
             {"swivel chair"},
         ),
+        ([region((40, 20, 9, 9), "duck"), region((44, 20, 9, 9), "bird")], {"duck"}),
         (
             [region((5, 5, 9, 9), "cat"), region((60, 5, 9, 9), "cat", crowd=True)],
             set(),

@@ -164,8 +164,9 @@ def _is_lone(scene: Scene, part: Thing) -> bool:
     category = part.region.category
     alike = [p for p in scene.parts if p.region.category == category]
     same = [p for p in alike if p.region.part == part.region.part]
-    countable = scene.exhaustive and category not in scene.crowded
-    return countable and len(same) == 1 and len(scene.instances(category)) < 2
+    noun = spoken(category)
+    countable = scene.exhaustive and scene.clear(noun)
+    return countable and len(same) == 1 and len(scene.called(noun)) < 2
 
 
 def _siblings(scene: Scene, part: Thing) -> list[Thing]:

@@ -11,7 +11,15 @@ from random import Random
 from unires_jax.data.records import LEVELS, PART
 from unires_jax.engine.colours import Palette
 from unires_jax.engine.english import plural
-from unires_jax.engine.nouns import confusable, near, part_name, spoken, taken_for
+from unires_jax.engine.nouns import (
+    confusable,
+    is_called,
+    may_be_called,
+    near,
+    part_name,
+    spoken,
+    taken_for,
+)
 from unires_jax.engine.phrases import garments
 from unires_jax.engine.record import Text
 from unires_jax.engine.sayings import Name, text
@@ -91,9 +99,10 @@ def _colours(
     if not phrase.colour or not _known(scene, category):
         return []
     masks = [
-        _worn(scene, o, phrase.worn) if phrase.worn else o.mask
+        mask
         for o in scene.objects
-        if o.region.category == category
+        if _taken_for(spoken(o.region.category), spoken(category))
+        for mask in (_worn(scene, o, phrase.worn) if phrase.worn else [o.mask])
     ]
     negatives: list[Negative] = []
     for colour in sorted(said):
@@ -103,9 +112,18 @@ def _colours(
     return negatives
 
 
-def _worn(scene: Scene, wearer: Thing, noun: str) -> RunMask | None:
-    garment = garments(scene, wearer.region.id).get(noun)
-    return garment.mask if garment else None
+def _worn(scene: Scene, wearer: Thing, noun: str) -> list[RunMask | None]:
+    """What an object wears that one may take for a garment; None where it is none."""
+    alike = {plural(word) for word in taken_for(noun)}
+    worn = [p for p in scene.parts if p.region.parent == wearer.region.id]
+    ends = [part_name(p.region.part).noun.split()[-1] for p in worn]
+    taken = [p.mask for p, end in zip(worn, ends, strict=True) if plural(end) in alike]
+    return [*taken] or [None]
+
+
+def _taken_for(noun: str, word: str) -> bool:
+    """Whether one may call a thing by a word, rightly or not."""
+    return may_be_called(noun, word) or noun in confusable(word)
 
 
 def _clothes(
@@ -123,24 +141,35 @@ def _clothes(
     for noun, part in garments(scene, thing.region.id).items():
         own = palette.colour(part.mask)
         for colour in sorted(said) if own else ():
-            if palette.agree(colour, part.mask) is False:
+            worn = _worn(scene, thing, noun)
+            if all(palette.agree(colour, m) is False for m in worn):
                 words, of = (f"{c} {noun} of the {name.words}" for c in (colour, own))
                 negatives += _made(part, "colour", words, of, r, colour)
     return negatives
 
 
 def _known(scene: Scene, category: str) -> bool:
-    """Whether all things of a category are marked one by one."""
-    return scene.exhaustive and category not in scene.crowded
+    """Whether all that one may take for a category's are marked one by one."""
+    noun = spoken(category)
+    crowds = any(_taken_for(spoken(c), noun) for c in scene.crowded)
+    return scene.exhaustive and not crowds
 
 
 def _categories(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negative]:
     if name.phrase.form not in _SWAPPABLE or not scene.exhaustive:
         return []
-    present = {
-        c for x in (*scene.categories, *scene.crowded) for c in confusable(x)
-    } | {w for n in scene.categories for w in spoken(n).split()}
-    others = [c for c in near(thing.region.category) if not confusable(c) & present]
+    there = {
+        *scene.categories,
+        *scene.crowded,
+        *(p.region.category for p in scene.parts),
+    }
+    nouns = {spoken(c) for c in there}
+    nouns |= {word for noun in nouns for word in noun.split()}
+    others = [
+        c
+        for c in near(thing.region.category)
+        if not any(_taken_for(noun, c) or is_called(c, noun) for noun in nouns)
+    ]
     if not others:
         return []
     words = name.phrase.around(r.choice(others))
@@ -153,9 +182,8 @@ def _sides(scene: Scene, thing: Thing, name: Name, r: Random) -> list[Negative]:
     In a source that does not mark all, the detector's look at that side decides (U3).
     """
     side, category = name.phrase.side, thing.region.category
-    alike = confusable(category)
     others = {spoken(c) for c in (*scene.categories, *scene.crowded) if c != category}
-    if not side or alike & others:
+    if not side or any(_taken_for(noun, spoken(category)) for noun in others):
         return []
     words = f"{name.noun} on the {_OPPOSITE[side]}"
     return _made(thing, "side", words, name.words, r)

@@ -52,20 +52,42 @@ _NEAR = tuple(
 
 # Wider words, and all that one would call so.
 WIDER = {
-    wide: frozenset(row.split(","))
+    wide: frozenset((wide, *row.split(",")))
     for wide, row in {
-        "person": "person,man,woman,boy,girl,guy,lady,child,kid,baby,player",
-        "animal": "antelope,bear,bird,bull,butterfly,camel,cat,cattle,chicken,cow,crab,"
-        "deer,dog,dolphin,donkey,duck,elephant,fish,giraffe,goat,goldfish,goose,"
-        "hamster,horse,jellyfish,kangaroo,lamb,lion,lobster,monkey,ox,parrot,penguin,"
-        "pig,pigeon,polar bear,pony,puppy,rabbit,seal,sheep,shrimp,starfish,swan,"
-        "tiger,turtle,wild bird,wolf,yak,zebra",
-        "vehicle": "airplane,ambulance,bicycle,bike,boat,bus,car,carriage,fire truck,"
-        "heavy truck,helicopter,machinery vehicle,minivan,motorbike,motorcycle,pickup,"
-        "pickup truck,plane,rickshaw,sailboat,scooter,ship,sports car,suv,taxi,train,"
-        "tractor,tricycle,trolley,truck,van",
+        "person": "man,woman,boy,girl,guy,lady,child,kid,baby,player,pedestrian,rider,"
+        "skier,surfer",
+        "child": "boy,girl,kid,baby",
+        "kid": "boy,girl,child,baby",
+        "animal": "alpaca,antelope,bear,bee,bird,bull,butterfly,calf,camel,cat,cattle,"
+        "cheetah,chicken,cow,crab,crocodile,deer,dog,dolphin,donkey,duck,eagle,"
+        "elephant,fish,flamingo,fox,frog,giraffe,goat,goldfish,goose,gorilla,gull,"
+        "hamster,hedgehog,hippopotamus,horse,jellyfish,kangaroo,kitten,koala,lamb,"
+        "leopard,lion,lizard,lobster,monkey,ostrich,otter,owl,ox,panda,parrot,penguin,"
+        "pig,pigeon,polar bear,pony,puppy,rabbit,raccoon,rhinoceros,seagull,seal,"
+        "shark,sheep,shrimp,snail,snake,sparrow,spider,squirrel,starfish,swan,tiger,"
+        "tortoise,turkey,turtle,whale,wild bird,wolf,yak,zebra",
+        "bird": "chicken,duck,eagle,flamingo,goose,gull,ostrich,owl,parrot,penguin,"
+        "pigeon,seagull,sparrow,swan,turkey",
+        "dog": "puppy",
+        "cat": "kitten",
+        "cow": "cattle",
+        "horse": "pony",
+        "sheep": "lamb",
+        "vehicle": "aeroplane,airplane,ambulance,bicycle,bike,boat,bus,canoe,car,"
+        "carriage,fire truck,heavy truck,helicopter,kayak,limousine,machinery vehicle,"
+        "minivan,motorbike,motorcycle,pickup,pickup truck,plane,rickshaw,sailboat,"
+        "scooter,ship,sports car,suv,taxi,tractor,train,tricycle,trolley,truck,van",
+        "car": "limousine,minivan,suv,taxi",
+        "truck": "pickup",
+        "boat": "canoe,kayak,sailboat",
     }.items()
 }
+# Words of which nobody knows which of the narrower ones the thing is; of which row.
+_OPEN = {w: w for w in words("person child kid animal vehicle")} | {"player": "person"}
+# Compounds that are none of what they end with.
+_NO_KINDS = frozenset(
+    ("hot dog", "prairie dog", "sea lion", "guinea pig", "sea horse", "rocking horse")
+)
 # What else people call a thing.
 _ALSO = {
     "man": "guy",
@@ -84,9 +106,21 @@ _ALSO = {
 _CONFUSABLE = tuple(
     frozenset(row.split(","))
     for row in (
-        "car,truck,bus,van",
-        "airplane,plane",
+        "car,truck,bus,van,minivan,suv,taxi,pickup",
+        "airplane,aeroplane,plane,helicopter,jet",
+        "motorcycle,motorbike,scooter,moped",
+        "bicycle,bike,tricycle",
+        "boat,ship,sailboat,canoe,kayak",
+        "house,building,shed,hut",
+        "tree,plant,potted plant,pottedplant,bush",
+        "orange,tangerine,mandarin",
+        "cake,cupcake,muffin,pie",
+        "donut,doughnut,bagel",
+        "sandwich,hamburger,burger,hot dog,hotdog",
+        "oven,stove",
+        "refrigerator,fridge",
         "dog,wolf",
+        "cow,bull,calf,cattle,ox,yak",
         "cup,mug,glass,wine glass",
         "bag,handbag,purse,backpack,suitcase",
         "couch,sofa,chair,bench,armchair",
@@ -152,6 +186,18 @@ def taken_for(part: str) -> frozenset[str]:
     last = part.split()[-1]
     rows = (r for r in _TAKEN_FOR if plural(last) in {plural(w) for w in r})
     return frozenset({last}).union(*rows)
+
+
+def is_called(noun: str, word: str) -> bool:
+    """Whether what a noun names is called by a word, too: a swivel chair is a chair."""
+    compound = noun.endswith(f" {word}") and noun not in _NO_KINDS
+    return noun == word or compound or noun in WIDER.get(word, ())
+
+
+def may_be_called(noun: str, word: str) -> bool:
+    """Whether it is, or the noun leaves it open: a person may be a man."""
+    narrower = WIDER[_OPEN[noun]] if noun in _OPEN else frozenset[str]()
+    return is_called(noun, word) or word in narrower
 
 
 def confusable(category: str) -> frozenset[str]:

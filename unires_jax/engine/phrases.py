@@ -21,8 +21,8 @@ from unires_jax.data.predicates import (
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import nth
 from unires_jax.engine.nouns import (
-    WIDER,
     has_no_colour,
+    is_called,
     part_name,
     shows_others,
     spoken,
@@ -82,15 +82,15 @@ _LINKS = {
 
 def singling(scene: Scene, palette: Palette, category: str) -> dict[int, list[Phrase]]:
     """Of each instance of a category, the phrases that are true of it alone."""
-    among = scene.instances(category)
-    phrases: dict[int, list[Phrase]] = {i: [] for i in among}
-    if category in scene.crowded or not 0 < len(among) <= MOST:
+    own, among = scene.instances(category), scene.called(spoken(category))
+    phrases: dict[int, list[Phrase]] = {i: [] for i in own}
+    if not scene.clear(spoken(category)) or not 0 < len(among) <= MOST:
         return phrases
     if scene.alone(category):
         phrases[among[0]].append(Phrase("template"))
     for phrase, truths in _candidates(scene, palette, category, among):
         if truths.count(True) == 1 and None not in truths:
-            phrases[among[truths.index(True)]].append(phrase)
+            phrases.get(among[truths.index(True)], []).append(phrase)
     return phrases
 
 
@@ -102,9 +102,8 @@ def singling_widely(
     {} where it says no more than the categories do, or others may be there unmarked.
     """
     nouns = [spoken(o.region.category) for o in scene.objects]
-    among = [i for i, noun in enumerate(nouns) if noun in WIDER[wide]]
-    crowded = any(spoken(c) in WIDER[wide] for c in scene.crowded)
-    if crowded or not scene.exhaustive or not 0 < len(among) <= MOST:
+    among, known = scene.called(wide), scene.exhaustive and scene.clear(wide)
+    if not known or not 0 < len(among) <= MOST:
         return {}
     if {nouns[i] for i in among} == {wide}:
         return {}
@@ -280,10 +279,10 @@ def _relations(
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
     """Beside, before or behind a thing of another kind that is alone of its kind."""
     for other in scene.categories:
-        if other == category or not scene.alone(other):
+        noun = spoken(other)
+        if is_called(noun, spoken(category)) or not scene.alone(other):
             continue
         (anchor,) = scene.instances(other)
-        noun = spoken(other)
         for name, links in _LINKS.items():
             holds = RELATIONS[name]
             truths = [
@@ -349,8 +348,8 @@ def groups(
 
     Only where there are several.
     """
-    among = scene.instances(category)
-    countable = scene.exhaustive and category not in scene.crowded
+    among, noun = scene.instances(category), spoken(category)
+    countable = scene.exhaustive and scene.clear(noun) and scene.called(noun) == among
     if not countable or not 2 <= len(among) <= MOST:
         return []
     spots = [scene.objects[i].whole for i in among]

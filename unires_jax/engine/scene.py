@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unires_jax.data.predicates import SIDE
+from unires_jax.engine.nouns import is_called, may_be_called, spoken
 from unires_jax.engine.record import Picture, Region
 from unires_jax.pixels.masks import RunMask
 
@@ -65,15 +66,37 @@ class Scene:
         """Indices of all objects of a category."""
         return [i for i, o in enumerate(self.objects) if o.region.category == category]
 
+    def called(self, noun: str) -> list[int]:
+        """Indices of all objects that a noun means: a sports car is a car, too."""
+        nouns = [spoken(o.region.category) for o in self.objects]
+        return [i for i, own in enumerate(nouns) if is_called(own, noun)]
+
+    def clear(self, noun: str) -> bool:
+        """Whether `called` has all that is marked of a noun, one by one.
+
+        Not where there is a crowd of it, or what may or may not be called so.
+        """
+        crowds = any(may_be_called(spoken(c), noun) for c in self.crowded)
+        nouns = (spoken(c) for c in self.categories)
+        return not crowds and not any(
+            may_be_called(own, noun) and not is_called(own, noun) for own in nouns
+        )
+
     @functools.cached_property
     def categories(self) -> tuple[str, ...]:
         """Of objects, sorted, each once."""
         return tuple(sorted({o.region.category for o in self.objects}))
 
     def alone(self, category: str) -> bool:
-        """Whether the picture is known to have one thing of a category."""
-        countable = self.exhaustive and category not in self.crowded
-        return countable and len(self.instances(category)) == 1
+        """Whether the picture is known to have one thing that is called so."""
+        return category in self._alone
+
+    @functools.cached_property
+    def _alone(self) -> frozenset[str]:
+        nouns = {c: spoken(c) for c in self.categories if self.exhaustive}
+        return frozenset(
+            c for c, n in nouns.items() if self.clear(n) and len(self.called(n)) == 1
+        )
 
 
 def arrange(picture: Picture, twin: float) -> Scene:

@@ -483,8 +483,11 @@ def test_names_of_folders_with_the_characters_of_patterns(
     assert files.locate("~/x") == Path("~/x")  # a folder of that name goes first
 
 
-def test_a_cache_of_the_hub_and_a_folder_of_annotations(tmp_path: Path) -> None:
-    snapshot = tmp_path / "datasets--me--mine/snapshots/0a1b"
+@pytest.mark.parametrize("name", ["datasets--me--mine", "datasets--mine"])
+def test_a_cache_of_the_hub_and_a_folder_of_annotations(
+    name: str, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / name / "snapshots/0a1b"
     blobs = snapshot.parents[1] / "blobs"
     blobs.mkdir(parents=True)
     mres_lines.write_files(tmp_path)

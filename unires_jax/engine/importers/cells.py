@@ -5,6 +5,7 @@ COCO's RLE, polygons, or JSON text of one of these; a list of masks is several. 
 not 0 in a PNG is the target. Source: ours.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,13 @@ _DEPTH = 4  # of lists within lists; ours
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """The sentences of a cell: a text, a list of texts, or of objects that hold one."""
+    """The sentences of a cell: a text, a list of texts, or of objects that hold one.
+
+    A list may also stand as JSON text, as in a CSV.
+    """
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        with contextlib.suppress(DataError):  # "[sic] a dog" is a sentence
+            value = parse_json(value, "text")
     values = value if isinstance(value, list) else [value]
     return sentences([_words(one) for one in values[: limits.EXPRESSIONS]])
 

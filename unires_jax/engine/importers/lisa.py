@@ -13,11 +13,11 @@ from typing import Any
 from unires_jax import limits
 from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco_file import sentences
-from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import Asked, Form, Opened, WrongForm
 from unires_jax.engine.part_sources.json_lists import json_files
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import read_bytes
+from unires_jax.files import read_inside
 from unires_jax.pixels.images import image_size
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -29,14 +29,14 @@ _ENDS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
 @contextlib.contextmanager
-def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
+def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder of JSON files, however deep, or of one."""
     root = path if path.is_dir() else path.parent
     files = json_files(path) if path.is_dir() else [path]
     if not files or not is_lisa(read_json(files[0])):
         raise WrongForm("holds no JSON of text and shapes", place=str(path))
     rejects.expect(len(files))
-    yield Opened(len(files), _pictures(root, files, rejects))
+    yield Opened(len(files), _pictures(root, files, rejects, asked.follow_links))
 
 
 def is_lisa(content: Any) -> bool:
@@ -45,16 +45,18 @@ def is_lisa(content: Any) -> bool:
 
 
 def _pictures(
-    root: Path, files: Sequence[Path], rejects: Rejects
+    root: Path, files: Sequence[Path], rejects: Rejects, follow_links: bool
 ) -> Iterator[AnnotatedPicture]:
     for number, path in enumerate(files):
         try:
-            yield read_picture(root, path, number)
+            yield read_picture(root, path, number, follow_links=follow_links)
         except DataError as error:
             rejects.note(str(path), error)
 
 
-def read_picture(root: Path, path: Path, number: int) -> AnnotatedPicture:
+def read_picture(
+    root: Path, path: Path, number: int, *, follow_links: bool = False
+) -> AnnotatedPicture:
     """The picture of a file; `number` is its id. Raises DataError."""
     content = read_json(path)
     said = sentences(get(content, "text", list, ""))
@@ -69,7 +71,8 @@ def read_picture(root: Path, path: Path, number: int) -> AnnotatedPicture:
         raise DataError(
             f"no picture {path.stem}.jpg beside it; add it", kind=Kind.IMAGE_ABSENT
         )
-    data = read_bytes(picture, limits.PICTURE_BYTES)
+    name = picture.relative_to(root).as_posix()
+    data = read_inside(root, name, follow_links=follow_links)
     height, width = image_size(data)
     masks = [
         _mask(shape, f"shapes[{i}]", height, width)
@@ -81,7 +84,6 @@ def read_picture(root: Path, path: Path, number: int) -> AnnotatedPicture:
             "no shape is labelled target", place="shapes", kind=Kind.MASK_EMPTY
         )
     whole = RunMask.union(masks, height, width)
-    name = picture.relative_to(root).as_posix()
     return AnnotatedPicture(
         image=Image(number, name, height, width),
         annotations=(Annotation(0, whole, "", captions=said),),
@@ -102,4 +104,5 @@ FORM = Form(
     "its own",
     True,
     open_source,
+    asks=True,
 )

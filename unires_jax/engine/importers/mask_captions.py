@@ -29,7 +29,8 @@ class Captions:
         """Reads the table of captions. Raises DataError where it is damaged."""
         folders = (layout.captions, layout.masks, layout.pictures)
         self._folders = [folder for folder in folders if folder]
-        self._follow_links, self._notes = follow_links, rejects.notes
+        self._root, self._follow_links = root, follow_links
+        self._notes = rejects.notes
         self._table = _of_table(root, rejects)
 
     def of(self, mask: str, picture: str, *, alone: bool) -> tuple[str, ...]:
@@ -52,10 +53,12 @@ class Captions:
         for folder in self._folders:
             path = folder / f"{name}.txt"
             if path.is_file():
+                # The folder may be a link itself; that of pictures may be elsewhere.
+                base = self._root if folder.is_relative_to(self._root) else folder
+                relative = path.relative_to(base).as_posix()
                 try:
                     data = read_inside(
-                        *(folder, f"{name}.txt", _BYTES),
-                        follow_links=self._follow_links,
+                        base, relative, _BYTES, follow_links=self._follow_links
                     )
                     if said := cells.texts(decoded(data).splitlines()):
                         return said

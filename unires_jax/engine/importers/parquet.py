@@ -178,7 +178,10 @@ def _picture(image_id: int, name: str, data: bytes, things: Things) -> Annotated
     height, width = things.size or (0, 0)
     own = posixpath.basename(name.replace("\\", "/"))
     suffix = next((s for sign, s in _FORMATS.items() if data.startswith(sign)), ".img")
-    stem = posixpath.splitext(own)[0][:100]
+    # A name of files has at most 255 bytes.
+    stem = (
+        posixpath.splitext(own)[0].encode(errors="ignore")[:100].decode(errors="ignore")
+    )
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")
     filename = f"{image_id:08}{'-' * bool(plain)}{plain}{suffix}"
     return AnnotatedPicture(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from unires_jax.engine.english import is_plural, plural
+from unires_jax.engine.nouns import WIDER
 from unires_jax.engine.part_sources import places, sides
 from unires_jax.engine.part_sources.regions import Region
 from unires_jax.pixels.masks import RunMask
@@ -114,9 +115,10 @@ def _objects(
             kinds.setdefault(kind, []).append(i)
     names: dict[int, Said] = {}
     for kind, ids in kinds.items():
-        # A swivel chair is a chair, too.
-        wider = [k for k in ends[kind[-2:]] if k.endswith(kind)]
-        alike = [i for k in wider for i in kinds[k]]
+        # A swivel chair is a chair, too, and a duck a bird.
+        narrower = {k for k in ends[kind[-2:]] if k.endswith(kind)}
+        narrower |= WIDER.get(kind, frozenset()) & kinds.keys()
+        alike = [i for k in sorted(narrower) for i in kinds[k]]
         if any(regions[i].crowd for i in alike):
             continue
         if len(alike) == 1 and every(kind):
