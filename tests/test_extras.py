@@ -117,7 +117,7 @@ def test_all_that_is_imported_is_declared() -> None:
     optional = {module for modules in extras.MODULES.values() for module in modules}
     # Of a library that is declared, and could not be without them.
     brought = {"jaxlib", "ml_dtypes", "google", "markupsafe", "scipy", "IPython"}
-    brought |= {"kubernetes", "libtpu", "tensorstore", "torchvision"}
+    brought |= {"kubernetes", "libtpu", "pydantic", "tensorstore", "torchvision"}
     for file in FILES:
         outside = {name.split(".")[0] for name in imports(file)}
         outside -= sys.stdlib_module_names | {"unires_jax"} | optional | brought

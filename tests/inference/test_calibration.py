@@ -110,8 +110,9 @@ def test_any_odd_value_is_a_calibration_or_named(file: Path, loaded: Loaded) -> 
 def test_numbers_are_calibrated_and_masks_are_not(
     calibrated: Predictor, predictor: Predictor, known: Calibration
 ) -> None:
-    before = predictor.segment(noise(0), WORDS)
-    after = calibrated.segment(noise(0), WORDS)
+    picture = noise(100, 40, 50)  # like those that it was fitted on
+    before = predictor.segment(picture, WORDS)
+    after = calibrated.segment(picture, WORDS)
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(new.logits, old.logits)
         assert old.no_target_probability is not None and known.nothing
@@ -134,6 +135,7 @@ def test_pictures_of_another_kind_are_told(calibrated: Predictor) -> None:
     image = calibrated.encode_image(stripes(0))
     assert image.distance is not None and image.distance > 1
     assert "unlike those that the model was trained on" in image.unlike
+    assert not any(x.calibrated for x in calibrated.segment(image, WORDS))
 
 
 def test_the_batch_and_the_padding_change_no_distance(calibrated: Predictor) -> None:

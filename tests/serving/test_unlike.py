@@ -61,7 +61,5 @@ def test_the_command_warns_and_shows_no_score(
     assert unlike["scene.png"] == "" and "looks unlike" in unlike["other.png"]
     about = json.loads((tmp_path / "masks" / "other.png.json").read_text())
     assert about["unlike"] == unlike["other.png"]
-    calibrated = {
-        x["picture"]: x["answers"][0]["calibrated"] for x in map(json.loads, lines)
-    }
+    calibrated = {x["picture"]: x["calibrated"] for x in map(json.loads, lines)}
     assert calibrated == {"scene.png": True, "other.png": False}

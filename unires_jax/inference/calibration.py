@@ -20,7 +20,6 @@ from unires_jax.errors import CheckpointError, DataError
 from unires_jax.files import Location
 from unires_jax.inference import likeness
 from unires_jax.inference.likeness import Likeness
-from unires_jax.parameters import flatten
 
 FILE = "calibration.json"
 FORMAT = "unires_jax-calibration/1"
@@ -127,6 +126,8 @@ def fingerprint(params: dict[str, Any]) -> str:
 
     So an export in either type has the fingerprint of the run it was made of.
     """
+    from unires_jax.parameters import flatten  # with jax
+
     digest = hashlib.sha256()
     for name, array in flatten(params).items():
         start = np.asarray(array).ravel()[:HASHED].astype(ml_dtypes.bfloat16)

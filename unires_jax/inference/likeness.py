@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from unires_jax.config import ModelConfig
-from unires_jax.models.features import ImageFeatures
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.grid import valid_cells
 
 
-def pooled(
-    features: ImageFeatures, index: int, placement: Placement
-) -> Float32[np.ndarray, "c"]:
-    """One picture of a batch of features as a vector; the padding has no part in it."""
+def pooled(features: Any, index: int, placement: Placement) -> Float32[np.ndarray, "c"]:
+    """One picture of a batch of features as a vector; the padding has no part in it.
+
+    They are `models.features.ImageFeatures`, whose module would import jax.
+    """
     patches = np.asarray(features.patches)[index]
     side = math.isqrt(len(patches))
     patches = _of_picture(patches.reshape(side, side, -1), placement)

@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from unires_jax import parameters
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
@@ -201,6 +200,8 @@ class Predictor:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Which parameters answer: 16 hexadecimal digits."""
+        from unires_jax import parameters  # with jax
+
         return parameters.fingerprint(self._loaded.params)
 
     @functools.cached_property
