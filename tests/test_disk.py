@@ -58,6 +58,15 @@ def test_a_bucket_that_refuses(library: str, error: str, words: str) -> None:
     for fault in (raised, wrapped):
         explained = disk.explain(fault)
         assert explained is not None and re.search(words, str(explained))
+    told = UserError("the file is damaged")
+    told.__context__ = raised
+    assert disk.explain(told) is None
+
+
+def test_a_damaged_message_is_no_bucket() -> None:
+    from google.protobuf.message import DecodeError
+
+    assert disk.explain(DecodeError("Error parsing message")) is None
 
 
 def test_room_is_asked_for_first(tmp_path: Path) -> None:

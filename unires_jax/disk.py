@@ -39,7 +39,9 @@ REFUSED = FULL | {
 }
 _WORDS = {number: os.strerror(number) for number in FULL}
 # Libraries that reach buckets, and their words for a key that is missing.
-_BUCKETS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "s3fs")
+_BUCKETS = re.compile(
+    r"(aiobotocore|aiohttp|botocore|gcsfs|s3fs|google\.(api_core|auth|cloud|resumable))"
+)
 _NO_KEY = re.compile(r"Credential|Refresh|Token")
 _PATH = re.compile(r"""["'](/[^"'\n]+)["']|writing ([^;\n]+);""")
 _NUMPY = re.compile(r"\d+ requested and \d+ written")  # a short write, without a number
@@ -59,7 +61,9 @@ def explain(error: BaseException) -> StorageError | None:
         number = _number(fault, FULL if fault is not error else REFUSED)
         if number is not None:
             return _in_words(fault, number)
-        if type(fault).__module__.partition(".")[0] in _BUCKETS:
+        # An error of ours has said it already, whatever it met on the way.
+        ours = isinstance(error, UserError)
+        if not ours and _BUCKETS.match(type(fault).__module__):
             return _of_bucket(fault)
     return None
 
