@@ -30,12 +30,8 @@ Vocabulary = Mapping[str, Sequence[str]]  # names of parts by category
 KINDS = ("colour", "part", "category", "side")
 ABSENT_PARTS = 3  # of an object that are asked for
 _OPPOSITE = {"left": "right", "right": "left"}
-_SWAPPABLE = (
-    "template",
-    "place",
-    "colour",
-    "joint",
-)  # forms that need no other instance
+# Forms that need no other instance.
+_SWAPPABLE = ("template", "place", "colour", "joint")
 
 
 @dataclasses.dataclass(frozen=True)

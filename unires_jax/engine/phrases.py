@@ -6,7 +6,7 @@ other of the category; a near tie says nothing.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from unires_jax.data.predicates import (
     CORNERS,
@@ -88,9 +88,9 @@ def singling(scene: Scene, palette: Palette, category: str) -> dict[int, list[Ph
         return phrases
     if scene.alone(category):
         phrases[among[0]].append(Phrase("template"))
-    for phrase, truths in _candidates(scene, palette, category, among):
-        if truths.count(True) == 1 and None not in truths:
-            phrases.get(among[truths.index(True)], []).append(phrase)
+    for i, phrase in _single(among, _candidates(scene, palette, category, among)):
+        if i in phrases:
+            phrases[i].append(phrase)
     return phrases
 
 
@@ -110,14 +110,23 @@ def singling_widely(
     phrases: dict[int, list[Phrase]] = {i: [] for i in among}
     if len(among) == 1:
         phrases[among[0]].append(Phrase("template"))
-    for phrase, truths in itertools.chain(
+    candidates = itertools.chain(
         _places(scene, among),
         _ordinals(scene, among),
         () if has_no_colour(wide) else _colours(scene, palette, wide, among),
-    ):
-        if truths.count(True) == 1 and None not in truths:
-            phrases[among[truths.index(True)]].append(phrase)
+    )
+    for i, phrase in _single(among, candidates):
+        phrases[i].append(phrase)
     return phrases
+
+
+def _single(
+    among: Sequence[int], candidates: Iterable[tuple[Phrase, list[Truth]]]
+) -> Iterator[tuple[int, Phrase]]:
+    """Phrases that are true of one, and clearly false of every other, with that one."""
+    for phrase, truths in candidates:
+        if truths.count(True) == 1 and None not in truths:
+            yield among[truths.index(True)], phrase
 
 
 def _candidates(
