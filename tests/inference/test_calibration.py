@@ -166,7 +166,16 @@ def test_what_it_was_trained_on(loaded: Loaded, known: Calibration) -> None:
     assert words in Predictor(counted).encode_image(stripes(0)).unlike
 
 
-@pytest.mark.parametrize("changes", [{}, {"stem_channels": 0}, {"figure_only": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"stem_channels": 0},
+        {"figure_only": True},
+        {"mask_head": "upsample"},
+        {"mask_head": "upsample", "stem_channels": 0},
+    ],
+)
 def test_the_size_of_pooled_features(changes: dict[str, Any], tmp_path: Path) -> None:
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
     model = Predictor(make_loaded(tmp_path, config))
