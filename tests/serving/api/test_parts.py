@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.helpers.tiny import tiny_config
+from helpers.tiny import tiny_config
 from unires_jax import parameters
 from unires_jax.inference.answer import EncodedPicture
 from unires_jax.pixels.canvas import place
