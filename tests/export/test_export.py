@@ -145,7 +145,7 @@ def test_ablations_and_other_types_export_too(
     The weights' spread gives logits of a trained model's size, some tens.
     """
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
-    loaded = make_loaded(tmp_path, config, spread=0.3)
+    loaded = make_loaded(tmp_path, config, spread=0.4)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
     config.model.dtype = "float32"
     assert 0.1 < np.ptp(live(loaded, loaded.params, *inputs(2, 3, 9))[0]) < 100

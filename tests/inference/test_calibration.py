@@ -59,7 +59,7 @@ def test_it_is_of_its_parameters_alone(
     file: Path, loaded: Loaded, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = loaded.config.model
-    assert calibration.read(file.parent, model, random_params(model, 0.5, 1)) is None
+    assert calibration.read(file.parent, model, random_params(model, 0.5, 2)) is None
     assert "is of other parameters and not used: calibrate again" in caplog.text
     assert calibration.read(file.parent / "nothing", model, loaded.params) is None
 

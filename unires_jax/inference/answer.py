@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, Shaped, UInt8
 
-from unires_jax.config import Config, ModelConfig, preprocessing
+from unires_jax.config import Config, preprocessing
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import CheckpointError
 from unires_jax.inference.calibration import Calibration
@@ -98,13 +98,12 @@ class EncodedPicture:
     placement: Placement
     features: Any  # of the batch that holds it, on the device
     index: int  # its place in that batch
-    model: ModelConfig  # whose features they are
     likeness: Likeness | None = None  # of the pictures that the model knows
 
     @property
     def pooled(self) -> Float32[np.ndarray, "c"]:
         """What tells whether it is like others, as a vector. Waits for the device."""
-        return pooled(self.features, self.index, self.placement, self.model)
+        return pooled(self.features, self.index, self.placement)
 
     @functools.cached_property
     def distance(self) -> float | None:
@@ -144,8 +143,7 @@ class Answerer:
         features = self.segmenter.encode_image(canvases, extent)
         likeness = self.calibration.likeness if self.calibration else None
         return [
-            EncodedPicture(p, features, i, self.config.model, likeness)
-            for i, p in enumerate(placements)
+            EncodedPicture(p, features, i, likeness) for i, p in enumerate(placements)
         ]
 
     def answers(

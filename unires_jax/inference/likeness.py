@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32
 
 from unires_jax.config import ModelConfig, has_product_head
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.grid import valid_cells
 
 
-def pooled(
-    features: Any, index: int, placement: Placement, model: ModelConfig
-) -> Float32[np.ndarray, "c"]:
+def pooled(features: Any, index: int, placement: Placement) -> Float32[np.ndarray, "c"]:
     """One picture of a batch of features as a vector; the padding has no part in it.
 
     They are `models.features.ImageFeatures`, whose module would import jax.
@@ -30,10 +28,7 @@ def pooled(
     patches = _of_picture(patches.reshape(side, side, -1), placement)
     if features.detail is None:
         return patches.mean(0)
-    detail = np.asarray(features.detail)[index]
-    if has_product_head(model):
-        detail = _rows(detail, side)
-    detail = _of_picture(detail, placement)
+    detail = _of_picture(np.asarray(features.detail)[index], placement)
     return np.concatenate([patches.mean(0), detail.mean(0), detail.std(0)])
 
 
@@ -42,13 +37,6 @@ def pooled_size(config: ModelConfig) -> int:
     has_stem = config.stem_channels and not config.figure_only
     has_detail = has_product_head(config) or has_stem
     return config.width + (2 * config.mask_channels if has_detail else 0)
-
-
-def _rows(cells: np.ndarray, side: int) -> Shaped[np.ndarray, "g g c"]:
-    """Cells [n, m, c] of each of side x side patches, row by row of the picture."""
-    ratio = math.isqrt(cells.shape[1])
-    cells = cells.reshape(side, side, ratio, ratio, -1).transpose(0, 2, 1, 3, 4)
-    return cells.reshape(side * ratio, side * ratio, -1)
 
 
 def _of_picture(

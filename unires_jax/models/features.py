@@ -26,16 +26,12 @@ def each(
 
 
 class ImageFeatures(NamedTuple):
-    """What `decode` needs of a picture. Any number of expressions shares it.
-
-    `detail` are features on the mask grid: by patch of m cells for a head of products,
-    row by row for one that upsamples.
-    """
+    """What `decode` needs of a picture. Any number of expressions shares it."""
 
     patches: Float[Array, "b n d"]
     low: Float[Array, "b g_low d"] | None
     high: Float[Array, "b g_high d"] | None
-    detail: Float[Array, "b n m c"] | Float[Array, "b g g c"] | None
+    detail: Float[Array, "b g g c"] | None
     positions: Float[Array, "b n d"]
 
     def each(

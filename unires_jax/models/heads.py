@@ -20,6 +20,7 @@ from unires_jax.models.pixel_features import (
     StemFeatures,
     depth_to_space,
     resize,
+    space_to_depth,
 )
 
 
@@ -54,7 +55,7 @@ class ProductHead(nnx.Module):
         patches: Float[Array, "b n d"],
         hidden: Sequence[Float[Array, "b n t"]],
         stem: StemFeatures | None,
-    ) -> Float[Array, "b n m c"]:
+    ) -> Float[Array, "b g g c"]:
         """The pixels' features, once per image."""
         return self.pixels(patches, hidden, stem)
 
@@ -62,7 +63,7 @@ class ProductHead(nnx.Module):
         self,
         x: Float[Array, "e n d"],
         eos: Float[Array, "e d"],
-        detail: Float[Array, "b n m c"] | None,
+        detail: Float[Array, "b g g c"] | None,
         image_index: Int[Array, "e"] | None,
     ) -> Float[Array, "e g g"]:
         """Logits on the mask grid; `image_index` as in `UniRES.decode`."""
@@ -71,8 +72,9 @@ class ProductHead(nnx.Module):
         y = self.norm(x)
         embedding = self.embed(y)
         scaled = embedding[..., :-1] * detail.shape[-1] ** -0.5
-        fine = products(scaled, detail, image_index) + embedding[..., -1:]
         first, cells = self.pixels.steps[0], self.pixels.steps[-1]
+        pixels = space_to_depth(detail, cells)
+        fine = products(scaled, pixels, image_index) + embedding[..., -1:]
         coarse = depth_to_space(self.coarse(y), first)[..., 0].astype(jnp.float32)
         coarse = jnp.repeat(jnp.repeat(coarse, cells // first, 1), cells // first, 2)
         return depth_to_space(fine, cells)[..., 0] + coarse

@@ -149,8 +149,8 @@ class PixelFeatures(nnx.Module):
         patches: Float[Array, "b n d"],
         hidden: Sequence[Float[Array, "b n t"]],
         stem: StemFeatures | None,
-    ) -> Float[Array, "b n m c"]:
-        """The cells of each patch, `depth_to_space` apart from the grid."""
+    ) -> Float[Array, "b g g c"]:
+        """The features of a batch of pictures."""
         for norm, project, x in zip(self.norms, self.projects, hidden, strict=True):
             patches = patches + project(norm(x))
         x = depth_to_space(self.expand(patches), self.steps[0])
@@ -159,8 +159,7 @@ class PixelFeatures(nnx.Module):
             b, g, _, _ = x.shape
             x = depth_to_space(self.split(x).reshape(b, g * g, -1), 2)
             x = quick_gelu(_add(x, self.fine_stem, stem))
-        x = self.norm(self.fine_mix(x))
-        return space_to_depth(constrain_batch(x), self.steps[-1])
+        return constrain_batch(self.norm(self.fine_mix(x)))
 
 
 def pixel_steps(config: ModelConfig) -> tuple[int, ...]:

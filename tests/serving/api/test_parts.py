@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from helpers.tiny import tiny_config
 from unires_jax import parameters
 from unires_jax.inference.answer import EncodedPicture
 from unires_jax.pixels.canvas import place
@@ -23,8 +22,7 @@ class Clock:
 
 def picture(nbytes: int = 100) -> Picture:
     features = {"patches": np.zeros(nbytes, np.uint8), "low": None}
-    where = place(30, 40, 32)
-    return Picture(EncodedPicture(where, features, 0, tiny_config().model), ())
+    return Picture(EncodedPicture(place(30, 40, 32), features, 0), ())
 
 
 def test_pictures_are_let_go_when_they_are_not_used() -> None:
