@@ -152,8 +152,7 @@ class Judge:
                 target=referent.mask,
                 intersection=intersection,
                 union=union,
-                boundary=referent.band
-                and band(answer).intersection_union(referent.band),
+                boundary=_boundary(answer, referent.band),
                 score=prediction.score,
                 no_target=prediction.no_target,
                 targeted=bool(x.targets),
@@ -183,8 +182,8 @@ class Judge:
             truth=truth,
             parents=_parents(record, expression),
             band=band(truth.mask) if self.protocol.boundary else None,
-            ceiling=after and after.intersection_union(mask),
-            ceiling_boundary=after and band_pair(after, mask),
+            ceiling=after.intersection_union(mask) if after else None,
+            ceiling_boundary=band_pair(after, mask) if after else None,
             category=_common(m.category for m in targets),
             part=_common(m.part for m in targets),
         )
@@ -196,6 +195,11 @@ def _parents(record: Record, expression: Expression) -> RunMask | None:
         return None
     masks = [records.runs_of(record, record.masks[i]) for i in sorted(indices)]
     return RunMask.union(masks, record.height, record.width)
+
+
+def _boundary(answer: RunMask, edge: RunMask | None) -> tuple[int, int] | None:
+    """(I, U) of an answer's band and the truth's; None where none is taken."""
+    return None if edge is None else band(answer).intersection_union(edge)
 
 
 def _after_grid(mask: RunMask, config: Config) -> RunMask:
