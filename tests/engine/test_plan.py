@@ -176,6 +176,23 @@ def test_links_are_followed_where_the_plan_permits_it(
         picture_files.read(folder, picture)
 
 
+def test_boxes_of_mres_lines_with_pictures_elsewhere_and_links(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The options of the plan hold for what its lines name, too."""
+    lines = tmp_path_factory.mktemp("lines")
+    mres_lines.write_files(lines)
+    path = write_lines(lines / "train.jsonl", [mres_lines.good_line()])
+    (lines / "images" / "a.jpg").rename(folder / "store.jpg")
+    photos = tmp_path_factory.mktemp("photos")
+    (photos / "images").mkdir()
+    (photos / "images" / "a.jpg").symlink_to(folder / "store.jpg")
+    with pytest.raises(DataError, match="a link out of it.*--follow_links"):
+        planned(photos, path, max_bad_share=0.0)
+    (picture,) = planned(photos, path, follow_links=True).values()
+    assert picture.file == "images/a.jpg" and not picture.errors
+
+
 def test_pictures_that_cannot_be_used(folder: Path) -> None:
     whole = (folder / "a.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])

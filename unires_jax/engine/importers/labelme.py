@@ -18,7 +18,13 @@ import numpy as np
 from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco import split_name
 from unires_jax.engine.part_sources.coco_file import sentences
-from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.json_lists import json_files
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation, Key
 from unires_jax.errors import DataError, Kind
@@ -34,15 +40,15 @@ _NO_REGION = ("point", "points", "line", "linestrip")
 
 
 @contextlib.contextmanager
-def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
+def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder of JSON files, however deep, or of one."""
-    root = path if path.is_dir() else path.parent
     files = json_files(path) if path.is_dir() else [path]
     if not files:
         raise WrongForm("holds no .json file", place=str(path))
     if not path.is_dir() and not is_labelme(path):
         raise WrongForm("has no shapes", place=str(path))
-    yield Opened(len(files), _pictures(root, files, rejects))
+    source = SourceFiles(path, asked.follow_links)
+    yield Opened(len(files), _pictures(source, files, rejects))
 
 
 def is_labelme(path: Path) -> bool:
@@ -52,21 +58,21 @@ def is_labelme(path: Path) -> bool:
 
 
 def _pictures(
-    root: Path, files: Sequence[Path], rejects: Rejects
+    source: SourceFiles, files: Sequence[Path], rejects: Rejects
 ) -> Iterator[AnnotatedPicture]:
     for number, path in enumerate(files):
         rejects.expect(1)
         try:
-            yield read_picture(root, path, number, rejects)
+            yield read_picture(source, path, number, rejects)
         except DataError as error:
             rejects.note(str(path), error)
 
 
 def read_picture(
-    root: Path, path: Path, number: int, rejects: Rejects
+    source: SourceFiles, path: Path, number: int, rejects: Rejects
 ) -> AnnotatedPicture:
     """The picture of a file; `number` is its id. Raises DataError."""
-    content = read_json(path)
+    content = read_json(source.checked(path))
     shapes = get(content, "shapes", list, "")
     if len(shapes) > MASKS:
         raise DataError(f"{len(shapes)} shapes, the limit is {MASKS}")
@@ -84,7 +90,7 @@ def read_picture(
         if thing is not None:
             known = things.get(thing.key)
             things[thing.key] = thing if known is None else _union(known, thing)
-    own = path.relative_to(root).as_posix()
+    own = path.relative_to(source.root).as_posix()
     name = get(content, "imagePath", str, "", "") or f"{path.stem}.png"
     names = _names(posixpath.dirname(own), name.replace("\\", "/"))
     if data is not None:
@@ -210,4 +216,5 @@ FORM = Form(
     True,
     open_source,
     upright=True,
+    asks=True,
 )

@@ -26,7 +26,7 @@ HEADS = 16  # rows whose fields are looked at for columns; ours
 
 def beside(folder: Path) -> list[Path]:
     """The files of a folder that may be tables of its pictures, the likeliest first."""
-    there = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_file()}
+    there = {p.name.lower(): p for p in sorted(folder.iterdir()) if not p.is_dir()}
     called = (f"{stem}{suffix}" for stem in _USUAL for suffix in SUFFIXES)
     return [there[name] for name in called if name in there]
 

@@ -72,11 +72,11 @@ def read(
             path = raw.root / "annotations" / f"{split}_part_only.json"
             print(f"{printable(str(path))}: not there")
             continue
-        bare = cris.read_file(parts[split], split, masks, rejects)
+        bare = cris.read_file(parts[split], split, masks, rejects, raw.follow_links)
         if objects:
             whole = beside.get(split, [])
         else:
-            whole = _object_half(raw.root, split, parts[split], masks, rejects)
+            whole = _object_half(raw, split, parts[split], masks, rejects)
         referents += [*whole, *_parts(bare, whole, split)]
     rejects.check()
     picture = objects.picture if objects else raw.pictures(rejects.notes)
@@ -85,10 +85,10 @@ def read(
 
 
 def _object_half(
-    root: Path, split: str, parts: Path, masks: Path, rejects: Rejects
+    raw: Raw, split: str, parts: Path, masks: Path, rejects: Rejects
 ) -> list[Referent]:
     """The entries of `_object_part` that are no parts; none if the file is absent."""
-    path = _files(root, "object_part").get(split)
+    path = _files(raw.root, "object_part").get(split)
     if path is None:
         print(
             f"{parts.with_name(f'{split}_object_part.json')}: not there, and no RefCOCO"
@@ -100,7 +100,8 @@ def _object_half(
     }
     entries = check(read_json(path), list, str(path), "the whole")
     whole = [e for e in entries if _segment_id(e) not in part_ids]
-    return cris.read_entries(whole, split, masks, f"{path} (objects)", rejects)
+    place = f"{path} (objects)"
+    return cris.read_entries(whole, split, masks, place, rejects, raw.follow_links)
 
 
 def _segment_id(entry: Any) -> Any:
