@@ -187,7 +187,7 @@ def test_boxes_of_mres_lines_with_pictures_elsewhere_and_links(
     photos = tmp_path_factory.mktemp("photos")
     (photos / "images").mkdir()
     (photos / "images" / "a.jpg").symlink_to(folder / "store.jpg")
-    with pytest.raises(DataError, match="a link out of it.*--follow_links"):
+    with pytest.raises(DataError, match=r"a link out of it.*--follow_links"):
         planned(photos, path, max_bad_share=0.0)
     (picture,) = planned(photos, path, follow_links=True).values()
     assert picture.file == "images/a.jpg" and not picture.errors

@@ -62,7 +62,7 @@ def test_links_out_of_the_folder_are_refused_or_followed(
     if name == "parquet":
         pytest.importorskip("pyarrow")
     argv = moved(name, tmp_path, lambda path, now: path.symlink_to(now))
-    with pytest.raises(UserError, match="a link out of it; copy.*--follow_links"):
+    with pytest.raises(UserError, match=r"a link out of it.*--follow_links"):
         convert(name, *argv)
     assert not list((tmp_path / "out").glob("*.gz"))
     convert(name, *argv, "--follow_links")
