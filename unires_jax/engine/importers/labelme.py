@@ -7,6 +7,7 @@ Source of the format: labelme's own reader and `shape_to_mask`. Shapes of one la
 import base64
 import binascii
 import contextlib
+import dataclasses
 import math
 import posixpath
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,7 @@ def read_picture(
         raise DataError(f"{len(shapes)} shapes, the limit is {MASKS}")
     data = _embedded(content)
     height, width = _size(content, data)
-    things: dict[Key, Annotation] = {}
+    things: dict[Key, list[Annotation]] = {}
     rejects.expect(len(shapes))
     for i, shape in enumerate(shapes):
         place = f"shapes[{i}]"
@@ -88,8 +89,7 @@ def read_picture(
             rejects.note(f"{path}: {place}", error)
             continue
         if thing is not None:
-            known = things.get(thing.key)
-            things[thing.key] = thing if known is None else _union(known, thing)
+            things.setdefault(thing.key, []).append(thing)
     own = path.relative_to(source.root).as_posix()
     name = get(content, "imagePath", str, "", "") or f"{path.stem}.png"
     names = _names(posixpath.dirname(own), name.replace("\\", "/"))
@@ -97,7 +97,7 @@ def read_picture(
         names = (posixpath.splitext(own)[0] + posixpath.splitext(names[0])[1], *names)
     return AnnotatedPicture(
         image=Image(number, names[0], height, width),
-        annotations=tuple(things.values()),
+        annotations=tuple(map(_union, things.values())),
         merged=True,
         data=data,
         also=names[1:],
@@ -200,11 +200,16 @@ def _pasted(
     return RunMask.from_pixels(pixels)
 
 
-def _union(one: Annotation, other: Annotation) -> Annotation:
-    mask = RunMask.union([one.mask, other.mask], one.mask.height, one.mask.width)
-    captions = tuple(dict.fromkeys((*one.captions, *other.captions)))
-    return Annotation(
-        one.key, mask, one.category, one.part, one.parent, captions=captions
+def _union(shapes: Sequence[Annotation]) -> Annotation:
+    """The thing that several shapes are."""
+    first = shapes[0]
+    if len(shapes) == 1:
+        return first
+    masks = [shape.mask for shape in shapes]
+    return dataclasses.replace(
+        first,
+        mask=RunMask.union(masks, first.mask.height, first.mask.width),
+        captions=tuple(dict.fromkeys(c for shape in shapes for c in shape.captions)),
     )
 
 

@@ -68,7 +68,7 @@ def _is_word(text: str) -> bool:
 
 def _of_table(source: SourceFiles, rejects: Rejects) -> dict[str, tuple[str, ...]]:
     """The sentences of the first table of a folder that has some, by plain name."""
-    said: dict[str, tuple[str, ...]] = {}
+    said: dict[str, list[str]] = {}
     for path in tables.beside(source.root):
         chosen = columns.choose(tables.names(source.checked(path)), {})
         column = chosen.get(MASK, chosen.get(IMAGE, ""))
@@ -78,7 +78,6 @@ def _of_table(source: SourceFiles, rejects: Rejects) -> dict[str, tuple[str, ...
             if isinstance(name := row.get(column), str):
                 words = cells.texts(row.get(chosen[TEXT]))
                 rejects.hold(_EACH + sum(map(len, words)))
-                key = mask_layout.plain(name)
-                said[key] = (*said.get(key, ()), *words)
+                said.setdefault(mask_layout.plain(name), []).extend(words)
         break
-    return said
+    return {name: tuple(words) for name, words in said.items()}

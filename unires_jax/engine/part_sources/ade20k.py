@@ -29,7 +29,7 @@ from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation,
 from unires_jax.errors import DataError, Kind
 from unires_jax.files import read_content
 from unires_jax.pixels.images import decode_image
-from unires_jax.pixels.masks import RunMask
+from unires_jax.pixels.masks import RunMask, require_comparable
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
 from unires_jax.prepare.sources.fields import check, get, is_key
@@ -209,6 +209,8 @@ def _match(
     regions: dict[tuple[int, int], RunMask], things: Sequence[Thing]
 ) -> dict[tuple[int, int], Thing]:
     """Which thing each mask is: of its class, the one that it overlaps most."""
+    outlines = [len(t.outline.spans) for t in things if t.outline]
+    require_comparable([len(mask.spans) for mask in regions.values()], outlines)
     pairs: list[tuple[float, tuple[int, int], Thing]] = []
     for place, mask in regions.items():
         for thing in things:
