@@ -30,6 +30,7 @@ from unires_jax import lock, terminal
 from unires_jax.errors import ConfigError, DataError, UsageError, printable, shorten
 from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
+from unires_jax.pixels.rgb import SUFFIXES
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.listing import (
@@ -44,7 +45,6 @@ from unires_jax.serving.predictor import EncodedImage
 # Pictures that cannot be read here.
 UNREADABLE = {".heic", ".heif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd"}
 NAMED = 3  # folders or pictures that are named; ours
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
 
 def main(argv: Sequence[str]) -> int:
