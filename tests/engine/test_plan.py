@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,25 @@ def test_links_are_followed_where_the_plan_permits_it(
     store.write_bytes(store.read_bytes() + b"x")
     with pytest.raises(DataError, match="is another file than when"):
         picture_files.read(folder, picture)
+
+
+@pytest.mark.parametrize("name", ["d" * 201, "d\x1b[2Jog", "\ud800", " "])
+def test_names_of_categories_are_short_and_plain(name: str, folder: Path) -> None:
+    """One of a COCO file is written with every box: a long one would fill the disk."""
+    one = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": name}, {"id": 2, "name": "d" * 200}],
+        "annotations": [one, one | {"category_id": 2}],
+    }
+    if name != "\ud800":  # its list of categories is refused as a whole
+        (folder / "b.json").write_text(json.dumps(content))
+        (picture,) = planned(folder, folder / "b.json").values()
+        assert [r.category for r in picture.regions] == ["d" * 200]
+    path = write_lines(folder / "b.jsonl", [line("a.jpg", (1, 1, 9, 9), category=name)])
+    shutil.rmtree(folder.with_name("engine"), ignore_errors=True)
+    (picture,) = planned(folder, path).values()
+    assert not picture.regions
 
 
 def test_boxes_of_mres_lines_with_pictures_elsewhere_and_links(
