@@ -14,6 +14,7 @@ from helpers.pictures import bomb, encoded, noise
 from helpers.toy_stages import write_lines
 from PIL import Image
 
+from unires_jax import texts
 from unires_jax.engine import json_members, overlays, pack, picture_files, shard_files
 from unires_jax.engine.markers import FORMERLY, OUTPUT, StaleError
 from unires_jax.engine.plan import plan
@@ -194,6 +195,21 @@ def test_names_of_categories_are_short_and_plain(name: str, folder: Path) -> Non
     shutil.rmtree(folder.with_name("engine"), ignore_errors=True)
     (picture,) = planned(folder, path).values()
     assert not picture.regions
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.json.gz"])
+def test_boxes_that_unpack_to_too_much(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "_FREE", 1 << 16)
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}]}
+    one = content if "json." in name else line("a.jpg", (1, 1, 9, 9))
+    text = json.dumps(one).encode() + b"\n"
+    (folder / name).write_bytes(gzip.compress(text))
+    assert planned(folder, folder / name)
+    (folder / name).write_bytes(gzip.compress(text + b"\n" * (1 << 20)))
+    with pytest.raises(DataError, match=rf"{name}: unpacks to more than \d+ bytes"):
+        planned(folder, folder / name)
 
 
 def test_boxes_of_mres_lines_with_pictures_elsewhere_and_links(

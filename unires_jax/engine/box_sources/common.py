@@ -14,7 +14,7 @@ from unires_jax.engine.record import Picture, Region
 from unires_jax.errors import DataError, Kind
 from unires_jax.prepare.mres.fields import is_plain
 from unires_jax.prepare.notes import Notes
-from unires_jax.texts import open_lines
+from unires_jax.texts import open_foreign_lines
 
 LETTERS = 200  # of a category's name; ours
 BAD_BOX = (
@@ -56,7 +56,7 @@ def hashes(paths: Iterable[Path]) -> dict[str, str]:
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Numbers and bytes of the lines that are not empty. Raises DataError."""
     try:
-        with open_lines(path) as file:
+        with open_foreign_lines(path) as file:
             number = 0
             while text := file.readline(limits.LINE_BYTES + 1):
                 number += 1
@@ -68,6 +68,8 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 text = text.removeprefix(codecs.BOM_UTF8) if number == 1 else text
                 if text.strip():
                     yield number, text
+    except DataError as error:
+        raise error.at(str(path)) from None
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise DataError(
             f"cannot be read: {error}; fetch or pack the file again", place=str(path)
