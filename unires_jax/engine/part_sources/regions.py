@@ -115,8 +115,8 @@ def _require_comparable(
     parts: dict[str, list[int]] = {}
     for one in annotations:
         if one.part and one.parent is None:
-            runs = len(one.mask.spans)
-            parts.setdefault(clean_category(one.category), []).append(runs)
+            own = parts.setdefault(clean_category(one.category), [])
+            own.append(len(one.mask.spans))
     for category, runs in parts.items():
         others = [len(whole.mask.spans) for whole in wholes.get(category, [])]
         masks.require_comparable(runs, others)
