@@ -21,6 +21,7 @@ from unires_jax.pixels.compiled import compiled
 RLE = Mapping[str, Any]  # {"size": [height, width], "counts": compressed or runs}
 MaskLike = Shaped[np.ndarray, "_ _"] | RLE  # an array is a mask where it is not 0
 Polygon = Sequence[float | int]  # x, y, x, y, ... in pixels
+_PAIR = 500  # runs that take as long as to begin a comparison, about
 
 
 @dataclasses.dataclass(eq=False)  # frozen, a pair of masks took a tenth longer to score
@@ -255,6 +256,19 @@ def _outline(polygon: Polygon) -> Float64[np.ndarray, "n 2"]:
             f"a polygon with a point further out than {2 * limits.SIDE} pixels"
         )
     return points.reshape(-1, 2)
+
+
+def require_comparable(parts: Sequence[int], wholes: Sequence[int]) -> None:
+    """Raise DataError where all masks with all others are beyond limits.COMPARED.
+
+    Both are the runs of each mask, or more.
+    """
+    runs = len(parts) * sum(wholes) + len(wholes) * sum(parts)
+    if runs + _PAIR * len(parts) * len(wholes) > limits.COMPARED:
+        raise DataError(
+            f"{len(parts)} parts that name no object, and {len(wholes)} objects that "
+            "they may belong to, are too many to compare; name the object of each part"
+        )
 
 
 def _length(outline: Float64[np.ndarray, "n 2"]) -> float:
