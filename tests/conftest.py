@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = " ".join(
     [
@@ -18,3 +20,9 @@ install_import_hook("unires_jax", "beartype.beartype")
 
 # Imported after the hook.
 pytest_plugins = ["helpers.trained", "helpers.buckets", "helpers.tiny_models"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of gradio (6.31) alone: from Python 3.14 on, that call warns."""
+    silent = "ignore:'asyncio.iscoroutinefunction':DeprecationWarning:gradio.utils"
+    config.addinivalue_line("filterwarnings", silent)
