@@ -39,6 +39,17 @@ def test_token_buckets_rise_to_the_context(lengths: tuple[int, ...]) -> None:
         config_lib.validate(config)
 
 
+@pytest.mark.parametrize("layers", [(0,), (2, 1), (1, 1), (12,), (-1,)])
+def test_pixel_layers_are_blocks_of_the_tower(layers: tuple[int, ...]) -> None:
+    config = Config()
+    config.model.pixel_layers, config.data.whole_every = layers, 0
+    with pytest.raises(ConfigError, match=r"model\.pixel_layers") as error:
+        config_lib.validate(config)
+    assert "data.whole_every=0" in str(error.value)
+    config.model.pixel_layers, config.data.whole_every = (1, 11), 8
+    config_lib.validate(config)
+
+
 @pytest.mark.parametrize(("every", "works"), [(0, 1), (500, 1), (750, 0), (-500, 0)])
 def test_what_is_kept_must_be_saved(every: int, works: bool) -> None:
     config = Config()
@@ -70,6 +81,8 @@ def test_a_config_of_before_a_setting_means_what_held_then() -> None:
     del values["model"]["backbone"]
     del values["train"]["keep_every"]
     assert config_lib.from_dict(values) == Config()
+    del values["model"]["mask_head"]
+    assert config_lib.from_dict(values).model.mask_head == "upsample"
     del values["data"]["lengths"]
     with pytest.raises(ConfigError, match=r"missing fields \['lengths'\]"):
         config_lib.from_dict(values)

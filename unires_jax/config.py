@@ -105,11 +105,15 @@ class ModelConfig:
     group_bias: float = -10.0  # start of the per-head bias on patch -> group logits
     mixer_layers: int = 1  # self-attention among patches, once an image, before stage 1
     stage_layers: int = 2  # layers of each decoder stage
+    mask_head: str = "product"  # of pixels and embeddings, or "upsample": the patches
     mask_stride: int = 4  # image pixels per cell of the mask grid
     mask_channels: int = 32  # channels on the mask grid
-    stem_channels: int = 32  # channels of the stride-4 image stem; 0 removes it
+    pixel_layers: tuple[int, ...] = ()  # blocks whose input joins the pixels' features
+    stem_channels: int = 32  # channels of the image stem of strides 2, 4; 0 removes it
+    stem_to_patches: bool = False  # the stem also joins the patches before block 0
+    no_target_mask: bool = False  # the no-target head reads how sure the mask is
     share_eos: bool = True  # add the EOS feature to every word (CLIP's text is causal)
-    gate: bool = True  # the sentence's EOS scales channels of patches and mask cells
+    gate: bool = True  # EOS scales channels of patches, and of cells if upsampled
     figure_only: bool = False  # drop what is ours beyond the drawing: docs/model.md
     groups: str = "both"  # ablation: "both", "low", "high" or "none"
     filters: str = "lrf"  # ablation: "lrf", or "ffn" (no language in the filters)
@@ -132,6 +136,7 @@ class DataConfig:
     crop: float = 0.3  # probability of a random crop
     crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
     lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context
+    whole_every: int = 1  # of so many batches one is padded to the longest sentences
     workers: int = -1  # reader processes; 0: none, -1: from the cores and the devices
     exclude: tuple[str, ...] = ()  # splits whose images (by COCO id) are not trained on
     exclude_google: bool = False  # nor those of RefCOCO's and RefCOCOg's google splits
@@ -145,6 +150,8 @@ class LossConfig:
     bce: float = 1.0
     dice: float = 1.0
     no_target: float = 0.1
+    no_target_weight: float = 1.0  # in it, of an expression that denotes nothing
+    empty: float = 0.0  # cross-entropy of such a one's mask against an empty one
     positive_cap: float = 10.0  # largest weight of a positive cell in the BCE
     dice_eps: float = 1e-3
 
@@ -162,6 +169,7 @@ class OptimConfig:
     weight_decay: float = 0.05
     b1: float = 0.9
     b2: float = 0.98
+    muon_steps: int = 5  # Newton-Schulz iterations of "muon"
     warmup: int = 500  # updates
     clip: float = 1.0  # global gradient norm
     ema: float = 0.999  # decay of the averaged weights; 0 turns them off
@@ -239,9 +247,17 @@ def settings(config: Any) -> dict[str, Any]:
 
 # What held before a setting was added: files of then have no such field.
 BEFORE: dict[type, dict[str, Any]] = {
-    ModelConfig: {"backbone": "clip"},
+    ModelConfig: {
+        "backbone": "clip",
+        "mask_head": "upsample",
+        "pixel_layers": (),
+        "stem_to_patches": False,
+        "no_target_mask": False,
+    },
     TrainConfig: {"keep_every": 0},
-    DataConfig: {"cache": ""},
+    DataConfig: {"cache": "", "whole_every": 1},
+    LossConfig: {"no_target_weight": 1.0, "empty": 0.0},
+    OptimConfig: {"muon_steps": 5},
     MeshConfig: {"gather_in_blocks": False},
 }
 
@@ -323,11 +339,23 @@ def split_layer(model: ModelConfig) -> int:
 def mask_grid(model: ModelConfig) -> int:
     """Cells along one side of the mask grid: a whole number of cells per patch.
 
-    Where the stride does not divide the patch (14 pixels), the nearest finer or coarser
-    whole number is taken, so the true stride is `image_size / mask_grid`.
+    The true stride is `image_size / mask_grid`.
     """
-    patch = model.vision.patch
-    return model.image_size // patch * round(patch / model.mask_stride)
+    return model.image_size // model.vision.patch * patch_cells(model)
+
+
+def patch_cells(model: ModelConfig) -> int:
+    """Cells of the mask grid along one side of a patch.
+
+    Where the stride does not divide the patch (14 pixels), the nearest finer or coarser
+    whole number.
+    """
+    return round(model.vision.patch / model.mask_stride)
+
+
+def has_product_head(model: ModelConfig) -> bool:
+    """Whether masks are products; the figure draws the patches upsampled."""
+    return model.mask_head == "product" and not model.figure_only
 
 
 def validate(config: Config) -> None:
@@ -375,7 +403,14 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         divides("text.heads", m.text.heads, "text.width", m.text.width),
         divides("heads", m.heads, "width", m.width),
         (m.width % 4 == 0, f"model.width={m.width} must be a multiple of 4"),
+        one_of("mask_head", m.mask_head, ("product", "upsample")),
         one_of("mask_stride", m.mask_stride, (2, 4, 8)),
+        (
+            list(m.pixel_layers) == sorted({*m.pixel_layers})
+            and all(0 < i < m.vision.depth for i in m.pixel_layers),
+            f"model.pixel_layers={m.pixel_layers} must rise from 1 to below "
+            "model.vision.depth",
+        ),
         one_of("groups", m.groups, ("both", "low", "high", "none")),
         one_of("filters", m.filters, ("lrf", "ffn")),
         one_of("stages", m.stages, (1, 2)),
@@ -402,6 +437,7 @@ def _data_checks(config: Config) -> list[Check]:
     return [
         (d.expressions > 0, "data.expressions must be at least 1"),
         (d.workers >= -1, "data.workers must be -1 (chosen), 0 (none) or more"),
+        (d.whole_every > 0, f"data.whole_every={d.whole_every} must be positive"),
         *map(share, ("part_share", "flip", "crop", "crop_keep", "max_bad_share")),
         (
             bool(d.lengths)
@@ -441,6 +477,7 @@ def _optim_checks(o: OptimConfig) -> list[Check]:
     rates = ("rate", "vision_rate", "text_rate", "scratch_rate", "layer_decay")
     amounts = (*rates, "weight_decay", "warmup", "clip")
     return [
+        (o.muon_steps > 0, f"optim.muon_steps={o.muon_steps} must be positive"),
         *((getattr(o, f) >= 0, f"optim.{f} must not be negative") for f in amounts),
         *(
             (0 <= getattr(o, f) < 1, f"optim.{f} must lie in [0, 1)")

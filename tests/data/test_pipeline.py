@@ -13,7 +13,7 @@ from helpers import small_data
 from helpers.tiny import data_config
 
 from unires_jax.config import Config, mask_grid
-from unires_jax.data import prepared
+from unires_jax.data import pipeline, prepared
 from unires_jax.data.augment import mirrored
 from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import run_tokenizer, train_batches
@@ -145,6 +145,32 @@ def test_length_is_the_longest_sentences_bucket(folder: Path, config: Config) ->
         config.data.lengths = lengths
         assert take(config, 1)[0].tokens.shape == (4, 4, expected)
     assert max(b.lengths.max() for b in take(config, 12)) == 8
+
+
+def test_long_sentences_have_batches_of_their_own(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the batch's number, whoever reads it and wherever a run starts."""
+    monkeypatch.setattr(pipeline, "RARE", 0.5)
+    config.data.lengths, config.data.whole_every = tuple(range(4, 33)), 3
+    whole = take(config, 7)
+    lengths = [batch.tokens.shape[-1] for batch in whole]
+    usual, longest = lengths[0], lengths[2]
+    assert usual < longest
+    assert lengths == [usual, usual, longest] * 2 + [usual]
+    for start, shard in ((2, (0, 1)), (4, (1, 2))):
+        rest = take(config, 3, start_batch=start, shard=shard)
+        for batch, part in zip(whole[start:], rest, strict=False):
+            assert equal(Batch(*(a[shard[0] :: shard[1]] for a in batch)), part)
+    data = dataclasses.replace(config.data, workers=2)
+    read = take(dataclasses.replace(config, data=data), 7, workers=2)
+    assert all(equal(a, b) for a, b in zip(whole, read, strict=True))
+    # The rows of what is too long are left out, not cut.
+    assert (whole[0].lengths[~whole[0].valid] == 2).all()
+    everything = dataclasses.replace(config.data, whole_every=1)
+    plain = take(dataclasses.replace(config, data=everything), 1)[0]
+    assert np.array_equal(whole[0].valid, plain.valid & (plain.lengths <= usual))
+    assert whole[0].valid.sum() < plain.valid.sum()
 
 
 def test_batch_must_divide(config: Config) -> None:

@@ -55,7 +55,7 @@ def test_a_start_reads_no_record(folder: Path, monkeypatch) -> None:
     (split,) = pipeline.open_splits(config)
     assert isinstance(split, leakage.LeakFreeSplit)
     assert (split.dropped, split.unknown) == (4, 2)
-    with_files = pipeline.training_length(config, words)
+    with_files = pipeline.training_lengths(config, words)
     assert not read
     monkeypatch.undo()
     for file in (*folder.glob("coco_ids-*"), *folder.glob("sentences-*")):
@@ -64,5 +64,5 @@ def test_a_start_reads_no_record(folder: Path, monkeypatch) -> None:
     summary._sentences.cache_clear()
     (again,) = pipeline.open_splits(config)
     assert (again.dropped, again.unknown) == (4, 2)
-    assert pipeline.training_length(config, words) == with_files
+    assert pipeline.training_lengths(config, words) == with_files
     assert len(list(folder.glob("*-train-*.*"))) == 2  # kept for the next start

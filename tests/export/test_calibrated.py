@@ -13,7 +13,7 @@ from helpers.calibrations import stripes
 from helpers.coloured_boxes import make_record
 from helpers.exporting import reseal, run_elsewhere, write_run
 from helpers.pictures import noise
-from helpers.tiny import WORDS, make_loaded, tiny_config
+from helpers.tiny import WORDS, make_loaded, random_params, tiny_config
 from PIL import Image
 
 import unires_jax
@@ -43,9 +43,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """A run that was not calibrated."""
     folder = tmp_path_factory.mktemp("run")
     config = tiny_config(
-        data__dir=str(data), eval__splits=("boxes:val",), eval__batch=8
+        data__dir=str(data),
+        eval__splits=("boxes:val",),
+        eval__batch=8,
+        model__mask_head="upsample",
     )
-    return write_run(folder / "run", make_loaded(folder, config))
+    params = random_params(config.model, 0.5, 0)  # which tell stripes from boxes
+    loaded = dataclasses.replace(make_loaded(folder, config), params=params)
+    return write_run(folder / "run", loaded)
 
 
 @pytest.fixture(scope="module")

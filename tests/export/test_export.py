@@ -130,7 +130,8 @@ def test_run_py_works_where_the_package_is_not(
         {"groups": "low", "figure_only": True},
         {
             **{"dtype": "bfloat16", "remat": "full", "mask_stride": 2, "stages": 1},
-            "filters": "ffn",
+            **{"filters": "ffn", "pixel_layers": (1,), "stem_to_patches": True},
+            "no_target_mask": True,
         },
     ],
     ids=str,
@@ -144,7 +145,7 @@ def test_ablations_and_other_types_export_too(
     The weights' spread gives logits of a trained model's size, some tens.
     """
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
-    loaded = make_loaded(tmp_path, config, spread=0.3)
+    loaded = make_loaded(tmp_path, config, spread=0.4)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
     config.model.dtype = "float32"
     assert 0.1 < np.ptp(live(loaded, loaded.params, *inputs(2, 3, 9))[0]) < 100
@@ -178,6 +179,21 @@ def test_large_onnx_models_keep_parameters_beside(
     assert (folder / "segment.onnx.data").stat().st_size > 0
     assert "segment.onnx.data" in exported.read_manifest(folder)["sha256"]
     assert_equal_answers(folder, loaded, (2, 3, 9))
+
+
+def test_the_model_that_comes_along_computes_what_its_graphs_do() -> None:
+    """They were written with its weights, whatever settings have come since."""
+    loaded = exported.read(BUNDLED)
+    size, rng = loaded.config.model.image_size, np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    pictures = (images, np.array([[size, size], [size, 90]], np.int32))
+    tokens = rng.integers(5, 500, (3, 8), dtype=np.int32)
+    questions = (tokens, np.array([8, 5, 6], np.int32), np.array([1, 0, 1], np.int32))
+    encode, segment = graph(BUNDLED, "encode_image"), graph(BUNDLED, "segment")
+    answers = segment(*questions, *encode(*pictures))
+    expected = live(loaded, loaded.params, pictures, questions)
+    for ours, theirs in zip(expected, answers, strict=True):
+        np.testing.assert_allclose(ours, theirs, TOLERANCE, TOLERANCE)
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_it_is_of_its_parameters_alone(
     file: Path, loaded: Loaded, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = loaded.config.model
-    assert calibration.read(file.parent, model, random_params(model, 0.5, 1)) is None
+    assert calibration.read(file.parent, model, random_params(model, 0.5, 2)) is None
     assert "is of other parameters and not used: calibrate again" in caplog.text
     assert calibration.read(file.parent / "nothing", model, loaded.params) is None
 
@@ -166,7 +166,16 @@ def test_what_it_was_trained_on(loaded: Loaded, known: Calibration) -> None:
     assert words in Predictor(counted).encode_image(stripes(0)).unlike
 
 
-@pytest.mark.parametrize("changes", [{}, {"stem_channels": 0}, {"figure_only": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"stem_channels": 0},
+        {"figure_only": True},
+        {"mask_head": "upsample"},
+        {"mask_head": "upsample", "stem_channels": 0},
+    ],
+)
 def test_the_size_of_pooled_features(changes: dict[str, Any], tmp_path: Path) -> None:
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
     model = Predictor(make_loaded(tmp_path, config))

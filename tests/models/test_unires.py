@@ -11,7 +11,8 @@ from helpers.tiny import random_params, tiny_config
 
 from unires_jax.config import ModelConfig
 from unires_jax.models.fusion import grid_positions
-from unires_jax.models.heads import depth_to_space, resize
+from unires_jax.models.heads import mask_evidence, products
+from unires_jax.models.pixel_features import depth_to_space, resize, space_to_depth
 from unires_jax.models.unires import Apply, ImageFeatures
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
@@ -19,8 +20,13 @@ LENGTHS = jnp.array([4, 6, 3])
 
 
 def tiny(**changes: Any) -> ModelConfig:
-    """With groups that are heard from the start."""
-    values = {"group_bias": 0.0} | changes
+    """With groups that are heard from the start, and all that can be switched on."""
+    values = {
+        "group_bias": 0.0,
+        "pixel_layers": (1,),
+        "stem_to_patches": True,
+        "no_target_mask": True,
+    } | changes
     return tiny_config(**{f"model__{name}": x for name, x in values.items()}).model
 
 
@@ -114,12 +120,68 @@ def test_order_and_company_change_nothing(full: Model) -> None:
     np.testing.assert_allclose(again[1], no_target[[2, 0]], **TOLERANCE)
 
 
-def test_no_index_means_image_after_image(full: Model) -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, {"mask_stride": 2}, {"mask_head": "upsample"}], ids=str
+)
+def test_no_index_means_image_after_image(changes: dict[str, Any]) -> None:
+    """A picture alone, whose features no expression copies, gives the same masks."""
+    apply = Apply(tiny(**changes))
+    params = perturbed(apply)
     rows = np.array([0, 1, 2, 0])
     kw = {"tokens": Inputs.tokens[rows], "lengths": LENGTHS[rows]}
-    plain = run(*full, **kw, index=None)[0]
-    pointed = run(*full, **kw, index=np.array([0, 0, 1, 1], np.int32))[0]
-    np.testing.assert_allclose(plain, pointed, **TOLERANCE)
+    plain = run(apply, params, **kw, index=None)
+    pointed = run(apply, params, **kw, index=np.array([0, 0, 1, 1], np.int32))
+    second = {"images": Inputs.images[1:], "extent": Inputs.extent[1:]}
+    alone = run(apply, params, **kw, index=np.zeros(4, np.int32), **second)
+    for one, other, single in zip(plain, pointed, alone, strict=True):
+        np.testing.assert_allclose(one, other, **TOLERANCE)
+        np.testing.assert_allclose(single[2:], other[2:], **TOLERANCE)
+
+
+def test_a_logit_is_its_patchs_embedding_times_its_cells_features() -> None:
+    """Worked by hand for 2 x 2 patches of 2 x 2 cells, with 3 channels."""
+    rng = np.random.default_rng(0)
+    embedding, pixels = rng.normal(size=(2, 4, 3)), rng.normal(size=(1, 4, 4, 3))
+    logits = products(jnp.asarray(embedding), jnp.asarray(pixels), None)
+    assert logits.shape == (2, 4, 4)
+    expected = embedding[1, 2] @ pixels[0, 2, 3]
+    np.testing.assert_allclose(logits[1, 2, 3], expected, rtol=1e-5)
+    grid = np.asarray(depth_to_space(logits, 2))[..., 0]
+    np.testing.assert_allclose(grid[1, 3, 1], expected, rtol=1e-5)
+
+
+def test_space_to_depth_is_the_way_back() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
+    back = depth_to_space(space_to_depth(jnp.asarray(x), 2).reshape(2, 9, -1), 2)
+    np.testing.assert_array_equal(back, x)
+
+
+def test_the_stem_reaches_the_patches_and_starts_without_a_word() -> None:
+    """A pretrained tower begins with the patches it was published with."""
+    apply = Apply(tiny())
+    params = jax.device_get(apply.init(jax.random.key(0)))
+    pictures = (jnp.asarray(Inputs.images), jnp.asarray(Inputs.extent))
+    patches = jax.jit(lambda p: apply.encode_image(p, *pictures).patches)
+    before = patches(params)
+    params["stem"] = jax.tree.map(lambda x: 2 * x, params["stem"])
+    np.testing.assert_array_equal(patches(params), before)
+    kernel = params["stem_project"]["kernel"]
+    drawn = np.random.default_rng(0).normal(0, 0.1, kernel.shape)
+    params["stem_project"]["kernel"] = drawn.astype(np.float32)
+    assert np.abs(patches(params) - before).max() > 1e-3
+
+
+def test_the_no_target_head_reads_the_mask_and_does_not_bend_it() -> None:
+    surest = mask_evidence(jnp.stack([jnp.full((4, 4), v) for v in (-9.0, 9.0)]))
+    assert (surest[0] < -0.9).all() and (surest[1] > -0.1).all()
+    apply = Apply(tiny())
+    params = jax.tree.map(jnp.asarray, perturbed(apply))
+    arrays = (Inputs.images, Inputs.extent, Inputs.tokens, LENGTHS, Inputs.index)
+    inputs = tuple(map(jnp.asarray, arrays))
+    loss = jax.jit(jax.grad(lambda p: _forward(apply, p, *inputs)[1].sum()))
+    gradients = loss(params)
+    assert np.abs(gradients["no_target_head"]["evidence"]["kernel"]).max() > 0
+    assert all(not x.any() for x in jax.tree.leaves(gradients["head"]))
 
 
 def test_a_new_model_is_language_blind_but_can_learn() -> None:
@@ -197,9 +259,10 @@ def test_the_ffn_in_a_filters_place_has_its_size() -> None:
 
 def test_figure_only_drops_what_is_ours() -> None:
     _, params = features_of(tiny(figure_only=True))
-    gone = {"eos_project", "patch_gate", "stem", "mixers"}
+    gone = {"eos_project", "patch_gate", "stem", "stem_project", "mixers"}
     assert not gone & set(params)
-    assert "bias" not in params["low"] and not {"stem", "gate"} & set(params["head"])
+    assert "bias" not in params["low"]
+    assert set(params["head"]) == {"norm", "expand", "mix", "project"}
 
 
 def test_eos_sharing_lets_a_word_know_what_follows(full: Model) -> None:
@@ -216,8 +279,10 @@ def test_eos_sharing_lets_a_word_know_what_follows(full: Model) -> None:
 
 
 def test_no_stem_means_no_pixels_at_the_grid(full: Model) -> None:
-    features, params = features_of(tiny(stem_channels=0))
-    assert features.detail is None and "stem" not in params
+    features, params = features_of(tiny(stem_channels=0, mask_head="upsample"))
+    assert features.detail is None and not {"stem", "stem_project"} & set(params)
+    _, params = features_of(tiny(stem_channels=0))
+    assert "stem" not in params["head"]["pixels"]
 
 
 @pytest.mark.parametrize("grid", [3, 8, 12, 16, 31])
@@ -252,12 +317,14 @@ def test_remat_changes_no_gradient(
     )
 
 
-def test_patch_14_has_a_whole_number_of_cells() -> None:
-    apply = Apply(tiny(image_size=56, vision__patch=14))
+@pytest.mark.parametrize(("stride", "cells"), [(2, 7), (4, 4), (8, 2)])
+def test_patch_14_has_a_whole_number_of_cells(stride: int, cells: int) -> None:
+    apply = Apply(tiny(image_size=56, vision__patch=14, mask_stride=stride))
     images = jax.ShapeDtypeStruct((1, 56, 56, 3), jnp.uint8)
     extent = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     features = jax.eval_shape(apply.encode_image, apply.abstract, images, extent)
-    assert features.detail is not None and features.detail.shape == (1, 16, 16, 4)
+    grid = 4 * cells
+    assert features.detail is not None and features.detail.shape == (1, grid, grid, 4)
 
 
 def test_depth_to_space_puts_each_cell_in_its_patch() -> None:

@@ -59,9 +59,18 @@ def answer(config: Config) -> Any:
         {"model__groups": "high", "model__filters": "ffn"},
         {"model__stages": 1},
         {"model__figure_only": True},
+        {"model__mask_head": "upsample", "model__stem_to_patches": True},
+        {
+            **{"model__mask_stride": 2, "model__pixel_layers": (1,)},
+            **{"model__stem_to_patches": True, "model__no_target_mask": True},
+        },
         {"model__gate": False, "model__mixer_layers": 2},
         {"model__share_eos": False, "model__stem_channels": 0},
         {"model__image_size": 28, "model__vision__patch": 14, "model__heads": 4},
+        {
+            **{"model__image_size": 28, "model__vision__patch": 14},
+            **{"model__mask_stride": 2, "model__stem_to_patches": True},
+        },
         {"model__split_layer": 1, "model__vision__depth": 5, "model__stage_layers": 3},
     ],
     ids=str,

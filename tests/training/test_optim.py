@@ -1,17 +1,28 @@
 """Groups, rates and decay of every parameter of a real model."""
 
+from typing import Any
+
 import jax
 import numpy as np
+import optax
 import pytest
 from helpers.tiny import change, tiny_config
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from unires_jax.errors import ConfigError
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
 from unires_jax.training import optim
 
-CONFIG = tiny_config(clip="somewhere", model__vision__depth=3)
+CONFIG = tiny_config(
+    clip="somewhere", model__vision__depth=3, model__stem_to_patches=True
+)
 PARAMS = Apply(CONFIG.model).abstract
+
+
+def axes(_: Any) -> MuonDimensionNumbers:
+    """Rows and columns of a plain matrix."""
+    return MuonDimensionNumbers()
 
 
 def test_a_parameter_in_no_group_is_named() -> None:
@@ -20,14 +31,19 @@ def test_a_parameter_in_no_group_is_named() -> None:
 
 
 def test_a_parameter_in_two_groups_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optim, "NEW", (*optim.NEW, r"head\.mix\..*"))
-    with pytest.raises(ConfigError, match=r"share the parameter head\.mix\.kernel"):
-        optim.rates({"head": {"mix": {"kernel": 1}}}, CONFIG)
+    monkeypatch.setattr(optim, "NEW", (*optim.NEW, r"head\.pixels\..*"))
+    with pytest.raises(ConfigError, match=r"share the parameter head\.pixels\.kernel"):
+        optim.rates({"head": {"pixels": {"kernel": 1}}}, CONFIG)
 
 
 def test_rates_of_a_pretrained_start() -> None:
     rates, o = flatten(optim.rates(PARAMS, CONFIG)), CONFIG.optim
-    assert rates["head.mix.kernel"] == rates["low.tokens"] == o.rate
+    assert (
+        rates["head.pixels.mix.kernel"]
+        == rates["stem_project.kernel"]
+        == rates["low.tokens"]
+        == o.rate
+    )
     assert rates["text.embedding"] == o.text_rate
     assert rates["vision.ln_post.scale"] == o.vision_rate
     blocks = [rates[f"vision.blocks.{i}.mlp.up.kernel"] for i in range(3)]
@@ -75,10 +91,49 @@ def test_an_update_is_adamw_at_each_rate() -> None:
 def test_muon_takes_the_matrices() -> None:
     labels = flatten(optim.muon_labels(PARAMS))
     assert labels["vision.blocks.0.mlp.up.kernel"] == "muon"
-    for name in ("head.mix.kernel", "head.project.kernel", "text.embedding"):
+    for name in ("head.pixels.mix.kernel", "stem.conv1.kernel", "text.embedding"):
         assert labels[name] == "adam", name
     others = {n for n, label in labels.items() if label == "adam"}
     assert {n for n in labels if not n.endswith(".kernel")} <= others
+
+
+def test_stacked_matrices_are_orthogonalized_as_one_by_one() -> None:
+    """Within 1e-5 of entries around .1: products of a stack may sum in other order."""
+    rng = np.random.default_rng(0)
+    shapes = [(16, 48), (48, 16), (16, 16), (16, 48), (8, 5)]
+    gradients = {
+        str(i): jax.numpy.asarray(rng.normal(size=shape), jax.numpy.float32)
+        for i, shape in enumerate(shapes)
+    }
+    config = change(CONFIG, optim__method="muon").optim
+    params = {k: {"kernel": x} for k, x in gradients.items()}
+    stacked = optim._direction(config, params)
+    alone = optax.chain(
+        scale_by_muon(weight_dimension_numbers=lambda tree: jax.tree.map(axes, tree)),
+        optax.stateless(optim._to_adam_size),
+    )
+    states = stacked.init(params), alone.init(params)
+    for step in range(3):  # with momentum
+        grads = jax.tree.map(lambda x, s=step: x * (s + 1) - 0.1 * s, params)
+        updates, one_by_one = (
+            optimizer.update(grads, state, params)
+            for optimizer, state in zip((stacked, alone), states, strict=True)
+        )
+        states = updates[1], one_by_one[1]
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5),
+            updates[0],
+            one_by_one[0],
+        )
+
+
+def test_fewer_muon_steps_are_asked_for() -> None:
+    x = {"x": jax.numpy.asarray(np.random.default_rng(0).normal(size=(6, 9)))}
+    spread = [
+        np.ptp(np.linalg.svd(optim.orthogonalize(x, steps=n)["x"], compute_uv=False))
+        for n in (1, 3)
+    ]
+    assert spread[1] < spread[0]
 
 
 def test_a_muon_update_is_orthogonal_and_of_adams_size() -> None:

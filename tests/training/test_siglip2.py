@@ -105,7 +105,7 @@ def test_every_parameter_has_its_rate_and_its_decay(config: Config) -> None:
     abstract, o = Apply(config.model).abstract, config.optim
     rates = flatten(optim.rates(abstract, config))
     assert rates["text.blocks.1.ln1.scale"] == o.text_rate
-    assert rates["head.mix.kernel"] == rates["low.tokens"] == o.rate
+    assert rates["head.pixels.mix.kernel"] == rates["low.tokens"] == o.rate
     assert rates["vision.ln_post.bias"] == o.vision_rate
     assert rates["vision.blocks.1.mlp.up.kernel"] == o.vision_rate * o.layer_decay
     for name in ("patch_embed.kernel", "patch_embed.bias", "positions"):

@@ -30,12 +30,15 @@ def b16() -> Config:
 
 def test_ideal_seconds_are_flops_over_all_peaks() -> None:
     config = b16()
-    one, eight = ideal_seconds(config, [V5E]), ideal_seconds(config, [V5E] * 8)
+    one, eight = (ideal_seconds(config, [V5E] * n, [16]) for n in (1, 8))
     assert one == train_step_flops(config) / 197e12
     assert eight == pytest.approx(one / 8)
-    assert ideal_seconds(config, [V5E], 77) > one
-    assert ideal_seconds(config, [H100, OTHER]) is None
-    assert ideal_seconds(config, jax.devices()) is None
+    longer = ideal_seconds(config, [V5E], [77])
+    assert longer > one
+    mixed = ideal_seconds(config, [V5E], [16, 16, 77])
+    assert mixed == pytest.approx((2 * one + longer) / 3)
+    assert ideal_seconds(config, [H100, OTHER], [16]) is None
+    assert ideal_seconds(config, jax.devices(), [16]) is None
 
 
 def test_devices_ask_for_pictures() -> None:

@@ -498,6 +498,11 @@ def test_init_from_other_arithmetic_is_refused(data: Path, unbroken: Whole) -> N
         start_lib.take_over(recipe_of(config))
     assert "model.text.heads=1, the weights were trained with 2" in str(caught.value)
     assert "model.vision.activation='gelu'" in str(caught.value)
+    assert "model.mask_head" not in str(caught.value)
+    another = {"model__figure_only": False, "model__mask_stride": 2}
+    config = run_config(data, init_from=str(unbroken.workdir), **another)
+    with pytest.raises(ConfigError, match=r"mask_stride=2, the weights .* with 4"):
+        start_lib.take_over(recipe_of(config))
 
 
 def test_init_from_another_model_lists_shapes(data: Path, unbroken: Whole) -> None:

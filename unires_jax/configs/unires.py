@@ -44,6 +44,7 @@ class Size(NamedTuple):
     backbone: str = "clip"
     tokenizer: str = "openai/clip-vit-base-patch16"  # the same for every CLIP
     lengths: tuple[int, ...] = (16, 32, 77)
+    pixel_layers: tuple[int, ...] = (4, 8)  # a third and two thirds of the depth
 
 
 SIZES = {
@@ -54,6 +55,7 @@ SIZES = {
         TextConfig(width=768, heads=12, mlp=3072),
         448,
         layer_decay=0.85,
+        pixel_layers=(8, 16),
     ),
     "siglip2_b16": Size(
         VisionConfig(patch=16, activation="gelu_pytorch_tanh"),
@@ -83,6 +85,7 @@ def get_config(size: str = "b16") -> Config:
             image_size=towers.pixels,
             vision=towers.vision,
             text=towers.text,
+            pixel_layers=towers.pixel_layers,
             dtype="bfloat16",
             remat="attention",  # blocks recomputed, but for what attention gives
         ),

@@ -1,5 +1,7 @@
 """Batches for training and pictures for evaluation, read with grain."""
 
+import dataclasses
+import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -13,7 +15,7 @@ from unires_jax.data.batch import Batch
 from unires_jax.data.leakage import LeakFreeSplit, without_evaluation
 from unires_jax.data.prepared import PreparedSplit
 from unires_jax.data.records import Record
-from unires_jax.data.sampling import Sampler
+from unires_jax.data.sampling import Rejected, Sampler
 from unires_jax.data.tokenizer import Tokenizer, load_tokenizer
 from unires_jax.data.unusable import UnusableRecords
 from unires_jax.errors import ConfigError, DataError
@@ -68,21 +70,48 @@ def run_tokenizer(config: Config) -> Tokenizer:
     return tokenizer
 
 
-def training_length(config: Config, tokenizer: Tokenizer) -> int:
-    """The one token length l of a training run: the smallest bucket that fits.
+RARE = 0.01  # share of the sentences for which few batches are made long; ours
 
-    One length keeps shapes equal on all processes and the step compiled once. It is
+
+def training_lengths(config: Config, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The token length l of each of `data.whole_every` batches, again and again.
+
+    The last is the smallest bucket that fits all sentences, the others are the smallest
+    that fits all but the `RARE` longest. So the step is compiled for two lengths at
+    most, and as a batch's number decides, shapes are equal on all processes. They are
     chosen from the sentences of up to `summary.SAMPLE` records of every split, as
     written and mirrored; a longer sentence elsewhere is cut and counted.
     """
-    splits = _whole_splits(config)
+    splits, lengths = _whole_splits(config), config.data.lengths
     texts = {text for split in splits for text in summary.sentences(split)}
     sentences = [s for s in texts if s.strip()]
     sentences += [augment.mirrored(s) for s in sentences]
-    longest = max((len(ids) for ids in tokenizer.ids(sentences)), default=0)
-    longest += tokenizer.around
-    lengths = config.data.lengths
-    return next((n for n in lengths if n >= longest), lengths[-1])
+    counts = sorted(len(ids) + tokenizer.around for ids in tokenizer.ids(sentences))
+
+    def bucket(rank: int) -> int:
+        longest = counts[rank] if counts else 0
+        return next((n for n in lengths if n >= longest), lengths[-1])
+
+    usual = bucket(math.ceil((1 - RARE) * len(counts)) - 1)
+    return (*(usual,) * (config.data.whole_every - 1), bucket(-1))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batcher:
+    """Makes batches of records and seeds, each of the length that its number has."""
+
+    config: Config
+    tokenizer: Tokenizer
+    lengths: tuple[int, ...]  # of `training_lengths`
+    start: int  # number of the first global batch
+
+    def __call__(
+        self, index: int, rows: Sequence[tuple[Record, int]]
+    ) -> tuple[Batch, list[Rejected]]:
+        length = self.lengths[(self.start + index) % len(self.lengths)]
+        # What is longer has its turn in another batch.
+        cuts = length == self.lengths[-1]
+        return Sampler(self.config, self.tokenizer, length, cuts)(rows)
 
 
 def train_batches(
@@ -124,8 +153,9 @@ def train_batches(
             f"data.train={config.data.train} names no records; expected at least one "
             "<data set>:<split>, e.g. partworld:train"
         )
-    length = training_length(config, tokenizer)
-    sampler = Sampler(config, tokenizer, length)
+    batcher = _Batcher(
+        config, tokenizer, training_lengths(config, tokenizer), start_batch
+    )
     first = start_batch * config.train.batch + index
     # Sliced last: earlier, the draws would depend on the number of processes.
     dataset = (
@@ -134,14 +164,15 @@ def train_batches(
         .shuffle()
         .repeat()
         .random_map(_with_seed)[first::count]
-        .batch(config.train.batch // count, drop_remainder=True, batch_fn=sampler)
+        .batch(config.train.batch // count, drop_remainder=True, batch_fn=list)
+        .map_with_index(batcher)
     )
     unusable = UnusableRecords(config, len(source), workdir, shard)
     if workers is None:
         workers = readers.reader_count(config.data.workers, 1, 0.0)
     readers.check_shared_memory(config, config.train.batch // count, workers)
     batches = _run(_iterate(dataset, workers), workers, unusable)
-    return TrainBatches(batches, unusable, length)
+    return TrainBatches(batches, unusable, batcher.lengths)
 
 
 class TrainBatches(Iterator[Batch]):
@@ -151,10 +182,10 @@ class TrainBatches(Iterator[Batch]):
         self,
         batches: Generator[Batch, None, None],
         unusable: UnusableRecords,
-        length: int,
+        lengths: tuple[int, ...],
     ) -> None:
         self._batches, self._unusable = batches, unusable
-        self.length = length  # l, tokens of every sentence
+        self.lengths = lengths  # of the sentences of batches in turn, tokens
 
     def __next__(self) -> Batch:
         return next(self._batches)

@@ -55,6 +55,7 @@ class Sampler:
     config: Config
     tokenizer: Tokenizer
     length: int  # l, tokens of every sentence
+    cuts: bool = True  # longer sentences are cut; False: their rows are not valid
 
     def __call__(
         self, records: Sequence[tuple[Record, int]]
@@ -97,16 +98,22 @@ class Sampler:
         targets = _targets(record, expressions)
         masks = [_denoted(record, x, targets) for x in expressions]
         placement, sentences = self._augment(record, expressions, targets.values(), rng)
-        if sentences:
-            count = len(sentences)
-            row.tokens[:count], row.lengths[:count] = self.tokenizer.encode(
-                sentences, model.text.context, (self.length,)
+        ids = self.tokenizer.ids(sentences)
+        read = [self.cuts or self._fits(x) for x in ids]
+        if count := len(ids):
+            row.tokens[:count], row.lengths[:count] = self.tokenizer.pad(
+                [x if r else [] for x, r in zip(ids, read, strict=True)],
+                model.text.context,
+                (self.length,),
             )
         row.extent[:] = placement.height, placement.width
         draw(pixels, placement, row.images, preprocessing(model).pad_colour)
         for i, (x, mask) in enumerate(zip(expressions, masks, strict=True)):
             cells.quantize(mask, placement, row.masks[i])
-            row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, True
+            row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, read[i]
+
+    def _fits(self, ids: Sequence[int]) -> bool:
+        return len(ids) + self.tokenizer.around <= self.length
 
     def _augment(
         self,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from unires_jax.config import ModelConfig
+from unires_jax.config import ModelConfig, has_product_head
 from unires_jax.pixels.canvas import Placement
 from unires_jax.pixels.grid import valid_cells
 
@@ -34,7 +34,8 @@ def pooled(features: Any, index: int, placement: Placement) -> Float32[np.ndarra
 
 def pooled_size(config: ModelConfig) -> int:
     """The length of `pooled` for a model of this config."""
-    has_detail = config.stem_channels and not config.figure_only
+    has_stem = config.stem_channels and not config.figure_only
+    has_detail = has_product_head(config) or has_stem
     return config.width + (2 * config.mask_channels if has_detail else 0)
 
 

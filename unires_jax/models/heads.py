@@ -1,135 +1,161 @@
-"""The image stem, the mask head and the no-target head."""
+"""The mask heads and the no-target head: what becomes of an expression's patches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from unires_jax.config import ModelConfig, mask_grid, patch_cells
 from unires_jax.mesh import constrain_batch
+from unires_jax.models.features import each
 from unires_jax.models.layers import Dense, LayerNorm, quick_gelu
+from unires_jax.models.pixel_features import (
+    Conv3x3,
+    PixelFeatures,
+    StemFeatures,
+    depth_to_space,
+    resize,
+    space_to_depth,
+)
 
 
-class Conv3x3(nnx.Module):
-    """A 3x3 convolution, zero padded, at stride 1 or 2."""
+class ProductHead(nnx.Module):
+    """A logit is the product of a cell's features with an embedding of its patch.
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        stride: int = 1,
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        init = nnx.initializers.he_normal()
-        self.kernel = nnx.Param(init(rngs.params(), (3, 3, inputs, outputs)))
-        self.bias = nnx.Param(jnp.zeros(outputs))
-        self.stride, self.dtype = stride, dtype
-
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=((1, 1), (1, 1)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y + self.bias[...].astype(self.dtype)
-
-
-class Stem(nnx.Module):
-    """Fine image detail at stride 4, once per image (ours).
-
-    CLIP's last layer has one feature per patch, too coarse for small parts.
-    """
-
-    def __init__(
-        self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
-    ):
-        self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, rngs=rngs)
-        self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs)
-        self.conv3 = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
-
-    def __call__(
-        self, images: Float[Array, "b s s 3"], grid: int
-    ) -> Float[Array, "b g g c"]:
-        """Features on a mask grid of `grid` cells a side."""
-        x = quick_gelu(self.conv1(images))
-        x = self.conv3(quick_gelu(self.conv2(x)))
-        return constrain_batch(x if x.shape[1] == grid else resize(x, grid))
-
-
-def resize(x: Float[Array, "b h h c"], grid: int) -> Float[Array, "b g g c"]:
-    """Linear interpolation, antialiased, as a matmul along each side.
-
-    `jax.image.resize`'s "linear" (tested), which asks for a known number of images.
-    """
-    side = x.shape[1]
-    centre = (np.arange(grid)[:, None] + 0.5) * side / grid - 0.5
-    away = abs(np.arange(side) - centre) / max(1, side / grid)  # antialiased
-    share = np.maximum(1 - away, 0)
-    rows = jnp.asarray(share / share.sum(1, keepdims=True), x.dtype)
-    return jnp.einsum("gh,bhwc,fw->bgfc", rows, x, rows)
-
-
-def depth_to_space(x: Float[Array, "e n f"], ratio: int) -> Float[Array, "e g g c"]:
-    """Each patch's features become ratio x ratio cells of the grid (row-major)."""
-    e, n, f = x.shape
-    side = round(n**0.5)
-    x = x.reshape(e, side, side, ratio, ratio, f // ratio**2)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(e, side * ratio, side * ratio, -1)
-
-
-class MaskHead(nnx.Module):
-    """Patches of an expression to logits on the mask grid.
-
-    Dense and depth-to-space (a transposed convolution by another name; XLA on CPU runs
-    the real one in a naive loop), the stem added, one 3x3 mix, one projection. Ours:
-    the figure draws widening trapezoids only.
+    MaskFormer (Cheng et al. 2021, arXiv 2107.06278) multiplies one embedding per mask
+    with features of the pixels; that each patch of an expression has its own is ours,
+    as is what it adds for each cell of the first grid that `PixelFeatures` passes. The
+    pixels' features are those of the picture: an expression costs no convolution.
     """
 
     def __init__(
         self,
-        width: int,
-        ratio: int,
-        channels: int,
+        config: ModelConfig,
         stem_channels: int,
-        gated: bool,
         *,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """`ratio` grid cells along a patch's side; `stem_channels=0` without a stem.
-
-        `gated`: the sentence scales the channels before the mix.
-        """
+        """`stem_channels=0` without a stem."""
         kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        width = config.width
+        self.pixels = PixelFeatures(config, stem_channels, **kw)
         self.norm = LayerNorm(width, **kw)
-        self.expand = Dense(width, ratio**2 * channels, **kw)
-        self.stem = Dense(stem_channels, channels, **kw) if stem_channels else None
-        self.gate = Dense(width, channels, zero_init=True, **kw) if gated else None
-        self.mix = Conv3x3(channels, channels, **kw)
-        self.project = Dense(channels, 1, **kw)
-        self.ratio = ratio
+        # The last is no channel: it is added to all cells.
+        self.embed = Dense(width, config.mask_channels + 1, **kw)
+        self.coarse = Dense(width, self.pixels.steps[0] ** 2, zero_init=True, **kw)
 
-    def detail(self, stem: Float[Array, "b g g s"] | None) -> Array | None:
-        """The stem in the head's channels, once per image."""
-        return None if self.stem is None or stem is None else self.stem(stem)
+    def detail(
+        self,
+        patches: Float[Array, "b n d"],
+        hidden: Sequence[Float[Array, "b n t"]],
+        stem: StemFeatures | None,
+    ) -> Float[Array, "b g g c"]:
+        """The pixels' features, once per image."""
+        return self.pixels(patches, hidden, stem)
 
     def __call__(
         self,
         x: Float[Array, "e n d"],
-        detail: Float[Array, "e g g c"] | None,
         eos: Float[Array, "e d"],
+        detail: Float[Array, "b g g c"] | None,
+        image_index: Int[Array, "e"] | None,
     ) -> Float[Array, "e g g"]:
+        """Logits on the mask grid; `image_index` as in `UniRES.decode`."""
+        assert detail is not None
+        del eos  # the patches have read it
+        y = self.norm(x)
+        embedding = self.embed(y)
+        scaled = embedding[..., :-1] * detail.shape[-1] ** -0.5
+        first, cells = self.pixels.steps[0], self.pixels.steps[-1]
+        pixels = space_to_depth(detail, cells)
+        fine = products(scaled, pixels, image_index) + embedding[..., -1:]
+        coarse = depth_to_space(self.coarse(y), first)[..., 0].astype(jnp.float32)
+        coarse = jnp.repeat(jnp.repeat(coarse, cells // first, 1), cells // first, 2)
+        return depth_to_space(fine, cells)[..., 0] + coarse
+
+
+def products(
+    embedding: Float[Array, "e n c"],
+    pixels: Float[Array, "b n m c"],
+    image_index: Int[Array, "e"] | None,
+) -> Float[Array, "e n m"]:
+    """Each patch's embedding times the features of its cells, summed in float32.
+
+    Where all expressions of a picture stand together, as they do where there is but
+    one, its features are read where they lie; otherwise each expression has a copy.
+    """
+    e, n, c = embedding.shape
+    b, _, m, _ = pixels.shape
+    if image_index is None or b == 1:
+        of_image = embedding.reshape(b, e // b, n, c)
+        logits = jnp.einsum(
+            "bknc,bnmc->bknm", of_image, pixels, preferred_element_type=jnp.float32
+        )
+        return constrain_batch(logits.reshape(e, n, m))
+    return jnp.einsum(
+        "enc,enmc->enm",
+        embedding,
+        pixels[image_index],
+        preferred_element_type=jnp.float32,
+    )
+
+
+class UpsampleHead(nnx.Module):
+    """The patches of an expression, widened to the mask grid [figure: trapezoids].
+
+    Dense and depth-to-space, the stem added, one 3x3 mix, one projection: sizes and
+    stem are ours.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        stem_channels: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """`stem_channels=0` without a stem."""
+        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        width, c = config.width, config.mask_channels
+        self.ratio, self.grid = patch_cells(config), mask_grid(config)
+        self.norm = LayerNorm(width, **kw)
+        self.expand = Dense(width, self.ratio**2 * c, **kw)
+        self.stem = Dense(stem_channels, c, **kw) if stem_channels else None
+        gated = config.gate and not config.figure_only
+        self.gate = Dense(width, c, zero_init=True, **kw) if gated else None
+        self.mix = Conv3x3(c, c, **kw)
+        self.project = Dense(c, 1, **kw)
+
+    def detail(
+        self,
+        patches: Float[Array, "b n d"],
+        hidden: Sequence[Float[Array, "b n t"]],
+        stem: StemFeatures | None,
+    ) -> Float[Array, "b g g c"] | None:
+        """The stem in the head's channels, once per image."""
+        del patches, hidden  # those of each expression are upsampled
+        if self.stem is None or stem is None:
+            return None
+        return self.stem(constrain_batch(resize(stem.quarter, self.grid)))
+
+    def __call__(
+        self,
+        x: Float[Array, "e n d"],
+        eos: Float[Array, "e d"],
+        detail: Float[Array, "b g g c"] | None,
+        image_index: Int[Array, "e"] | None,
+    ) -> Float[Array, "e g g"]:
+        """Logits on the mask grid; the sentence scales the channels before the mix."""
         cells = depth_to_space(self.expand(self.norm(x)), self.ratio)
         if detail is not None:
-            cells = cells + detail
+            cells = cells + each(detail, x, image_index)
         if self.gate is not None:
             cells = cells * (1 + self.gate(eos))[:, None, None]
         cells = quick_gelu(self.mix(quick_gelu(cells)))
@@ -142,17 +168,47 @@ class NoTargetHead(nnx.Module):
     Ours: the paper has no such output.
     """
 
-    def __init__(self, width: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
-        self.norm = LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.hidden = Dense(2 * width, width, dtype=dtype, rngs=rngs)
-        self.out = Dense(width, 1, zero_init=True, dtype=dtype, rngs=rngs)
+    def __init__(
+        self,
+        width: int,
+        *,
+        sees_mask: bool,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """`sees_mask`: how sure the mask is and how large counts too."""
+        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        self.norm = LayerNorm(width, **kw)
+        self.hidden = Dense(2 * width, width, **kw)
+        self.evidence = Dense(EVIDENCE, width, **kw) if sees_mask else None
+        self.out = Dense(width, 1, zero_init=True, **kw)
 
     def __call__(
-        self, x: Float[Array, "e n d"], eos: Float[Array, "e d"]
+        self,
+        x: Float[Array, "e n d"],
+        eos: Float[Array, "e d"],
+        logits: Float[Array, "e g g"],
     ) -> Float[Array, "e"]:
+        """The logit; `logits` are the mask's, which its gradient does not reach."""
         # A smooth maximum: the hard one's gradient is 0/0 where a recomputed value
         # differs from the maximum in its last bit.
         best = jax.nn.logsumexp(self.norm(x).astype(jnp.float32), axis=1)
         pair = jnp.concatenate([best.astype(eos.dtype), eos], axis=-1)
-        hidden = quick_gelu(self.hidden(pair))
-        return self.out(hidden)[:, 0].astype(jnp.float32)
+        hidden = self.hidden(pair)
+        if self.evidence is not None:
+            evidence = mask_evidence(jax.lax.stop_gradient(logits))
+            hidden = hidden + self.evidence(evidence)
+        return self.out(quick_gelu(hidden))[:, 0].astype(jnp.float32)
+
+
+EVIDENCE = 2  # numbers of `mask_evidence`
+
+
+def mask_evidence(logits: Float[Array, "e g g"]) -> Float[Array, "e 2"]:
+    """What a mask says of itself: its surest cell, and its share of the grid.
+
+    Both as logits, in units of 8: about -1 where nothing is masked.
+    """
+    surest = logits.max((1, 2))
+    share = jax.nn.sigmoid(logits).mean((1, 2))
+    return jnp.stack([surest, jnp.log(share + 1e-4)], axis=1) / 8

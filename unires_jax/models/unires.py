@@ -12,14 +12,27 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int, UInt8
 
-from unires_jax.config import ModelConfig, mask_grid, preprocessing, split_layer
+from unires_jax.config import (
+    ModelConfig,
+    has_product_head,
+    mask_grid,
+    preprocessing,
+    split_layer,
+)
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.image_tower import GroupTokens, VisionOutput
 from unires_jax.models.backbones.text_tower import word_places
 from unires_jax.models.features import ImageFeatures
 from unires_jax.models.fusion import Filter, FusionLayer, Stage, grid_positions
-from unires_jax.models.heads import MaskHead, NoTargetHead, Stem
-from unires_jax.models.layers import Dense
+from unires_jax.models.heads import NoTargetHead, ProductHead, UpsampleHead
+from unires_jax.models.layers import Dense, quick_gelu
+from unires_jax.models.pixel_features import (
+    Stem,
+    StemFeatures,
+    resize,
+    space_to_depth,
+    stem_cells,
+)
 
 
 class UniRES(nnx.Module):
@@ -52,11 +65,12 @@ class UniRES(nnx.Module):
         self.stage2 = Stage(config, depth, rngs=rngs) if two else None
 
         self.grid = mask_grid(config)
-        ratio = self.grid // (config.image_size // config.vision.patch)
         stem = 0 if config.figure_only else config.stem_channels
         self.stem = Stem(stem, **kw) if stem else None
-        self.head = MaskHead(d, ratio, config.mask_channels, stem, gated, **kw)
-        self.no_target_head = NoTargetHead(d, **kw)
+        self.stem_project = _stem_project(config, stem, dtype, rngs)
+        head = ProductHead if has_product_head(config) else UpsampleHead
+        self.head = head(config, stem, **kw)
+        self.no_target_head = NoTargetHead(d, sees_mask=config.no_target_mask, **kw)
 
     def encode_image(
         self, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
@@ -72,11 +86,14 @@ class UniRES(nnx.Module):
     ) -> tuple[ImageFeatures, VisionOutput]:
         """The features, and what the image tower gave for them."""
         config, pixels = self.config, self.pixels(images)
+        stem = None if self.stem is None else self.stem(pixels)
         tower_output = self.vision(
             pixels,
             self.low,
             self.high,
+            detail=self._patch_detail(stem),
             split_layer=split_layer(config),
+            layers=config.pixel_layers if has_product_head(config) else (),
             return_attention=return_attention,
         )
         side = config.image_size // config.vision.patch
@@ -85,15 +102,24 @@ class UniRES(nnx.Module):
         patches = self.patch_project(tower_output.patches)
         for mixer in self.mixers:
             patches, _ = mixer(patches, None, positions=positions)
-        stem = None if self.stem is None else self.stem(pixels, self.grid)
         features = ImageFeatures(
             patches=patches,
             low=_project(self.low_filter, tower_output.low),
             high=_project(self.high_filter, tower_output.high),
-            detail=self.head.detail(stem),
+            detail=self.head.detail(patches, tower_output.layers, stem),
             positions=positions,
         )
         return features, tower_output
+
+    def _patch_detail(self, stem: StemFeatures | None) -> Float[Array, "b n d"] | None:
+        """What the stem adds to the embedded patches."""
+        if self.stem_project is None or stem is None:
+            return None
+        patch, size = self.config.vision.patch, self.config.image_size
+        ratio = stem_cells(patch)
+        cells = space_to_depth(resize(stem.quarter, size // patch * ratio), ratio)
+        b, n, _, _ = cells.shape
+        return self.stem_project(quick_gelu(cells.reshape(b, n, -1)))
 
     def pixels(self, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
         """The pictures by the backbone's statistics, in the compute dtype."""
@@ -124,11 +150,7 @@ class UniRES(nnx.Module):
         `image_index[e]` points each expression at its image; None means equally many
         expressions per image, image after image (training).
         """
-        f = (
-            features.repeat(words.shape[0] // features.patches.shape[0])
-            if image_index is None
-            else features.of(image_index)
-        )
+        f = features._replace(detail=None).each(words, image_index)
         mask, eos, x = _word_mask(words, lengths), _eos(words, lengths), f.patches
         if self.patch_gate is not None:
             x = x * (1 + self.patch_gate(eos))[:, None]
@@ -136,7 +158,8 @@ class UniRES(nnx.Module):
         if self.stage2 is not None:
             filtered, _ = self.filter_groups(f, words, mask)
             x = self.stage2(x, filtered, f.positions)
-        return self.head(x, f.detail, eos), self.no_target_head(x, eos)
+        logits = self.head(x, eos, features.detail, image_index)
+        return logits, self.no_target_head(x, eos, logits)
 
     def filter_groups(
         self,
@@ -245,6 +268,16 @@ def _group_tokens(
         )
 
     return tokens(low, split), tokens(high, depth - split)
+
+
+def _stem_project(
+    config: ModelConfig, stem: int, dtype: jnp.dtype, rngs: nnx.Rngs
+) -> Dense | None:
+    """The stem's way into the patches; zero, so that they start as pretrained."""
+    if not (config.stem_to_patches and stem):
+        return None
+    inputs = stem_cells(config.vision.patch) ** 2 * stem
+    return Dense(inputs, config.vision.width, zero_init=True, dtype=dtype, rngs=rngs)
 
 
 def _project(filter_: Filter | None, groups: Array | None) -> Array | None:

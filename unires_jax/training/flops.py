@@ -9,11 +9,15 @@ is computed twice to save memory. A multiplication and an addition are two.
 from unires_jax.config import (
     Config,
     ModelConfig,
+    has_product_head,
     is_pretrained,
     mask_grid,
+    patch_cells,
     split_layer,
 )
 from unires_jax.models.backbones import towers_of
+from unires_jax.models.heads import EVIDENCE
+from unires_jax.models.pixel_features import pixel_steps, stem_cells
 
 BACKWARD = 2  # gradients of inputs and of weights, each as much as the forward pass
 
@@ -49,7 +53,8 @@ def image_flops(model: ModelConfig) -> int:
         work += blocks * _block(prefix + n + groups, vision.width, vision.mlp)
     work += 2 * (n + low + high) * vision.width * d  # to the decoder's width
     mixers = 0 if model.figure_only else model.mixer_layers
-    return work + mixers * _fusion(model, n, n) + _stem(model)
+    work += mixers * _fusion(model, n, n) + _stem(model)
+    return work + (_pixels if has_product_head(model) else _detail)(model)
 
 
 def text_flops(model: ModelConfig, length: int) -> int:
@@ -98,21 +103,66 @@ def _filter(model: ModelConfig, groups: int, length: int) -> int:
 
 
 def _stem(model: ModelConfig) -> int:
-    """The stem, its resizing to the mask grid and the head's projection of it."""
-    channels = 0 if model.figure_only else model.stem_channels
-    half, grid = -(-model.image_size // 2), mask_grid(model)
-    side = -(-half // 2)
-    work = 18 * channels * (3 * half**2 + 2 * channels * side**2)
-    if side != grid:
-        work += 2 * channels * grid * side * (side + grid)
+    """The stem, and its way into the patches."""
+    channels, (half, quarter) = _stem_channels(model), _stem_sides(model)
+    work = 18 * channels * (3 * half**2 + 2 * channels * quarter**2)
+    if model.stem_to_patches:
+        patch, n = model.vision.patch, _patches(model)
+        grid = model.image_size // patch * stem_cells(patch)
+        work += _resize(quarter, grid, channels)
+        work += 2 * n * stem_cells(patch) ** 2 * channels * model.vision.width
+    return work
+
+
+def _detail(model: ModelConfig) -> int:
+    """The stem on the mask grid, in the channels of the head that upsamples."""
+    channels, (_, quarter) = _stem_channels(model), _stem_sides(model)
+    grid = mask_grid(model)
+    work = _resize(quarter, grid, channels)
     return work + 2 * grid**2 * channels * model.mask_channels
+
+
+def _pixels(model: ModelConfig) -> int:
+    """`PixelFeatures`, of a grid or of two."""
+    c, n, stem = model.mask_channels, _patches(model), _stem_channels(model)
+    work = 2 * n * len(model.pixel_layers) * model.vision.width * model.width
+    grids = [round(n**0.5) * cells for cells in pixel_steps(model)]
+    work += 2 * grids[0] ** 2 * model.width * c + 18 * grids[0] ** 2 * c**2
+    if len(grids) == 2:
+        work += 8 * grids[0] ** 2 * c**2
+    for grid in grids:
+        half, quarter = _stem_sides(model)
+        work += _resize(half if grid > quarter else quarter, grid, stem)
+        work += 2 * grid**2 * stem * c
+    return work + 18 * grids[-1] ** 2 * c**2
+
+
+def _resize(side: int, grid: int, channels: int) -> int:
+    """`pixel_features.resize`, of a map of so many cells a side."""
+    return 0 if side == grid else 2 * channels * grid * side * (side + grid)
+
+
+def _stem_channels(model: ModelConfig) -> int:
+    return 0 if model.figure_only else model.stem_channels
+
+
+def _stem_sides(model: ModelConfig) -> tuple[int, int]:
+    """Cells along the side of the stem's two maps."""
+    half = -(-model.image_size // 2)
+    return half, -(-half // 2)
 
 
 def _heads(model: ModelConfig, gated: bool) -> int:
     """The mask head and the no-target head of one expression."""
-    d, c, cells = model.width, model.mask_channels, mask_grid(model) ** 2
-    mask = cells * (2 * d * c + 18 * c**2 + 2 * c) + 2 * d * c * gated
-    return mask + 4 * d**2 + 2 * d
+    d, c, n = model.width, model.mask_channels, _patches(model)
+    if has_product_head(model):
+        cells, first = patch_cells(model) ** 2, pixel_steps(model)[0] ** 2
+        mask = 2 * n * (d * (c + 1 + first) + cells * c)
+    else:
+        cells = mask_grid(model) ** 2
+        mask = cells * (2 * d * c + 18 * c**2 + 2 * c) + 2 * d * c * gated
+    evidence = 2 * EVIDENCE * d * model.no_target_mask
+    return mask + evidence + 4 * d**2 + 2 * d
 
 
 def _patches(model: ModelConfig) -> int:

@@ -51,10 +51,19 @@ def mask_dice(logits: Grid, target: Grid, cells: Grid, eps: float) -> Float[Arra
 
 
 def no_target_bce(
-    logits: Float[Array, "e"], no_target: Bool[Array, "e"]
+    logits: Float[Array, "e"], no_target: Bool[Array, "e"], weight: float = 1.0
 ) -> Float[Array, "e"]:
-    """Cross-entropy of the decision that an expression denotes nothing."""
-    return jax.nn.softplus(jnp.where(no_target, -logits, logits))
+    """Cross-entropy of the decision that an expression denotes nothing.
+
+    `weight` is that of one which does: they are few.
+    """
+    loss = jax.nn.softplus(jnp.where(no_target, -logits, logits))
+    return jnp.where(no_target, weight * loss, loss)
+
+
+def empty_bce(logits: Grid) -> Float[Array, "e"]:
+    """Cross-entropy against an empty mask; of the padding too, where nothing is."""
+    return jax.nn.softplus(logits).mean((1, 2))
 
 
 def row_losses(
@@ -66,8 +75,10 @@ def row_losses(
     config: LossConfig,
 ) -> dict[str, Float[Array, "e"]]:
     """All losses of each expression, unweighted."""
+    none = no_target_bce(no_target_logits, no_target, config.no_target_weight)
     return {
         "bce": mask_bce(logits, target, cells, config.positive_cap),
         "dice": mask_dice(logits, target, cells, config.dice_eps),
-        "no_target": no_target_bce(no_target_logits, no_target),
+        "no_target": none,
+        "empty": empty_bce(logits),
     }

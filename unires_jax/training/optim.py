@@ -10,7 +10,10 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
+from jaxtyping import Float
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from unires_jax.config import Config, ModelConfig, OptimConfig, is_pretrained
@@ -22,7 +25,7 @@ from unires_jax.parameters import map_named
 NEW = (
     r"(low|high)\..*",
     r"(low|high)_filter\..*",
-    r"(patch_project|word_project|eos_project|patch_gate)\..*",
+    r"(patch_project|word_project|eos_project|stem_project|patch_gate)\..*",
     r"(mixers|stage1|stage2|stem|head|no_target_head)\..*",
 )
 
@@ -113,7 +116,9 @@ def _direction(optim: OptimConfig, params: Any) -> optax.GradientTransformation:
         return adam
     as_matrices = partial(jax.tree.map, lambda _: MuonDimensionNumbers())
     muon = optax.chain(
-        scale_by_muon(weight_dimension_numbers=as_matrices),
+        # The momentum alone; its norm, which this divides by, decides nothing.
+        scale_by_muon(ns_steps=0, weight_dimension_numbers=as_matrices),
+        optax.stateless(partial(orthogonalize, steps=optim.muon_steps)),
         optax.stateless(_to_adam_size),
     )
     return optax.partition({"muon": muon, "adam": adam}, muon_labels(params))
@@ -131,6 +136,38 @@ def muon_labels(params: Any) -> Any:
         return "muon" if is_matrix and name.endswith(".kernel") else "adam"
 
     return map_named(label, params)
+
+
+def orthogonalize(matrices: Any, _: Any = None, *, steps: int = 5) -> Any:
+    """The nearest orthogonal matrix of each, roughly: a tree of the same shapes.
+
+    By so many of Muon's Newton-Schulz steps, of all matrices of a shape at once,
+    upright and lying ones together: f(X) = f(X^T)^T.
+    """
+    leaves, tree = jax.tree.flatten(matrices)
+    stacks: dict[tuple[int, ...], list[int]] = {}
+    for i, x in enumerate(leaves):
+        stacks.setdefault(tuple(sorted(x.shape)), []).append(i)
+    # Without momentum it keeps nothing. The first axis of a stack is a batch's.
+    newton_schulz = scale_by_muon(
+        ns_steps=steps,
+        beta=0.0,
+        nesterov=False,
+        weight_dimension_numbers=partial(
+            jax.tree.map, lambda _: MuonDimensionNumbers(1, 2)
+        ),
+    )
+    for shape, places in stacks.items():
+        stack = jnp.stack([_lying(leaves[i]) for i in places])
+        stack, _ = newton_schulz.update(stack, newton_schulz.init(stack))
+        for i, x in zip(places, stack, strict=True):
+            leaves[i] = x if leaves[i].shape == shape else x.T
+    return jax.tree.unflatten(tree, leaves)
+
+
+def _lying(x: Float[Array, "m n"]) -> Float[Array, "a b"]:
+    """The matrix, or its transpose, that is no taller than wide."""
+    return x if x.shape[0] <= x.shape[1] else x.T
 
 
 def _to_adam_size(updates: Any, _: Any = None) -> Any:

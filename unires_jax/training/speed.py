@@ -1,5 +1,6 @@
 """How fast a run could be: its work against the peak of its devices."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ GOOD_MFU = 0.4  # share of the peak that a good step reaches; ours
 
 
 def ideal_seconds(
-    config: Config, devices: Sequence[Any], length: int | None = None
+    config: Config, devices: Sequence[Any], lengths: Sequence[int]
 ) -> float | None:
-    """Seconds of one update at the peak of all its devices, sentences of `length`.
+    """Seconds of an update at the peak of all its devices, sentences in turn so long.
 
     This over a step's duration is its model FLOP utilisation. None where the peak of a
     device is not known, as that of a CPU.
@@ -22,7 +23,7 @@ def ideal_seconds(
     if not all(chips):
         return None
     peak = sum(chip.peak_flops for chip in chips if chip)
-    return train_step_flops(config, length) / peak
+    return statistics.fmean(train_step_flops(config, n) for n in lengths) / peak
 
 
 def asked_pictures(config: Config, devices: Sequence[Any]) -> float:

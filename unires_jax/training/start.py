@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from unires_jax.checkpoint import Checkpoints, Meta, read_meta, saved_config
-from unires_jax.config import Config, settings
+from unires_jax.config import Config, has_product_head, settings
 from unires_jax.errors import ConfigError
 from unires_jax.files import Location
 from unires_jax.inference.model import load
@@ -47,6 +47,15 @@ UNSEEN = (
     "model.vision.activation",
     "model.text.heads",
     "model.text.activation",
+)
+
+# What says which mask head a model has, and what shapes it has there.
+HEAD = (
+    "model.mask_head",
+    "model.figure_only",
+    "model.mask_stride",
+    "model.pixel_layers",
+    "model.stem_to_patches",
 )
 
 
@@ -113,7 +122,7 @@ def take_over(recipe: Recipe) -> Tree:
     config, model = recipe.config, recipe.config.model
     loaded = load(config.init_from)
     params, folder = loaded.params, loaded.folder
-    _check_unseen(config, loaded.config, folder)
+    _check_arithmetic(config, loaded.config, folder)
     if "vision" in params and "text" in params:
         side = model.image_size // model.vision.patch
         prefix = towers_of(model).vision.prefix
@@ -128,12 +137,18 @@ def take_over(recipe: Recipe) -> Tree:
     return params
 
 
-def _check_unseen(config: Config, saved: Config, folder: Location) -> None:
-    """Raise ConfigError where weights would be used by other arithmetic unseen."""
+def _check_arithmetic(config: Config, saved: Config, folder: Location) -> None:
+    """Raise ConfigError where weights would be used by other arithmetic.
+
+    What shapes do not show, and another mask head, which they would show at length.
+    """
     old, new = settings(saved), settings(config)
+    names = [*UNSEEN]
+    if has_product_head(saved.model) != has_product_head(config.model):
+        names += HEAD
     faults = [
         f"{name}={new[name]!r}, the weights were trained with {old[name]!r}"
-        for name in UNSEEN
+        for name in names
         if old[name] != new[name]
     ]
     if faults:

@@ -36,10 +36,10 @@ def make_update(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The update as a pure function: (state, global batch) -> (state, metrics).
 
-    Metrics: loss, bce, dice, no_target, iou (on the grid), rate (the schedule's
-    factor), grad_norm, grad_norm/<module of the model> (not finite where it broke),
-    cosine/<low or high> (mean pairwise cosine of the group tokens: near 1 is a
-    collapse).
+    Metrics: loss, bce, dice, no_target, empty (if it has a weight), iou (on the grid),
+    rate (the schedule's factor), grad_norm, grad_norm/<module of the model> (not finite
+    where it broke), cosine/<low or high> (mean pairwise cosine of the group tokens:
+    near 1 is a collapse).
     """
     rate = optim.schedule(config)
 
@@ -137,6 +137,10 @@ def batch_loss(
     w = config.loss
     loss = w.bce * metrics["bce"] + w.dice * metrics["dice"]
     loss = loss + w.no_target * metrics["no_target"]
+    if w.empty:
+        denies = valid & no_target
+        metrics["empty"] = jnp.where(denies, per_row["empty"], 0).sum() / counts.rows
+        loss = loss + w.empty * metrics["empty"]
     iou = grid_iou(logits, target, cells)
     metrics["iou"] = jnp.where(targeted, iou, 0).sum() / counts.masks
     for name, groups in (("low", features.low), ("high", features.high)):

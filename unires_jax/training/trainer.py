@@ -67,12 +67,12 @@ def fit(
             workdir=workdir,
             workers=_workers(recipe),
         )
-        ideal = ideal_seconds(config, list(mesh.devices.flat), batches.length)
+        ideal = ideal_seconds(config, list(mesh.devices.flat), batches.lengths)
         log = ProgressLog(workdir, config, step, ideal)
         with log, contextlib.closing(batches):
             arriving = log.waiting_for(batches)
             pairs: Pairs = ((batch, feed(batch, mesh)) for batch in arriving)
-            pairs = _compiled_for(pairs, recipe, state)
+            pairs = _compiled_for(pairs, batches.lengths, recipe, state)
             if stop.received:
                 say(f"stopped before step {step + 1}. The same command goes on.")
                 return state
@@ -116,14 +116,19 @@ def _workers(recipe: Recipe) -> int:
     return count
 
 
-def _compiled_for(pairs: Pairs, recipe: Recipe, state: TrainState) -> Pairs:
-    """The same batches, their step compiled in all processes.
+def _compiled_for(
+    pairs: Pairs, lengths: tuple[int, ...], recipe: Recipe, state: TrainState
+) -> Pairs:
+    """The same batches, their step compiled in all processes for sentences so long.
 
     One that finds it compiled must not wait in a collective, which may give up after
     30 s, for one that compiles it.
     """
     first = next(pairs)
-    recipe.compile(state, first[1])
+    for length in sorted({*lengths}):
+        tokens = np.zeros((*first[0].tokens.shape[:2], length), np.int32)
+        like = feed(first[0]._replace(tokens=tokens), recipe.mesh)
+        recipe.compile(state, like)
     hosts.meet("compiled")
     return itertools.chain([first], pairs)
 

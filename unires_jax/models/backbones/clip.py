@@ -33,9 +33,13 @@ class VisionTower(image_tower.ImageTower):
         super().__init__(config, image_size, dtype=dtype, remat=remat, rngs=rngs)
         self.ln_pre = LayerNorm(config.width, eps=self.eps, dtype=dtype, rngs=rngs)
 
-    def embed(self, images: Float[Array, "b s s 3"]) -> Float[Array, "b l d"]:
+    def embed(
+        self,
+        images: Float[Array, "b s s 3"],
+        detail: Float[Array, "b n d"] | None = None,
+    ) -> Float[Array, "b l d"]:
         """[CLS, patches] with positions, after `ln_pre`."""
-        return self.ln_pre(super().embed(images))
+        return self.ln_pre(super().embed(images, detail))
 
 
 class TextTower(text_tower.TextTower):

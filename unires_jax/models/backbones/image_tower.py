@@ -6,6 +6,7 @@ ones enter there and stay to the end (UniRES' figure). They attend like any toke
 joint attention, no position.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -64,15 +65,16 @@ class VisionOutput(NamedTuple):
 
     `patches` went through `ln_post`; `low` and `high` are the raw residual stream, None
     where no such groups were given. On request: `hidden`, [prefix, patches] before the
-    first and after every block; the attention of each group token to the patches in the
-    last block it passes, the mean over heads (what goes to the prefix and to groups is
-    left out).
+    first and after every block; `layers`, the patches before the blocks asked for; the
+    attention of each group token to the patches in the last block it passes, the mean
+    over heads (what goes to the prefix and to groups is left out).
     """
 
     patches: Float[Array, "b n d"]
     low: Float[Array, "b g_low d"] | None
     high: Float[Array, "b g_high d"] | None
     hidden: tuple[Float[Array, "b _ d"], ...]
+    layers: tuple[Float[Array, "b n d"], ...]
     low_attention: Float[Array, "b g_low n"] | None
     high_attention: Float[Array, "b g_high n"] | None
 
@@ -112,9 +114,18 @@ class ImageTower(nnx.Module):
         self.ln_post = LayerNorm(width, eps=self.eps, dtype=dtype, rngs=rngs)
         self.patch, self.dtype, self.remat = config.patch, dtype, remat
 
-    def embed(self, images: Float[Array, "b s s 3"]) -> Float[Array, "b l d"]:
-        """[CLS, patches] of normalised images with positions, as block 0 reads."""
+    def embed(
+        self,
+        images: Float[Array, "b s s 3"],
+        detail: Float[Array, "b n d"] | None = None,
+    ) -> Float[Array, "b l d"]:
+        """[CLS, patches] of normalised images with positions, as block 0 reads.
+
+        `detail` is added to the patches.
+        """
         x = self.patch_embed(self.cut(images))
+        if detail is not None:
+            x = x + detail
         if self.cls is not None:
             cls = self.cls[...].astype(self.dtype)
             cls = jnp.broadcast_to(cls, (x.shape[0], 1, *cls.shape))
@@ -127,16 +138,19 @@ class ImageTower(nnx.Module):
         low: GroupTokens | None = None,
         high: GroupTokens | None = None,
         *,
+        detail: Float[Array, "b n d"] | None = None,
         split_layer: int | None = None,
+        layers: Sequence[int] = (),
         return_hidden: bool = False,
         return_attention: bool = False,
     ) -> VisionOutput:
-        """Encode normalised images.
+        """Encode normalised images, with `detail` added to their embedded patches.
 
         `split_layer` is the block before which `high` replaces `low`; None = half.
+        `layers` are blocks before which the patches are given back.
         """
         split = len(self.blocks) // 2 if split_layer is None else split_layer
-        x = constrain_batch(self.embed(images))
+        x = constrain_batch(self.embed(images, detail))
         hidden = [x]
         run, depth = self._span, len(self.blocks)
         x, low_out, low_maps = run(x, 0, split, low, hidden, return_attention)
@@ -146,6 +160,7 @@ class ImageTower(nnx.Module):
             low=low_out,
             high=high_out,
             hidden=tuple(hidden) if return_hidden else (),
+            layers=tuple(hidden[i][:, self.prefix :] for i in layers),
             low_attention=low_maps,
             high_attention=high_maps,
         )

@@ -1,0 +1,183 @@
+"""Fine features of a picture, once whatever is asked of it: the stem and the pixels.
+
+All ours: a backbone's last layer has one feature per patch, too coarse for small parts.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from unires_jax.config import ModelConfig, patch_cells
+from unires_jax.mesh import constrain_batch
+from unires_jax.models.layers import Dense, LayerNorm, quick_gelu
+
+
+class Conv3x3(nnx.Module):
+    """A 3x3 convolution, zero padded, at stride 1 or 2."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int = 1,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        init = nnx.initializers.he_normal()
+        self.kernel = nnx.Param(init(rngs.params(), (3, 3, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.stride, self.dtype = stride, dtype
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        y = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            self.kernel[...].astype(self.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + self.bias[...].astype(self.dtype)
+
+
+class StemFeatures(NamedTuple):
+    """What the stem makes of a picture of s x s pixels, a side halved rounding up."""
+
+    half: Float[Array, "b h h c"]
+    quarter: Float[Array, "b q q c"]
+
+    def on(self, grid: int) -> Float[Array, "b g g c"]:
+        """On a grid of so many cells a side: of the coarser map that is as fine."""
+        is_finer = grid > self.quarter.shape[1]
+        return resize(self.half if is_finer else self.quarter, grid)
+
+
+class Stem(nnx.Module):
+    """Image detail at strides 2 and 4."""
+
+    def __init__(
+        self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+    ):
+        self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, rngs=rngs)
+        self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs)
+        self.conv3 = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
+
+    def __call__(self, images: Float[Array, "b s s 3"]) -> StemFeatures:
+        """Features of normalised images."""
+        half = quick_gelu(self.conv1(images))
+        quarter = self.conv3(quick_gelu(self.conv2(half)))
+        return StemFeatures(constrain_batch(half), constrain_batch(quarter))
+
+
+def resize(x: Float[Array, "b h h c"], grid: int) -> Float[Array, "b g g c"]:
+    """Linear interpolation, antialiased, as a matmul along each side.
+
+    `jax.image.resize`'s "linear" (tested), which asks for a known number of images.
+    """
+    side = x.shape[1]
+    if side == grid:
+        return x
+    centre = (np.arange(grid)[:, None] + 0.5) * side / grid - 0.5
+    away = abs(np.arange(side) - centre) / max(1, side / grid)  # antialiased
+    share = np.maximum(1 - away, 0)
+    rows = jnp.asarray(share / share.sum(1, keepdims=True), x.dtype)
+    return jnp.einsum("gh,bhwc,fw->bgfc", rows, x, rows)
+
+
+def depth_to_space(x: Float[Array, "e n f"], ratio: int) -> Float[Array, "e g g c"]:
+    """Each patch's features become ratio x ratio cells of the grid (row-major)."""
+    e, n, f = x.shape
+    side = round(n**0.5)
+    x = x.reshape(e, side, side, ratio, ratio, f // ratio**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(e, side * ratio, side * ratio, -1)
+
+
+def space_to_depth(x: Float[Array, "e g g c"], ratio: int) -> Float[Array, "e n m c"]:
+    """The ratio x ratio cells of each patch, one after the other (row-major)."""
+    e, g, _, c = x.shape
+    side = g // ratio
+    x = x.reshape(e, side, ratio, side, ratio, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(e, side**2, ratio**2, c)
+
+
+class PixelFeatures(nnx.Module):
+    """Features of every cell of the mask grid, of patches of several depths and stem.
+
+    Dense and depth-to-space (a transposed convolution by another name; XLA on CPU runs
+    the real one in a naive loop), the stem added, a 3x3 mix. A grid of stride 2 is
+    reached over one of stride 4, where a patch has an even number of cells.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        stem_channels: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """`stem_channels=0` without a stem."""
+        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        width, tower, c = config.width, config.vision.width, config.mask_channels
+
+        def of_stem() -> Dense | None:
+            return Dense(stem_channels, c, **kw) if stem_channels else None
+
+        self.steps = pixel_steps(config)
+        fine, layers = len(self.steps) == 2, config.pixel_layers
+        self.norms = nnx.List([LayerNorm(tower, **kw) for _ in layers])
+        self.projects = nnx.List(
+            [Dense(tower, width, zero_init=True, **kw) for _ in layers]
+        )
+        self.expand = Dense(width, self.steps[0] ** 2 * c, **kw)
+        self.stem = of_stem()
+        self.mix = Conv3x3(c, c, **kw)
+        self.split = Dense(c, 4 * c, **kw) if fine else None
+        self.fine_stem = of_stem() if fine else None
+        self.fine_mix = Conv3x3(c, c, **kw)
+        self.norm = LayerNorm(c, **kw)
+
+    def __call__(
+        self,
+        patches: Float[Array, "b n d"],
+        hidden: Sequence[Float[Array, "b n t"]],
+        stem: StemFeatures | None,
+    ) -> Float[Array, "b g g c"]:
+        """The features of a batch of pictures."""
+        for norm, project, x in zip(self.norms, self.projects, hidden, strict=True):
+            patches = patches + project(norm(x))
+        x = depth_to_space(self.expand(patches), self.steps[0])
+        x = quick_gelu(self.mix(quick_gelu(_add(x, self.stem, stem))))
+        if self.split is not None:
+            b, g, _, _ = x.shape
+            x = depth_to_space(self.split(x).reshape(b, g * g, -1), 2)
+            x = quick_gelu(_add(x, self.fine_stem, stem))
+        return constrain_batch(self.norm(self.fine_mix(x)))
+
+
+def pixel_steps(config: ModelConfig) -> tuple[int, ...]:
+    """Cells along a patch's side of the grids `PixelFeatures` passes, one or two."""
+    cells = patch_cells(config)
+    two = config.mask_stride == 2 and cells % 2 == 0
+    return (cells // 2, cells) if two else (cells,)
+
+
+def stem_cells(patch: int) -> int:
+    """Cells of stride 4 along the side of a patch of so many pixels, rounded."""
+    return max(1, round(patch / 4))
+
+
+def _add(
+    x: Float[Array, "b g g c"], project: Dense | None, stem: StemFeatures | None
+) -> Float[Array, "b g g c"]:
+    """A map with the stem's features on its grid, if there is a stem."""
+    if project is None or stem is None:
+        return x
+    return x + project(stem.on(x.shape[1]))
