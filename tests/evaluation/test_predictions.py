@@ -159,6 +159,7 @@ def test_a_file_reproduces_the_evaluation_that_wrote_it(
         assert summarize(other) == summarize(rows)
         for r, s in zip(rows, other, strict=True):
             same = ("key", "intersection", "union", "no_target", "mask", "squashed")
+            same = (*same, "boundary")
             assert [getattr(r, n) for n in same] == [getattr(s, n) for n in same]
     if rules.grid:  # the mask alone, resized, is another
         lines = [json.loads(predictions.to_line(r)) for r in rows]

@@ -55,7 +55,7 @@ class RunMask:
             )
         ends = np.cumsum(np.array(runs, np.int64))
         spans = np.stack([ends[:-1:2], ends[1::2]], axis=1)
-        return cls(_joined(spans), height, width)
+        return cls(joined(spans), height, width)
 
     @classmethod
     def from_pixels(cls, pixels: Shaped[np.ndarray, "H W"]) -> "RunMask":
@@ -139,7 +139,7 @@ class RunMask:
         depth = np.cumsum(np.repeat([1, -1], len(every))[order])
         between = np.stack([edges[order][:-1], edges[order][1:]], axis=1)
         inside = (depth > 0) if times is None else (depth == times)
-        return cls(_joined(between[inside[:-1]]), height, width)
+        return cls(joined(between[inside[:-1]]), height, width)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RunMask):
@@ -295,7 +295,7 @@ def _fault(counts: bytes, height: int, width: int) -> DataError:
     )
 
 
-def _joined(spans: Int64[np.ndarray, "r 2"]) -> Int64[np.ndarray, "m 2"]:
+def joined(spans: Int64[np.ndarray, "r 2"]) -> Int64[np.ndarray, "m 2"]:
     """Sorted disjoint spans without empty ones, those that touch made one."""
     spans = spans[spans[:, 0] < spans[:, 1]]
     apart = spans[1:, 0] > spans[:-1, 1]
