@@ -25,13 +25,14 @@ def get_config(ablation: str = "full") -> Config:
     """The config, or an ablation of it: see ABLATIONS."""
     model = ModelConfig(
         image_size=128,
-        vision=VisionConfig(patch=16, width=192, depth=6, heads=6, mlp=384),
-        text=TextConfig(vocab=1024, context=32, width=128, depth=3, heads=4, mlp=512),
+        vision=VisionConfig(patch=16, width=192, depth=4, heads=6, mlp=384),
+        text=TextConfig(vocab=1024, context=32, width=128, depth=1, heads=4, mlp=512),
         width=128,
         heads=4,
         low_groups=24,
         high_groups=8,
         group_bias=0.0,  # nothing pretrained to protect
+        stage_layers=1,
         mask_stride=2,
         stem_to_patches=True,
     )
@@ -43,7 +44,7 @@ def get_config(ablation: str = "full") -> Config:
         model=model,
         data=DataConfig(lengths=(12, 24, 32), whole_every=8),
         loss=LossConfig(no_target=0.3, positive_cap=3.0),
-        optim=OptimConfig(method="muon", scratch_rate=3e-3, warmup=100, ema=0.995),
+        optim=OptimConfig(method="muon", scratch_rate=5e-3, warmup=100, ema=0.995),
         train=TrainConfig(
             steps=700,
             batch=16,
