@@ -43,20 +43,34 @@ _BEFORE = {
     "loss.positive_cap": "10.0",
     "data.lengths": "(16, 24, 32)",
     "data.whole_every": "1",
+    "model.vision.depth": "6",
+    "model.text.depth": "3",
+    "model.stage_layers": "2",
+    "optim.scratch_rate": "3e-3",
+}
+# The same model and rate, with masks that are products.
+_DEEP = {
+    name: _BEFORE[name]
+    for name in ("model.vision.depth", "model.text.depth", "model.stage_layers")
 }
 CHANGES: dict[str, dict[str, str]] = {
     "quickstart": {},
     "before": _BEFORE,
+    "deep": _DEEP | {"optim.scratch_rate": "3e-3"},
+    "deep_5e-3": _DEEP,
+    "tower_6": {"model.vision.depth": "6"},
+    "text_3": {"model.text.depth": "3"},
+    "stages_of_2": {"model.stage_layers": "2"},
     "upsample": {"model.mask_head": "upsample", "model.mask_stride": "4"},
     "stride_4": {"model.mask_stride": "4"},
     "no_stem_in_patches": {"model.stem_to_patches": "False"},
-    "two_depths": {"model.pixel_layers": "(2, 4)"},
+    "two_depths": {"model.pixel_layers": "(1, 3)"},
     "cap_10": {"loss.positive_cap": "10.0"},
     "cap_1": {"loss.positive_cap": "1.0"},
     "all_whole": {"data.whole_every": "1"},
     "muon_3_steps": {"optim.muon_steps": "3"},
-    "rate_2e-3": {"optim.scratch_rate": "2e-3"},
-    "rate_5e-3": {"optim.scratch_rate": "5e-3"},
+    "rate_3e-3": {"optim.scratch_rate": "3e-3"},
+    "rate_8e-3": {"optim.scratch_rate": "8e-3"},
     "no_average": {"optim.ema": "0.0"},
     "half_batch": {"train.batch": "8"},
     "4_expressions": {"data.expressions": "4"},

@@ -229,7 +229,11 @@ def test_no_cache_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "home", homeless)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(jax.config, "update", lambda *_: pytest.fail("turned on"))
-    command_line.keep_compiled()
+    own = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)  # the suite keeps them
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.config, "update", lambda *_: pytest.fail("turned on"))
+        command_line.keep_compiled()
+    jax.config.update("jax_compilation_cache_dir", own)
     with pytest.raises(ConfigError, match=r"name a folder in data\.cache"):
         copies.cache_folder("")

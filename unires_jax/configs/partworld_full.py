@@ -31,21 +31,22 @@ def get_config() -> Config:
             image_size=128,
             vision=VisionConfig(patch=16, width=192, depth=6, heads=6, mlp=768),
             text=TextConfig(
-                vocab=1024, context=32, width=128, depth=3, heads=4, mlp=512
+                vocab=1024, context=32, width=128, depth=2, heads=4, mlp=512
             ),
             width=128,
             heads=4,
             low_groups=24,
             high_groups=8,
             group_bias=0.0,  # nothing pretrained to protect
+            stage_layers=1,
             mask_stride=2,
             stem_to_patches=True,
         ),
-        data=DataConfig(dir="data/full", lengths=(12, 24, 32), whole_every=8),
-        loss=LossConfig(no_target=0.3, positive_cap=3.0),
-        optim=OptimConfig(method="muon", scratch_rate=3e-3, warmup=200, ema=0.998),
+        data=DataConfig(dir="data/full", lengths=(16, 24, 32)),
+        loss=LossConfig(no_target=0.3, no_target_weight=3.0, positive_cap=3.0),
+        optim=OptimConfig(method="muon", scratch_rate=5e-3, warmup=200, ema=0.998),
         train=TrainConfig(
-            steps=5000,
+            steps=6000,
             batch=16,
             eval_every=1000,
             picture_every=2500,

@@ -70,7 +70,9 @@ def run_tokenizer(config: Config) -> Tokenizer:
     return tokenizer
 
 
-RARE = 0.01  # share of the sentences for which few batches are made long; ours
+RARE = (
+    0.01  # share of the different sentences for which few batches are made long; ours
+)
 
 
 def training_lengths(config: Config, tokenizer: Tokenizer) -> tuple[int, ...]:
