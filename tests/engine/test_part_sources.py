@@ -128,6 +128,8 @@ ODD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute": (_first("file_name", "/etc/passwd", "images"), "within the folder"),
     "no picture": (_first("file_name", "99.jpg", "images"), "no such image"),
     "other size": (_first("height", 61, "images"), "61"),
+    "image a number": (_changed(lambda c: c["images"].__setitem__(0, 7)), "images[0]"),
+    "image a list": (_changed(lambda c: c["images"].__setitem__(0, [1])), "images[0]"),
     "control": (
         _changed(lambda c: c["categories"][0].__setitem__("name", "a\x1b[2J")),
         "control characters",

@@ -126,14 +126,15 @@ class CocoFile:
             )
 
     def _add_image(self, value: Any, place: str) -> None:
-        if isinstance(value, dict) and not value.get("file_name"):
-            url = get(value, "coco_url", str, place, "")
-            path = url.partition("://")[2].partition("/")[2]  # behind the host
-            value = {**value, "file_name": path}
-        sizes = [value.get(n) for n in ("height", "width")] if value else []
-        if sizes == [None, None]:  # of Label Studio, which could not open it
-            self._rejects.notes.add("pictures without a size are passed over")
-            return
+        if isinstance(value, dict):
+            if not value.get("file_name"):
+                url = get(value, "coco_url", str, place, "")
+                path = url.partition("://")[2].partition("/")[2]  # behind the host
+                value = {**value, "file_name": path}
+            if value.get("height") is None and value.get("width") is None:
+                # of Label Studio, which could not open it
+                self._rejects.notes.add("pictures without a size are passed over")
+                return
         image = coco.image(value, place)
         if image.image_id < 0:
             raise DataError(f"id {image.image_id}: expected 0 or more", place=place)
