@@ -71,7 +71,7 @@ def build(
             if alone:
                 _tidy(folder)
             _prepare(builder, folder, lasting(cls, chosen), overwrite)
-            _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
+            _train_tokenizer(folder, getattr(builder, "tokenizer_vocab", 0))
     return folder
 
 
