@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers.efficientnet import random_tensors
 from safetensors.numpy import save_file
 
 from unires_jax.errors import WeightsError
@@ -39,34 +40,9 @@ def test_the_fast_depthwise_convolution_is_the_plain_one(
         np.testing.assert_allclose(fast, plain, atol=1e-5)
 
 
-def layout(name: str) -> dict[str, tuple[int, ...]]:
-    """The published tensors' shapes, what is not ours among them."""
-    shapes: dict[str, tuple[int, ...]] = {"_conv_stem.weight": (32, 3, 3, 3)}
-    norms = {"_bn0": 32, "_bn1": 1280}
-    for i, b in enumerate(SHAPES[name]):
-        at = f"_blocks.{i}."
-        if b.expansion > 1:
-            shapes[f"{at}_expand_conv.weight"] = (b.hidden, b.inputs, 1, 1)
-            norms[f"{at}_bn0"] = b.hidden
-        shapes[f"{at}_depthwise_conv.weight"] = (b.hidden, 1, b.kernel, b.kernel)
-        shapes[f"{at}_project_conv.weight"] = (b.outputs, b.hidden, 1, 1)
-        norms |= {f"{at}_bn1": b.hidden, f"{at}_bn2": b.outputs}
-    shapes["_fc.weight"] = (10, 1280)
-    parts = ("weight", "bias", "running_mean", "running_var")
-    return shapes | {f"{n}.{x}": (c,) for n, c in norms.items() for x in parts}
-
-
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, np.ndarray]:
-    """Random ones, of a size that keeps the activations' scale."""
-    rng = np.random.default_rng(1)
-    drawn = {}
-    for name, shape in layout(NAME).items():
-        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.2
-        drawn[name] = rng.normal(0, spread, shape).astype(np.float32)
-        if name.endswith(("bn0.weight", "bn1.weight", "bn2.weight", "running_var")):
-            drawn[name] = np.abs(drawn[name]) + np.float32(0.7)
-    return drawn
+    return random_tensors(SHAPES[NAME])
 
 
 @pytest.fixture(scope="module")

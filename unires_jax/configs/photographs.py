@@ -21,9 +21,12 @@ from unires_jax.config import (
 
 
 def get_config(argument: str = "people") -> Config:
-    """The config of DATA, or for a GPU with `_full` behind its name."""
-    name, _, full = argument.partition("_")
-    sets, pictures, expressions, steps = DATA[name]
+    """The config of a row of DATA, or of a data set of yours of any other name.
+
+    With `_full` behind the name at a GPU's size.
+    """
+    name, full = argument.removesuffix("_full"), argument.endswith("_full")
+    sets, pictures, expressions, steps = DATA.get(name, ((name,), 8, 8, 1500))
     train, evaluated = (
         tuple(f"{x}/mres32m:{split}" for x in sets) for split in ("train", "val")
     )
@@ -75,7 +78,7 @@ def get_config(argument: str = "people") -> Config:
     )
 
 
-# Data sets, pictures of a step, expressions of a picture, and steps.
+# Data sets (folders of data.dir), pictures of a step, expressions of a picture, steps.
 DATA: dict[str, tuple[tuple[str, ...], int, int, int]] = {
     "people": (("people",), 8, 10, 1500),
     "things": (("things",), 12, 3, 1500),

@@ -4,7 +4,7 @@ XLA on CPU runs a grouped convolution in a naive loop, and the gradient of one w
 [4, 128, 128, 32], 3x3, forward and backward took 94 ms on a core, the products 12 ms.
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,11 @@ def fast(
     """`plain` within rounding."""
     k, padded = len(kernel), _padded(x, len(kernel), stride)
     height, width = (-(-side // stride) for side in x.shape[1:3])
-    return sum(
+    products = [
         kernel[i, j] * _shifted(padded, i, j, height, width, stride)
         for i, j in np.ndindex(k, k)
-    )
+    ]
+    return reduce(jnp.add, products)
 
 
 def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
@@ -71,10 +72,11 @@ def _input_gradient(
     rows, columns = spread(height, dy.shape[1]), spread(width, dy.shape[2])
     zero = jnp.zeros((), dy.dtype)
     spaced = lax.pad(dy, zero, ((0, 0, 0), rows, columns, (0, 0, 0)))
-    return sum(
+    products = [
         kernel[k - 1 - i, k - 1 - j] * _shifted(spaced, i, j, height, width, 1)
         for i, j in np.ndindex(k, k)
-    )
+    ]
+    return reduce(jnp.add, products)
 
 
 def _kernel_gradient(

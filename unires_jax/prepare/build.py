@@ -42,7 +42,7 @@ from unires_jax.prepare.sources.pictures import SPOOL
 OPTIONS_FILE = "build_options.json"
 ORIGIN = "origin"  # in that file: what the sources were then
 # Options that builders got later, and what was done before.
-ADDED = {"orientation": "stored", "images": "", "follow_links": False}
+ADDED = {"orientation": "stored", "images": "", "follow_links": False, "vocab": 0}
 
 
 def build(
