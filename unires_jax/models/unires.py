@@ -129,7 +129,8 @@ class UniRES(nnx.Module):
         patch, size = self.config.vision.patch, self.config.image_size
         if stem.deep is not None:
             deep = resize(stem.deep, size // patch)
-            return self.stem_project(deep.reshape(len(deep), -1, deep.shape[-1]))
+            b, grid, _, channels = deep.shape
+            return self.stem_project(deep.reshape(b, grid**2, channels))
         ratio = stem_cells(patch)
         cells = space_to_depth(resize(stem.quarter, size // patch * ratio), ratio)
         b, n, _, _ = cells.shape
