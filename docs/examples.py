@@ -5,7 +5,8 @@
 
 The scenes are of PartWorld's val, seed 0. They and their sentences were chosen by
 hand, among those that the package's model answers well: they show what it can do, not
-how often it does. Its card has its scores.
+how often it does. Its card has its scores. The photographs, of COCO, lie there already
+(NOTICE.md says whose they are); the package's model does not know such pictures.
 """
 
 import argparse
@@ -48,6 +49,24 @@ CHOSEN = {
         ["ear of the right animal", "the green horse heads"],
     ),
 }
+# COCO's number, address and sentences.
+PHOTOGRAPHS = {
+    471: (
+        "http://farm1.staticflickr.com/48/124140140_1fcfaec779_z.jpg",
+        ["the yellow bus"],
+        ["wheels of the bus", "windows of the bus"],
+    ),
+    629: (
+        "http://farm6.staticflickr.com/5124/5258978143_0fe9864f14_z.jpg",
+        ["the motorcycle", "the blue door"],
+        ["wheels of the motorcycle", "seat of the motorcycle"],
+    ),
+}
+LICENCE = {
+    "licence": "CC BY 2.0",
+    "licence_source": "https://creativecommons.org/licenses/by/2.0/",
+    "changes": "scaled down",
+}
 
 
 def main() -> None:
@@ -80,6 +99,11 @@ def write() -> None:
         (OUT / record.filename).write_bytes(record.image)
         about = {"image": record.filename, "object": chosen[0], "part": chosen[1]}
         listed.append(about)
+    for number, (source, objects, parts) in PHOTOGRAPHS.items():
+        name = f"coco_{number:012d}.jpg"
+        assert (OUT / name).is_file(), f"{OUT / name} is missing: restore it"
+        credit = {"source": source, **LICENCE}
+        listed.append(dict(image=name, object=objects, part=parts, credit=credit))
     (OUT / "examples.json").write_text(json.dumps(listed, indent=1) + "\n")
     print(f"{len(listed)} pictures in {OUT}")
 

@@ -441,6 +441,11 @@ def test_a_value_that_stands_in_every_row(
     pq.write_table(pa.table({"a": ["x" * 100_000] * 640}), file)
     assert file.stat().st_size < 300_000
     assert len(list(parquet.rows(file))) == 640
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "_FREE", 9_000_000)
+        patch.setattr(limits, "GZIP_RATIO", 4)
+        with pytest.raises(DataError, match="take more than 9000000 bytes, 4 times"):
+            list(parquet.rows(file))
     monkeypatch.setattr(limits, "ROWS_BYTES", 1 << 20)
     assert len(list(parquet.rows(file))) == 640  # fewer at once
     monkeypatch.setattr(limits, "COLUMN_BYTES", 1000)

@@ -40,6 +40,8 @@ class UserError(ValueError):
     def at(self: _Error, place: str) -> _Error:
         """The same fault, seen from further out: `raise error.at(path) from None`."""
         inner = f"{place}: {self.place}" if self.place else place
+        if self.place == place or self.place.startswith(f"{place}:"):
+            inner = self.place  # which names it already
         return type(self)(self.text, place=inner, kind=self.kind)
 
 

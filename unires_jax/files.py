@@ -258,6 +258,24 @@ def read_bytes(place: str | os.PathLike[str], limit: int) -> bytes:
     return data
 
 
+def read_content(path: Path, limit: int = limits.PICTURE_BYTES) -> bytes:
+    """`read_bytes` of a file that is found in a data set.
+
+    Raises DataError naming the file for whatever cannot be read, and for the pointer
+    of git-lfs.
+    """
+    try:
+        data = read_bytes(path, limit)
+        require_content(data)
+        return data
+    except DataError as error:
+        raise error.at(str(path)) from None
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror or error}", place=str(path)
+        ) from None
+
+
 def read_text(place: str | os.PathLike[str], limit: int) -> str:
     """`read_bytes` as UTF-8. Raises UnicodeDecodeError too."""
     return read_bytes(place, limit).decode()
@@ -315,9 +333,12 @@ def read_inside(
     relative: str,
     limit: int = limits.PICTURE_BYTES,
     *,
-    follow_links: bool = False,
+    follow_links: bool | None = None,
 ) -> bytes:
-    """The bytes of a file below `folder`. Raises DataError where there are none."""
+    """The bytes of a file below `folder`. Raises DataError where there are none.
+
+    `follow_links` as `require_inside`.
+    """
     path = find_inside(folder, relative, follow_links=follow_links)
     size, named = path.stat().st_size, repr(shorten(relative))
     if size > limit:
@@ -338,7 +359,9 @@ def read_inside(
         ) from None
 
 
-def find_inside(folder: Path, relative: str, *, follow_links: bool = False) -> Path:
+def find_inside(
+    folder: Path, relative: str, *, follow_links: bool | None = None
+) -> Path:
     """The regular file `relative` names below `folder`. Raises DataError otherwise.
 
     From a folder of annotations, `../` leads to what lies beside it. A link may lead
@@ -366,8 +389,7 @@ def find_inside(folder: Path, relative: str, *, follow_links: bool = False) -> P
         exists = path.is_file()
     except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
         exists, path = False, root
-    if not follow_links:
-        require_inside(root, path, relative)
+    require_inside(root, path, relative, follow_links)
     if not exists:
         raise DataError(
             f"expected a file at {named}, found none{_same_name(root, parts)}; "
@@ -377,19 +399,24 @@ def find_inside(folder: Path, relative: str, *, follow_links: bool = False) -> P
     return path
 
 
-def require_inside(folder: Path, path: Path, relative: str) -> None:
+def require_inside(
+    folder: Path, path: Path, relative: str, follow_links: bool | None = None
+) -> None:
     """Raise DataError where a resolved path, named `relative`, has left its folder.
 
-    Whoever packs a folder may have put a link to anything of yours into it.
+    Whoever packs a folder may have put a link to anything of yours into it. With
+    `follow_links` it may; False is of a command that has this option, None of one that
+    has not, so that the message names what helps.
     """
     root = _resolved(folder)
-    if not path.is_relative_to(root) and path.parent != _blobs(root):
-        raise DataError(
-            f"expected a file below {root}, found {shorten(relative)!r}, a link out of "
-            "it; copy the file there (cp -rL copies a folder with what its links "
-            "name), or allow links that you made yourself with --follow_links (of "
-            "unires build, doctor, import, engine plan)"
-        )
+    if follow_links or path.is_relative_to(root) or path.parent == _blobs(root):
+        return
+    option = ", or allow links that you made yourself with --follow_links"
+    raise DataError(
+        f"expected a file below {root}, found {shorten(relative)!r}, a link out of it; "
+        "copy the file there (cp -rL copies a folder with what its links name)"
+        + ("" if follow_links is None else option)
+    )
 
 
 def stays_inside(relative: str) -> bool:

@@ -16,6 +16,9 @@ SCANS = 500  # of a progressive JPEG, which costs as often its pixels; usual are
 POINTS = 1 << 16  # of one polygon; the longest of COCO has some 2,000
 OUTLINE = 1 << 20  # pixels along all polygons of one mask
 RUNS = 1 << 22  # of one mask; the most ragged of 640 x 480 has 153,600
+# Runs that are gone through where each part of a picture is compared with each object
+# that it may belong to; some 10 seconds.
+COMPARED = 1 << 31
 
 # Of all masks and sentences that are read from raw files before pictures are. RefCOCO's
 # take 100 MB; a polygon of 1 kB may take 2 MB.

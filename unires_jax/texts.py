@@ -71,6 +71,15 @@ def is_plain(path: Path) -> bool:
     )
 
 
+def open_foreign_lines(path: Path) -> io.BufferedIOBase:
+    """`open_lines` of a file that others packed.
+
+    Reading it raises DataError beyond limits.GZIP_RATIO times the file's size.
+    """
+    most = max(_FREE, limits.GZIP_RATIO * path.stat().st_size)
+    return io.BufferedReader(_Bounded(open_lines(path), most))
+
+
 def open_lines(path: Path) -> io.BufferedIOBase:
     """The lines of a file as bytes of UTF-8, unpacked; a byte order mark may be first.
 
@@ -101,6 +110,27 @@ def _head(path: Path) -> bytes:
     except DataError as error:
         raise error.at(str(path)) from None
     return head
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which no more than some bytes are read."""
+
+    def __init__(self, file: io.BufferedIOBase, most: int) -> None:
+        self._file, self._most, self._read = file, most, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer)
+        self._read += count
+        if self._read > self._most:
+            raise DataError(f"unpacks to more than {self._most} bytes, refused")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Recoded(io.RawIOBase):

@@ -319,9 +319,9 @@ def test_a_mat_that_unpacks_to_too_much_is_refused(
     from unires_jax.engine.part_sources import pascal_part
 
     monkeypatch.setattr(pascal_part, "MAT_BYTES", 1000)
-    folder = part_forms.write_pascal_mat(tmp_path)
+    path = next(part_forms.write_pascal_mat(tmp_path).iterdir())
     with pytest.raises(DataError, match="unpacks"):
-        pascal_part.read_mat(next(folder.iterdir()))
+        pascal_part.read_mat(path.stem, path.read_bytes())
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from helpers.pictures import bomb, encoded, noise
 from helpers.toy_stages import write_lines
 from PIL import Image
 
+from unires_jax import texts
 from unires_jax.engine import json_members, overlays, pack, picture_files, shard_files
 from unires_jax.engine.markers import FORMERLY, OUTPUT, StaleError
 from unires_jax.engine.plan import plan
@@ -174,6 +176,57 @@ def test_links_are_followed_where_the_plan_permits_it(
     store.write_bytes(store.read_bytes() + b"x")
     with pytest.raises(DataError, match="is another file than when"):
         picture_files.read(folder, picture)
+
+
+@pytest.mark.parametrize("name", ["d" * 201, "d\x1b[2Jog", "\ud800", " "])
+def test_names_of_categories_are_short_and_plain(name: str, folder: Path) -> None:
+    """One of a COCO file is written with every box: a long one would fill the disk."""
+    one = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": name}, {"id": 2, "name": "d" * 200}],
+        "annotations": [one, one | {"category_id": 2}],
+    }
+    if name != "\ud800":  # its list of categories is refused as a whole
+        (folder / "b.json").write_text(json.dumps(content))
+        (picture,) = planned(folder, folder / "b.json").values()
+        assert [r.category for r in picture.regions] == ["d" * 200]
+    path = write_lines(folder / "b.jsonl", [line("a.jpg", (1, 1, 9, 9), category=name)])
+    shutil.rmtree(folder.with_name("engine"), ignore_errors=True)
+    (picture,) = planned(folder, path).values()
+    assert not picture.regions
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.json.gz"])
+def test_boxes_that_unpack_to_too_much(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "_FREE", 1 << 16)
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}]}
+    one = content if "json." in name else line("a.jpg", (1, 1, 9, 9))
+    text = json.dumps(one).encode() + b"\n"
+    (folder / name).write_bytes(gzip.compress(text))
+    assert planned(folder, folder / name)
+    (folder / name).write_bytes(gzip.compress(text + b"\n" * (1 << 20)))
+    with pytest.raises(DataError, match=rf"{name}: unpacks to more than \d+ bytes"):
+        planned(folder, folder / name)
+
+
+def test_boxes_of_mres_lines_with_pictures_elsewhere_and_links(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The options of the plan hold for what its lines name, too."""
+    lines = tmp_path_factory.mktemp("lines")
+    mres_lines.write_files(lines)
+    path = write_lines(lines / "train.jsonl", [mres_lines.good_line()])
+    (lines / "images" / "a.jpg").rename(folder / "store.jpg")
+    photos = tmp_path_factory.mktemp("photos")
+    (photos / "images").mkdir()
+    (photos / "images" / "a.jpg").symlink_to(folder / "store.jpg")
+    with pytest.raises(DataError, match=r"a link out of it.*--follow_links"):
+        planned(photos, path, max_bad_share=0.0)
+    (picture,) = planned(photos, path, follow_links=True).values()
+    assert picture.file == "images/a.jpg" and not picture.errors
 
 
 def test_pictures_that_cannot_be_used(folder: Path) -> None:

@@ -62,6 +62,11 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
         row(2, 0, 4, targeted=False, protocol=name),
         row(3, 5, 6, **values),
     ]
+    bands = np.array([2, 1, 0, 0, 3]), np.array([4, 5, 6, 2, 3])
+    pairs = zip(*(counts.tolist() for counts in bands), strict=True)
+    rows = [
+        dataclasses.replace(r, boundary=p) for r, p in zip(rows, pairs, strict=True)
+    ]
     blocks = compare.differences(rows, rows)
     expected = metrics.summarize(
         np.array([9, 3, 0, 0, 5]),
@@ -69,6 +74,7 @@ def test_numbers_are_those_of_the_evaluation(name: str) -> None:
         name,
         targeted=np.array([True, True, False, False, True]),
         said_none=np.array([False, False, True, False, True]),
+        boundary=bands,
     ).as_dict()
     for metric, block in blocks.items():
         assert block["a"] == pytest.approx(expected[metric], rel=1e-6), metric
@@ -84,7 +90,7 @@ def test_pictures_without_a_target_are_drawn_too() -> None:
     a = [row(0, 1, 2), row(1, 0, 3, targeted=False), row(2, 1, 4)]
     sums, counts = breakdown.columns(a).by_picture(np.array([0, 1, 2]))
     assert sums[:, 0].tolist() == [0.5, 0, 0.25] and counts[:, 0].tolist() == [1, 0, 1]
-    assert counts[:, 1].tolist() == [2, 0, 4]
+    assert counts[:, 2].tolist() == [2, 0, 4]
 
 
 def test_nothing_on_one_level() -> None:

@@ -17,7 +17,7 @@ from unires_jax.data import records
 from unires_jax.data.records import runs_of
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
-from unires_jax.evaluation import predictors, results
+from unires_jax.evaluation import metrics, predictors, results
 from unires_jax.evaluation.breakdown import UNTRAINED, derange, reading_check, summarize
 from unires_jax.evaluation.evaluator import evaluate
 from unires_jax.evaluation.predictions import to_line
@@ -127,6 +127,7 @@ def test_ground_truth_scores_one_by_every_protocol(
         rows = [r for r in rows if r.targeted]
     summary = summarize(rows)["pooled"]
     assert summary["mIoU"] == pytest.approx(1, abs=1e-5) and summary["oIoU"] == 1.0
+    assert summary.get("boundary_mIoU") == (1.0 if name == "native" else None)
     redraws = protocol.grid is not None or protocol.overlap == "background"
     assert any(r.union not in (0, r.target.area) for r in rows) == redraws
 
@@ -158,6 +159,12 @@ def test_ceiling_is_the_truth_after_the_grid(rows: list[Result], boxes: Boxes) -
     summary = summarize(rows)
     assert 0.8 < summary["part"]["ceiling_mIoU"] < 1
     assert summary["object"]["ceiling_mIoU"] >= summary["object"]["mIoU"]
+    # Each number again, at the edges: from the masks themselves.
+    rows, part = [r for r in rows if r.level == records.PART], summary["part"]
+    masks, targets = [r.mask.pixels() for r in rows], [r.target.rle for r in rows]
+    pairs = metrics.boundary_pairs(masks, targets)
+    assert part["boundary_mIoU"] == pytest.approx(np.mean(metrics.iou(*pairs)))
+    assert 0 < part["boundary_mIoU"] <= 1 and part["ceiling_boundary_mIoU"] < 1
 
 
 def test_whole_object_confusion(boxes: Boxes, config: Config) -> None:
@@ -232,13 +239,14 @@ from helpers.answers import pixels, row
 from unires_jax.evaluation.results import gather
 rows = [
     row(i, i, 4, sentence="é" * (i + 1), mask=pixels(i, 2, 7), target=pixels(3, i),
-        ceiling=(i, 4), squashed=pixels(i) if i else None)
+        ceiling=(i, 4), boundary=(1, i + 1), squashed=pixels(i) if i else None)
     for i in range(me, 5, 2)
 ]
 found = gather(rows if me else rows[:1])
 assert [r.image for r in found] == [0, 1, 3], found
 assert found[2] == rows[1] if me else found[0] == rows[0]
 assert found[2].ceiling == (3, 4) and found[1].sentence == "éé"
+assert found[2].boundary == (1, 4) and found[2].ceiling_boundary is None
 assert found[1].squashed == pixels(1) and found[0].squashed is None
 assert found[1].mask == pixels(1, 2, 7) and found[2].target == pixels(3)
 """

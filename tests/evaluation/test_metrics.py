@@ -62,8 +62,30 @@ def test_nothing_scored_is_not_zero() -> None:
     assert math.isnan(summary.mIoU)
     assert summary.as_dict() == {
         **dict.fromkeys(["mIoU", "oIoU", *(f"P@0.{n}" for n in range(5, 10))]),
-        "count": 0,
+        **{"boundary_mIoU": None, "count": 0},
     }
+
+
+def test_boundary_iou_by_hand() -> None:
+    """A square of 10 moved by one pixel: bands of one pixel share two sides' ends."""
+    square, moved = np.zeros((2, 20, 30), bool)
+    square[5:15, 5:15], moved[5:15, 6:16] = True, True
+    nothing = np.zeros_like(square)
+    inside, around = metrics.boundary_pairs(
+        [square, square, nothing, nothing], [square, moved, square, nothing]
+    )
+    # Top and bottom rows share 9 pixels each; of 36 and 36 the union has 72 - 18.
+    assert inside.tolist() == [36, 18, 0, 0] and around.tolist() == [36, 54, 36, 0]
+    assert metrics.iou(inside, around).tolist() == [1, 1 / 3, 0, 0]
+    summary = metrics.score("native", [square, moved, square], [square] * 3)
+    assert summary.boundary_mIoU == pytest.approx((1 + 1 / 3 + 1) / 3)
+    assert list(summary.named())[:3] == ["mIoU", "bIoU", "oIoU"]
+    # Expressions without a target count apart, as in mIoU.
+    targets, targeted = [square, nothing], [True, False]
+    apart = metrics.score("native", [moved, square], targets, targeted=targeted)
+    assert apart.as_dict()["boundary_mIoU"] == pytest.approx(1 / 3)
+    peers = metrics.score("lavt", [square], [square])
+    assert math.isnan(peers.boundary_mIoU) and "boundary_mIoU" not in peers.as_dict()
 
 
 @pytest.mark.parametrize(

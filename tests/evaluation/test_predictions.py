@@ -14,6 +14,7 @@ import pytest
 from helpers.coloured_boxes import Boxes, ColourSegmenter
 from helpers.paths import ROOT
 
+from unires_jax import limits
 from unires_jax.config import Config
 from unires_jax.data import records
 from unires_jax.data.catalogue import BENCHMARKS
@@ -159,6 +160,7 @@ def test_a_file_reproduces_the_evaluation_that_wrote_it(
         assert summarize(other) == summarize(rows)
         for r, s in zip(rows, other, strict=True):
             same = ("key", "intersection", "union", "no_target", "mask", "squashed")
+            same = (*same, "boundary")
             assert [getattr(r, n) for n in same] == [getattr(s, n) for n in same]
     if rules.grid:  # the mask alone, resized, is another
         lines = [json.loads(predictions.to_line(r)) for r in rows]
@@ -261,6 +263,21 @@ def test_a_picture_elsewhere_is_refused(absolute: bool, tmp_path: Path) -> None:
     name = str(outside) if absolute else "../secret.png"
     with pytest.raises(DataError, match=r"line 1: png: .*secret\.png"):
         predictions.read(write(folder, [{"key": "k", "png": name}]))
+    (folder / "link.png").symlink_to(outside)
+    with pytest.raises(DataError, match="a link out of it; copy") as caught:
+        predictions.read(write(folder, [{"key": "k", "png": "link.png"}]))
+    assert "--follow_links" not in str(caught.value)  # which evaluate.py has not
+
+
+def test_all_masks_of_a_line_count_for_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = RunMask.from_pixels(np.eye(9, dtype=bool))
+    line = {"key": "k", "rle": SMALL, "squashed": mask.rle}
+    predictions.read(write(tmp_path, [line]))
+    monkeypatch.setattr(limits, "PREDICTIONS_MEMORY", mask.spans.nbytes)
+    with pytest.raises(DataError, match="line 1: the masks so far take"):
+        predictions.read(write(tmp_path, [line]))
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

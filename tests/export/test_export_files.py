@@ -307,20 +307,23 @@ def test_the_card_tells_what_was_measured(tmp_path: Path, run: Path) -> None:
     (workdir / "evaluation").mkdir()
     measured = {"mIoU": 0.5, "oIoU": 0.25, "count": 9}
     about = {"protocol": "cris", "step": STEP}
+    native = {"about": about, "object": {**measured, "boundary_mIoU": 0.75}}
     split = {"about": about, "part": measured, "object": None}
     metrics = {
         "refcoco:val": split | {"no_target": "untrained"},
+        "refcoco:testA": native | {"no_target": "untrained"},
         "grefcoco:val": split | {"no_target": {"N-acc": 0.4, "T-acc": 0.9, "count": 2}},
     }
     file = workdir / "evaluation" / "metrics.json"
     file.write_text(json.dumps(metrics))
-    row = f"| refcoco:val | cris | part | 50.0 | 25.0 | 9 | {STEP} |"
+    row = f"| refcoco:val | cris | part | 50.0 | - | 25.0 | 9 | {STEP} |"
     first = export(workdir, "safetensors", tmp_path / "first")
     step = export(workdir / "checkpoints" / str(STEP), "orbax", tmp_path / "step")
     second = export(first, "stablehlo", tmp_path / "second")
     for folder in (first, step, second):
         card = (folder / "README.md").read_text()
         assert card.count(row) == 1 and card.count("## L") == 2
+        assert "| object | 50.0 | 75.0 | 25.0 | 9 |" in card
         assert "- grefcoco:val: N-acc 40.0, T-acc 90.0" in card
         assert "- refcoco:val:" not in card
         assert "partworld:train (f)" in card

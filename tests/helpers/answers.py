@@ -34,6 +34,7 @@ def row(image: int, inside: int, around: int, **values: object) -> Result:
         "target": pixels(0),
         "intersection": inside,
         "union": around,
+        "boundary": (inside, around),
         "score": 0.5,
         "no_target": None,
         "targeted": True,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from unires_jax.evaluation import calibrate, fits
-from unires_jax.inference.calibration import Calibration, Logistic, fingerprint
+from unires_jax.inference.calibration import Calibration, Logistic
 from unires_jax.inference.loaded import Loaded
+from unires_jax.parameters import fingerprint
 
 
 def calibration_of(loaded: Loaded, pictures: Sequence[np.ndarray]) -> Calibration:

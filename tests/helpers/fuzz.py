@@ -299,13 +299,15 @@ def _boxes(folder: Path) -> None:
 
 def _read_boxes(folder: Path) -> None:
     from unires_jax.engine.plan import plan
+    from unires_jax.engine.settings import EngineConfig
 
+    shard = EngineConfig().shard  # a shard a line would be a file a line
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         refusals = []
         for name in ("boxes.json", "boxes.jsonl"):
             try:
                 with contextlib.redirect_stderr(io.StringIO()):
-                    plan(Path(name), [folder / name], folder, shard=1)
+                    plan(Path(name), [folder / name], folder, shard=shard)
             except UserError as error:
                 refusals.append(error)
     if refusals:

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import httpx
 from helpers.tiny import WORDS
 from unires_jax.serving.page import command
 from unires_jax.serving.page.desk import Desk, Limits
+from unires_jax.serving.page.desks import Desks
 from unires_jax.serving.predictor import Predictor
 
 TEXT = "\n".join(WORDS)
@@ -25,9 +27,14 @@ LIMITS = Limits(file_bytes=1 << 20, waiting=3)
 class Site:
     """A running page, and what stands behind it."""
 
-    def __init__(self, desk: Desk, address: str, folder: Path):
-        self.desk, self.address, self.folder = desk, address, folder
+    def __init__(self, desks: Desks, address: str, folder: Path):
+        self.desks, self.address, self.folder = desks, address, folder
         self.http = httpx.Client(base_url=address, timeout=60)
+
+    @property
+    def desk(self) -> Desk:
+        """What stands behind the first model."""
+        return self.desks.first
 
     def client(self) -> gradio_client.Client:
         """Another visitor."""
@@ -84,13 +91,13 @@ class Site:
 
 
 @contextlib.contextmanager
-def page_of(desk: Desk, root: str = "") -> Iterator[tuple[str, Path]]:
+def page_of(desks: Desks, root: str = "") -> Iterator[tuple[str, Path]]:
     """The page's address and its folder, while its server runs."""
     from unires_jax.serving.page.server import make_server
 
     listener = command.listen("127.0.0.1", 0)
     with tempfile.TemporaryDirectory() as name, command.writing_to(Path(name)):
-        server = make_server(desk, Path(name), root)
+        server = make_server(desks, Path(name), root)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():
@@ -104,11 +111,17 @@ def page_of(desk: Desk, root: str = "") -> Iterator[tuple[str, Path]]:
 
 @contextlib.contextmanager
 def site_of(
-    model: Predictor, limits: Limits = LIMITS, root: str = ""
+    *models: Predictor, limits: Limits = LIMITS, root: str = ""
 ) -> Iterator[Site]:
-    desk = Desk(model, limits)
-    with page_of(desk, root) as (address, folder):
-        yield Site(desk, address, folder)
+    """A page of models that are called a, b, ..."""
+    named = zip("abc", models, strict=False)
+    desks = Desks({name: partial(_given, model) for name, model in named}, limits)
+    with page_of(desks, root) as (address, folder):
+        yield Site(desks, address, folder)
+
+
+def _given(model: Predictor) -> Predictor:
+    return model
 
 
 def given(path: str, **more: Any) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def test_turned_is_what_people_see(kind: str, number: int) -> None:
     assert orientation.stated(upright) == 1
     seen, pixels = read_photo(data).pixels, decode_image(upright)
     assert pixels.shape == seen.shape
+    np.testing.assert_array_equal(orientation.decode_upright(data), seen)
     assert np.abs(pixels.astype(int) - seen).mean() < (0.01 if kind == "PNG" else 6)
 
 

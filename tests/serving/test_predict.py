@@ -144,6 +144,16 @@ def test_a_glob_keeps_files_of_equal_names_apart(photos: Path, tmp_path: Path) -
     argv = ["predict", str(photos / "**" / "*.png"), "a dog", "--out", str(out)]
     assert cli.main(argv) == 0
     assert (out / "a.png.json").is_file() and (out / "more" / "a.png.json").is_file()
+    links = tmp_path / "links"
+    links.mkdir()
+    for name in ("b.png", "c.png"):
+        (links / name).symlink_to(photos / "a.png")
+    assert (
+        cli.main(["predict", str(links), "a dog", "--out", str(tmp_path / "own")]) == 0
+    )
+    assert {p.name for p in (tmp_path / "own").glob("*.json")} == {
+        *("b.png.json", "c.png.json")
+    }
 
 
 def test_sentences_from_standard_input(

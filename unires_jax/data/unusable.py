@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from unires_jax.config import Config
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, printable
 from unires_jax.files import LineWriter, locate
 
 REJECTED = "rejected.jsonl"
@@ -49,7 +49,7 @@ class UnusableRecords:
         if name not in self._reasons:
             self._reasons[name] = reason
             self._unsent.append(name)
-            log.warning("skipped %s: %s", name, reason)
+            log.warning("skipped %s: %s", printable(name), printable(reason))
             if self._lines:
                 self._lines.write(json.dumps({"record": name, "reason": reason}))
         if self._alone:

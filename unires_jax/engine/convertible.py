@@ -5,6 +5,7 @@ Source: ours.
 
 import contextlib
 import itertools
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from unires_jax.engine.part_sources import command as part_sources
 from unires_jax.engine.part_sources.coco import name_categories
 from unires_jax.engine.part_sources.coco_file import CocoFile
 from unires_jax.engine.part_sources.json_lists import JsonLists, json_files
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, printable
 from unires_jax.prepare.rejects import Rejects
 
 FILES = 1000  # of JSON, of parquet and of folders that are looked at; ours
@@ -91,5 +92,14 @@ def _import(path: Path, form: str) -> tuple[str, str]:
 
 
 def _line(command: str, path: Path, form: str, more: str = " --pictures FOLDER") -> str:
-    source = shlex.quote(str(path))
+    source = _quoted(str(path))
     return f"{command} {source} --form {form}{more} --out FOLDER"
+
+
+def _quoted(text: str) -> str:
+    """A name for a shell's command line; what acts on a terminal as bash escapes it."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    signs = (chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in os.fsencode(text))
+    escaped = "".join({"\\": "\\\\", "'": "\\'"}.get(sign, sign) for sign in signs)
+    return f"$'{escaped}'"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unires_jax.errors import DataError, Kind, shorten
-from unires_jax.texts import open_lines
+from unires_jax.texts import open_foreign_lines
 
 _CHUNK = 1 << 20  # characters
 ELEMENT = 1 << 24  # characters of one value; the most ragged outline of COCO has 10^5
@@ -29,7 +29,7 @@ def members(path: Path, names: Collection[str]) -> Iterator[tuple[str, Any]]:
     object, for a list that is none, and for a value of more than ELEMENT characters.
     """
     try:
-        with open_lines(path) as file:
+        with open_foreign_lines(path) as file:
             yield from _members(_Text(file), names)
     except DataError as error:
         raise error.at(str(path)) from None

@@ -172,15 +172,17 @@ def plan(
 
     `pictures` is the folder below which the sources name them, out of which links may
     lead where `follow_links` permits it. Shards with pictures that could not be used
-    are made again. Raises StaleError if another plan is there,
-    and DataError for sources that are none and for more than `max_bad_share` of
-    pictures that cannot be used.
+    are made again. Raises StaleError if another plan is there, and DataError for
+    sources that are none and for more than `max_bad_share` of pictures that cannot be
+    used.
     """
     notes = Notes()
     if not pictures.is_dir():
         raise DataError("no such folder of pictures", place=str(pictures))
     with shards.hold(out, NOUN):
-        source = open_source(boxes, notes, exhaustive=exhaustive)
+        source = open_source(
+            *(boxes, notes, pictures), exhaustive=exhaustive, follow_links=follow_links
+        )
         made = Plan(
             form=source.form,
             sources=source.files,

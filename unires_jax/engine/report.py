@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from unires_jax import __version__, disk
+from unires_jax import __version__, disk, terminal
 from unires_jax.engine import (
     audit,
     filters,
@@ -157,7 +157,8 @@ def _warn_of_older(out: str | Path) -> None:
     try:
         filters.require_current(out)
     except UserError as error:
-        print(f"the page is of an earlier state: {error}", file=sys.stderr)
+        told = terminal.indented(str(error))
+        print(f"the page is of an earlier state: {told}", file=sys.stderr)
 
 
 def _last_stage(out: str | Path) -> str:
@@ -178,7 +179,8 @@ def _pictures(out: str | Path, pictures: str | Path) -> Path | None:
     except (DataError, UsageError) as error:
         if pictures:
             raise
-        print(f"no pictures on the page: {error}", file=sys.stderr)
+        told = terminal.indented(str(error))
+        print(f"no pictures on the page: {told}", file=sys.stderr)
         return None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from unires_jax.data.records import LEVELS
 from unires_jax.evaluation import metrics, protocols
-from unires_jax.evaluation.protocols import Protocol
+from unires_jax.evaluation.protocols import BOUNDARY, Protocol
 from unires_jax.evaluation.results import Result
 from unires_jax.pixels.masks import RunMask
 
@@ -40,7 +40,7 @@ def summarize(
     blocks: dict[str, Any] = {
         name: {
             **summary(rows, protocol).as_dict(),
-            "ceiling_mIoU": ceiling_mean(levels[name]),
+            **ceilings(levels[name]),
         }
         for name, rows in by_level(results).items()
     }
@@ -88,21 +88,36 @@ def columns(
         protocol=protocol or protocol_of(results),
         targeted=[r.targeted for r in results],
         said_none=[r.said_none for r in results],
+        boundary=_counts([r.boundary for r in results]),
     )
 
 
 def summary(
     results: Sequence[Result], protocol: Protocol | None = None
 ) -> metrics.Summary:
-    """mIoU, oIoU and P@X of rows, by their protocol."""
+    """mIoU, bIoU, oIoU and P@X of rows, by their protocol."""
     return columns(results, protocol).summary()
 
 
-def ceiling_mean(results: Sequence[Result]) -> float | None:
-    """mIoU of the ground truth after the decoder grid; None where it was not taken."""
-    pairs = [r.ceiling for r in results if r.ceiling is not None]
-    counts = metrics.summarize([i for i, _ in pairs], [u for _, u in pairs])
-    return counts.as_dict()["mIoU"]
+def ceilings(results: Sequence[Result]) -> dict[str, float | int | None]:
+    """ceiling_mIoU and ceiling_boundary_mIoU: of the ground truth after the decoder's
+    grid; None where they were not taken.
+    """
+    rows = [r for r in results if r.ceiling is not None]
+    inside, around = _counts([r.ceiling for r in rows]) or ([], [])
+    boundary = _counts([r.ceiling_boundary for r in rows])
+    numbers = metrics.summarize(inside, around, boundary=boundary).as_dict()
+    return {f"ceiling_{name}": numbers[name] for name in ("mIoU", BOUNDARY)}
+
+
+def _counts(
+    pairs: Sequence[tuple[int, int] | None],
+) -> tuple[list[int], list[int]] | None:
+    """The Is and the Us; None where any pair was not taken."""
+    taken = [pair for pair in pairs if pair is not None]
+    if len(taken) < len(pairs):
+        return None
+    return [i for i, _ in taken], [u for _, u in taken]
 
 
 def _by(results: Sequence[Result], label: Callable[[Result], str]) -> dict[str, Any]:
@@ -161,7 +176,11 @@ def derange(results: Sequence[Result]) -> list[Result]:
         intersection, union = r.mask.intersection_union(target)
         swapped.append(
             dataclasses.replace(
-                r, target=target, intersection=intersection, union=union
+                r,
+                target=target,
+                intersection=intersection,
+                union=union,
+                boundary=None,
             )
         )
     return swapped

@@ -18,10 +18,11 @@ from unires_jax.evaluation import fits
 from unires_jax.evaluation.evaluator import Split
 from unires_jax.evaluation.protocols import NATIVE, Question, ask
 from unires_jax.inference.answer import Answerer, EncodedPicture, FixedShapes
-from unires_jax.inference.calibration import Calibration, Logistic, fingerprint
+from unires_jax.inference.calibration import Calibration, Logistic
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.segment import Segment
 from unires_jax.inference.steps import Compiled
+from unires_jax.parameters import fingerprint
 
 
 class Observed(NamedTuple):

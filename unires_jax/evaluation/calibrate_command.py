@@ -26,19 +26,18 @@ from jaxtyping import Float, UInt8
 from rich import box
 from rich.table import Table
 
-from unires_jax import limits, terminal
+from unires_jax import terminal
 from unires_jax.data.prepared import open_split
 from unires_jax.errors import ConfigError, DataError
 from unires_jax.evaluation import calibrate, fits
-from unires_jax.files import Location, local, locate, read_bytes, write_together
+from unires_jax.files import Location, local, locate, read_content, write_together
 from unires_jax.inference import calibration, exported
 from unires_jax.inference.answer import Answerer
 from unires_jax.inference.calibration import Calibration
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.model import load
-from unires_jax.pixels.images import decode_image
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+from unires_jax.pixels.orientation import decode_upright
+from unires_jax.pixels.rgb import SUFFIXES
 
 
 def run(
@@ -106,7 +105,8 @@ def _training_pictures(loaded: Loaded, data_dir: str) -> dict[str, int]:
 
 def _pictures(folder: Path) -> list[Path]:
     """The pictures of a folder. Raises DataError for none."""
-    paths = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in SUFFIXES]
+    there = sorted(folder.glob("[!.]*"))  # macOS leaves files that begin with a dot
+    paths = [path for path in there if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise DataError("holds no picture", place=f"--against={folder}")
     return paths
@@ -128,8 +128,9 @@ def _against(
 
 
 def _decoded(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    data = read_content(path)
     try:
-        return decode_image(read_bytes(path, limits.PICTURE_BYTES))
+        return decode_upright(data)
     except DataError as error:
         raise error.at(str(path)) from None
 

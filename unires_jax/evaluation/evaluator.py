@@ -19,6 +19,7 @@ from unires_jax.errors import DataError
 from unires_jax.evaluation.ground_truth import Truth, squash, truth_of
 from unires_jax.evaluation.protocols import NATIVE, Protocol, Question, ask
 from unires_jax.evaluation.results import Prediction, Result
+from unires_jax.pixels.band import band, band_pair
 from unires_jax.pixels.canvas import place
 from unires_jax.pixels.grid import through_grid
 from unires_jax.pixels.masks import RunMask
@@ -107,7 +108,10 @@ class Referent(NamedTuple):
     mask: RunMask  # of the picture's size
     truth: Truth  # as the protocol draws it
     parents: RunMask | None  # what the targets are parts of; None where one has none
-    ceiling: tuple[int, int] | None  # (I, U) of the mask after the decoder's grid
+    band: RunMask | None  # of the truth's edge; None where the protocol takes none
+    # (I, U) of the mask after the decoder's grid, and of its band.
+    ceiling: tuple[int, int] | None
+    ceiling_boundary: tuple[int, int] | None
     category: str
     part: str
 
@@ -148,6 +152,7 @@ class Judge:
                 target=referent.mask,
                 intersection=intersection,
                 union=union,
+                boundary=_boundary(answer, referent.band),
                 score=prediction.score,
                 no_target=prediction.no_target,
                 targeted=bool(x.targets),
@@ -155,6 +160,7 @@ class Judge:
                 part=referent.part,
                 confused=_confused(x, referent, prediction.mask),
                 ceiling=referent.ceiling,
+                ceiling_boundary=referent.ceiling_boundary,
                 protocol=self.protocol.name,
                 squashed=prediction.squashed,
                 cut=prediction.cut,
@@ -170,12 +176,14 @@ class Judge:
             raise error.at(f"{record.source} {record.filename}") from None
         targets = [record.masks[i] for i in expression.targets]
         mask = records.target_mask(record, expression)
-        ceiling = _ceiling(mask, self.config) if self.config else None
+        after = _after_grid(mask, self.config) if self.config else None
         return Referent(
             mask=mask,
             truth=truth,
             parents=_parents(record, expression),
-            ceiling=ceiling if targets or not ceiling else (0, 0),
+            band=band(truth.mask) if self.protocol.boundary else None,
+            ceiling=after.intersection_union(mask) if after else None,
+            ceiling_boundary=band_pair(after, mask) if after else None,
             category=_common(m.category for m in targets),
             part=_common(m.part for m in targets),
         )
@@ -189,11 +197,15 @@ def _parents(record: Record, expression: Expression) -> RunMask | None:
     return RunMask.union(masks, record.height, record.width)
 
 
-def _ceiling(mask: RunMask, config: Config) -> tuple[int, int]:
-    """(I, U) of the ground truth pushed through the decoder grid."""
+def _boundary(answer: RunMask, edge: RunMask | None) -> tuple[int, int] | None:
+    """(I, U) of an answer's band and the truth's; None where none is taken."""
+    return None if edge is None else band(answer).intersection_union(edge)
+
+
+def _after_grid(mask: RunMask, config: Config) -> RunMask:
+    """The ground truth pushed through the decoder grid."""
     placement = place(mask.height, mask.width, config.model.image_size)
-    coarse = through_grid(mask, placement, mask_grid(config.model))
-    return RunMask.from_pixels(coarse).intersection_union(mask)
+    return RunMask.from_pixels(through_grid(mask, placement, mask_grid(config.model)))
 
 
 def _common(names: Iterable[str]) -> str:

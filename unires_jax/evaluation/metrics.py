@@ -2,12 +2,14 @@
 
 Each expression adds to the numerator and the denominator of each number (`Columns`);
 they are summed, then divided once. Under `native` every sentence counts for itself, an
-empty union scores 0, and a precision threshold is met by equality. Functions take plain
+empty union scores 0, and a precision threshold is met by equality; Boundary IoU is the
+same of the masks' bands (`pixels.band`), without epsilon. Functions take plain
 arrays and COCO RLE and can be called from outside (docs/results.md, "From Python").
 Source: each project's evaluation code; `native` is ours.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,8 @@ from jaxtyping import Bool, Float, Float64, Int64, Integer, Shaped
 
 from unires_jax.evaluation import protocols
 from unires_jax.evaluation.ground_truth import Polygons, draw, squash
-from unires_jax.evaluation.protocols import NATIVE, Protocol
+from unires_jax.evaluation.protocols import BOUNDARY, NATIVE, Protocol
+from unires_jax.pixels.band import band_pair
 from unires_jax.pixels.masks import RLE, MaskLike, RunMask, as_rle
 
 __all__ = ["RLE", "MaskLike", "as_rle"]  # and what is defined below
@@ -77,6 +80,20 @@ def _pair(
     return squash(rules, prediction).intersection_union(drawn_target)
 
 
+def boundary_pairs(
+    predictions: Sequence[MaskLike], targets: Sequence[MaskLike]
+) -> tuple[Int64[np.ndarray, "e"], Int64[np.ndarray, "e"]]:
+    """(I, U) of the bands along both masks' edges, at their own size.
+
+    `iou` of them is the Boundary IoU: 0 where both masks are empty. A band is .02 of
+    the picture's diagonal deep (Cheng et al. 2021). Raises as `intersection_union`.
+    """
+    masks = zip(predictions, targets, strict=True)
+    counts = [band_pair(RunMask.of(p), RunMask.of(t)) for p, t in masks]
+    columns = np.array(counts, np.int64).reshape(-1, 2)
+    return columns[:, 0], columns[:, 1]
+
+
 def score(
     protocol: str | Protocol,
     predictions: Sequence[MaskLike],
@@ -86,13 +103,20 @@ def score(
     targeted: Flags | None = None,
     said_none: Flags | None = None,
 ) -> "Summary":
-    """Score binary masks by a protocol: `pairs`, then `summarize`.
+    """Score binary masks by a protocol: `pairs` (and bands), then `summarize`.
 
     `targeted` is False for expressions that denote nothing, `said_none` is the model's
     own decision that nothing is meant; by default all are targeted and none is said.
     """
     counts = pairs(protocol, predictions, targets, polygons)
-    return summarize(*counts, protocol, targeted=targeted, said_none=said_none)
+    told = protocols.get(protocol).boundary
+    return summarize(
+        *counts,
+        protocol,
+        targeted=targeted,
+        said_none=said_none,
+        boundary=boundary_pairs(predictions, targets) if told else None,
+    )
 
 
 def iou(
@@ -120,13 +144,15 @@ class Summary:
     precision: tuple[float, ...]  # share above each of the protocol's thresholds
     protocol: Protocol = NATIVE
     no_target: Mapping[str, Any] | None = None  # `no_target_accuracy`, where it counts
+    boundary_mIoU: float = math.nan  # mean Boundary IoU; NaN where not taken
 
     def as_dict(self) -> dict[str, float | int | None]:
         """For metrics.json: None where nothing was scored.
 
         ReLA's precision is None, its means are numbers, where nothing has a target.
         """
-        numbers = (self.mIoU, self.oIoU, *self.precision)
+        boundary = {BOUNDARY: self.boundary_mIoU} if self.protocol.boundary else {}
+        numbers = (self.mIoU, *boundary.values(), self.oIoU, *self.precision)
         values = [None if np.isnan(n) else n for n in numbers]
         names = self.protocol.columns()
         return {**dict(zip(names, values, strict=True)), "count": self.count}
@@ -148,8 +174,9 @@ class Summary:
 class Columns:
     """What each scored expression adds to every number's numerator and denominator.
 
-    A column for each of `Protocol.columns`, in its order: the mean of IoUs, the ratio
-    of sums, precision at each threshold.
+    A column for each of `Protocol.columns`, in its order: the mean of IoUs, that of
+    Boundary IoUs where the protocol has it, the ratio of sums, precision at each
+    threshold.
     """
 
     protocol: Protocol
@@ -167,8 +194,11 @@ class Columns:
         *,
         targeted: Flags | None = None,
         said_none: Flags | None = None,
+        boundary: tuple[Counts, Counts] | None = None,
     ) -> "Columns":
         """The columns of pixel counts on the protocol's grid; flags as in `score`.
+
+        `boundary` are (I, U) of the bands; without them that column is not a number.
 
         What becomes of expressions without a target is the protocol's rule
         (`Protocol.no_target`). By the model's decision: IoU is 1 where it said "none"
@@ -190,8 +220,13 @@ class Columns:
             inside = np.where(none | ~real, 0, inside)
             around = np.where(none & ~real, 0, around)
         above = [_reaches(value, t, rules) & precise for t in rules.precision]
+        numerators = [value, inside, *above]
         denominators = [np.ones(len(value)), around, *[precise] * len(above)]
-        return cls(rules, scored, [value, inside, *above], denominators, accuracy)
+        if rules.boundary:
+            edges = _edges(boundary, scored)
+            numerators.insert(1, edges[0])
+            denominators.insert(1, edges[1])
+        return cls(rules, scored, numerators, denominators, accuracy)
 
     def summary(self) -> Summary:
         """The numbers over all expressions."""
@@ -199,15 +234,19 @@ class Columns:
             np.array([column.sum(dtype=np.float64) for column in columns])
             for columns in (self.numerators, self.denominators)
         )
-        mean, ratio, *precision = ratios(numerators, denominators, self.protocol)
+        quotients = ratios(numerators, denominators, self.protocol)
+        numbers = dict(zip(self.protocol.columns(), quotients, strict=True))
+        mean, ratio = numbers.pop("mIoU"), numbers.pop("oIoU")
+        boundary = numbers.pop(BOUNDARY, math.nan)
         count = int(denominators[0])
         return Summary(
             count=count,
             mIoU=float(mean),
             oIoU=0.0 if count and np.isnan(ratio) else float(ratio),  # unions all empty
-            precision=tuple(map(float, precision)),
+            precision=tuple(map(float, numbers.values())),
             protocol=self.protocol,
             no_target=self.no_target,
+            boundary_mIoU=float(boundary),
         )
 
     def by_picture(
@@ -224,6 +263,17 @@ class Columns:
             for columns in (self.numerators, self.denominators)
         )
         return numerators, denominators
+
+
+def _edges(
+    boundary: tuple[Counts, Counts] | None, scored: Answers
+) -> tuple[Float64[np.ndarray, "s"], Float64[np.ndarray, "s"]]:
+    """The column of Boundary IoUs; of zeros, which divide to NaN, without bands."""
+    if boundary is None:
+        nothing = np.zeros(int(scored.sum()))
+        return nothing, nothing
+    inside, around = (np.asarray(x, np.int64)[scored] for x in boundary)
+    return iou(inside, around).astype(np.float64), np.ones(len(inside))
 
 
 def ratios(
@@ -260,13 +310,20 @@ def summarize(
     *,
     targeted: Flags | None = None,
     said_none: Flags | None = None,
+    boundary: tuple[Counts, Counts] | None = None,
 ) -> Summary:
     """mIoU, oIoU and precision over expressions, from pixel counts on the right grid.
 
-    Expressions without a target count as in `Columns.of`.
+    With `boundary` (`boundary_pairs`) the mean Boundary IoU too, where the protocol has
+    it. Expressions without a target count as in `Columns.of`.
     """
     columns = Columns.of(
-        intersection, union, protocol, targeted=targeted, said_none=said_none
+        intersection,
+        union,
+        protocol,
+        targeted=targeted,
+        said_none=said_none,
+        boundary=boundary,
     )
     return columns.summary()
 

@@ -97,7 +97,8 @@ def read(path: str | os.PathLike[str]) -> Predictions:
                     f"{line.key!r} stands in line {first} already; keep one",
                     place="key",
                 )
-            memory += line.mask.spans.nbytes
+            masks = (line.mask, line.squashed)
+            memory += sum(mask.spans.nbytes for mask in masks if mask)
             if memory > limits.PREDICTIONS_MEMORY:
                 raise DataError(
                     f"the masks so far take {memory >> 20} MB, the limit is "

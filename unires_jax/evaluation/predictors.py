@@ -16,7 +16,7 @@ from unires_jax.data.records import (
     target_mask,
 )
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.errors import DataError
+from unires_jax.errors import DataError, printable
 from unires_jax.evaluation.evaluator import Split, evaluate
 from unires_jax.evaluation.ground_truth import truth_of
 from unires_jax.evaluation.predictions import Line, Predictions
@@ -235,7 +235,7 @@ def score_file(
     Prints how many expressions are missing (they count as empty) and how many lines
     belong to other splits. Raises DataError as `FilePredict` does.
     """
-    rows, answered = {}, 0
+    rows, answered, place = {}, 0, printable(str(file.path))
     for name, split in splits.items():
         predict = FilePredict(file, split, protocol)
         answered += len(predict.lines)
@@ -245,14 +245,14 @@ def score_file(
         missing = sum(r.key not in predict.lines for r in rows[name])
         if missing:
             print(
-                f"{file.path}: {missing} of {len(rows[name])} expressions of {name} "
+                f"{place}: {missing} of {len(rows[name])} expressions of {name} "
                 "are missing; they count as empty masks"
             )
         if fault := _inverted(rows[name]):
-            print(f"{file.path}: the masks of {name} {fault}")
+            print(f"{place}: the masks of {name} {fault}")
     if answered < len(file.lines):
         print(
-            f"{file.path}: {len(file.lines) - answered} lines are of splits that are "
+            f"{place}: {len(file.lines) - answered} lines are of splits that are "
             "not scored now"
         )
     return rows

@@ -14,6 +14,7 @@ from unires_jax.data.records import Expression, Record
 from unires_jax.errors import ConfigError
 
 TENTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
+BOUNDARY = "boundary_mIoU"  # our name of the mean Boundary IoU
 
 Resample = Literal["bilinear", "bicubic", "cris"]
 
@@ -53,6 +54,7 @@ class Protocol:
     # is 0, or `empty` where nothing is predicted ("scored"); a sample of both means by
     # the model's decision that nothing is meant ("decision").
     no_target: NoTarget = "apart"
+    boundary: bool = False  # mean Boundary IoU beside the mean of IoUs; `native` alone
     # What the project calls the mean of IoUs, the ratio of sums, and precision.
     names: tuple[str, str, str] = ("mIoU", "oIoU", "P@")
 
@@ -70,12 +72,13 @@ class Protocol:
     def columns(self) -> dict[str, str]:
         """Our name of each number (mIoU, oIoU, P@0.5, ...) and the project's."""
         mean, overall, precision = self.names
-        means = {"mIoU": mean, "oIoU": overall}
+        boundary = {BOUNDARY: "bIoU"} if self.boundary else {}
+        means = {"mIoU": mean, **boundary, "oIoU": overall}
         return means | {f"P@{t}": f"{precision}{t}" for t in self.precision}
 
 
 _TABLE = (
-    Protocol("native", "unires_jax"),
+    Protocol("native", "unires_jax", boundary=True),
     Protocol(
         "cris",
         "CRIS",

@@ -12,7 +12,9 @@ from unires_jax.evaluation import metrics, protocols
 from unires_jax.evaluation.protocols import NATIVE
 from unires_jax.pixels.masks import RunMask
 
-_MASKS = ("mask", "target", "squashed")  # of a Result
+# Of a Result: what JSON does not hold as it is.
+_MASKS = ("mask", "target", "squashed")
+_PAIRS = ("boundary", "ceiling", "ceiling_boundary")
 
 
 class Prediction(NamedTuple):
@@ -44,7 +46,9 @@ class Result:
     category: str
     part: str  # "" for an object
     confused: bool | None = None  # a part overlapped its parent more; None = no parent
+    boundary: tuple[int, int] | None = None  # (I, U) of the bands; None = not taken
     ceiling: tuple[int, int] | None = None  # (I, U) of the truth after the grid
+    ceiling_boundary: tuple[int, int] | None = None  # of its band and the truth's
     protocol: str = NATIVE.name
     squashed: RunMask | None = None  # predicted, as it came on the protocol's grid
     cut: bool = False  # the end of the sentence was not read
@@ -93,5 +97,5 @@ def gather(results: Sequence[Result]) -> list[Result]:
 
 def _from_json(row: dict[str, Any]) -> Result:
     masks = {name: row[name] and RunMask.of(row[name]) for name in _MASKS}
-    ceiling = row["ceiling"] and tuple(row["ceiling"])
-    return Result(**row | masks | {"ceiling": ceiling})
+    pairs = {name: row[name] and tuple(row[name]) for name in _PAIRS}
+    return Result(**row | masks | pairs)

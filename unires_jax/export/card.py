@@ -183,8 +183,8 @@ _BOTH = ("after", "before")  # of an error: calibrated, and as the model gives i
 
 def _table(file: Location) -> str:
     lines = [
-        "| split | protocol | level | mIoU | oIoU | expressions | of step |",
-        "|---" * 7 + "|",
+        "| split | protocol | level | mIoU | bIoU | oIoU | expressions | of step |",
+        "|---" * 8 + "|",
     ]
     decisions = ""
     with _as_written(file):
@@ -193,9 +193,12 @@ def _table(file: Location) -> str:
             for level in (*LEVELS, "pooled"):
                 row = numbers.get(level)
                 if row and row["count"]:
+                    edges = row.get("boundary_mIoU")  # of `native` alone
                     lines.append(
                         f"| {split} | {about['protocol']} | {level} | "
-                        f"{100 * row['mIoU']:.1f} | {100 * row['oIoU']:.1f} | "
+                        f"{100 * row['mIoU']:.1f} | "
+                        f"{'-' if edges is None else f'{100 * edges:.1f}'} | "
+                        f"{100 * row['oIoU']:.1f} | "
                         f"{row['count']} | {about.get('step', 'unknown')} |"
                     )
             if decided := _decided(numbers):

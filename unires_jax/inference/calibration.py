@@ -5,14 +5,10 @@ it was measured with, which it names by a hash: of others it says nothing.
 """
 
 import dataclasses
-import hashlib
 import json
 import logging
 import math
 from typing import Any, NamedTuple
-
-import ml_dtypes
-import numpy as np
 
 from unires_jax import documents
 from unires_jax.config import ModelConfig
@@ -24,7 +20,6 @@ from unires_jax.inference.likeness import Likeness
 FILE = "calibration.json"
 FORMAT = "unires_jax-calibration/1"
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1 (ours)
-HASHED = 1024  # numbers of each array (ours)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +41,7 @@ class Logistic(NamedTuple):
 class Calibration:
     """What was measured on data the model was not trained on."""
 
-    parameters: str  # `fingerprint` of them
+    parameters: str  # `parameters.fingerprint` of them
     fitted_on: dict[str, str]  # splits, and what each held
     right: Logistic  # of a mask's quality: if it is meant, its IoU is one half or more
     nothing: Logistic | None  # that nothing is meant; None: never trained
@@ -90,9 +85,11 @@ def read(
         calibration = _of(documents.read_object(file), model)
     except (DataError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{file}: cannot be used ({type(error).__name__}: {error}); remove it, or "
+            f"{file}: cannot be used ({type(error).__name__}: {error}); remove it, and "
             "make it anew with: unires calibrate"
         ) from None
+    from unires_jax.parameters import fingerprint  # with jax
+
     if calibration.parameters != fingerprint(params):
         log.warning("%s: is of other parameters and not used: calibrate again", file)
         return None
@@ -119,17 +116,3 @@ def _logistic(values: dict[str, Any]) -> Logistic:
     if not (0 < logistic.scale < math.inf and math.isfinite(logistic.offset)):
         raise ValueError(f"{logistic}: expected finite numbers, the scale above zero")
     return logistic
-
-
-def fingerprint(params: dict[str, Any]) -> str:
-    """16 hex digits of SHA-256 over the start of each array, rounded to bfloat16.
-
-    So an export in either type has the fingerprint of the run it was made of.
-    """
-    from unires_jax.parameters import flatten  # with jax
-
-    digest = hashlib.sha256()
-    for name, array in flatten(params).items():
-        start = np.asarray(array).ravel()[:HASHED].astype(ml_dtypes.bfloat16)
-        digest.update(f"{name} {array.shape} ".encode() + start.tobytes())
-    return digest.hexdigest()[:16]

@@ -21,7 +21,7 @@ import safetensors.numpy
 from unires_jax import documents, limits, parameters
 from unires_jax.config import Config, from_dict, preprocessing, validate
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.errors import CheckpointError, DataError
+from unires_jax.errors import CheckpointError, DataError, printable
 from unires_jax.files import local, locate, read_text
 from unires_jax.inference import calibration
 from unires_jax.inference.loaded import Loaded
@@ -111,7 +111,8 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
             + "\n  ".join(faults[:20])
         )
     for name, how in sorted(differing.items())[:20]:
-        log.warning("%s/%s: %s; it decides no answer", folder, name, how)
+        place = printable(f"{folder}/{name}")
+        log.warning("%s: %s; it decides no answer", place, how)
 
 
 def resealed(folder: Path, contents: Mapping[str, str]) -> str:

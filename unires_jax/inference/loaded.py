@@ -6,6 +6,7 @@ from typing import Any
 
 from unires_jax.config import Config
 from unires_jax.data.tokenizer import Tokenizer
+from unires_jax.errors import shorten
 from unires_jax.files import Location
 from unires_jax.inference.calibration import Calibration
 
@@ -58,11 +59,14 @@ class Loaded:
             "revision": self.meta.get("revision", ""),
             "no_target_trained": self.no_target_trained,
             "trained_on": self.trained_on,
-            "calibrated_on": ", ".join(getattr(self.calibration, "fitted_on", {})),
+            "calibrated_on": ", ".join(
+                map(shorten, getattr(self.calibration, "fitted_on", {}))
+            ),
         }
 
 
 def _described(split: str) -> str:
     """A split by name, or by the description of its data set."""
     names = re.split("[/:]", split)
-    return next((text for name, text in DESCRIBED.items() if name in names), split)
+    known = (text for name, text in DESCRIBED.items() if name in names)
+    return next(known, shorten(split))  # it is another's word

@@ -21,6 +21,7 @@ from unires_jax.pixels.compiled import compiled
 RLE = Mapping[str, Any]  # {"size": [height, width], "counts": compressed or runs}
 MaskLike = Shaped[np.ndarray, "_ _"] | RLE  # an array is a mask where it is not 0
 Polygon = Sequence[float | int]  # x, y, x, y, ... in pixels
+_PAIR = 500  # runs that take as long as to begin a comparison, about
 
 
 @dataclasses.dataclass(eq=False)  # frozen, a pair of masks took a tenth longer to score
@@ -55,7 +56,7 @@ class RunMask:
             )
         ends = np.cumsum(np.array(runs, np.int64))
         spans = np.stack([ends[:-1:2], ends[1::2]], axis=1)
-        return cls(_joined(spans), height, width)
+        return cls(joined(spans), height, width)
 
     @classmethod
     def from_pixels(cls, pixels: Shaped[np.ndarray, "H W"]) -> "RunMask":
@@ -139,7 +140,7 @@ class RunMask:
         depth = np.cumsum(np.repeat([1, -1], len(every))[order])
         between = np.stack([edges[order][:-1], edges[order][1:]], axis=1)
         inside = (depth > 0) if times is None else (depth == times)
-        return cls(_joined(between[inside[:-1]]), height, width)
+        return cls(joined(between[inside[:-1]]), height, width)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RunMask):
@@ -257,6 +258,19 @@ def _outline(polygon: Polygon) -> Float64[np.ndarray, "n 2"]:
     return points.reshape(-1, 2)
 
 
+def require_comparable(parts: Sequence[int], wholes: Sequence[int]) -> None:
+    """Raise DataError where all masks with all others are beyond limits.COMPARED.
+
+    Both are the runs of each mask, or more.
+    """
+    runs = len(parts) * sum(wholes) + len(wholes) * sum(parts)
+    if runs + _PAIR * len(parts) * len(wholes) > limits.COMPARED:
+        raise DataError(
+            f"{len(parts)} parts that name no object, and {len(wholes)} objects that "
+            "they may belong to, are too many to compare; name the object of each part"
+        )
+
+
 def _length(outline: Float64[np.ndarray, "n 2"]) -> float:
     """What pycocotools makes room for: an edge's longer side and one pixel more."""
     edges = np.abs(outline - np.roll(outline, 1, axis=0)).max(axis=1)
@@ -295,7 +309,7 @@ def _fault(counts: bytes, height: int, width: int) -> DataError:
     )
 
 
-def _joined(spans: Int64[np.ndarray, "r 2"]) -> Int64[np.ndarray, "m 2"]:
+def joined(spans: Int64[np.ndarray, "r 2"]) -> Int64[np.ndarray, "m 2"]:
     """Sorted disjoint spans without empty ones, those that touch made one."""
     spans = spans[spans[:, 0] < spans[:, 1]]
     apart = spans[1:, 0] > spans[:-1, 1]

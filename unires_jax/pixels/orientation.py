@@ -123,10 +123,26 @@ def turned(data: bytes) -> bytes:
 
     Raises DataError for what cannot be decoded.
     """
+    pixels, kind = _turned(data)
+    return _encoded(pixels, "PNG" if kind in ("PNG", "BMP", "GIF") else "JPEG")
+
+
+def decode_upright(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """The RGB pixels of an encoded picture, turned upright as a model is given them.
+
+    Raises DataError as `images.decode_image`.
+    """
+    if stated(data) == UPRIGHT:
+        return decode_image(data)
+    image_size(data)  # what is too large is not decoded
+    return _turned(data)[0]
+
+
+def _turned(data: bytes) -> tuple[UInt8[np.ndarray, "h w 3"], str]:
+    """The upright pixels, and the format of the file."""
     try:
         with rgb.opened(data) as image:
-            kind = "PNG" if image.format in ("PNG", "BMP", "GIF") else "JPEG"
-            return _encoded(rgb.to_rgb(rgb.upright(image)), kind)
+            return rgb.to_rgb(rgb.upright(image)), str(image.format)
     except DataError:
         raise
     except Exception as error:  # on damaged bytes Pillow raises almost anything

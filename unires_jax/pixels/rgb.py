@@ -20,6 +20,9 @@ from unires_jax.errors import DataError
 # Nothing but plain image formats is admitted: Pillow also knows some that start other
 # programs, and Image.open would try them all.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+# How the names of their files end, in any case.
+_ENDS = "jpg jpeg png webp bmp tif tiff gif avif"
+SUFFIXES = frozenset(f".{end}" for end in _ENDS.split())
 
 UPRIGHT = 1  # EXIF's number of an orientation that changes nothing
 _TAG = 0x0112  # EXIF's field of the orientation

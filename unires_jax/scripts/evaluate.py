@@ -31,7 +31,7 @@ of the same sentence in training, whatever the picture:
 
 Protocols (numbers of different ones are not comparable; every table names its own):
 
-    native    original size, every sentence, logit > 0                 mIoU, oIoU, P@
+    native    original size, every sentence, logit > 0           mIoU, bIoU, oIoU, P@
     cris      original size, probability > .35, ties fail              IoU, Pr@
     lavt      480 x 480, overlapping polygons are background           mIoU, oIoU, P@
     rela      480 x 480, no-target expressions are scored              gIoU, cIoU, Pr@
@@ -39,8 +39,10 @@ Protocols (numbers of different ones are not comparable; every table names its o
     mmdet     original size, first sentence of an annotation           mIoU, cIoU
     lisa      original size, empty union scores 1                      gIoU, cIoU
 
-An expression without a target counts in N-acc and T-acc alone (native), by the model's
-decision (rela), or as any other does (the rest); the table says how many there are.
+bIoU is the mean Boundary IoU: that of the bands along both masks' edges, .02 of the
+picture's diagonal deep. An expression without a target counts in N-acc and T-acc alone
+(native), by the model's decision (rela), or as any other does (the rest); the table
+says how many there are.
 
 Writes predictions.jsonl, metrics.json and report.html (--compare: comparison.json and
 comparison.html), and prints a table.

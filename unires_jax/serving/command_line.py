@@ -5,21 +5,34 @@ import argparse
 from unires_jax.files import user_cache
 from unires_jax.serving.predictor import Predictor, load
 
+PLACES = (
+    "a run's workdir, the folder of a step, an export, or a hub id; default: the "
+    "quickstart's model that comes with the package, which knows drawn scenes alone"
+)
+SEVERAL = (
+    "; the page names it by its last part, or as NAME=PLACE says. Given several times, "
+    "the page has a choice of them (bundled is the default)"
+)
 
-def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """The parser of a command, with the options that `start` reads."""
+
+def make_parser(
+    name: str, description: str | None, *, several: bool = False
+) -> argparse.ArgumentParser:
+    """The parser of a command, with the options that `start` reads.
+
+    With `several`, args.checkpoint is a list of all that are given.
+    """
     parser = argparse.ArgumentParser(
         prog=f"unires {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="",
-        help="a run's workdir, the folder of a step, an export, or a hub id; default: "
-        "the quickstart's model that comes with the package, which knows drawn scenes "
-        "alone",
-    )
+    if several:
+        parser.add_argument(
+            "--checkpoint", action="append", default=[], help=PLACES + SEVERAL
+        )
+    else:
+        parser.add_argument("--checkpoint", default="", help=PLACES)
     parser.add_argument(
         "--cache",
         help="folder that keeps compiled programs, so that the next start is fast; "

@@ -27,9 +27,10 @@ from rich.text import Text
 from tqdm import tqdm
 
 from unires_jax import lock, terminal
-from unires_jax.errors import ConfigError, DataError, UsageError, shorten
+from unires_jax.errors import ConfigError, DataError, UsageError, printable, shorten
 from unires_jax.files import local, matching, write_together
 from unires_jax.inference.segment import Segment
+from unires_jax.pixels.rgb import SUFFIXES
 from unires_jax.serving import overlay
 from unires_jax.serving.command_line import make_parser, start
 from unires_jax.serving.listing import (
@@ -44,7 +45,6 @@ from unires_jax.serving.predictor import EncodedImage
 # Pictures that cannot be read here.
 UNREADABLE = {".heic", ".heif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd"}
 NAMED = 3  # folders or pictures that are named; ours
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,12 +52,13 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     out = local(args.out)
     places, sentences = _split(args.words)
-    paths = list[Path]()
+    named = dict[Path, None]()  # each once
     for place in places:
         pictures, others = find_pictures(place)
-        paths += [path for path in pictures if path not in paths]
+        named |= dict.fromkeys(pictures)
         if others:
-            print(f"note: {others}", file=sys.stderr)
+            print(f"note: {printable(others)}", file=sys.stderr)
+    paths = [*named]
     sentences = _sentences(sentences)
     model = start(args)
     names = _names(paths)
@@ -114,9 +115,9 @@ def _warn(unlike: dict[Path, str], count: int) -> None:
         return
     text = next(iter(unlike.values()))
     if count > 1:
-        named = ", ".join(path.name for path in [*unlike][:NAMED])
+        names = printable(", ".join(path.name for path in [*unlike][:NAMED]))
         more = ", ..." if len(unlike) > NAMED else ""
-        text = f"{len(unlike)} of {count} pictures ({named}{more}): {text}"
+        text = f"{len(unlike)} of {count} pictures ({names}{more}): {text}"
     print(f"warning: {text}", file=sys.stderr)
 
 
@@ -216,7 +217,8 @@ def find_pictures(pattern: str) -> tuple[list[Path], str]:
         paths = matching(pattern)
         fault = "no such file or folder, and no file matches it as a glob"
     pictures = [p for p in paths if p.is_file() and _is_picture(p)]
-    others = _passed_over([p for p in paths if p not in set(pictures)])
+    taken = {*pictures}
+    others = _passed_over([p for p in paths if p not in taken])
     if not pictures:
         raise DataError("; ".join(filter(None, (fault, others))), place=pattern)
     return pictures, others
@@ -230,7 +232,7 @@ def _is_picture(path: Path) -> bool:
 def _passed_over(paths: Sequence[Path]) -> str:
     """What is no picture that can be read, in words; "" if there is nothing."""
     folders = [path for path in paths if path.is_dir()]
-    kinds = Counter(_kind(path) for path in paths if path not in set(folders))
+    kinds = Counter(_kind(path) for path in paths if not path.is_dir())
     words = [f"{count} {kind}" for kind, count in kinds.most_common()]
     if folders:
         names = ", ".join(repr(path.name) for path in folders[:NAMED])
@@ -279,9 +281,8 @@ def _as_meant(text: str) -> str:
 def _names(paths: Sequence[Path]) -> dict[Path, Path]:
     """What each picture's files are called below the output folder."""
     top = Path(os.path.commonpath([p.parent.resolve() for p in paths]))
-    return {
-        p: p.resolve().relative_to(top) if len(paths) > 1 else Path(p.name)
-        for p in paths
+    return {  # a picture that is a link goes by its own name
+        p: (p.parent.resolve() / p.name).relative_to(top) for p in paths
     }
 
 
@@ -340,4 +341,4 @@ def _print(image: EncodedImage, answers: Sequence[Segment], picture: Path) -> No
     if image.note:
         console.print(f"note: {image.note}", highlight=False)
     console.print(table)
-    console.print(f"{picture}", highlight=False, soft_wrap=True)
+    console.print(printable(str(picture)), highlight=False, soft_wrap=True)

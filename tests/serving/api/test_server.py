@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import dataclasses
+import gzip
 import io
 import json
 import os
@@ -380,6 +381,17 @@ def test_wrong_questions_get_words(
             },
             415,
             "expected UTF-8",
+        ),
+        (
+            {
+                "content": gzip.compress(b"{}"),
+                "headers": {
+                    "content-type": "application/json",
+                    "content-encoding": "gzip",
+                },
+            },
+            415,
+            "content-encoding 'gzip': send the body as it is",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """The page's server, as browsers and programs meet it. No browser here."""
 
+import dataclasses
 import io
 import json
 import os
@@ -19,19 +20,20 @@ import gradio_client
 import httpx
 import numpy as np
 import pytest
-from helpers.page_site import TEXT, Site, given, key_of, links, site_of
+from helpers.page_site import TEXT, Site, given, key_of, links, page_of, site_of
 from helpers.pictures import noise
 from helpers.predictors import Counting, Slow
 from helpers.programs import at_once
-from helpers.tiny import WORDS
+from helpers.tiny import WORDS, make_loaded, tiny_config
 from PIL import Image
 
 from unires_jax import cli
-from unires_jax.errors import ConfigError, DataError
+from unires_jax.errors import CheckpointError, ConfigError, DataError
 from unires_jax.extras import MissingExtraError
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving.page import command as demo
 from unires_jax.serving.page.desk import Limits
+from unires_jax.serving.page.desks import Desks
 from unires_jax.serving.page.shelf import read_shelf
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
@@ -203,7 +205,7 @@ def test_root_paths(text: str, root: str | None) -> None:
 
 def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:
     model = Slow(loaded)
-    with site_of(model, Limits(waiting=3)) as site:
+    with site_of(model, limits=Limits(waiting=3)) as site:
         path = site.upload(PICTURE).json()[0]
         replies: list[dict[str, Any]] = []
 
@@ -228,17 +230,134 @@ def test_under_load_the_queue_is_bounded_and_says_so(loaded: Loaded) -> None:
 
 def test_examples_are_whole(predictor: Predictor) -> None:
     examples = read_shelf()
-    assert 4 <= len(examples) <= 6
+    assert 4 <= len(examples) <= 8
     for number, example in enumerate(examples):
         assert example.object and example.part and examples.take(number) is example
         assert example.text(False) == "\n".join(example.object)
         assert example.text(True) == "\n".join(example.part)
         assert examples.says(example.text(True)) and not examples.says("a dog")
         assert predictor.encode_image(example.path).note == ""
-        assert example.path.stat().st_size < 20_000
+        assert example.path.stat().st_size < (80_000 if example.credit else 20_000)
     for wrong in (-1, len(examples), True, 0.0, "0", None, [0]):
         with pytest.raises(DataError, match="no such example"):
             examples.take(wrong)
+
+
+def test_photographs_say_whose_they_are(site: Site) -> None:
+    """In NOTICE.md, and under the picture, however it was asked about."""
+    shelf = read_shelf()
+    notice = shelf[0].path.with_name("NOTICE.md").read_text()
+    photographs = [n for n, x in enumerate(shelf) if x.credit]
+    assert len(photographs) == 2
+    for number in photographs:
+        example = shelf[number]
+        credit = example.credit
+        assert credit and f"`{example.path.name}` | {credit.source} | CC BY 2" in notice
+        about = {"example": number, "parts": False}
+        (_, text, answer) = site.find([0.5], "p", "select", about)["output"]["data"]
+        assert text == example.text(False)
+        assert f'href="{credit.source}"' in answer and credit.licence in answer
+        assert "A photograph; the bundled model knows drawings." in answer
+        path = site.upload(example.path.read_bytes()).json()[0]
+        (again,) = site.find([given(path), text, 0.5], "p")["output"]["data"]
+        assert credit.source in again
+    drawn = site.find([0.5], "p", "select", {"example": 0, "parts": False})
+    assert 'class="credit"' not in drawn["output"]["data"][2]
+
+
+class Models:
+    """A page of two models: the second, of another size, is loaded when chosen."""
+
+    def __init__(self, folder: Path, loaded: Loaded):
+        config = tiny_config(model__image_size=64, model__mask_channels=2)
+        other = make_loaded(folder, config)
+        untrained = dataclasses.replace(other, meta={"no_target_trained": False})
+        self.first, self.loads = Counting(loaded), 0
+        self.second = Counting(untrained)
+        loaders = {"first": lambda: self.first, "photo <i>": self._load}
+        self.desks = Desks(loaders, Limits(kept_bytes=1000))
+
+    def _load(self) -> Predictor:
+        self.loads += 1
+        return self.second
+
+
+def test_models_answer_side_by_side(
+    tmp_path: Path, loaded: Loaded, picture: Path
+) -> None:
+    models = Models(tmp_path, loaded)
+    desks, names = models.desks, ["photo <i>", "first"]
+    with page_of(desks) as (address, folder):
+        site = Site(desks, address, folder)
+        client, handed = site.client(), gradio_client.handle_file(picture)
+        asked = (handed, TEXT, 0.5)
+        # A program that knows nothing of models is answered by the first.
+        one = str(client.predict(*asked, api_name="/find"))
+        assert one.count('class="answers"') == 1 and "<h2>first" in one
+        assert models.loads == 0
+        both = str(client.predict(*asked, names, api_name="/find"))
+        assert models.loads == 1 and "<i>" not in both
+        assert re.findall("<h2>([^<]*)", both) == ["first", "photo &lt;i&gt;"]
+        keys = re.findall(r'data-key="([^"]*)"', both)
+        low = str(client.predict(0.4, ",".join(keys), api_name="/threshold"))
+        assert re.findall(r'data-key="([^"]*)"', low) == keys
+        for key, model in zip(keys, (models.first, models.second), strict=True):
+            query = {"key": key, "threshold": "0.4"}
+            sent = site.http.get("/masks.json", params=query).json()["expressions"]
+            answers = [x.at(0.4) for x in model.segment(picture, WORDS)]
+            assert [x["rle"] for x in sent] == [x.rle for x in answers]
+        assert "not trained" in both.rpartition("<h2>")[2]
+        looked = models.first.looked, models.second.looked
+        client.predict(*asked, names[:1], api_name="/find")
+        assert (models.first.looked, models.second.looked) == looked
+        for wrong in ([], ["c"], [0], "first", {"a": 1}, ["first", None]):
+            path = site.upload(PICTURE).json()[0]
+            reply = site.find([given(path), TEXT, 0.5, wrong], "wrong")
+            assert reply["success"] is False and "odel" in str(reply["output"])
+        with pytest.raises(gradio_client.exceptions.AppError, match="no longer kept"):
+            client.predict(0.4, f"{keys[0]},guess", api_name="/threshold")
+    assert models.loads == 1 and desks.limits.kept_bytes == 500
+
+
+def test_a_model_that_fails_when_chosen_is_told(loaded: Loaded) -> None:
+    def fail() -> Predictor:
+        raise CheckpointError("is gone", place="runs/b")
+
+    desks = Desks({"a": lambda: Counting(loaded), "b": fail})
+    with pytest.raises(CheckpointError, match="model b: runs/b: is gone"):
+        desks.choose(["a", "b"])
+    assert list(desks.choose(None)) == list(desks.choose(["a"])) == ["a"]
+    desks.leave("nobody")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], {"bundled": "bundled"}),
+        (["runs/a", "gs://b/c/", "me/d@v1"], ["a", "c", "d@v1"]),
+        (["one=runs/a", "my two=runs/b/a"], {"one": "runs/a", "my two": "runs/b/a"}),
+        (["runs/x=1"], {"x=1": "runs/x=1"}),  # a folder's own name
+        (["runs/a", "old/a"], "another one is called 'a'"),
+        (["=runs/a"], "expected NAME=PLACE"),
+        (["a="], "expected NAME=PLACE"),
+    ],
+)
+def test_models_have_names(given: list[str], expected: Any) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(ConfigError, match=expected):
+            demo.by_name(given)
+    else:
+        names = demo.by_name(given)
+        assert names == expected or list(names) == expected
+
+
+def test_a_bad_checkpoint_is_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = ["--checkpoint", "bundled", "--checkpoint", f"mine={tmp_path / 'no'}"]
+    assert cli.main(["demo", "--port", "0", *argv]) == 1
+    captured = capsys.readouterr()
+    assert "--checkpoint mine" in captured.err and "open http" not in captured.out
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture) -> None:

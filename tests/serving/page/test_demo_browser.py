@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -20,7 +21,8 @@ from PIL import Image
 
 from unires_jax.inference.loaded import Loaded
 from unires_jax.serving import overlay
-from unires_jax.serving.page.desk import Desk, Limits
+from unires_jax.serving.page.desk import Limits
+from unires_jax.serving.page.desks import Desks
 from unires_jax.serving.page.shelf import read_shelf
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import EncodedImage, ImageLike
@@ -75,7 +77,10 @@ def visit(tmp_path_factory: pytest.TempPathFactory, loaded: Loaded) -> Iterator[
     untrained = dataclasses.replace(loaded, meta={"no_target_trained": False})
     model = Doubting(untrained)
     folder = tmp_path_factory.mktemp("browser")
-    with page_of(Desk(model, LIMITS)) as (address, _), Browser(folder) as browser:
+    with (
+        page_of(Desks({"a": lambda: model}, LIMITS)) as (address, _),
+        Browser(folder) as browser,
+    ):
         yield browser, address, model
 
 
@@ -326,6 +331,48 @@ def test_axe_finds_nothing_critical_or_serious(visit: Visit) -> None:
         browser.one("#find").click()
         assert browser.toast()
         assert axe.findings(browser) == []
+        browser.all("#shelf .example")[-1].click()  # a photograph
+        browser.one("#answers .credit")
+        assert axe.findings(browser) == []
+
+
+def test_two_models_side_by_side(visit: Visit, loaded: Loaded) -> None:
+    browser, _, model = visit
+    desks = Desks({"one": lambda: model, "two": lambda: Counting(loaded)}, LIMITS)
+
+    def shown(answers: Any) -> list[str]:
+        eyes = answers.find_elements("css selector", ".eye")
+        return [x.get_attribute("aria-pressed") for x in eyes]
+
+    keys = "return [...document.querySelectorAll('.answers')].map(x => x.dataset.key)"
+    with page_of(desks) as (address, _):
+        browser.open(address)
+        assert [x.text for x in browser.all("#answers h2")] == ["one"]
+        browser.all("#models input")[1].click()  # nothing else is pressed
+        browser.until(lambda: len(browser.all("#answers h2")) == 2, "both answers")
+        browser.until(lambda: not browser.all(".sheet.loading"), "both pictures")
+        left, right = browser.all(".answers")
+        assert left.location["y"] == right.location["y"]
+        assert left.location["x"] < right.location["x"]
+        # What is hidden in one stays in the other.
+        before = shown(right)
+        left.find_element("css selector", ".eye").click()
+        assert shown(left) == ["false", *["true"] * (len(shown(left)) - 1)]
+        assert shown(right) == before
+        before = browser.driver.execute_script(keys)
+        slider = browser.one("#threshold input[type=range]")
+        slider.send_keys(Keys.ARROW_LEFT)
+        lower = '.answers[data-threshold="0.49"]'
+        browser.until(lambda: len(browser.all(lower)) == 2, "both at the threshold")
+        assert browser.driver.execute_script(keys) == before
+        assert shown(browser.one(".answers"))[0] == "false"
+        if axe.SOURCE:
+            assert axe.findings(browser) == []
+        browser.all("#models input")[0].click()
+        browser.until(lambda: len(browser.all("#answers h2")) == 1, "one alone")
+        assert browser.one("#answers h2").text == "two"
+        browser.all("#models input")[1].click()
+        assert "at least one model" in browser.toast()
 
 
 def test_nothing_was_asked_of_another_host(visit: Visit) -> None:
@@ -336,7 +383,7 @@ def test_nothing_was_asked_of_another_host(visit: Visit) -> None:
 def test_a_busy_page_says_so(visit: Visit, loaded: Loaded) -> None:
     browser, _, _ = visit
     model = Slow(loaded)
-    with site_of(model, Limits(waiting=1)) as site:
+    with site_of(model, limits=Limits(waiting=1)) as site:
         path = site.upload(encode_png(noise(0))).json()[0]
         browser.open(site.address)
         try:

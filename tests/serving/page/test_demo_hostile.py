@@ -184,7 +184,7 @@ def test_sizes_are_limited(site: Site) -> None:
 
 def test_uploads_cannot_fill_the_disk(loaded: Loaded) -> None:
     limits = Limits(file_bytes=1 << 20, folder_bytes=1 << 20, file_age=5.0)
-    with site_of(Counting(loaded), limits) as site:
+    with site_of(Counting(loaded), limits=limits) as site:
         pictures = [encode_png(noise(i, 300, 300)) for i in range(6)]
         codes = [site.upload(data).status_code for data in pictures]
         assert codes[0] == 200 and codes[-1] == 503
@@ -206,7 +206,7 @@ def test_old_files_are_removed_without_a_request(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "SWEEP", 0.05)
-    with site_of(Counting(loaded), Limits(file_age=1.0)) as site:
+    with site_of(Counting(loaded), limits=Limits(file_age=1.0)) as site:
         path = Path(site.upload(PICTURE).json()[0])
         end = time.monotonic() + 60
         while path.exists() and time.monotonic() < end:

@@ -16,12 +16,19 @@ from unires_jax.prepare.notes import Notes
 
 
 def open_source(
-    paths: Sequence[Path], notes: Notes, *, exhaustive: bool = False
+    paths: Sequence[Path],
+    notes: Notes,
+    pictures: Path,
+    *,
+    exhaustive: bool = False,
+    follow_links: bool = False,
 ) -> BoxSource:
     """The source that files are, by their names and first line.
 
-    `exhaustive` says of its pictures that every instance of their categories has a
-    box. `notes` takes what is passed over. Raises DataError for files that are none.
+    MRES JSONL is read with its masks, and its pictures from the folder `pictures`;
+    links may lead out where `follow_links` permits it. `exhaustive` says of its
+    pictures that every instance of their categories has a box. `notes` takes what is
+    passed over. Raises DataError for files that are none.
     """
     folder = len(paths) == 1 and paths[0].is_dir()
     for path in () if folder else paths:
@@ -33,7 +40,7 @@ def open_source(
         return CocoBoxes(paths[0], notes, exhaustive)
     if not folder and _has_boxes(paths[0]):
         return BoxLines(paths, notes, exhaustive)
-    return MresBoxes(paths, notes, exhaustive)
+    return MresBoxes(paths, notes, exhaustive, pictures, follow_links)
 
 
 def _has_boxes(path: Path) -> bool:

@@ -12,7 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unires_jax import limits
-from unires_jax.engine.box_sources.common import BAD_BOX, region, with_regions
+from unires_jax.engine.box_sources.common import (
+    BAD_BOX,
+    is_category,
+    region,
+    with_regions,
+)
 from unires_jax.engine.json_members import members
 from unires_jax.engine.markers import file_hash
 from unires_jax.engine.record import Picture, Region
@@ -131,7 +136,7 @@ class CocoBoxes:
     def _regions(self, boxes: np.ndarray) -> Iterator[Region]:
         for index, box in enumerate(boxes.tolist()):
             category = self._categories.get(self._kinds[box], "")
-            if not category.strip():
+            if not is_category(category):
                 self._notes.add(BAD_BOX, f"{self._place}: category {self._kinds[box]}")
                 continue
             x0, y0, x1, y1 = self._corners[4 * box : 4 * box + 4]

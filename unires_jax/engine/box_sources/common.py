@@ -12,10 +12,15 @@ from unires_jax.engine.markers import file_hash
 from unires_jax.engine.part_sources.names import clean_category
 from unires_jax.engine.record import Picture, Region
 from unires_jax.errors import DataError, Kind
+from unires_jax.prepare.mres.fields import is_plain
 from unires_jax.prepare.notes import Notes
-from unires_jax.texts import open_lines
+from unires_jax.texts import open_foreign_lines
 
-BAD_BOX = "passed over: a box that is not four finite numbers and a category"
+LETTERS = 200  # of a category's name; ours
+BAD_BOX = (
+    "passed over: a box that is not four finite numbers and a category of at most "
+    f"{LETTERS} letters, without control characters"
+)
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, as it is given
 
 
@@ -51,7 +56,7 @@ def hashes(paths: Iterable[Path]) -> dict[str, str]:
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Numbers and bytes of the lines that are not empty. Raises DataError."""
     try:
-        with open_lines(path) as file:
+        with open_foreign_lines(path) as file:
             number = 0
             while text := file.readline(limits.LINE_BYTES + 1):
                 number += 1
@@ -63,10 +68,17 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 text = text.removeprefix(codecs.BOM_UTF8) if number == 1 else text
                 if text.strip():
                     yield number, text
+    except DataError as error:
+        raise error.at(str(path)) from None
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise DataError(
             f"cannot be read: {error}; fetch or pack the file again", place=str(path)
         ) from None
+
+
+def is_category(name: str) -> bool:
+    """Whether a name may be a category's: it is written with every box of it."""
+    return bool(name.strip()) and len(name) <= LETTERS and is_plain(name)
 
 
 def region(index: int, box: Box, category: str, crowd: bool, src: str) -> Region:

@@ -8,6 +8,7 @@ from unires_jax import limits
 from unires_jax.engine.box_sources.common import (
     BAD_BOX,
     hashes,
+    is_category,
     lines,
     region,
     with_regions,
@@ -80,6 +81,9 @@ class BoxLines:
                 category = fields.text("category")
             except DataError as error:
                 self._notes.add(BAD_BOX, f"{place}: {error.place}")
+                continue
+            if not is_category(category):
+                self._notes.add(BAD_BOX, f"{place}: boxes[{index}].category")
                 continue
             crowd = fields.get("crowd") is True
             yield region(index, (x0, y0, x1, y1), category, crowd, src)

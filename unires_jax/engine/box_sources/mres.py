@@ -1,5 +1,6 @@
 """Boxes of the object masks of MRES JSONL."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,9 +19,17 @@ class MresBoxes:
 
     form: ClassVar[str] = "mres"
 
-    def __init__(self, paths: Sequence[Path], notes: Notes, exhaustive: bool) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        notes: Notes,
+        exhaustive: bool,
+        pictures: Path,
+        follow_links: bool,
+    ) -> None:
         """Counts the lines. Raises DataError for what is no MRES JSONL."""
         self._notes, self._exhaustive = notes, exhaustive
+        self._pictures, self._follow_links = str(pictures), follow_links
         self._paths = [
             path
             for named in paths
@@ -35,7 +44,10 @@ class MresBoxes:
         used = set[int]()
         for path in self._paths:
             src = f"mres@{self.files[path.name][:12]}"
-            for run in plan.cut(path, "", plan.SHARD_TEXT):
+            for whole in plan.cut(path, "", plan.SHARD_TEXT):
+                run = dataclasses.replace(
+                    whole, images=self._pictures, follow_links=self._follow_links
+                )
                 for row, record in run.read(self._notes):
                     try:
                         yield self._picture(record, used, src)

@@ -7,6 +7,7 @@ Source of the format: labelme's own reader and `shape_to_mask`. Shapes of one la
 import base64
 import binascii
 import contextlib
+import dataclasses
 import math
 import posixpath
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,13 @@ import numpy as np
 from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco import split_name
 from unires_jax.engine.part_sources.coco_file import sentences
-from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.json_lists import json_files
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation, Key
 from unires_jax.errors import DataError, Kind
@@ -34,15 +41,15 @@ _NO_REGION = ("point", "points", "line", "linestrip")
 
 
 @contextlib.contextmanager
-def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
+def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder of JSON files, however deep, or of one."""
-    root = path if path.is_dir() else path.parent
     files = json_files(path) if path.is_dir() else [path]
     if not files:
         raise WrongForm("holds no .json file", place=str(path))
     if not path.is_dir() and not is_labelme(path):
         raise WrongForm("has no shapes", place=str(path))
-    yield Opened(len(files), _pictures(root, files, rejects))
+    source = SourceFiles(path, asked.follow_links)
+    yield Opened(len(files), _pictures(source, files, rejects))
 
 
 def is_labelme(path: Path) -> bool:
@@ -52,27 +59,27 @@ def is_labelme(path: Path) -> bool:
 
 
 def _pictures(
-    root: Path, files: Sequence[Path], rejects: Rejects
+    source: SourceFiles, files: Sequence[Path], rejects: Rejects
 ) -> Iterator[AnnotatedPicture]:
     for number, path in enumerate(files):
         rejects.expect(1)
         try:
-            yield read_picture(root, path, number, rejects)
+            yield read_picture(source, path, number, rejects)
         except DataError as error:
             rejects.note(str(path), error)
 
 
 def read_picture(
-    root: Path, path: Path, number: int, rejects: Rejects
+    source: SourceFiles, path: Path, number: int, rejects: Rejects
 ) -> AnnotatedPicture:
     """The picture of a file; `number` is its id. Raises DataError."""
-    content = read_json(path)
+    content = read_json(source.checked(path))
     shapes = get(content, "shapes", list, "")
     if len(shapes) > MASKS:
         raise DataError(f"{len(shapes)} shapes, the limit is {MASKS}")
     data = _embedded(content)
     height, width = _size(content, data)
-    things: dict[Key, Annotation] = {}
+    things: dict[Key, list[Annotation]] = {}
     rejects.expect(len(shapes))
     for i, shape in enumerate(shapes):
         place = f"shapes[{i}]"
@@ -82,16 +89,15 @@ def read_picture(
             rejects.note(f"{path}: {place}", error)
             continue
         if thing is not None:
-            known = things.get(thing.key)
-            things[thing.key] = thing if known is None else _union(known, thing)
-    own = path.relative_to(root).as_posix()
+            things.setdefault(thing.key, []).append(thing)
+    own = path.relative_to(source.root).as_posix()
     name = get(content, "imagePath", str, "", "") or f"{path.stem}.png"
     names = _names(posixpath.dirname(own), name.replace("\\", "/"))
     if data is not None:
         names = (posixpath.splitext(own)[0] + posixpath.splitext(names[0])[1], *names)
     return AnnotatedPicture(
         image=Image(number, names[0], height, width),
-        annotations=tuple(things.values()),
+        annotations=tuple(map(_union, things.values())),
         merged=True,
         data=data,
         also=names[1:],
@@ -194,11 +200,16 @@ def _pasted(
     return RunMask.from_pixels(pixels)
 
 
-def _union(one: Annotation, other: Annotation) -> Annotation:
-    mask = RunMask.union([one.mask, other.mask], one.mask.height, one.mask.width)
-    captions = tuple(dict.fromkeys((*one.captions, *other.captions)))
-    return Annotation(
-        one.key, mask, one.category, one.part, one.parent, captions=captions
+def _union(shapes: Sequence[Annotation]) -> Annotation:
+    """The thing that several shapes are."""
+    first = shapes[0]
+    if len(shapes) == 1:
+        return first
+    masks = [shape.mask for shape in shapes]
+    return dataclasses.replace(
+        first,
+        mask=RunMask.union(masks, first.mask.height, first.mask.width),
+        captions=tuple(dict.fromkeys(c for shape in shapes for c in shape.captions)),
     )
 
 
@@ -210,4 +221,5 @@ FORM = Form(
     True,
     open_source,
     upright=True,
+    asks=True,
 )

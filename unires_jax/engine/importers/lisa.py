@@ -6,6 +6,7 @@ The picture lies beside the JSON under its name.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ from typing import Any
 from unires_jax import limits
 from unires_jax.engine.importers import outlines
 from unires_jax.engine.part_sources.coco_file import sentences
-from unires_jax.engine.part_sources.form import Asked, Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.json_lists import json_files
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import read_inside
 from unires_jax.pixels.images import image_size
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -31,34 +37,36 @@ _ENDS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 @contextlib.contextmanager
 def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder of JSON files, however deep, or of one."""
-    root = path if path.is_dir() else path.parent
+    source = SourceFiles(path, asked.follow_links)
     files = json_files(path) if path.is_dir() else [path]
-    if not files or not is_lisa(read_json(files[0])):
+    if not files or not _is_lisa(source, files):
         raise WrongForm("holds no JSON of text and shapes", place=str(path))
     rejects.expect(len(files))
-    yield Opened(len(files), _pictures(root, files, rejects, asked.follow_links))
+    yield Opened(len(files), _pictures(source, files, rejects))
 
 
-def is_lisa(content: Any) -> bool:
-    """Whether a JSON value is one picture of LISA's."""
-    return isinstance(content, dict) and {"shapes", "text"} <= content.keys()
+def _is_lisa(source: SourceFiles, files: Sequence[Path]) -> bool:
+    """Whether the first JSON that can be read is one picture of LISA's."""
+    for path in files:
+        with contextlib.suppress(DataError):
+            content = read_json(source.checked(path))
+            return isinstance(content, dict) and {"shapes", "text"} <= content.keys()
+    return True  # each is refused by its own reason
 
 
 def _pictures(
-    root: Path, files: Sequence[Path], rejects: Rejects, follow_links: bool
+    source: SourceFiles, files: Sequence[Path], rejects: Rejects
 ) -> Iterator[AnnotatedPicture]:
     for number, path in enumerate(files):
         try:
-            yield read_picture(root, path, number, follow_links=follow_links)
+            yield read_picture(source, path, number)
         except DataError as error:
             rejects.note(str(path), error)
 
 
-def read_picture(
-    root: Path, path: Path, number: int, *, follow_links: bool = False
-) -> AnnotatedPicture:
+def read_picture(source: SourceFiles, path: Path, number: int) -> AnnotatedPicture:
     """The picture of a file; `number` is its id. Raises DataError."""
-    content = read_json(path)
+    content = read_json(source.checked(path))
     said = sentences(get(content, "text", list, ""))
     shapes = get(content, "shapes", list, "")
     if not said:
@@ -66,13 +74,13 @@ def read_picture(
     if len(shapes) > limits.MASKS:
         raise DataError(f"{len(shapes)} shapes, the limit is {limits.MASKS}")
     places = [path.with_suffix(end) for end in _ENDS]
-    picture = next((place for place in places if place.is_file()), None)
+    picture = next(filter(os.path.lexists, places), None)
     if picture is None:
         raise DataError(
             f"no picture {path.stem}.jpg beside it; add it", kind=Kind.IMAGE_ABSENT
         )
-    name = picture.relative_to(root).as_posix()
-    data = read_inside(root, name, follow_links=follow_links)
+    name = picture.relative_to(source.root).as_posix()
+    data = source.read(picture)
     height, width = image_size(data)
     masks = [
         _mask(shape, f"shapes[{i}]", height, width)

@@ -3,14 +3,14 @@
 Source: ours.
 """
 
+import os
 import re
-from pathlib import Path
 
 from unires_jax.engine.importers import cells, columns, mask_layout, tables
 from unires_jax.engine.importers.columns import IMAGE, MASK, TEXT
 from unires_jax.engine.importers.mask_layout import Layout
+from unires_jax.engine.part_sources.form import SourceFiles
 from unires_jax.errors import DataError, shorten
-from unires_jax.files import read_inside
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.texts import decoded
 
@@ -23,15 +23,12 @@ _EACH = 300  # bytes that Python takes for an entry, about
 class Captions:
     """The sentences of the masks of a folder."""
 
-    def __init__(
-        self, root: Path, layout: Layout, rejects: Rejects, follow_links: bool
-    ) -> None:
+    def __init__(self, source: SourceFiles, layout: Layout, rejects: Rejects) -> None:
         """Reads the table of captions. Raises DataError where it is damaged."""
         folders = (layout.captions, layout.masks, layout.pictures)
         self._folders = [folder for folder in folders if folder]
-        self._root, self._follow_links = root, follow_links
-        self._notes = rejects.notes
-        self._table = _of_table(root, rejects)
+        self._source, self._notes = source, rejects.notes
+        self._table = _of_table(source, rejects)
 
     def of(self, mask: str, picture: str, *, alone: bool) -> tuple[str, ...]:
         """The sentences of a mask by the names of both; () where there are none.
@@ -52,14 +49,12 @@ class Captions:
         """The lines of a text file of that name. Raises DataError naming it."""
         for folder in self._folders:
             path = folder / f"{name}.txt"
-            if path.is_file():
+            if os.path.lexists(path):
                 # The folder may be a link itself; that of pictures may be elsewhere.
-                base = self._root if folder.is_relative_to(self._root) else folder
-                relative = path.relative_to(base).as_posix()
+                inside = folder.is_relative_to(self._source.root)
+                own = SourceFiles(folder, self._source.follow_links)
+                data = (self._source if inside else own).read(path, _BYTES)
                 try:
-                    data = read_inside(
-                        base, relative, _BYTES, follow_links=self._follow_links
-                    )
                     if said := cells.texts(decoded(data).splitlines()):
                         return said
                 except DataError as error:
@@ -71,11 +66,11 @@ def _is_word(text: str) -> bool:
     return not text.isdigit() and text.lower().rstrip("0123456789") not in _NO_WORDS
 
 
-def _of_table(root: Path, rejects: Rejects) -> dict[str, tuple[str, ...]]:
+def _of_table(source: SourceFiles, rejects: Rejects) -> dict[str, tuple[str, ...]]:
     """The sentences of the first table of a folder that has some, by plain name."""
-    said: dict[str, tuple[str, ...]] = {}
-    for path in tables.beside(root):
-        chosen = columns.choose(tables.names(path), {})
+    said: dict[str, list[str]] = {}
+    for path in tables.beside(source.root):
+        chosen = columns.choose(tables.names(source.checked(path)), {})
         column = chosen.get(MASK, chosen.get(IMAGE, ""))
         if not column or TEXT not in chosen:
             continue
@@ -83,7 +78,6 @@ def _of_table(root: Path, rejects: Rejects) -> dict[str, tuple[str, ...]]:
             if isinstance(name := row.get(column), str):
                 words = cells.texts(row.get(chosen[TEXT]))
                 rejects.hold(_EACH + sum(map(len, words)))
-                key = mask_layout.plain(name)
-                said[key] = (*said.get(key, ()), *words)
+                said.setdefault(mask_layout.plain(name), []).extend(words)
         break
-    return said
+    return {name: tuple(words) for name, words in said.items()}

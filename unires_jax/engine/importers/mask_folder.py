@@ -22,7 +22,13 @@ from unires_jax.engine.importers.columns import IMAGE, LABEL, MASK, TEXT
 from unires_jax.engine.importers.mask_captions import Captions
 from unires_jax.engine.importers.mask_layout import Layout
 from unires_jax.engine.importers.things import Things
-from unires_jax.engine.part_sources.form import Asked, Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.regions import AnnotatedPicture
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import image_size
@@ -52,7 +58,7 @@ def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder, or of a table's rows."""
     if not path.is_dir() and path.suffix not in tables.SUFFIXES:
         raise WrongForm(EXPECTED, place=str(path))
-    folder = _Folder(path if path.is_dir() else path.parent, asked, rejects)
+    folder = _Folder(SourceFiles(path, asked.follow_links), asked, rejects)
     rows = folder.rows(path)
     rejects.expect(sum(map(len, rows.values())))
     yield Opened(len(rows), folder.pictures(rows))
@@ -85,10 +91,11 @@ def _table_of(folder: Path, asked: Mapping[str, str]) -> Path | None:
 class _Folder:
     """The rows of a folder, and the pictures that they make."""
 
-    def __init__(self, root: Path, asked: Asked, rejects: Rejects) -> None:
-        self._root, self._asked, self._rejects = root, asked, rejects
+    def __init__(self, source: SourceFiles, asked: Asked, rejects: Rejects) -> None:
+        self._source, self._root = source, source.root
+        self._asked, self._rejects = asked, rejects
         more, follow = (rejects.notes, "--pictures"), asked.follow_links
-        self._find = ImageFolder(root, *more, follow_links=follow)
+        self._find = ImageFolder(self._root, *more, follow_links=follow)
         self._find_picture = ImageFolder(asked.pictures, *more, follow_links=follow)
 
     def rows(self, path: Path) -> dict[str, list[Row]]:
@@ -108,7 +115,7 @@ class _Folder:
         raise WrongForm(f"{EXPECTED}{hint}", place=str(path))
 
     def _of_table(self, table: Path) -> dict[str, list[Row]]:
-        names = tables.names(table)
+        names = tables.names(self._source.checked(table))
         try:
             chosen = columns.choose(names, self._asked.columns, self._rejects.notes)
             columns.require(chosen, (IMAGE, MASK), names)
@@ -148,8 +155,7 @@ class _Folder:
         wanted = self._wanted(layout, pictures)
         if unmasked := len(wanted.keys() - groups.keys()):
             self._rejects.notes.add("pictures without a mask", count=unmasked)
-        follow = self._asked.follow_links
-        captions = Captions(self._root, layout, self._rejects, follow)
+        captions = Captions(self._source, layout, self._rejects)
         rows: dict[str, list[Row]] = {}
         for owner, group in groups.items():
             for stem, mask in group if owner in wanted else ():

@@ -68,7 +68,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+        if path.suffix.lower() in suffixes and not hidden and not path.is_dir():
             stem = name.with_suffix("").as_posix()
             if stem in files:
                 raise DataError(

@@ -18,7 +18,13 @@ from unires_jax import limits
 from unires_jax.engine.importers import cells, columns, splits
 from unires_jax.engine.importers.columns import IMAGE, LABEL, MASK, TEXT
 from unires_jax.engine.importers.things import Things
-from unires_jax.engine.part_sources.form import Asked, Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.regions import AnnotatedPicture
 from unires_jax.errors import DataError
 from unires_jax.pixels.images import image_size
@@ -38,7 +44,9 @@ def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     if not names:
         raise WrongForm("holds no .parquet file", place=str(path))
     kept = splits.of(path, names.keys(), asked.split)
-    tables = [_Table(f, asked, rejects) for name, f in names.items() if name in kept]
+    source = SourceFiles(path, asked.follow_links)
+    files = [source.checked(file) for name, file in names.items() if name in kept]
+    tables = [_Table(file, asked, rejects) for file in files]
     last = _last_rows(tables)
     rejects.expect(sum(table.count for table in tables))
     yield Opened(len(last), _pictures(tables, last, rejects))

@@ -26,7 +26,7 @@ HEADS = 16  # rows whose fields are looked at for columns; ours
 
 def beside(folder: Path) -> list[Path]:
     """The files of a folder that may be tables of its pictures, the likeliest first."""
-    there = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_file()}
+    there = {p.name.lower(): p for p in sorted(folder.iterdir()) if not p.is_dir()}
     called = (f"{stem}{suffix}" for stem in _USUAL for suffix in SUFFIXES)
     return [there[name] for name in called if name in there]
 
@@ -133,17 +133,20 @@ def _object(row: Any, place: str) -> dict[str, Any]:
 
 def _csv(path: Path, sign: str) -> Iterator[tuple[str, dict[str, Any]]]:
     lines = (line for _, line in _plain_lines(path))
-    reader = csv.DictReader(lines, delimiter=sign)
+    reader = csv.reader(lines, delimiter=sign)
     try:
-        for row in reader:
+        cells = filter(None, reader)  # no empty lines
+        heading = next(cells, [])
+        for row in cells:
             place = f"{path}:{reader.line_num}"
-            if None in row:
+            if len(row) > len(heading):
                 raise DataError(
                     "has more cells than there are columns; put texts that hold a "
                     f"{sign!r} within quotes",
                     place=place,
                 )
-            yield place, {name: cell for name, cell in row.items() if cell is not None}
+            # The cells that there are: rows may be far shorter than the heading.
+            yield place, dict(zip(heading, row, strict=False))
     except csv.Error as error:
         raise DataError(
             f"is no table: {error}; save it as CSV with UTF-8",

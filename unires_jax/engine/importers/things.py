@@ -8,6 +8,7 @@ from unires_jax.engine.part_sources.regions import Annotation
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.masks import RunMask
 
+_Key = tuple[str, str]  # a label, and the text of a mask
 _EACH = 500  # bytes of Python's own that a mask and a sentence take, about
 
 
@@ -20,12 +21,23 @@ class Things:
     def __init__(self) -> None:
         self.size: tuple[int, int] | None = None
         self.bytes = 0  # that they take, about
-        self._things: dict[tuple[str, str], Annotation] = {}
+        self._masks: dict[_Key, RunMask] = {}
+        self._said: dict[_Key, dict[str, None]] = {}  # each sentence once
+        self._sentences = 0
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
         """One for each mask and label, in the order in which they came."""
-        return tuple(self._things.values())
+        return tuple(
+            Annotation(
+                key=number,
+                mask=mask,
+                category=split_name(label).category,
+                part=split_name(label).part,
+                captions=tuple(self._said[label, text]),
+            )
+            for number, ((label, text), mask) in enumerate(self._masks.items())
+        )
 
     def add(
         self, masks: Sequence[RunMask], texts: Sequence[str], label: str = ""
@@ -34,7 +46,8 @@ class Things:
 
         Of one mask all its sentences are said, of as many masks as sentences each its
         own, and one sentence means several masks together. Raises DataError for masks
-        of another size than those before, other counts, and where nothing is said.
+        of another size than those before, other counts, where nothing is said, and
+        beyond limits.MASKS or limits.EXPRESSIONS.
         """
         size = masks[0].height, masks[0].width
         if self.size is not None and self.size != size:
@@ -59,22 +72,14 @@ class Things:
                 f"{len(masks)} masks and {len(texts)} sentences: expected one mask, "
                 "one sentence, or as many of both"
             )
-        if len(self._things) + len(masks) > limits.MASKS:
+        if len(self._masks) + len(masks) > limits.MASKS:
             raise DataError(f"more than {limits.MASKS} masks of one picture")
+        if self._sentences + len(texts) > limits.EXPRESSIONS:
+            raise DataError(f"more than {limits.EXPRESSIONS} sentences of one picture")
+        self._sentences += len(texts)
         self.size = size
         for mask, words in pairs:
-            self._add(mask, tuple(words), label)
-
-    def _add(self, mask: RunMask, texts: tuple[str, ...], label: str) -> None:
-        key = label, mask.counts
-        known = self._things.get(key)
-        named = split_name(label)
-        captions = (*(known.captions if known else ()), *texts)
-        self._things[key] = Annotation(
-            key=len(self._things) if known is None else known.key,
-            mask=mask,
-            category=named.category,
-            part=named.part,
-            captions=tuple(dict.fromkeys(captions)),
-        )
-        self.bytes += 2 * len(mask.counts) + sum(map(len, texts)) + _EACH
+            key = label, mask.counts
+            self._masks.setdefault(key, mask)
+            self._said.setdefault(key, {}).update(dict.fromkeys(words))
+            self.bytes += 2 * len(key[1]) + sum(map(len, words)) + _EACH

@@ -8,6 +8,7 @@ of it: they are one where they overlap most (ours).
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,18 @@ from jaxtyping import Int64
 
 from unires_jax import documents, limits
 from unires_jax.engine.part_sources import ade20k_part_234
-from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation, Key
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import read_bytes
+from unires_jax.files import read_content
 from unires_jax.pixels.images import decode_image
-from unires_jax.pixels.masks import RunMask
+from unires_jax.pixels.masks import RunMask, require_comparable
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
 from unires_jax.prepare.sources.fields import check, get, is_key
@@ -44,41 +51,46 @@ class Thing(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
+def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder of ADE20K's, however deep; or of ADE20K-Part-234."""
     if path.is_file():
-        with ade20k_part_234.open_source(path, rejects) as opened:
+        with ade20k_part_234.open_source(path, rejects, asked) as opened:
             yield opened
         return
     files = sorted(path.rglob(f"*{END}"))
     if not files:
         raise WrongForm(f"holds no *{END}", place=str(path))
     rejects.expect(len(files))
-    yield Opened(len(files), _pictures(path, files, rejects))
+    source = SourceFiles(path, asked.follow_links)
+    yield Opened(len(files), _pictures(source, files, rejects))
 
 
 def _pictures(
-    root: Path, files: Sequence[Path], rejects: Rejects
+    source: SourceFiles, files: Sequence[Path], rejects: Rejects
 ) -> Iterator[AnnotatedPicture]:
     for number, path in enumerate(files):
         try:
-            yield read_picture(root, path, number)
+            yield read_picture(source, path, number)
         except DataError as error:
             rejects.note(str(path), error)
 
 
-def read_picture(root: Path, path: Path, number: int) -> AnnotatedPicture:
+def read_picture(source: SourceFiles, path: Path, number: int) -> AnnotatedPicture:
     """The picture of a `<name>_seg.png`; `number` is its id. Raises DataError."""
     stem = path.name.removesuffix(END)
     levels = [
         path,
         *(path.with_name(f"{stem}_parts_{n}.png") for n in range(1, LEVELS)),
     ]
-    decoded = [masks(p) for p in levels if p.is_file()]
+    # No picture has all levels; what is there under the name is read, or refused.
+    decoded = {
+        n: masks(source.read(p)) for n, p in enumerate(levels) if os.path.lexists(p)
+    }
     height, width = decoded[0][0]
-    things = _things(path.with_name(f"{stem}.json"), height, width)
+    description = source.checked(path.with_name(f"{stem}.json"))
+    things = _things(description, height, width)
     annotations: list[Annotation] = []
-    for level, (size, regions) in enumerate(decoded):
+    for level, (size, regions) in decoded.items():
         if size != (height, width):
             raise DataError(
                 f"{levels[level].name} is {size}, {path.name} {height, width} (height, "
@@ -87,14 +99,14 @@ def read_picture(root: Path, path: Path, number: int) -> AnnotatedPicture:
             )
         here = [t for t in things if t.level == level]
         annotations += _annotations(level, regions, here)
-    name = path.with_name(f"{stem}.jpg").relative_to(root).as_posix()
+    name = path.with_name(f"{stem}.jpg").relative_to(source.root).as_posix()
     image = Image(number, name, height, width)
     return AnnotatedPicture(image, tuple(annotations))
 
 
-def masks(path: Path) -> tuple[tuple[int, int], dict[tuple[int, int], RunMask]]:
+def masks(data: bytes) -> tuple[tuple[int, int], dict[tuple[int, int], RunMask]]:
     """The size of a PNG, and its masks by class and by what tells things apart."""
-    pixels = decode_image(read_bytes(path, limits.PICTURE_BYTES)).astype(np.int64)
+    pixels = decode_image(data).astype(np.int64)
     code = pixels[..., 0] // 10 * 256 + pixels[..., 1]
     by_value = split_values(np.where(code > 0, code * 256 + pixels[..., 2], 0))
     regions = {divmod(v, 256): mask for v, mask in by_value.items() if v}
@@ -137,7 +149,7 @@ def _read(path: Path) -> Any:
     except DataError as error:
         if error.kind is not Kind.ENCODING:
             raise
-        text = read_bytes(path, limits.SMALL_JSON_BYTES).decode("latin-1")
+        text = read_content(path, limits.SMALL_JSON_BYTES).decode("latin-1")
         with contextlib.suppress(ValueError):
             return documents.load(text)
         raise
@@ -197,6 +209,8 @@ def _match(
     regions: dict[tuple[int, int], RunMask], things: Sequence[Thing]
 ) -> dict[tuple[int, int], Thing]:
     """Which thing each mask is: of its class, the one that it overlaps most."""
+    outlines = [len(t.outline.spans) for t in things if t.outline]
+    require_comparable([len(mask.spans) for mask in regions.values()], outlines)
     pairs: list[tuple[float, tuple[int, int], Thing]] = []
     for place, mask in regions.items():
         for thing in things:
@@ -223,4 +237,5 @@ FORM = Form(
     "non-commercial research, by request",
     True,
     open_source,
+    asks=True,
 )

@@ -13,15 +13,18 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from unires_jax import limits
 from unires_jax.engine import vocabulary
 from unires_jax.engine.part_sources.coco_file import CocoFile, Names
-from unires_jax.engine.part_sources.form import Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.json_lists import JsonLists
 from unires_jax.engine.part_sources.names import clean_category
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import read_bytes
 from unires_jax.pixels.images import check_size
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -35,7 +38,7 @@ def matches(file: CocoFile) -> bool:
 
 
 @contextlib.contextmanager
-def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
+def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of ade20k_instance_train.json, the folder of PNGs beside it."""
     with JsonLists.open(path) as lists:
         file = CocoFile(lists, rejects)
@@ -50,12 +53,16 @@ def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
                 kind=Kind.FILE_MISSING,
             )
         names = {k: Names(c.name) for k, c in file.categories.items()}
-        pictures = _with_parts(file.pictures(names), pngs, rejects)
+        source = SourceFiles(path, asked.follow_links)
+        pictures = _with_parts(file.pictures(names), source, pngs, rejects)
         yield Opened(len(file.images), pictures)
 
 
 def _with_parts(
-    pictures: Iterator[AnnotatedPicture], pngs: dict[str, Path], rejects: Rejects
+    pictures: Iterator[AnnotatedPicture],
+    source: SourceFiles,
+    pngs: dict[str, Path],
+    rejects: Rejects,
 ) -> Iterator[AnnotatedPicture]:
     for picture in pictures:
         path = pngs.get(PurePosixPath(picture.image.filename).stem)
@@ -64,7 +71,7 @@ def _with_parts(
             yield picture
             continue
         try:
-            parts = list(_parts(picture, path))
+            parts = list(_parts(picture, source.read(path)))
         except DataError as error:
             rejects.note(str(path), error)
             continue
@@ -72,8 +79,7 @@ def _with_parts(
         yield dataclasses.replace(picture, annotations=annotations)
 
 
-def _parts(picture: AnnotatedPicture, path: Path) -> Iterator[Annotation]:
-    data = read_bytes(path, limits.PICTURE_BYTES)
+def _parts(picture: AnnotatedPicture, data: bytes) -> Iterator[Annotation]:
     height, width = picture.image.height, picture.image.width
     check_size(data, height, width)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -16,15 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from unires_jax import limits
 from unires_jax.engine.part_sources.coco import split_name
 from unires_jax.engine.part_sources.coco_file import CocoFile
-from unires_jax.engine.part_sources.form import Form, Opened, WrongForm
+from unires_jax.engine.part_sources.form import (
+    Asked,
+    Form,
+    Opened,
+    SourceFiles,
+    WrongForm,
+)
 from unires_jax.engine.part_sources.json_lists import JsonLists
 from unires_jax.engine.part_sources.mat_names import full_name
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError
-from unires_jax.files import read_bytes
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
@@ -46,14 +50,15 @@ def matches(file: CocoFile) -> bool:
 
 
 @contextlib.contextmanager
-def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
+def open_source(path: Path, rejects: Rejects, asked: Asked) -> Iterator[Opened]:
     """The pictures of a folder of .mat files, or of a JSON."""
     if path.is_dir():
         files = sorted(path.glob("*.mat")) or sorted(path.rglob("*.mat"))
         if not files:
             raise WrongForm("holds no .mat file", place=str(path))
         rejects.expect(len(files))
-        yield Opened(len(files), _mats(files, rejects))
+        source = SourceFiles(path, asked.follow_links)
+        yield Opened(len(files), _mats(source, files, rejects))
         return
     with JsonLists.open(path) as lists:
         file = CocoFile(lists, rejects)
@@ -66,16 +71,18 @@ def open_source(path: Path, rejects: Rejects) -> Iterator[Opened]:
         yield Opened(len(file.images), file.pictures(names))
 
 
-def _mats(files: list[Path], rejects: Rejects) -> Iterator[AnnotatedPicture]:
+def _mats(
+    source: SourceFiles, files: list[Path], rejects: Rejects
+) -> Iterator[AnnotatedPicture]:
     for path in files:
         try:
-            yield read_mat(path)
+            yield read_mat(path.stem, source.read(path))
         except DataError as error:
             rejects.note(str(path), error)
 
 
-def read_mat(path: Path) -> AnnotatedPicture:
-    """The picture of a .mat file; VOC's number of it is its id (2008_000002).
+def read_mat(name: str, content: bytes) -> AnnotatedPicture:
+    """The picture of a .mat file; VOC's number in its name is its id (2008_000002).
 
     Raises DataError for another file, or where scipy is not installed.
     """
@@ -86,13 +93,13 @@ def read_mat(path: Path) -> AnnotatedPicture:
             "Pascal-Part's .mat files are read by scipy: pip install scipy, or name "
             "VLPart's JSON made of them"
         ) from None
-    number = re.sub(r"\D", "", path.stem)
+    number = re.sub(r"\D", "", name)
     if not number or len(number) > 18:
         raise DataError("expected a name as 2008_000002.mat")
-    data = _bounded(read_bytes(path, limits.PICTURE_BYTES))
+    data = _bounded(content)
     try:
         anno = loadmat(io.BytesIO(data), simplify_cells=True)["anno"]
-        return _picture(anno, int(number), path.stem)
+        return _picture(anno, int(number), name)
     except DataError:
         raise
     except Exception as error:  # on damaged bytes scipy raises almost anything
@@ -159,4 +166,5 @@ FORM = Form(
     "none is stated; pictures under Flickr's terms (VOC)",
     True,
     open_source,
+    asks=True,
 )

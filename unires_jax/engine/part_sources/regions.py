@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from unires_jax.engine.part_sources.names import clean_category, clean_part
 from unires_jax.errors import DataError, Kind, shorten
+from unires_jax.pixels import masks
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.mres.fields import is_plain
 from unires_jax.prepare.sources.coco import Image
@@ -75,23 +76,24 @@ def assemble(picture: AnnotatedPicture) -> tuple[Region, ...]:
             kind=Kind.ID_TWICE,
         )
     wholes = _wholes(picture.annotations)
+    _require_comparable(picture.annotations, wholes)
     parents = {a.key: _parent(a, annotations, wholes) for a in annotations.values()}
-    regions: list[Region] = []
+    regions: list[list[Region]] = []  # those that become one, each
     places: dict[Key, int] = {}  # of the annotations' regions
     merged: dict[tuple[int, str], int] = {}  # regions of parts by parent and name
     for key in _parents_first(parents):
         annotation = annotations[key]
         parent = places[above] if (above := parents[key]) is not None else -1
-        region = _region(annotation, parent, regions, picture.merged)
+        owner = regions[parent][0].category if parent >= 0 else ""
+        region = _region(annotation, parent, owner, picture.merged)
         place = len(regions)
         if region.part and parent >= 0:
             place = merged.setdefault((parent, region.part), place)
-        if place < len(regions):
-            regions[place] = _joined(regions[place], region)
-        else:
-            regions.append(region)
+        if place == len(regions):
+            regions.append([])
+        regions[place].append(region)
         places[key] = place
-    return tuple(regions)
+    return tuple(map(_joined, regions))
 
 
 def _wholes(annotations: Iterable[Annotation]) -> dict[str, list[Annotation]]:
@@ -104,6 +106,20 @@ def _wholes(annotations: Iterable[Annotation]) -> dict[str, list[Annotation]]:
             if category:
                 wholes.setdefault(category, []).append(annotation)
     return wholes
+
+
+def _require_comparable(
+    annotations: Iterable[Annotation], wholes: dict[str, list[Annotation]]
+) -> None:
+    """Raise DataError where to find the objects of all parts would take too long."""
+    parts: dict[str, list[int]] = {}
+    for one in annotations:
+        if one.part and one.parent is None:
+            own = parts.setdefault(clean_category(one.category), [])
+            own.append(len(one.mask.spans))
+    for category, runs in parts.items():
+        others = [len(whole.mask.spans) for whole in wholes.get(category, [])]
+        masks.require_comparable(runs, others)
 
 
 def _parent(
@@ -156,16 +172,14 @@ def _parents_first(parents: dict[Key, Key | None]) -> list[Key]:
     return list(order)
 
 
-def _region(
-    annotation: Annotation, parent: int, regions: Sequence[Region], merged: bool
-) -> Region:
+def _region(annotation: Annotation, parent: int, owner: str, merged: bool) -> Region:
+    """The region of one annotation; `owner`: the category of its parent."""
     for name in (annotation.category, annotation.part):
         if len(name) > NAME or not is_plain(" ".join(name.split())):
             raise DataError(
                 f"{shorten(name, NAME)!r}: expected a name of at most {NAME} letters, "
                 "without control characters"
             )
-    owner = regions[parent].category if parent >= 0 else ""
     return Region(
         name=annotation.key,
         mask=annotation.mask,
@@ -178,11 +192,14 @@ def _region(
     )
 
 
-def _joined(one: Region, other: Region) -> Region:
-    mask = RunMask.union([one.mask, other.mask], one.mask.height, one.mask.width)
+def _joined(pieces: Sequence[Region]) -> Region:
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    height, width = first.mask.height, first.mask.width
     return dataclasses.replace(
-        one,
-        mask=mask,
-        pieces=one.pieces + other.pieces,
-        captions=tuple(dict.fromkeys((*one.captions, *other.captions))),
+        first,
+        mask=RunMask.union([piece.mask for piece in pieces], height, width),
+        pieces=sum(piece.pieces for piece in pieces),
+        captions=tuple(dict.fromkeys(c for piece in pieces for c in piece.captions)),
     )

@@ -23,6 +23,7 @@ from unires_jax.pixels.masks import RunMask
 Kind = Literal["given", "plain", "place", "part", "side", "both"]
 KINDS: tuple[Kind, ...] = ("given", "plain", "place", "part", "side", "both")
 
+LONG = 300  # letters of a name that has no parts: parts of parts of parts ...; ours
 SPECK = 0.1  # of the largest piece's area; what is smaller is no piece of its own; ours
 
 # Things have one of these; a mask of several pieces is then one that is partly hidden.
@@ -74,7 +75,7 @@ def describe(
             alone = counts[kind, region.part] == 1 and counts[kind, ""] <= 1
             known = every(kind) and kind not in crowded
             own = _orphan(i, region) if alone and known else []
-        elif region.parent in names:
+        elif len(names.get(region.parent, LONG * " ")) < LONG:
             alike = children[region.parent][sides.sideless(region.part)]
             own = _part(i, regions, alike, names[region.parent], seed)
         else:
@@ -88,17 +89,14 @@ def describe(
 def _given(regions: Sequence[Region]) -> list[Said]:
     """What was written of regions, each text once a level; its case parts no two."""
     first: dict[tuple[str, bool], str] = {}
-    targets: dict[tuple[str, bool], tuple[int, ...]] = {}
+    targets: dict[tuple[str, bool], dict[int, None]] = {}
     for i, region in enumerate(regions):
         for text in region.captions:
             if not region.crowd:
                 key = text.lower(), bool(region.part)
                 first.setdefault(key, text)
-                targets[key] = (*targets.get(key, ()), i)
-    return [
-        Said(first[key], tuple(dict.fromkeys(ids)), "given")
-        for key, ids in targets.items()
-    ]
+                targets.setdefault(key, {})[i] = None
+    return [Said(first[key], tuple(ids), "given") for key, ids in targets.items()]
 
 
 def _objects(

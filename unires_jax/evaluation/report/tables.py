@@ -28,8 +28,10 @@ def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> 
 def _table(block: Mapping[str, Any]) -> Table:
     """Rows of the levels; fits 80 columns."""
     columns = dict(block["names"])
-    if any(block[level]["ceiling_mIoU"] is not None for level in BLOCKS):
-        columns["ceiling_mIoU"] = "ceiling"
+    ceilings = {"ceiling_mIoU": "ceiling", "ceiling_boundary_mIoU": "ceiling\nbIoU"}
+    for column, heading in ceilings.items():
+        if any(block[level][column] is not None for level in BLOCKS):
+            columns[column] = heading
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("")
     for name in (*columns.values(), "count"):

@@ -21,7 +21,7 @@ from unires_jax.data.catalogue import BENCHMARKS, Benchmark, Counts
 from unires_jax.data.descriptions import read_info
 from unires_jax.data.prepared import PreparedSplit, is_unfinished
 from unires_jax.data.records import Record
-from unires_jax.errors import DataError, Kind
+from unires_jax.errors import DataError, Kind, printable
 from unires_jax.files import local, write_whole
 from unires_jax.pixels import orientation
 from unires_jax.prepare.doctor.checks import (
@@ -80,9 +80,10 @@ def examine(
     ]
     others = [] if holdings else list(convertible(root))
     for path, reason in passed.items() if not others else ():
-        findings.add(WARNING, NOTE, str(root), f"{path} is passed over: {reason}")
+        text = printable(f"{path} is passed over: {reason}")
+        findings.add(WARNING, NOTE, str(root), text)
     for path, title, command in others:
-        text = f"{path}: convert it with `{command}`"
+        text = f"{printable(str(path))}: convert it with `{command}`"
         findings.add(ERROR, f"to be converted: {title}", str(root), text)
     if not holdings and not others:
         expected = (

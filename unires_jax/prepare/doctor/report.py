@@ -49,7 +49,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def _holdings(report: Report) -> Table:
-    table = Table(title=f"What {report.folder} holds", title_justify="left")
+    title = f"What {printable(report.folder)} holds"
+    table = Table(title=title, title_justify="left")
     table.add_column("split, form", no_wrap=True)
     for column in ("images", "refs", "sents", "masks"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -79,5 +80,6 @@ def _faults(report: Report) -> Table:
         fault = Text(f"{f.severity}: {f.kind}", style).append(
             f"\n{printable(f.where)}", "default"
         )
-        table.add_row(fault, f"{f.count:,}", "\n".join(f.examples))
+        first = "\n".join(map(terminal.indented, f.examples))
+        table.add_row(fault, f"{f.count:,}", first)
     return table

@@ -49,7 +49,7 @@ class Lines:
     stamp: tuple[int, int]  # size and time of change of the file when it was planned
     masks: Masks = "stored"  # the pixels of a picture that they belong to
     images: str = ""  # folder of the pictures; "": that of the file
-    follow_links: bool = False  # whether links may lead out of these folders
+    follow_links: bool | None = None  # out of these folders (`files.require_inside`)
 
     @property
     def identity(self) -> dict[str, Any]:

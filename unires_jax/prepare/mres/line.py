@@ -54,14 +54,14 @@ def parse(
     place: str = "",
     *,
     images: Path | None = None,
-    follow_links: bool = False,
+    follow_links: bool | None = None,
 ) -> Record:
     """The record of one line, its picture read from below `images` and decoded once.
 
     `folder` is that of the line, where its masks are, and its pictures unless `images`
-    is given; links may lead out of both where `follow_links` permits it. `belong` says
-    to which of its pixels masks do (`pixels.orientation`); `notes` takes, with its
-    `place`, what is passed over in it.
+    is given; links may lead out of both where `follow_links` permits it
+    (`files.require_inside`). `belong` says to which of its pixels masks do
+    (`pixels.orientation`); `notes` takes, with its `place`, what is passed over in it.
 
     Raises DataError naming the field, what was expected and what to do.
     """

@@ -24,7 +24,7 @@ def plan(
     masks: Masks = "stored",
     *,
     images: str = "",
-    follow_links: bool = False,
+    follow_links: bool | None = None,
 ) -> list[Lines]:
     """The runs of lines of all splits, in the order of their files.
 

@@ -7,15 +7,15 @@ ref_id) for the annotation. A pixel that is not zero is target (overlaps are 254
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unires_jax import limits
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import Mask
 from unires_jax.errors import DataError
-from unires_jax.files import read_bytes
+from unires_jax.files import read_content, require_inside
 from unires_jax.pixels.images import decode_png_mask
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
@@ -72,24 +72,32 @@ def read(raw: Raw, benchmark: Benchmark, rejects: Rejects) -> Source:
     masks = _masks(raw.root, benchmark, benchmark.cris[0])
     referents: list[Referent] = []
     for split, path in _split_files(raw.root, benchmark).items():
-        referents += read_file(path, split, masks, rejects)
+        referents += read_file(path, split, masks, rejects, raw.follow_links)
     return Source("cris", referents, picture)
 
 
-def read_file(path: Path, split: str, masks: Path, rejects: Rejects) -> list[Referent]:
+def read_file(
+    path: Path, split: str, masks: Path, rejects: Rejects, follow_links: bool
+) -> list[Referent]:
     """The referents of one annotation file."""
     entries = check(read_json(path), list, str(path), "the whole")
     require_entries(entries, str(path))
-    return read_entries(entries, split, masks, str(path), rejects)
+    return read_entries(entries, split, masks, str(path), rejects, follow_links)
 
 
 def read_entries(
-    entries: list[Any], split: str, masks: Path, place: str, rejects: Rejects
+    entries: list[Any],
+    split: str,
+    masks: Path,
+    place: str,
+    rejects: Rejects,
+    follow_links: bool,
 ) -> list[Referent]:
-    """The referents of entries whose masks lie in a folder."""
-    build = functools.partial(
-        _referent, split=split, masks=masks, read=Remembered(_read_bare)
-    )
+    """The referents of entries whose masks lie in a folder, out of which links may
+    lead where `follow_links` permits it.
+    """
+    read = Remembered(functools.partial(_read_bare, follow_links=follow_links))
+    build = functools.partial(_referent, split=split, masks=masks, read=read)
     return collect(entries, build, place, rejects, len(entries))
 
 
@@ -134,7 +142,9 @@ class _Bare(NamedTuple):
     width: int
 
 
-def _read_bare(path: Path) -> _Bare:
+def _read_bare(path: Path, *, follow_links: bool) -> _Bare:
+    real = Path(os.path.realpath(path))
+    require_inside(path.parent, real, path.name, follow_links)
     runs = read_mask(path)
     mask = Mask(0, "", rle=runs.counts, bbox=runs.bbox, area=float(runs.area))
     return _Bare(mask, runs.height, runs.width)
@@ -142,12 +152,9 @@ def _read_bare(path: Path) -> _Bare:
 
 def read_mask(path: Path) -> RunMask:
     """The pixels of a mask file that are not zero. Raises DataError naming the file."""
+    data = read_content(path)
     try:
-        return RunMask.from_pixels(
-            decode_png_mask(read_bytes(path, limits.PICTURE_BYTES))
-        )
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", place=str(path)) from None
+        return RunMask.from_pixels(decode_png_mask(data))
     except DataError as error:
         raise error.at(str(path)) from None
 

@@ -52,6 +52,7 @@ _LMMS_SPLITS = {
     "refcocog_umd": ("test",),
 }
 _ROWS = 64  # read at once
+_FREE = 1 << 30  # bytes that the rows of any file may take
 _SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})")
 MAX_SHARDS = 1000  # that are looked for; ours
 
@@ -100,11 +101,13 @@ def columns(path: Path) -> list[str]:
 def rows(path: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a file as plain values, of all columns or of those `names`.
 
-    Raises DataError if it is damaged.
+    Raises DataError if it is damaged, and where its rows take more than
+    limits.GZIP_RATIO times its size: a value may stand once for all of them.
     """
     import pyarrow as pa
 
     file = _open(path)
+    total, most = 0, max(_FREE, limits.GZIP_RATIO * path.stat().st_size)
     try:
         count = _rows_at_once(file.metadata)
         for batch in file.iter_batches(
@@ -115,11 +118,31 @@ def rows(path: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, A
             batch.validate(full=True)
             if batch.nbytes > limits.ROWS_BYTES:
                 raise DataError(f"{count} rows of {batch.nbytes} bytes")
-            yield from batch.to_pylist()
+            for row in batch.to_pylist():
+                total += _bytes_of(row)
+                if total > most:
+                    raise DataError(
+                        f"its rows take more than {most} bytes, {limits.GZIP_RATIO} "
+                        "times the file: values that stand once in it are in very "
+                        "many rows; write fewer rows to a file"
+                    )
+                yield row
     except DataError as error:
         raise error.at(str(path)) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"damaged: {shorten(str(error))}", place=str(path)) from None
+
+
+def _bytes_of(value: Any) -> int:
+    """How much a plain value holds, about."""
+    if isinstance(value, (bytes, str)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_bytes_of, value.values()))
+    if isinstance(value, list):
+        plain = not value or isinstance(value[0], (int, float))
+        return 8 * len(value) if plain else sum(map(_bytes_of, value))
+    return 8
 
 
 def _rows_at_once(metadata: Any) -> int:

@@ -7,15 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from unires_jax import limits
 from unires_jax.errors import DataError, Kind
-from unires_jax.files import (
-    local,
-    read_bytes,
-    require_content,
-    require_inside,
-    stays_inside,
-)
+from unires_jax.files import local, read_content, require_inside, stays_inside
 from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.sources.fields import short
 
@@ -81,8 +74,8 @@ class ImageFolder:
         for candidate in _names_of(parts):
             path = self._find(candidate)
             if path is not None:
-                if not self._follow_links:
-                    require_inside(self.folder, path.resolve(), name)
+                real = path.resolve()
+                require_inside(self.folder, real, name, self._follow_links)
                 return path
         raise DataError(
             f"no such image{self._hint(parts)}; add it, or name another folder with "
@@ -93,17 +86,7 @@ class ImageFolder:
 
     def __call__(self, name: str) -> bytes:
         """The encoded image. Raises DataError if it is absent or cannot be read."""
-        path = self.path(name)
-        try:
-            data = read_bytes(path, limits.PICTURE_BYTES)
-            require_content(data)
-            return data
-        except DataError as error:
-            raise error.at(str(path)) from None
-        except OSError as error:
-            raise DataError(
-                f"cannot be read: {error.strerror}", place=str(path)
-            ) from None
+        return read_content(self.path(name))
 
     def _find(self, parts: Sequence[str]) -> Path | None:
         exact = self.folder.joinpath(*parts)

@@ -15,7 +15,7 @@ from typing import Any
 from unires_jax.data.catalogue import Benchmark
 from unires_jax.data.records import PART, Mask
 from unires_jax.errors import DataError, Kind, printable
-from unires_jax.pixels.masks import RunMask
+from unires_jax.pixels.masks import RunMask, require_comparable
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import cris
 from unires_jax.prepare.sources.fields import check, is_key, read_json
@@ -72,11 +72,11 @@ def read(
             path = raw.root / "annotations" / f"{split}_part_only.json"
             print(f"{printable(str(path))}: not there")
             continue
-        bare = cris.read_file(parts[split], split, masks, rejects)
+        bare = cris.read_file(parts[split], split, masks, rejects, raw.follow_links)
         if objects:
             whole = beside.get(split, [])
         else:
-            whole = _object_half(raw.root, split, parts[split], masks, rejects)
+            whole = _object_half(raw, split, parts[split], masks, rejects)
         referents += [*whole, *_parts(bare, whole, split)]
     rejects.check()
     picture = objects.picture if objects else raw.pictures(rejects.notes)
@@ -85,14 +85,15 @@ def read(
 
 
 def _object_half(
-    root: Path, split: str, parts: Path, masks: Path, rejects: Rejects
+    raw: Raw, split: str, parts: Path, masks: Path, rejects: Rejects
 ) -> list[Referent]:
     """The entries of `_object_part` that are no parts; none if the file is absent."""
-    path = _files(root, "object_part").get(split)
+    path = _files(raw.root, "object_part").get(split)
     if path is None:
+        place = printable(str(parts.with_name(f"{split}_object_part.json")))
         print(
-            f"{parts.with_name(f'{split}_object_part.json')}: not there, and no RefCOCO"
-            "-UNC was named with --objects: parts only, without parents"
+            f"{place}: not there, and no RefCOCO-UNC was named with --objects: parts "
+            "only, without parents"
         )
         return []
     part_ids = {
@@ -100,7 +101,8 @@ def _object_half(
     }
     entries = check(read_json(path), list, str(path), "the whole")
     whole = [e for e in entries if _segment_id(e) not in part_ids]
-    return cris.read_entries(whole, split, masks, f"{path} (objects)", rejects)
+    place = f"{path} (objects)"
+    return cris.read_entries(whole, split, masks, place, rejects, raw.follow_links)
 
 
 def _segment_id(entry: Any) -> Any:
@@ -114,6 +116,7 @@ def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Refe
     for referent in whole:
         here = candidates.setdefault(referent.image.image_id, {})
         here.update((m.ann_id, m) for m in referent.masks)
+    _require_comparable(bare, candidates)
     parts = [
         _part(r, list(candidates.get(r.image.image_id, {}).values())) for r in bare
     ]
@@ -125,6 +128,22 @@ def _parts(bare: list[Referent], whole: list[Referent], split: str) -> list[Refe
         f"({len(names) - (UNNAMED in names)} names), {parents} with a parent"
     )
     return parts
+
+
+def _require_comparable(
+    bare: list[Referent], candidates: dict[int, dict[int, Mask]]
+) -> None:
+    """Raise DataError naming a picture whose masks would take too long to compare."""
+    parts: dict[int, list[int]] = {}
+    for referent in bare:
+        image_id = referent.image.image_id
+        parts.setdefault(image_id, []).append(len(referent.masks[0].rle))
+    for image_id, sizes in parts.items():
+        others = [len(mask.rle) for mask in candidates.get(image_id, {}).values()]
+        try:
+            require_comparable(sizes, others)
+        except DataError as error:
+            raise error.at(f"image {image_id}") from None
 
 
 def _part(referent: Referent, objects: list[Mask]) -> Referent:

@@ -50,6 +50,11 @@ async def read(
             f"content-type {shorten(media, 80)!r}: expected application/json, or "
             "multipart/form-data with the picture as a file called image",
         )
+    packed = request.headers.get("content-encoding", "identity")
+    if packed.strip().lower() not in ("", "identity"):
+        raise Problem(
+            415, f"content-encoding {shorten(packed, 80)!r}: send the body as it is"
+        )
     limit = settings.file_bytes + ENVELOPE
     if media == "application/json":
         limit = settings.file_bytes * 4 // 3 + ENVELOPE  # base64

@@ -81,7 +81,7 @@ class Desk:
 
         Raises DataError and CheckpointError as `ask`.
         """
-        visit = Visit(_digest(picture), self._look(picture))
+        visit = Visit(digest_of(picture), self._look(picture))
         self._opening = self._answered(visit, self.sentences(text))
         return self._opening
 
@@ -90,7 +90,7 @@ class Desk:
 
         Raises DataError for what is no picture, or too large a one.
         """
-        visit = Visit(_digest(picture), self._seen(session, picture))
+        visit = Visit(digest_of(picture), self._seen(session, picture))
         self.visits.put(session, visit)
         return visit
 
@@ -100,7 +100,7 @@ class Desk:
         Raises DataError for what is no picture, too large a one, or no sentence.
         """
         sentences = self.sentences(text)
-        visit = Visit(_digest(picture), self._seen(session, picture))
+        visit = Visit(digest_of(picture), self._seen(session, picture))
         visit = self._answered(visit, sentences)
         self.visits.put(session, visit)
         return visit
@@ -203,7 +203,7 @@ class Desk:
 
     def _seen(self, session: str, picture: bytes) -> EncodedImage:
         """The picture as the model sees it, which looks at new ones alone."""
-        digest = _digest(picture)
+        digest = digest_of(picture)
         for visit in (self.visits.of(session), self._opening):
             if visit and visit.digest == digest:
                 return visit.image
@@ -234,7 +234,8 @@ class Desk:
             ) from None
 
 
-def _digest(picture: bytes) -> bytes:
+def digest_of(picture: bytes) -> bytes:
+    """What tells a picture's file from others."""
     return hashlib.sha256(picture).digest()
 
 

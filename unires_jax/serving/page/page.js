@@ -89,61 +89,82 @@ window.unires = (() => {
     document.addEventListener("unires:own-picture", () => choose(examples, null));
   };
 
-  // The result: masks alone or hidden, the enlarged picture, what is downloaded.
+  // The result of each model: masks alone or hidden, the enlarged picture, downloads.
   const answers = (element, trigger, upload, watch) => {
-    let key, hidden, alone, previewed;
-    const root = () => element.querySelector(".answers");
+    let states = new Map(); // by the answers' key: rows hidden, alone, pointed at
+    const roots = () => [...element.querySelectorAll(".answers")];
+    const stateOf = (root) => states.get(root.dataset.key);
     const rowOf = (target) => target.closest?.("tr[data-row]")?.dataset.row;
-    const drawn = (row) => row && element.querySelector(`.mask[data-row="${row}"]`);
+    const drawn = (root, row) => row && root.querySelector(`.mask[data-row="${row}"]`);
 
-    const draw = () => {
+    const draw = (root) => {
+      const { hidden, alone, previewed } = stateOf(root);
       const only = previewed ?? alone;
       const off = (row) => (only === undefined ? hidden.has(row) : row !== only);
-      for (const mask of element.querySelectorAll(".mask"))
+      for (const mask of root.querySelectorAll(".mask"))
         mask.classList.toggle("off", off(mask.dataset.row));
-      for (const row of element.querySelectorAll("tr[data-row]:not(.absent)")) {
+      for (const row of root.querySelectorAll("tr[data-row]:not(.absent)")) {
         const number = row.dataset.row;
         row.querySelector(".eye").setAttribute("aria-pressed", !hidden.has(number));
         row.querySelector(".alone").setAttribute("aria-pressed", number === alone);
       }
-      const link = element.querySelector("a.overlay");
+      const link = root.querySelector("a.overlay");
       if (!link) return;
       const lasting = (row) => (alone === undefined ? hidden.has(row) : row !== alone);
       const address = new URL(link.href);
-      const rows = [...element.querySelectorAll(".mask")].map((x) => x.dataset.row);
+      const rows = [...root.querySelectorAll(".mask")].map((x) => x.dataset.row);
       address.searchParams.set("hidden", rows.filter(lasting).join());
       link.href = address.href;
     };
 
+    // Whether any answers are others than before; their threshold alone may have changed.
     const renew = () => {
-      if (root().dataset.key !== key) {
-        key = root().dataset.key;
-        [hidden, alone, previewed] = [new Set(), undefined, undefined];
-        const sheet = element.querySelector(".sheet");
-        const images = [...element.querySelectorAll(".sheet img")];
-        sheet?.classList.add("loading"); // else old masks lie on the new picture
-        Promise.allSettled(images.map((x) => x.decode())).then(() =>
-          sheet?.classList.remove("loading"));
+      const before = states;
+      states = new Map();
+      let news = false;
+      for (const root of roots()) {
+        const { key } = root.dataset;
+        const state = before.get(key) ?? { hidden: new Set() };
+        states.set(key, state);
+        if (!before.has(key)) {
+          news ||= key !== "";
+          const sheet = root.querySelector(".sheet");
+          const images = [...root.querySelectorAll(".sheet img")];
+          sheet?.classList.add("loading"); // else old masks lie on the new picture
+          Promise.allSettled(images.map((x) => x.decode())).then(() =>
+            sheet?.classList.remove("loading"));
+        }
+        draw(root);
       }
-      draw();
+      return news;
     };
 
-    const preview = (row) => {
-      if (row === previewed) return;
-      previewed = row;
-      draw();
+    const preview = (at, row) => {
+      for (const root of roots()) {
+        const state = stateOf(root), pointed = root === at ? row : undefined;
+        if (!state || state.previewed === pointed) continue;
+        state.previewed = pointed;
+        draw(root);
+      }
     };
     element.addEventListener("pointerover", (event) => {
       if (event.pointerType !== "mouse") return;
-      const row = rowOf(event.target);
-      preview(drawn(row) && !event.target.closest(".eye") ? row : undefined);
+      const row = rowOf(event.target), root = event.target.closest(".answers");
+      preview(root, root && drawn(root, row) && !event.target.closest(".eye") ? row : undefined);
     });
-    element.addEventListener("pointerleave", () => preview(undefined));
+    element.addEventListener("pointerleave", () => preview());
     element.addEventListener("click", (event) => {
       const row = rowOf(event.target), has = (css) => event.target.closest(css);
-      if (has(".eye")) hidden.delete(row) || hidden.add(row), (alone = undefined), draw();
-      else if (drawn(row)) (alone = alone === row ? undefined : row), draw();
-      else if (has(".enlarge") || has(".sheet")) enlarge(element.querySelector(".sheet"));
+      const root = has(".answers"), state = root && stateOf(root);
+      if (!state) return;
+      if (has(".eye")) {
+        state.hidden.delete(row) || state.hidden.add(row);
+        state.alone = undefined;
+        draw(root);
+      } else if (drawn(root, row)) {
+        state.alone = state.alone === row ? undefined : row;
+        draw(root);
+      } else if (has(".enlarge") || has(".sheet")) enlarge(root.querySelector(".sheet"));
       else if (has(".remove")) {
         document.dispatchEvent(new Event("unires:own-picture"));
         trigger("clear");
@@ -153,9 +174,7 @@ window.unires = (() => {
       if (small.matches && event.target.closest("#find")) bringIntoView(element);
     });
     watch("value", () => {
-      const before = key;
-      renew();
-      if (key && key !== before) bringIntoView(element);
+      if (renew()) bringIntoView(element);
     });
     keys();
     messages();

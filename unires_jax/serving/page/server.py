@@ -21,6 +21,7 @@ from starlette.routing import Mount
 
 from unires_jax.errors import DataError
 from unires_jax.serving.page.desk import Desk, threshold_of
+from unires_jax.serving.page.desks import Desks
 from unires_jax.serving.page.guard import UPLOAD, Guard
 from unires_jax.serving.page.links import RelativeLinks
 from unires_jax.serving.page.shelf import EXAMPLES, Shelf, read_shelf
@@ -56,7 +57,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(SWEEP)
 
 
-def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
+def make_server(desks: Desks, folder: Path, root: str = "") -> Server:
     """The page's server. Call and run it inside `command.writing_to(folder)`.
 
     `root` is the path or address at which a proxy serves it, "" for none.
@@ -64,14 +65,14 @@ def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     shelf = read_shelf()
     _add_pictures(app, shelf)
-    _add_downloads(app, desk)
+    _add_downloads(app, desks)
     gr.mount_gradio_app(
         app,
-        Page(desk, folder, shelf).blocks,
+        Page(desks, folder, shelf).blocks,
         path="/",
         root_path=root or None,
         allowed_paths=[str(EXAMPLES)],
-        max_file_size=desk.limits.file_bytes,
+        max_file_size=desks.limits.file_bytes,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -86,7 +87,7 @@ def make_server(desk: Desk, folder: Path, root: str = "") -> Server:
     mounted: Any = cast(Mount, app.routes[-1]).app  # gradio's
     mounted.add_exception_handler(RequestValidationError, _malformed)
     mounted.add_exception_handler(TypeError, _wrong_upload)
-    guard = Guard(RelativeLinks(app), folder, desk.limits, urlsplit(root).path)
+    guard = Guard(RelativeLinks(app), folder, desks.limits, urlsplit(root).path)
     config = uvicorn.Config(
         guard, log_level="error", access_log=False, timeout_graceful_shutdown=CLOSING
     )
@@ -142,45 +143,46 @@ def _add_pictures(app: FastAPI, shelf: Shelf) -> None:
         return Response(shelf[number].path.read_bytes(), media_type="image/jpeg")
 
 
-def _add_downloads(app: FastAPI, desk: Desk) -> None:
-    def download(key: str, make: Callable[[Visit], bytes], kind: str) -> Response:
-        visit = desk.by_key(key)
-        if visit is None:
+def _add_downloads(app: FastAPI, desks: Desks) -> None:
+    def download(key: str, make: Callable[[Desk, Visit], bytes], kind: str) -> Response:
+        kept = desks.by_key(key)
+        if kept is None:
             return Response("these answers are no longer kept", 404)
+        name, visit = kept
         try:
-            data = make(visit)
+            data = make(desks.take(name), visit)
         except DataError as error:
             return Response(str(error), 400)
         return Response(data, media_type=kind, headers={"cache-control": "no-store"})
 
     @app.get("/picture.jpg")
     def picture(key: str) -> Response:
-        return download(key, desk.picture_jpeg, "image/jpeg")
+        return download(key, Desk.picture_jpeg, "image/jpeg")
 
     @app.get("/mask.png")
     def mask(key: str, threshold: str, row: int) -> Response:
-        def make(visit: Visit) -> bytes:
+        def make(desk: Desk, visit: Visit) -> bytes:
             return desk.mask_png(visit, threshold_of(threshold), row)
 
         return download(key, make, "image/png")
 
     @app.get("/overlay.png")
     def overlay(key: str, threshold: str, hidden: str = "") -> Response:
-        def make(visit: Visit) -> bytes:
+        def make(desk: Desk, visit: Visit) -> bytes:
             return desk.overlay_png(visit, threshold_of(threshold), _numbers(hidden))
 
         return download(key, make, "image/png")
 
     @app.get("/masks.zip")
     def masks(key: str, threshold: str) -> Response:
-        def make(visit: Visit) -> bytes:
+        def make(desk: Desk, visit: Visit) -> bytes:
             return desk.masks_zip(visit, threshold_of(threshold))
 
         return download(key, make, "application/zip")
 
     @app.get("/masks.json")
     def rle(key: str, threshold: str) -> Response:
-        def make(visit: Visit) -> bytes:
+        def make(desk: Desk, visit: Visit) -> bytes:
             content = desk.masks_json(visit, threshold_of(threshold))
             return json.dumps(content, indent=1, ensure_ascii=False).encode()
 

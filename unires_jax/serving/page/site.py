@@ -1,4 +1,4 @@
-"""The page in the browser: gradio's components over a `Desk`.
+"""The page in the browser: gradio's components over `Desks`.
 
 What is seen are templates (`*.html`), dressed by page.css and moved by page.js; gradio
 carries questions and answers. Inputs arrive unprocessed (`preprocess=False`): gradio
@@ -6,7 +6,7 @@ would open pictures with any decoder Pillow knows.
 """
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from unires_jax.errors import CheckpointError, DataError
 from unires_jax.pages import template
-from unires_jax.serving.page.desk import Desk, threshold_of
+from unires_jax.serving.page.desk import threshold_of
+from unires_jax.serving.page.desks import Desks
 from unires_jax.serving.page.shelf import Shelf
 from unires_jax.serving.page.visits import Visit
 
@@ -24,29 +25,34 @@ HERE = Path(__file__).parent
 AT_ONCE = 2  # questions given to the model (ours); more wait in the queue
 SESSIONS = 256  # whose components gradio remembers (ours); its own default is 10,000
 FORGOTTEN = "These answers are no longer kept: press Find again."
-# The answers that show, which the slider asks about.
-SHOWN_KEY = "(at) => [at, document.querySelector('.answers')?.dataset.key ?? '']"
+# The answers that show, of each model, which the slider asks about.
+SHOWN_KEYS = (
+    "(at) => [at, [...document.querySelectorAll('.answers')]"
+    ".map((x) => x.dataset.key).join()]"
+)
 
 
 class Page:
     """The components, and what they do. `blocks` is gradio's."""
 
-    def __init__(self, desk: Desk, folder: Path, shelf: Shelf):
-        self._desk, self._folder, self._shelf = desk, folder.resolve(), shelf
+    def __init__(self, desks: Desks, folder: Path, shelf: Shelf):
+        self._desks, self._folder, self._shelf = desks, folder.resolve(), shelf
+        self._several = len(desks.names) > 1
         first, text = shelf[0], shelf[0].text(True)
-        opening = desk.open_with(first.path.read_bytes(), text)
+        visit = desks.first.open_with(first.path.read_bytes(), text)
+        opening = self._show({desks.names[0]: visit}, 0.5)
         with gr.Blocks(title="UniRES", analytics_enabled=False) as self.blocks:
-            gr.Markdown(_lead(desk), elem_classes="lead")
+            gr.Markdown(_lead(desks), elem_classes="lead")
             with gr.Row(elem_id="desk"):
                 with gr.Column(scale=4, min_width=300, elem_id="question"):
                     self._add_inputs(str(first.path), text)
                 with gr.Column(scale=8, min_width=300, elem_id="result"):
-                    self._add_outputs(self._show(opening, 0.5))
-            gr.Markdown(_small_print(desk), elem_classes="small-print")
+                    self._add_outputs(opening)
+            gr.Markdown(_small_print(desks), elem_classes="small-print")
             self._wire()
         self.blocks.state_session_capacity = SESSIONS
         self.blocks.has_launched = True  # else gradio does not check files' paths
-        self.blocks.queue(max_size=desk.limits.waiting, api_open=False)
+        self.blocks.queue(max_size=desks.limits.waiting, api_open=False)
         examples = shelf[0].path.parent.resolve()
         for block in self.blocks.blocks.values():
             _confine(block, (self._folder, examples))
@@ -55,7 +61,7 @@ class Page:
         # Programs hand their picture here; the page's visitors use the picker.
         self._picture = gr.Image(picture, type="filepath", visible=False)
         self._key = gr.Textbox(visible=False)
-        self._picker = _live("picker", PICKER.render(limits=self._desk.limits))
+        self._picker = _live("picker", PICKER.render(limits=self._desks.limits))
         self._examples = _live("shelf", SHELF.render(examples=self._shelf))
         self._text = gr.Textbox(
             text,
@@ -65,6 +71,16 @@ class Page:
             max_lines=8,
             elem_id="sentences",
         )
+        self._chosen: list[Any] = []  # the input that names models, where it is there
+        if self._several:
+            choice = gr.CheckboxGroup(
+                list(self._desks.names),
+                value=[self._desks.names[0]],
+                label="Models",
+                info="Take several to compare. A model is loaded when first chosen.",
+                elem_id="models",
+            )
+            self._chosen.append(choice)
         self._find = gr.Button("Find", variant="primary", elem_id="find")
         gr.HTML(KEYS, js_on_load=None, apply_default_css=False, elem_id="keys")
 
@@ -89,20 +105,27 @@ class Page:
             "show_progress_on": self._answers,
         }
         hidden: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
-        question = [self._picture, self._text, self._threshold]
+        question = [self._picture, self._text, self._threshold, *self._chosen]
         everything = [self._picture, self._text, self._answers]
         self._find.click(self.ask, question, self._answers, api_name="find", **asking)
         self._text.submit(self.ask, question, self._answers, **(asking | hidden))
-        self._picker.upload(self.take, self._text, everything, **(asking | hidden))
+        for choice in self._chosen:
+            choice.input(self.ask, question, self._answers, **(asking | hidden))
+        self._picker.upload(
+            self.take, [self._text, *self._chosen], everything, **(asking | hidden)
+        )
         self._examples.select(
-            self.show_example, self._threshold, everything, **(asking | hidden)
+            self.show_example,
+            [self._threshold, *self._chosen],
+            everything,
+            **(asking | hidden),
         )
         self._answers.clear(self.clear, self._text, everything, **hidden)
         self._threshold.input(
             self.rethreshold,
             [self._threshold, self._key],
             self._answers,
-            js=SHOWN_KEY,
+            js=SHOWN_KEYS,
             api_name="threshold",
             preprocess=False,
             trigger_mode="always_last",
@@ -111,30 +134,42 @@ class Page:
         )
         self.blocks.unload(self.leave)
 
-    def ask(self, picture: Any, text: Any, threshold: Any, request: gr.Request) -> str:
+    def ask(
+        self,
+        picture: Any,
+        text: Any,
+        threshold: Any,
+        request: gr.Request,
+        models: Any = None,
+    ) -> str:
         """The answers, as HTML, to a text about an uploaded picture."""
 
         def answers() -> str:
             at = threshold_of(threshold)  # before the model works
-            visit = self._desk.ask(_session(request), self._read(picture), text)
-            return self._show(visit, at)
+            return self._answers_of(models, request, self._read(picture), text, at)
 
         return _or_message(answers)
 
     def take(
-        self, text: Any, event: gr.EventData, request: gr.Request
+        self, text: Any, event: gr.EventData, request: gr.Request, models: Any = None
     ) -> tuple[Any, str, str]:
         """A visitor's new picture, which shows, and is read, at once."""
 
         def taken() -> tuple[Any, str, str]:
-            picture = event._data
-            visit = self._desk.look(_session(request), self._read(picture))
-            return picture["path"], self._own(text), self._show(visit, 0.5)
+            picture, session = event._data, _session(request)
+            data = self._read(picture)
+            desks = self._desks.choose(models).items()
+            visits = {name: desk.look(session, data) for name, desk in desks}
+            return picture["path"], self._own(text), self._show(visits, 0.5)
 
         return _or_message(taken)
 
     def show_example(
-        self, threshold: Any, event: gr.EventData, request: gr.Request
+        self,
+        threshold: Any,
+        event: gr.EventData,
+        request: gr.Request,
+        models: Any = None,
     ) -> tuple[str, str, str]:
         """An example's picture and text, and its answers."""
 
@@ -143,47 +178,70 @@ class Page:
             example = self._shelf.take(asked.get("example"))
             text, at = example.text(asked.get("parts")), threshold_of(threshold)
             picture = example.path.read_bytes()
-            visit = self._desk.ask(_session(request), picture, text)
-            return str(example.path), text, self._show(visit, at)
+            answers = self._answers_of(models, request, picture, text, at)
+            return str(example.path), text, answers
 
         return _or_message(shown)
 
     def clear(self, text: Any, request: gr.Request) -> tuple[None, str, str]:
         """The picture is removed, and with it all answers."""
         self.leave(request)
-        return None, self._own(text), ANSWERS.render(key="", threshold="")
+        return None, self._own(text), ANSWERS.render(key="", threshold="", name="")
 
     def rethreshold(self, threshold: Any, key: Any) -> str:
-        """The answers with this key, at another threshold; no model runs."""
+        """The answers with this key (several: with commas), at another threshold.
+
+        No model runs.
+        """
 
         def answers() -> str:
-            visit = self._desk.by_key(key)
-            if visit is None:
+            keys = key.split(",") if isinstance(key, str) else []
+            kept = [self._desks.by_key(x) for x in keys[: len(self._desks.names)]]
+            visits = dict(x for x in kept if x)
+            if not visits or len(visits) < len(keys):
                 raise DataError(FORGOTTEN)
-            return self._show(visit, threshold_of(threshold))
+            return self._show(visits, threshold_of(threshold))
 
         return _or_message(answers)
 
     def leave(self, request: gr.Request) -> None:
         """Free what is kept of a session whose page was closed."""
-        self._desk.leave(_session(request))
+        self._desks.leave(_session(request))
 
     def _own(self, text: Any) -> str:
         """A visitor's own text; an example's says nothing about another picture."""
         return text if isinstance(text, str) and not self._shelf.says(text) else ""
 
-    def _show(self, visit: Visit, threshold: float) -> str:
-        image = visit.image
+    def _answers_of(
+        self, models: Any, request: gr.Request, picture: bytes, text: Any, at: float
+    ) -> str:
+        """What each chosen model answers, as HTML."""
+        session, desks = _session(request), self._desks.choose(models).items()
+        visits = {name: desk.ask(session, picture, text) for name, desk in desks}
+        return self._show(visits, at)
+
+    def _show(self, visits: Mapping[str, Visit], threshold: float) -> str:
+        """The answers of one model, or of several side by side."""
+        sheets = [self._sheet(name, visits[name], threshold) for name in visits]
+        if len(sheets) == 1:
+            return sheets[0]
+        return f'<div class="compared">{"".join(sheets)}</div>'
+
+    def _sheet(self, name: str, visit: Visit, threshold: float) -> str:
+        image, desk = visit.image, self._desks.take(name)
         height, width = image.pixels.shape[:2]
         warnings = [image.note, image.unlike]
         return ANSWERS.render(
             key=visit.key,
             threshold=threshold,
+            name=name if self._several else "",
+            trained_on=desk.model.trained_on,
             height=height,
             width=width,
             warnings=[x for x in warnings if x],
             unlike=bool(image.unlike),
-            rows=self._desk.rows(visit, threshold),
+            credit=self._shelf.credit_of(visit.digest),
+            rows=desk.rows(visit, threshold),
         )
 
     def _read(self, picture: Any) -> bytes:
@@ -265,11 +323,12 @@ KEYS = (
 )
 
 
-def _lead(desk: Desk) -> str:
-    learned = desk.model.config.data.train
+def _lead(desks: Desks) -> str:
+    learned = desks.first.model.config.data.train
+    drawn = learned and all(x.startswith("partworld") for x in learned)
     limitation = (
-        " This model has learned from **drawn scenes** like the examples alone."
-        if learned and all(x.startswith("partworld") for x in learned)
+        " This model has learned from **drawn scenes** alone, like the first examples."
+        if drawn and len(desks.names) == 1
         else ""
     )
     return (
@@ -279,10 +338,12 @@ def _lead(desk: Desk) -> str:
     )
 
 
-def _small_print(desk: Desk) -> str:
-    about, limits = desk.model.about, desk.limits
+def _small_print(desks: Desks) -> str:
+    limits = desks.limits
+    names = desks.names if len(desks.names) > 1 else [desks.first.model.about["name"]]
+    models = html.escape(", ".join(map(str, names)))
     return (
-        f"Model: {html.escape(str(about['name']))}. Pictures up to "
+        f"Model{'s' if len(desks.names) > 1 else ''}: {models}. Pictures up to "
         f"{limits.file_bytes / (1 << 20):.3g} MB and {limits.pixels / 1e6:g} million "
         f"pixels, {limits.sentences} sentences at once. Pictures stay on this server; "
         "what is kept of yours is forgotten when you close the page, its file after "
