@@ -1,7 +1,7 @@
 """A depthwise convolution as a sum of shifted products, for CPUs; its plain form.
 
 XLA on CPU runs a grouped convolution in a naive loop, and the gradient of one worse: at
-[4, 128, 128, 32], 3x3, forward and backward took 94 ms on a core, the products 12 ms.
+[4, 64, 64, 144], 5x5, stride 2, forward and backward took 335 ms on a core, so 13 ms.
 """
 
 from functools import partial, reduce
