@@ -144,7 +144,7 @@ class _View:
 
     def array(self) -> np.ndarray:
         """The numbers in the tensor's order; the published kernels lie transposed."""
-        numbers, index = self.storage.numbers, np.int64(self.offset)
+        numbers, index = self.storage.numbers, np.array(self.offset, np.int64)
         for side, stride in zip(self.shape, self.strides, strict=True):
             index = index[..., None] + np.arange(side) * stride
         return np.asarray(numbers[index])

@@ -82,8 +82,8 @@ def start(
     if folder := checkpoints.latest:
         meta = read_meta(folder)
         check_same_run(config, about, meta, folder)
-        usual = Progress()._asdict()
-        progress = Progress(**{x: meta.get(x, usual[x]) for x in usual})
+        kept = {name: meta[name] for name in Progress._fields if name in meta}
+        progress = Progress()._replace(**kept)
         return checkpoints.restore(recipe.state), progress
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
