@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from jaxtyping import install_import_hook  # does not import jax
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -27,6 +28,12 @@ install_import_hook("unires_jax", "beartype.beartype")
 
 # Imported after the hook.
 pytest_plugins = ["helpers.trained", "helpers.buckets", "helpers.tiny_models"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of gradio (6.31) alone: from Python 3.14 on, that call warns."""
+    silent = "ignore:'asyncio.iscoroutinefunction':DeprecationWarning:gradio.utils"
+    config.addinivalue_line("filterwarnings", silent)
 
 
 def pytest_unconfigure() -> None:

@@ -240,6 +240,31 @@ def test_json_beyond_its_limits(tmp_path: Path, text: str, message: str) -> None
     assert documents.load('[{"a": "[[["}, 1.5]') == [{"a": "[[["}, 1.5]
 
 
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        ("[" * 100 + "]" * 100, False),
+        ("[" * 101 + "]" * 101, True),
+        ("[" * 101, True),  # cut short
+        ('{"a":[' * 50 + "]}" * 50, False),
+        ('[{"a":' * 50 + "[]" + "}]" * 50, True),
+        ("[" + "[[]]," * 200 + "0]", False),
+        ('["' + "[" * 200 + '"]', False),
+        ('["[\\"[\\\\","' + "{" * 200 + '\\\\"]', False),
+        ('["\\"","\\\\",' + "[" * 100 + "]" * 101, True),
+        ('["' + "\u2200\u5b00" * 200 + '"]', False),  # brackets and quotes by the byte
+        ('["\u2200",' + "[" * 100 + "]" * 101, True),
+    ],
+)
+def test_how_deep_json_may_be_nested(text: str, deep: bool) -> None:
+    for form in (text, text.encode(), text.encode("utf-16"), text.encode("utf-32-le")):
+        if deep:
+            with pytest.raises(DataError, match="more than 100 within each other"):
+                documents.load(form)
+        else:
+            assert documents.load(form) == json.loads(text)
+
+
 def test_doubled_fields_and_chosen_keys_take_no_quadratic_time() -> None:
     names = ",".join(f'"{k}":0' for k in range(150_000))
     with pytest.raises(DataError, match=r"'149999' twice"):

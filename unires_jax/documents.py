@@ -1,11 +1,14 @@
 """JSON that others wrote: read within limits, or refused with words.
 
-Python holds a value in up to 75 times the bytes that write it; what a text will take is
-estimated from its brackets, commas and quotes before anything is made of it.
+Python holds a value in up to 75 times the bytes that write it, and each version of it
+nests values to another depth; what a text will take, and how deep it goes, is read off
+its brackets, commas and quotes before anything is made of it.
 """
 
+import itertools
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,11 +19,15 @@ from unires_jax.files import read_bytes
 # Bytes that Python takes for a container, a number and a text, pointers included.
 _CONTAINER, _NUMBER, _TEXT = 75, 32, 60
 
+# A bracket as a step in or out, as a signed byte; what is neither that nor a quote.
+_STEPS = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")
+_SILENT = bytes(set(range(256)) - set(b'[{]}"'))
+
 
 def load(text: str | bytes, memory: int = limits.JSON_MEMORY, **hooks: Any) -> Any:
     """`json.loads` of what would take up to `memory` bytes; `hooks` are its own.
 
-    Raises DataError where it would take more or is nested too deeply, ValueError for
+    Raises DataError where it would take more, and as `require_shallow`; ValueError for
     what is no JSON.
     """
     if (estimate := _estimate(text)) > memory:
@@ -29,9 +36,8 @@ def load(text: str | bytes, memory: int = limits.JSON_MEMORY, **hooks: Any) -> A
             f"memory, the limit is {memory >> 20} MB; cut it into several"
         )
     try:
+        require_shallow(text)
         return json.loads(text, **hooks)
-    except RecursionError:
-        raise DataError("nested too deeply for JSON of this kind") from None
     except MemoryError:
         raise DataError(
             f"its {len(text)} characters of JSON do not fit into the free memory"
@@ -40,12 +46,48 @@ def load(text: str | bytes, memory: int = limits.JSON_MEMORY, **hooks: Any) -> A
 
 def _estimate(text: str | bytes) -> int:
     """The memory of all values in bytes, or more: text within quotes counts too."""
-    signs = ("{", "[", ",", '"')
-    if isinstance(text, str):
-        objects, lists, numbers, quotes = map(text.count, signs)
-    else:
-        objects, lists, numbers, quotes = (text.count(sign.encode()) for sign in signs)
+    objects, lists, numbers, quotes = _counts(text, '{[,"')
     return _CONTAINER * (objects + lists) + _NUMBER * numbers + _TEXT * quotes // 2
+
+
+def _counts(text: str | bytes, signs: str) -> list[int]:
+    """How often each of these signs is in a text."""
+    if isinstance(text, str):
+        return [text.count(sign) for sign in signs]
+    return [text.count(sign.encode()) for sign in signs]
+
+
+def require_shallow(text: str | bytes) -> None:
+    """Raise DataError for JSON of more than limits.JSON_DEPTH values within each other.
+
+    A text may be cut short, or be no JSON: what a parser would take of it counts.
+    """
+    if sum(_counts(text, "[{")) <= limits.JSON_DEPTH:
+        return
+    if _depth(_utf8(text)) > limits.JSON_DEPTH:
+        raise DataError(
+            "nested too deeply: its lists and objects lie more than "
+            f"{limits.JSON_DEPTH} within each other; is it the right file?"
+        )
+
+
+def _depth(text: bytes) -> int:
+    """How many lists and objects lie within each other at most, outside of texts."""
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    steps = text.translate(_STEPS, _SILENT).replace(b'""', b"")
+    steps = re.sub(rb'"[^"]*"?', b"", steps)
+    return max(itertools.accumulate(memoryview(steps).cast("b")), default=0)
+
+
+def _utf8(text: str | bytes) -> bytes:
+    """The text in UTF-8, where each bracket and quote is a byte of its own."""
+    if isinstance(text, bytes):
+        encoding = json.detect_encoding(text)
+        if encoding.startswith("utf-8"):
+            return text
+        text = text.decode(encoding, "surrogatepass")
+    return text.encode("utf-8", "surrogatepass")
 
 
 def read(place: str | os.PathLike[str], limit: int = limits.SMALL_JSON_BYTES) -> Any:

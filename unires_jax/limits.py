@@ -32,6 +32,7 @@ SENTENCE = 1 << 14  # characters; a model reads some 100
 # Values as Python holds them: `documents` estimates them before they are made.
 JSON_BYTES = 1 << 30  # COCO's instances_train2017.json has 470 MB
 JSON_MEMORY = 4 << 30  # of its values; COCO's take some 3 GB
+JSON_DEPTH = 100  # lists and objects within each other; COCO's have 5
 SMALL_JSON_BYTES = 64 << 20  # a config.json, dataset_info.json, index, manifest
 PICKLE_BYTES = 1 << 28  # the largest circulating refs file has 40 MB
 PICKLE_MEMORY = 1 << 30

@@ -39,12 +39,11 @@ class Model:
     def __init__(self, answer: Callable[..., Any]) -> None:
         self._answer, self.asked = answer, list[tuple[Any, ...]]()
 
-    def __getattr__(self, role: str) -> Callable[..., Any]:
-        def call(*asked: Any) -> Any:
-            self.asked.append(asked)
-            return self._answer(*asked)
+    def _call(self, *asked: Any) -> Any:
+        self.asked.append(asked)
+        return self._answer(*asked)
 
-        return call
+    segment = find = caption = score = ground = parts = _call
 
 
 def context(batch: int = 32, **models: Any) -> Context:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from unires_jax import documents, limits
 from unires_jax.errors import DataError, Kind, shorten
 from unires_jax.texts import open_foreign_lines
 
@@ -114,18 +115,29 @@ class _Text:
             try:
                 value, end = _DECODER.raw_decode(self._window, self._at)
             except RecursionError:
-                raise self.fault("values that are not nested so deeply") from None
+                raise self._too_deep() from None
             except ValueError:  # no JSON, or not all of it is there
+                self._require_shallow(len(self._window))
                 if self._ended:
                     raise self.fault("a value of JSON") from None
             else:  # of a number, the rest may be missing
                 if end < len(self._window) or self._ended:
+                    self._require_shallow(end)
                     self._at = end
                     return value
             if len(self._window) - self._at > ELEMENT:
                 raise self.fault(f"a value of at most {ELEMENT} characters")
             self._read(more)
             more *= 2  # a long value is not begun again for every chunk
+
+    def _require_shallow(self, end: int) -> None:
+        try:
+            documents.require_shallow(self._window[self._at : end])
+        except DataError:
+            raise self._too_deep() from None
+
+    def _too_deep(self) -> DataError:
+        return self.fault(f"at most {limits.JSON_DEPTH} values within each other")
 
     def _skip_space(self) -> None:
         while True:

@@ -5,13 +5,12 @@ splits, by which protocol) stands in its metrics.json.
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unires_jax import disk, lock
+from unires_jax import disk, documents, lock
 from unires_jax.errors import ConfigError, shorten
 from unires_jax.files import Location, locate
 
@@ -21,9 +20,7 @@ COMPARISON = "comparison.json"
 # What of `about` tells questions apart; versions and revisions are how it was answered.
 _ASKED = ("name", "step", "checkpoint", "predictions", "protocol", "images")
 # What reading a file of other content raises.
-_UNREADABLE: tuple[type[Exception], ...] = (
-    *(AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError),
-)
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
 
 Question = Mapping[str, Any]
 
@@ -71,7 +68,7 @@ def _require_free(folder: Location, asked: Question) -> None:
             f"holds a {there[0]} that no evaluation wrote; {remedy}", place=str(folder)
         )
     try:
-        before = _asked_before(json.loads((folder / METRICS).read_text()))
+        before = _asked_before(documents.read_object(folder / METRICS))
     except _UNREADABLE as error:
         raise ConfigError(
             f"holds a {METRICS} that is no evaluation's ({type(error).__name__}); "
@@ -111,7 +108,7 @@ def require_free_comparison(
         return
     before: Question = {}
     with contextlib.suppress(*_UNREADABLE):
-        numbers = json.loads(file.read_text())
+        numbers = documents.read_object(file)
         before = {**numbers["about"], "splits": ", ".join(numbers["splits"])}
     remedy = "name another --out, or give --overwrite"
     _require_same(file.parent, before, asked, remedy)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from unires_jax import __version__
+from unires_jax import __version__, documents
 from unires_jax.data.records import LEVELS
 from unires_jax.errors import CheckpointError
 from unires_jax.files import Location
@@ -96,7 +96,7 @@ def _results(file: Location) -> list[dict[str, Any]]:
     """The Hub's model-index: a row for each split, its protocol in every name."""
     rows = []
     with _as_written(file):
-        for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
+        for split, numbers in documents.read_object(file).items():
             protocol = numbers["about"]["protocol"]
             measured = {
                 f"{level} mIoU": row["mIoU"]
@@ -188,7 +188,7 @@ def _table(file: Location) -> str:
     ]
     decisions = ""
     with _as_written(file):
-        for split, numbers in json.loads(file.read_text(encoding="utf-8")).items():
+        for split, numbers in documents.read_object(file).items():
             about = numbers["about"]
             for level in (*LEVELS, "pooled"):
                 row = numbers.get(level)

@@ -172,7 +172,7 @@ def test_one_id_for_two_annotations(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("[", "is no JSON"),
-        ("[" * 100_000, "nested too deeply|is no JSON"),
+        ("[" * 100_000, "nested too deeply"),
         ("9" * 10_000, "is no JSON"),
         ("{}", "is a dict of 0, expected a list"),
         ('"\\ud800"', "expected a list"),

@@ -16,6 +16,7 @@ from PIL import Image
 from unires_jax import cli
 from unires_jax.serving.api import command, schema, server
 from unires_jax.serving.api.settings import Settings
+from unires_jax.serving.listening import ended_by_signals
 from unires_jax.serving.page.desk import Limits
 
 PAGE = (ROOT / "docs" / "serve.md").read_text()
@@ -74,6 +75,21 @@ def test_the_documented_fields_are_those() -> None:
     words = set(re.findall(r"`(\w+)`", answered))
     for kind in (schema.SegmentAnswer, schema.Answer, schema.ModelName):
         assert set(kind.model_fields) <= words, kind
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_were_ignored_end_it(
+    how: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(how, signal.SIG_IGN)  # as in the background of a script
+    try:
+        with ended_by_signals():
+            signal.raise_signal(how)
+            raise AssertionError("it goes on")
+        assert signal.getsignal(how) == signal.SIG_IGN
+    finally:
+        signal.signal(how, before)
+    assert capsys.readouterr().out == "ended\n"
 
 
 @pytest.mark.slow

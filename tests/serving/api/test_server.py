@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -560,6 +561,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl (apt-get install curl)")
 @pytest.mark.parametrize("block", blocks("bash"))
 def test_the_documented_commands_work(
     site: ApiSite, block: str, tmp_path: Path

@@ -4,8 +4,9 @@ An answer may be endless, hostile or of another form. No more of it is looked at
 honest one has. Source: ours (the rule for paraphrases: no new noun).
 """
 
-import json
 import re
+
+from unires_jax import documents
 
 CHARACTERS = 4096  # of an answer; 20 names have 400
 ITEMS = 20  # of a list
@@ -32,8 +33,8 @@ def texts(answer: str) -> list[str]:
     if fenced := _FENCE.fullmatch(answer):
         answer = fenced[1].strip()
     try:
-        values = json.loads(answer)
-    except (ValueError, RecursionError):
+        values = documents.load(answer)
+    except ValueError:  # DataError too
         return []
     if not isinstance(values, list) or len(values) > ITEMS:
         return []

@@ -111,7 +111,8 @@ def _by_id(content: Any, name: str, place: str) -> dict[int, Any]:
         return entries
     for entry in get(content, name, list, place):
         key: Any = entry.get("id") if isinstance(entry, dict) else None
-        if is_key(key) and _differ(entries.setdefault(key, entry), entry):
+        first = entries.setdefault(key, entry) if is_key(key) else entry
+        if first is not entry and first != entry:
             raise DataError(
                 f"id {key} occurs twice, not the same; drop one, or fetch the file "
                 "again",
@@ -119,13 +120,6 @@ def _by_id(content: Any, name: str, place: str) -> dict[int, Any]:
                 kind=Kind.ID_TWICE,
             )
     return entries
-
-
-def _differ(one: Any, other: Any) -> bool:
-    try:
-        return one is not other and bool(one != other)
-    except RecursionError:  # nested so deeply that it is no entry at all
-        return True
 
 
 def image(entry: Any, place: str) -> Image:
