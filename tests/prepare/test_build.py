@@ -15,7 +15,9 @@ from helpers import mres_lines
 from helpers.paths import HELPERS
 
 from unires_jax import cli, lock, partworld
+from unires_jax.config import BACKBONES
 from unires_jax.data import prepared, tokenizer
+from unires_jax.data.tokenizer import load_tokenizer
 from unires_jax.errors import ConfigError, DataError
 from unires_jax.prepare import build as builds
 from unires_jax.prepare.builders import builder_options, load_builder
@@ -66,8 +68,11 @@ def test_a_build_leaves_nothing_in_the_temporary_folder(
     spare.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spare))
     mres_lines.write_lines(tmp_path / "raw" / "train.jsonl", [mres_lines.small_line(1)])
-    builds.build("mres32m", tmp_path / "data", raw=str(tmp_path / "raw"), workers=0)
+    raw = str(tmp_path / "raw")
+    folder = builds.build("mres32m", tmp_path, raw=raw, workers=0, vocab=600)
     assert not list(spare.iterdir())
+    words = load_tokenizer(folder, BACKBONES["clip"].text)  # of its sentences
+    assert 512 < words.vocab_size <= 600
 
 
 def test_another_size_is_refused_until_overwritten(data_dir, tmp_path):

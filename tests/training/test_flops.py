@@ -72,6 +72,10 @@ def answer(config: Config) -> Any:
             **{"model__mask_stride": 2, "model__stem_to_patches": True},
         },
         {"model__split_layer": 1, "model__vision__depth": 5, "model__stage_layers": 3},
+        {
+            **{"model__stem": "efficientnet_lite0", "model__image_size": 64},
+            "model__stem_to_patches": True,
+        },
     ],
     ids=str,
 )

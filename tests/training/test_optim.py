@@ -97,6 +97,19 @@ def test_muon_takes_the_matrices() -> None:
     assert {n for n in labels if not n.endswith(".kernel")} <= others
 
 
+def test_the_stems_network_has_a_rate_of_its_own() -> None:
+    """And AdamW; without weights it is new like all else."""
+    own = change(CONFIG, clip="", stem="x", model__stem="efficientnet_lite0")
+    params = {"stem": {"tower": {"blocks": {"3": {"project": {"kernel": np.eye(4)}}}}}}
+    name = "stem.tower.blocks.3.project.kernel"
+    assert optim.rate_of(name, own) == own.optim.stem_rate
+    assert optim.rate_of("stem.projects.0.kernel", own) == own.optim.scratch_rate
+    assert optim.rate_of(name, change(own, stem="")) == own.optim.scratch_rate
+    assert optim.rate_of(name, change(own, stem="", clip="x")) == own.optim.rate
+    assert optim.rate_of(name, change(own, init_from="x")) == own.optim.stem_rate
+    assert flatten(optim.muon_labels(params)) == {name: "adam"}
+
+
 def test_stacked_matrices_are_orthogonalized_as_one_by_one() -> None:
     """Within 1e-5 of entries around .1: products of a stack may sum in other order."""
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import small_data
+from helpers.efficientnet import NARROW, random_tensors
 from helpers.tiny import tiny_config
 from helpers.tiny_run import (
     STEPS,
@@ -27,14 +29,16 @@ from helpers.tiny_run import (
     untimed,
     write_data,
 )
+from safetensors.numpy import save_file
 
 from unires_jax import mesh as mesh_lib
 from unires_jax.checkpoint import load_params, read_meta
-from unires_jax.config import Config, MeshConfig
+from unires_jax.config import Config, MeshConfig, validate
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import CheckpointError, ConfigError, TrainingError
 from unires_jax.export.command import export
 from unires_jax.models.backbones.weights import resize_positions
+from unires_jax.models.efficientnet import SHAPES
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
 from unires_jax.training import start as start_lib
@@ -570,6 +574,46 @@ def test_a_clip_of_other_heads_is_refused(
     assert "model.vision.heads=4, CLIP has 2" in str(caught.value)
     assert "model.vision.activation='gelu', CLIP has 'quick_gelu'" in str(caught.value)
     assert "text" not in str(caught.value)
+
+
+def test_a_stems_network_starts_from_its_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoints say which file, also after going on without it."""
+    monkeypatch.setitem(SHAPES, "efficientnet_lite0", NARROW)
+    weights, file = random_tensors(NARROW), tmp_path / "own.safetensors"
+    save_file(weights, file)
+    config = run_config(
+        data,
+        stem=str(file),
+        model__stem="efficientnet_lite0",
+        model__figure_only=False,
+        model__stem_to_patches=True,
+        model__image_size=32,
+        optim__stem_rate=0.0,
+        optim__weight_decay=0.0,
+        optim__ema=0.0,
+        train__eval_every=0,
+        train__steps=1,
+    )
+    config.eval.splits = ()
+    recipe = recipe_of(config)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    for steps in (1, 2):
+        config.train.steps = steps
+        run(config, tmp_path / "run", recipe=dataclasses.replace(recipe, config=config))
+        params, meta = load_params(tmp_path / "run", "params", "last")
+        assert meta["stem_sha256"] == digest
+        file.unlink(missing_ok=True)
+    variance = weights["_blocks.1._bn2.running_var"]
+    rate = weights["_blocks.1._bn2.weight"] / np.sqrt(variance + 1e-3)
+    np.testing.assert_allclose(
+        params["stem"]["tower"]["blocks"][1]["project"]["kernel"],
+        weights["_blocks.1._project_conv.weight"][:, :, 0, 0].T * rate,
+        rtol=1e-5,
+    )
+    with pytest.raises(ConfigError, match=r"has weights for a network.*'plain'"):
+        validate(run_config(data, stem=str(file)))
 
 
 def test_weights_without_a_config_are_told(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 
 
 def random_crop(
@@ -19,6 +20,37 @@ def random_crop(
     left = int(rng.integers(0, width - crop_width + 1))
     top = int(rng.integers(0, height - crop_height + 1))
     return left, top, crop_width, crop_height
+
+
+def shrunk(image_size: int, shrink: float, rng: np.random.Generator) -> int:
+    """The side that a picture fills of a canvas of `image_size` pixels.
+
+    Half of the time all of it, else at least a share of 1 - `shrink`; ours.
+    """
+    if rng.random() < 0.5:
+        return image_size
+    return max(1, round(image_size * rng.uniform(1 - shrink, 1)))
+
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of RGB (ITU-R BT.601)
+
+
+def recoloured(
+    pixels: UInt8[np.ndarray, "h w 3"], amount: float, rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture in other light, contrast and saturation, each within 1 +- `amount`.
+
+    No hue changes, and none comes or goes where `amount` is moderate: what sentences
+    say of colours stays true. Ours.
+    """
+    light, contrast, saturation = rng.uniform(1 - amount, 1 + amount, 3)
+    # All three are one affine map of RGB.
+    grey = np.outer(np.ones(3, np.float32), _LUMA)
+    colours = grey + np.float32(saturation) * (np.eye(3, dtype=np.float32) - grey)
+    matrix = np.float32(light * contrast) * colours
+    middle = light * (1 - contrast) * float(pixels.reshape(-1, 3).mean(0) @ _LUMA)
+    changed = pixels.astype(np.float32) @ matrix.T + np.float32(middle)
+    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
 # A side word: alone, hyphenated, or grown together ("leftmost", "topleft", "lefthand").

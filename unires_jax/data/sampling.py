@@ -108,6 +108,9 @@ class Sampler:
             )
         row.extent[:] = placement.height, placement.width
         draw(pixels, placement, row.images, preprocessing(model).pad_colour)
+        if data.colour:
+            drawn = row.images[: placement.height, : placement.width]
+            drawn[:] = augment.recoloured(drawn, data.colour, rng)
         for i, (x, mask) in enumerate(zip(expressions, masks, strict=True)):
             cells.quantize(mask, placement, row.masks[i])
             row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, read[i]
@@ -130,7 +133,9 @@ class Sampler:
             crop = self._crop(record, targets, rng)
         if flip:
             sentences = [augment.mirrored(s) for s in sentences]
-        return place(record.height, record.width, size, crop, flip), sentences
+        height, width = record.height, record.width
+        side = augment.shrunk(size, data.shrink, rng) if data.shrink else size
+        return place(height, width, size, crop, flip, side), sentences
 
     def _crop(
         self, record: Record, targets: Collection[RunMask], rng: np.random.Generator

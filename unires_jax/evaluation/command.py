@@ -22,6 +22,7 @@ from unires_jax.evaluation.breakdown import (
     summarize,
 )
 from unires_jax.evaluation.evaluator import Predict, evaluate
+from unires_jax.evaluation.mean_mask import MeanMask
 from unires_jax.evaluation.predictions import Predictions, to_line
 from unires_jax.evaluation.protocols import NATIVE, Protocol
 from unires_jax.evaluation.report.attention import make_attend
@@ -91,6 +92,13 @@ def without_model(
     if name == "ground_truth":
         predict = partial(predictors.ground_truth, protocol=protocol)
     return Subject(config, predict, None, {"name": name})
+
+
+def mean_mask(splits: Mapping[str, PreparedSplit]) -> Subject:
+    """The floor that the training records of the same data set set: `MeanMask`."""
+    records = (split[i] for split in splits.values() for i in range(len(split)))
+    about = {"name": "mean_mask", "trained_on": ", ".join(splits)}
+    return Subject(Config(), MeanMask(records), None, about, ceiling=False)
 
 
 def run(

@@ -12,20 +12,24 @@ from typing import NamedTuple
 import jax
 from jax import Array
 
-from unires_jax.models import fast, gpu, plain, tpu
+from unires_jax.models import depthwise, fast, gpu, plain, tpu
 
 
 class Forms(NamedTuple):
-    """The operations that have more than one form; signatures are those of `plain`."""
+    """The operations that have more than one form; signatures are those of `plain`,
+    that of the last `depthwise.plain`'s.
+    """
 
     dense: Callable[..., Array]
     layer_norm: Callable[..., Array]
     attend: Callable[..., Array]
     quick_gelu: Callable[..., Array]
+    depthwise: Callable[..., Array] = depthwise.plain
 
 
 PLAIN = Forms(plain.dense, plain.layer_norm, plain.attend, plain.quick_gelu)
 FAST = Forms(fast.dense, fast.layer_norm, fast.attend, fast.quick_gelu)
+CPU = FAST._replace(depthwise=depthwise.fast)
 GPU = FAST._replace(attend=gpu.attend)
 # The fast dense layer flattens rows, which TPU copies where a picture's rows fill no
 # whole tiles: a block of L/14 moved 2.87 GB with it and 2.65 GB with the plain one.
@@ -39,7 +43,7 @@ def for_platform(name: str) -> Forms:
 
     Any other has the fast forms, which hold nothing of a platform.
     """
-    return {"tpu": TPU, "gpu": GPU, "cuda": GPU}.get(name, FAST)
+    return {"cpu": CPU, "tpu": TPU, "gpu": GPU, "cuda": GPU}.get(name, FAST)
 
 
 def forms() -> Forms:

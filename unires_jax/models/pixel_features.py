@@ -12,10 +12,16 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from unires_jax.config import ModelConfig, patch_cells
 from unires_jax.mesh import constrain_batch
+from unires_jax.models.efficientnet import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    EfficientNetLite,
+    map_channels,
+)
 from unires_jax.models.layers import Dense, LayerNorm, quick_gelu
 
 
@@ -52,6 +58,7 @@ class StemFeatures(NamedTuple):
 
     half: Float[Array, "b h h c"]
     quarter: Float[Array, "b q q c"]
+    deep: Float[Array, "b d d k"] | None = None  # of stride 16, by a network
 
     def on(self, grid: int) -> Float[Array, "b g g c"]:
         """On a grid of so many cells a side: of the coarser map that is as fine."""
@@ -74,6 +81,50 @@ class Stem(nnx.Module):
         half = quick_gelu(self.conv1(images))
         quarter = self.conv3(quick_gelu(self.conv2(half)))
         return StemFeatures(constrain_batch(half), constrain_batch(quarter))
+
+
+class NetworkStem(nnx.Module):
+    """The maps of a network of `config.STEMS`, in the channels of `Stem`.
+
+    Those of strides 4 and 8 are added, those of 16 and 32 stand side by side for the
+    patches; all normed first, as a bottleneck's output has no scale of its own. Ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        channels: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """`name` is one of `efficientnet.SHAPES`."""
+        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        self.tower = EfficientNetLite(name, **kw)
+        widths = map_channels(name)
+        self.norms = nnx.List([LayerNorm(c, **kw) for c in widths])
+        self.projects = nnx.List([Dense(c, channels, **kw) for c in widths[:3]])
+        self.dtype = dtype
+
+    def __call__(self, images: UInt8[Array, "b s s 3"]) -> StemFeatures:
+        """Features of pictures as they are: a network has statistics of its own."""
+        pixels = normalised(images, IMAGE_MEAN, IMAGE_STD).astype(self.dtype)
+        maps = zip(self.norms, self.tower(pixels), strict=True)
+        *fine, sixteenth, last = (norm(constrain_batch(x)) for norm, x in maps)
+        projects = zip(self.projects, fine, strict=True)
+        half, quarter, eighth = (project(x) for project, x in projects)
+        quarter = quarter + resize(eighth, quarter.shape[1])
+        deep = jnp.concatenate([sixteenth, resize(last, sixteenth.shape[1])], -1)
+        return StemFeatures(half, quarter, deep)
+
+
+def normalised(
+    images: UInt8[Array, "b s s 3"],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Float[Array, "b s s 3"]:
+    """Pictures less a mean, in standard deviations, float32; both of RGB in [0, 1]."""
+    return (images.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
 
 
 def resize(x: Float[Array, "b h h c"], grid: int) -> Float[Array, "b g g c"]:

@@ -22,13 +22,16 @@ from unires_jax.config import (
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.image_tower import GroupTokens, VisionOutput
 from unires_jax.models.backbones.text_tower import word_places
+from unires_jax.models.efficientnet import map_channels
 from unires_jax.models.features import ImageFeatures
 from unires_jax.models.fusion import Filter, FusionLayer, Stage, grid_positions
 from unires_jax.models.heads import NoTargetHead, ProductHead, UpsampleHead
 from unires_jax.models.layers import Dense, quick_gelu
 from unires_jax.models.pixel_features import (
+    NetworkStem,
     Stem,
     StemFeatures,
+    normalised,
     resize,
     space_to_depth,
     stem_cells,
@@ -66,7 +69,7 @@ class UniRES(nnx.Module):
 
         self.grid = mask_grid(config)
         stem = 0 if config.figure_only else config.stem_channels
-        self.stem = Stem(stem, **kw) if stem else None
+        self.stem = _stem(config, stem, kw)
         self.stem_project = _stem_project(config, stem, dtype, rngs)
         head = ProductHead if has_product_head(config) else UpsampleHead
         self.head = head(config, stem, **kw)
@@ -86,7 +89,7 @@ class UniRES(nnx.Module):
     ) -> tuple[ImageFeatures, VisionOutput]:
         """The features, and what the image tower gave for them."""
         config, pixels = self.config, self.pixels(images)
-        stem = None if self.stem is None else self.stem(pixels)
+        stem = self._stem_features(images, pixels)
         tower_output = self.vision(
             pixels,
             self.low,
@@ -111,11 +114,23 @@ class UniRES(nnx.Module):
         )
         return features, tower_output
 
+    def _stem_features(
+        self, images: UInt8[Array, "b s s 3"], pixels: Float[Array, "b s s 3"]
+    ) -> StemFeatures | None:
+        """What the stem makes of pictures, also given as the backbone reads them."""
+        if isinstance(self.stem, NetworkStem):
+            return self.stem(images)
+        return None if self.stem is None else self.stem(pixels)
+
     def _patch_detail(self, stem: StemFeatures | None) -> Float[Array, "b n d"] | None:
         """What the stem adds to the embedded patches."""
         if self.stem_project is None or stem is None:
             return None
         patch, size = self.config.vision.patch, self.config.image_size
+        if stem.deep is not None:
+            deep = resize(stem.deep, size // patch)
+            b, grid, _, channels = deep.shape
+            return self.stem_project(deep.reshape(b, grid**2, channels))
         ratio = stem_cells(patch)
         cells = space_to_depth(resize(stem.quarter, size // patch * ratio), ratio)
         b, n, _, _ = cells.shape
@@ -124,8 +139,7 @@ class UniRES(nnx.Module):
     def pixels(self, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
         """The pictures by the backbone's statistics, in the compute dtype."""
         rules = preprocessing(self.config)
-        mean, std = jnp.array(rules.image_mean), jnp.array(rules.image_std)
-        scaled = (images.astype(jnp.float32) / 255 - mean) / std
+        scaled = normalised(images, rules.image_mean, rules.image_std)
         return scaled.astype(self.config.dtype)
 
     def encode_text(
@@ -270,13 +284,27 @@ def _group_tokens(
     return tokens(low, split), tokens(high, depth - split)
 
 
+def _stem(
+    config: ModelConfig, channels: int, kw: dict[str, Any]
+) -> Stem | NetworkStem | None:
+    """The stem of so many channels; None for 0."""
+    if not channels:
+        return None
+    if config.stem == "plain":
+        return Stem(channels, **kw)
+    return NetworkStem(config.stem, channels, **kw)
+
+
 def _stem_project(
     config: ModelConfig, stem: int, dtype: jnp.dtype, rngs: nnx.Rngs
 ) -> Dense | None:
     """The stem's way into the patches; zero, so that they start as pretrained."""
     if not (config.stem_to_patches and stem):
         return None
-    inputs = stem_cells(config.vision.patch) ** 2 * stem
+    if config.stem == "plain":
+        inputs = stem_cells(config.vision.patch) ** 2 * stem
+    else:
+        inputs = sum(map_channels(config.stem)[3:])
     return Dense(inputs, config.vision.width, zero_init=True, dtype=dtype, rngs=rngs)
 
 

@@ -51,10 +51,14 @@ def place(
     image_size: int,
     crop: tuple[int, int, int, int] | None = None,
     flip: bool = False,
+    side: int | None = None,
 ) -> Placement:
-    """The letterbox of a picture, or of its `crop` (left, top, width, height)."""
+    """The letterbox of a picture, or of its `crop` (left, top, width, height).
+
+    Its longer side becomes `side` pixels, by default all of the canvas.
+    """
     left, top, crop_width, crop_height = crop or (0, 0, width, height)
-    scale = image_size / max(crop_width, crop_height)
+    scale = (side or image_size) / max(crop_width, crop_height)
     return Placement(
         left=left,
         top=top,

@@ -42,7 +42,7 @@ from unires_jax.prepare.sources.pictures import SPOOL
 OPTIONS_FILE = "build_options.json"
 ORIGIN = "origin"  # in that file: what the sources were then
 # Options that builders got later, and what was done before.
-ADDED = {"orientation": "stored", "images": "", "follow_links": False}
+ADDED = {"orientation": "stored", "images": "", "follow_links": False, "vocab": 0}
 
 
 def build(
@@ -71,7 +71,7 @@ def build(
             if alone:
                 _tidy(folder)
             _prepare(builder, folder, lasting(cls, chosen), overwrite)
-            _train_tokenizer(folder, getattr(cls, "tokenizer_vocab", 0))
+            _train_tokenizer(folder, getattr(builder, "tokenizer_vocab", 0))
     return folder
 
 

@@ -23,9 +23,11 @@ and a page of the expressions where they differ most:
     python evaluate.py --compare runs/one/evaluation runs/two/evaluation
 
 Checks that need no model: masks of the ground truth must score 100.0, empty ones 0.0
-(where every expression has a target):
+(where every expression has a target). The floor that a model must beat is the mean mask
+of the same sentence in training, whatever the picture:
 
     python evaluate.py --predict=ground_truth --splits=partworld:val
+    python evaluate.py --predict=mean_mask --splits=partworld:val
 
 Protocols (numbers of different ones are not comparable; every table names its own):
 
@@ -112,8 +114,9 @@ OVERWRITE = flags.DEFINE_bool(
 PREDICT = flags.DEFINE_enum(
     "predict",
     "model",
-    ["model", "ground_truth", "empty"],
-    "whose masks are scored; ground_truth must print 100.0, empty 0.0",
+    ["model", "ground_truth", "empty", "mean_mask"],
+    "whose masks are scored; ground_truth must print 100.0, empty 0.0; mean_mask is "
+    "the floor: the mean mask of the same sentence in the data set's train split",
 )
 IMAGES = flags.DEFINE_integer(
     "images", None, "only the first pictures of each split", lower_bound=1
@@ -145,6 +148,12 @@ def _subject(protocol: Protocol) -> None:
     app.join_cluster()
     from unires_jax.evaluation import command
 
+    if PREDICT.value == "mean_mask":
+        splits = _splits(SPLITS.value, Config())
+        trained = sorted({f"{name.rpartition(':')[0]}:train" for name in splits})
+        subject = command.mean_mask(_splits(trained, Config()))
+        _run(subject, splits, locate("baselines") / "mean_mask", protocol)
+        return
     if PREDICT.value == "model":
         path, pick = _checkpoint()
         subject = command.trained_model(path, pick, protocol)

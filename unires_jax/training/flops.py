@@ -9,6 +9,7 @@ is computed twice to save memory. A multiplication and an addition are two.
 from unires_jax.config import (
     Config,
     ModelConfig,
+    has_network,
     has_product_head,
     is_pretrained,
     mask_grid,
@@ -16,6 +17,7 @@ from unires_jax.config import (
     split_layer,
 )
 from unires_jax.models.backbones import towers_of
+from unires_jax.models.efficientnet import SHAPES, STEM, map_channels
 from unires_jax.models.heads import EVIDENCE
 from unires_jax.models.pixel_features import pixel_steps, stem_cells
 
@@ -104,6 +106,8 @@ def _filter(model: ModelConfig, groups: int, length: int) -> int:
 
 def _stem(model: ModelConfig) -> int:
     """The stem, and its way into the patches."""
+    if has_network(model):
+        return _network_stem(model)
     channels, (half, quarter) = _stem_channels(model), _stem_sides(model)
     work = 18 * channels * (3 * half**2 + 2 * channels * quarter**2)
     if model.stem_to_patches:
@@ -111,6 +115,29 @@ def _stem(model: ModelConfig) -> int:
         grid = model.image_size // patch * stem_cells(patch)
         work += _resize(quarter, grid, channels)
         work += 2 * n * stem_cells(patch) ** 2 * channels * model.vision.width
+    return work
+
+
+def _network_stem(model: ModelConfig) -> int:
+    """`NetworkStem`, and its deep maps' way into the patches."""
+    channels, widths, blocks = model.stem_channels, map_channels(model.stem), 0
+    sides = [-(-model.image_size // 2)]  # of the maps
+    first = 2 * 27 * STEM * sides[0] ** 2
+    for block in SHAPES[model.stem]:
+        if block.expansion > 1:
+            blocks += 2 * block.inputs * block.hidden * sides[-1] ** 2
+        if block.stride == 2:
+            sides.append(-(-sides[-1] // 2))
+        after = block.kernel**2 + block.outputs
+        blocks += 2 * after * block.hidden * sides[-1] ** 2
+    _, quarter, eighth, sixteenth, last = sides
+    work = first + blocks + _resize(eighth, quarter, channels)
+    work += _resize(last, sixteenth, widths[4])
+    work += sum(2 * widths[i] * channels * sides[i] ** 2 for i in range(3))
+    if model.stem_to_patches:
+        grid, deep = model.image_size // model.vision.patch, sum(widths[3:])
+        work += _resize(sixteenth, grid, deep)
+        work += 2 * grid**2 * deep * model.vision.width
     return work
 
 

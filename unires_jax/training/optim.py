@@ -26,8 +26,11 @@ NEW = (
     r"(low|high)\..*",
     r"(low|high)_filter\..*",
     r"(patch_project|word_project|eos_project|stem_project|patch_gate)\..*",
-    r"(mixers|stage1|stage2|stem|head|no_target_head)\..*",
+    r"(mixers|stage1|stage2|head|no_target_head)\..*",
+    r"stem\.(?!tower\.).*",
 )
+# The network that feeds the stem, pretrained or not.
+STEM_TOWER = r"stem\.tower\..*"
 
 # Norms, biases and tokens are not pulled towards zero, nor what the backbone names.
 NO_DECAY = re.compile(r".*\.(bias|scale|tokens)")
@@ -39,6 +42,7 @@ def group_of(name: str, model: ModelConfig) -> tuple[str, int]:
     Raises ConfigError for a parameter in no group, or in several.
     """
     rows = [*towers_of(model).roles, *((pattern, "new") for pattern in NEW)]
+    rows.append((STEM_TOWER, "stem tower"))
     matches = [(g, m) for pattern, g in rows if (m := re.fullmatch(pattern, name))]
     if not matches:
         raise ConfigError(f"no optimizer group covers the parameter {name}")
@@ -53,9 +57,11 @@ def rate_of(name: str, config: Config) -> float:
     """The peak learning rate of a parameter."""
     optim, depth = config.optim, config.model.vision.depth
     group, block = group_of(name, config.model)
+    if group == "stem tower" and (config.stem or config.init_from):
+        return optim.stem_rate
     if not is_pretrained(config):
         return optim.scratch_rate
-    if group == "new":
+    if group in ("new", "stem tower"):
         return optim.rate
     if group == "text":
         return optim.text_rate
@@ -128,12 +134,13 @@ def muon_labels(params: Any) -> Any:
     """Which optimizer takes each parameter, a tree like `params`.
 
     Kernels of Dense layers go to "muon", all else to "adam", a kernel of one row or
-    column too.
+    column too, and those of the stem's network, which is pretrained by other steps.
     """
 
     def label(name: str, x: Any) -> str:
         is_matrix = len(x.shape) == 2 and min(x.shape) > 1
-        return "muon" if is_matrix and name.endswith(".kernel") else "adam"
+        is_new = not re.fullmatch(STEM_TOWER, name)
+        return "muon" if is_matrix and is_new and name.endswith(".kernel") else "adam"
 
     return map_named(label, params)
 

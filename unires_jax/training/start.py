@@ -13,6 +13,7 @@ from unires_jax.inference.model import load
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.published import check_config, load_towers
 from unires_jax.models.backbones.weights import resize_positions
+from unires_jax.models.efficientnet_weights import load_efficientnet
 from unires_jax.parameters import check_shapes
 from unires_jax.training.recipe import Recipe
 from unires_jax.training.train_step import TrainState
@@ -40,8 +41,9 @@ MAY_CHANGE = (
 )
 
 
-# What the shapes of weights do not show.
+# What the shapes of weights do not show, or would show at length.
 UNSEEN = (
+    "model.stem",
     "model.heads",
     "model.vision.heads",
     "model.vision.activation",
@@ -64,6 +66,7 @@ class Progress(NamedTuple):
 
     batch: int = 0  # the next global batch
     no_target_trained: bool = False  # whether an expression denoted nothing so far
+    stem_sha256: str = ""  # of the file whose weights the stem's network started from
 
 
 def start(
@@ -79,14 +82,17 @@ def start(
     if folder := checkpoints.latest:
         meta = read_meta(folder)
         check_same_run(config, about, meta, folder)
-        progress = Progress(**{name: meta[name] for name in Progress._fields})
+        kept = {name: meta[name] for name in Progress._fields if name in meta}
+        progress = Progress()._replace(**kept)
         return checkpoints.restore(recipe.state), progress
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
         return recipe.init(take_over(recipe)), Progress()
     # 3. The backbone's published weights; the rest from the seed.
-    if config.clip:
-        return recipe.init(with_backbone(recipe)), Progress()
+    if config.clip or config.stem:
+        params = with_backbone(recipe) if config.clip else _fresh(recipe)
+        digest = fill_stem(config, params) if config.stem else ""
+        return recipe.init(params), Progress(stem_sha256=digest)
     # 4. Scratch.
     return recipe.init(), Progress()
 
@@ -170,6 +176,18 @@ def with_backbone(recipe: Recipe) -> Tree:
         towers, config.clip, params["vision"], params["text"]
     )
     return params
+
+
+def fill_stem(config: Config, params: Tree) -> str:
+    """Put the weights of `config.stem` into the stem's network, in place.
+
+    Returns the SHA-256 of their file. Raises WeightsError as `load_efficientnet` does.
+    """
+    stem = params["stem"]
+    stem["tower"], digest = load_efficientnet(
+        config.model.stem, config.stem, stem["tower"]
+    )
+    return digest
 
 
 def _fresh(recipe: Recipe) -> Tree:

@@ -136,7 +136,10 @@ def _compiled_for(
 def _advance(progress: Progress, batch: Batch, config: Config) -> Progress:
     """Progress after a batch, as this process has seen it."""
     learns = config.loss.no_target > 0 and bool(np.any(batch.no_target))
-    return Progress(progress.batch + 1, progress.no_target_trained or learns)
+    return progress._replace(
+        batch=progress.batch + 1,
+        no_target_trained=progress.no_target_trained or learns,
+    )
 
 
 def evaluation_due(config: Config, step: int) -> bool:

@@ -40,6 +40,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         shards: int = 0,  # about how many a split gets; 0: one for 16 MB of text
         orientation: str = "stored",  # masks of pictures as stored or upright (EXIF)
         max_bad_share: float = 0.001,  # share of lines it may skip
+        vocab: int = 0,  # tokens of a tokenizer trained on its train split; 0: none
         workers: int = os.cpu_count() or 1,  # processes; 0: this one
         beam: str = "",  # options of Apache Beam, which name the runner
         **kwargs: Any,
@@ -49,6 +50,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._masks = exif.checked(orientation)
         self._images = str(local(images)) if images else ""
         self._follow_links = follow_links
+        self.tokenizer_vocab = vocab
         self._share, self._workers, self._beam = max_bad_share, workers, beam
 
     def _info(self) -> tfds.core.DatasetInfo:
