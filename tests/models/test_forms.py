@@ -10,7 +10,7 @@ import pytest
 
 from unires_jax.export import onnx_graphs
 from unires_jax.models import plain
-from unires_jax.models.forms import FAST, PLAIN, Forms, forms, use
+from unires_jax.models.forms import CPU, FAST, PLAIN, Forms, forms, use
 
 each_form = pytest.mark.parametrize(
     "form", [PLAIN, FAST, onnx_graphs.FORMS], ids=["plain", "fast", "onnx"]
@@ -207,7 +207,7 @@ def test_bias_of_minus_infinity_has_finite_gradients(form: Forms) -> None:
 
 
 def test_forms_are_the_fast_ones_but_where_others_are_used() -> None:
-    assert forms() is FAST
+    assert forms() is CPU
     with use(PLAIN):
         assert forms() is PLAIN
         with use(onnx_graphs.FORMS):
@@ -215,4 +215,4 @@ def test_forms_are_the_fast_ones_but_where_others_are_used() -> None:
         assert forms() is PLAIN
     with pytest.raises(KeyError), use(PLAIN):
         raise KeyError
-    assert forms() is FAST
+    assert forms() is CPU

@@ -124,13 +124,14 @@ def _compiled_for(
     One that finds it compiled must not wait in a collective, which may give up after
     30 s, for one that compiles it.
     """
-    first = next(pairs)
-    for length in sorted({*lengths}):
-        tokens = np.zeros((*first[0].tokens.shape[:2], length), np.int32)
-        like = feed(first[0]._replace(tokens=tokens), recipe.mesh)
-        recipe.compile(state, like)
+    batch, fed = next(pairs)
+    *rows, own = batch.tokens.shape
+    recipe.compile(state, fed)
+    for length in sorted({*lengths} - {own}):
+        tokens = np.zeros((*rows, length), np.int32)
+        recipe.compile(state, feed(batch._replace(tokens=tokens), recipe.mesh))
     hosts.meet("compiled")
-    return itertools.chain([first], pairs)
+    return itertools.chain([(batch, fed)], pairs)
 
 
 def _advance(progress: Progress, batch: Batch, config: Config) -> Progress:

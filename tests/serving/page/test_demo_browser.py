@@ -377,7 +377,8 @@ def test_two_models_side_by_side(visit: Visit, loaded: Loaded) -> None:
 
 def test_nothing_was_asked_of_another_host(visit: Visit) -> None:
     browser, address, _ = visit
-    assert browser.foreign(address) == set()
+    others = browser.foreign(address)  # other sites of these tests among them
+    assert {x for x in others if not x.startswith("127.0.0.1:")} == set()
 
 
 def test_a_busy_page_says_so(visit: Visit, loaded: Loaded) -> None:
