@@ -14,9 +14,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from unires_jax.models.depthwise import NHWC
 from unires_jax.models.forms import forms
-from unires_jax.models.layers import Dense
+from unires_jax.models.layers import Conv3x3, Dense
 
 # What the published weights expect of pictures: ImageNet's statistics, RGB in [0, 1].
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -73,26 +72,6 @@ def _last_of_stride(blocks: list[BlockShape]) -> list[int]:
     return [i - 1 for i in starts] + [len(blocks) - 1]
 
 
-class Convolution(nnx.Module):
-    """The 3x3 convolution of stride 2 that reads the pixels, padded as SAME."""
-
-    def __init__(self, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        init = nnx.initializers.he_normal()
-        self.kernel = nnx.Param(init(rngs.params(), (3, 3, 3, outputs)))
-        self.bias = nnx.Param(jnp.zeros(outputs))
-        self.dtype = dtype
-
-    def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 o"]:
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            window_strides=(2, 2),
-            padding="SAME",
-            dimension_numbers=NHWC,
-        )
-        return y + self.bias[...].astype(self.dtype)
-
-
 class Depthwise(nnx.Module):
     """A depthwise convolution with its bias."""
 
@@ -132,7 +111,7 @@ class EfficientNetLite(nnx.Module):
 
     def __init__(self, name: str, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
         """`name` is a row of SHAPES."""
-        self.first = Convolution(STEM, dtype=dtype, rngs=rngs)
+        self.first = Conv3x3(3, STEM, stride=2, padding="SAME", dtype=dtype, rngs=rngs)
         self.blocks = nnx.List(
             [Bottleneck(shape, dtype=dtype, rngs=rngs) for shape in SHAPES[name]]
         )

@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 from unires_jax.config import ModelConfig, mask_grid, patch_cells
 from unires_jax.mesh import constrain_batch
 from unires_jax.models.features import each
-from unires_jax.models.layers import Dense, LayerNorm, quick_gelu
+from unires_jax.models.layers import Conv3x3, Dense, LayerNorm, quick_gelu
 from unires_jax.models.pixel_features import (
-    Conv3x3,
     PixelFeatures,
     StemFeatures,
     depth_to_space,

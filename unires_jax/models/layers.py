@@ -5,7 +5,7 @@ float32; `dtype` is the type of the computation. Normalisation statistics and so
 are float32 always.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -59,6 +59,36 @@ class Dense(nnx.Module):
         kernel = self.kernel[...].astype(self.dtype)
         bias = None if self.bias is None else self.bias[...].astype(self.dtype)
         return forms().dense(x.astype(self.dtype), kernel, bias)
+
+
+class Conv3x3(nnx.Module):
+    """A 3x3 convolution at stride 1 or 2, zero padded by one pixel a side."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int = 1,
+        padding: Sequence[tuple[int, int]] | str = ((1, 1), (1, 1)),
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """`padding` as jax's, where it is another: "SAME" is TensorFlow's."""
+        init = nnx.initializers.he_normal()
+        self.kernel = nnx.Param(init(rngs.params(), (3, 3, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.stride, self.padding, self.dtype = stride, padding, dtype
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        y = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            self.kernel[...].astype(self.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=self.padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + self.bias[...].astype(self.dtype)
 
 
 class LayerNorm(nnx.Module):

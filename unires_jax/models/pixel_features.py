@@ -6,7 +6,6 @@ All ours: a backbone's last layer has one feature per patch, too coarse for smal
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -22,35 +21,7 @@ from unires_jax.models.efficientnet import (
     EfficientNetLite,
     map_channels,
 )
-from unires_jax.models.layers import Dense, LayerNorm, quick_gelu
-
-
-class Conv3x3(nnx.Module):
-    """A 3x3 convolution, zero padded, at stride 1 or 2."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        stride: int = 1,
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        init = nnx.initializers.he_normal()
-        self.kernel = nnx.Param(init(rngs.params(), (3, 3, inputs, outputs)))
-        self.bias = nnx.Param(jnp.zeros(outputs))
-        self.stride, self.dtype = stride, dtype
-
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=((1, 1), (1, 1)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y + self.bias[...].astype(self.dtype)
+from unires_jax.models.layers import Conv3x3, Dense, LayerNorm, quick_gelu
 
 
 class StemFeatures(NamedTuple):
