@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from helpers import small_data
 from helpers.small_data import mask_of, rectangle
 
 from unires_jax.data.records import OBJECT, Expression, Record
+from unires_jax.evaluation import mean_mask
 from unires_jax.evaluation.mean_mask import MeanMask
 from unires_jax.evaluation.protocols import NATIVE, ask
 
@@ -64,3 +66,16 @@ def test_without_any_mask_it_marks_nothing() -> None:
     floor = MeanMask([record((8, 8), ("hat", ()))])
     (hat,) = answers(floor, record((8, 8), ("hat", (0, 0, 4, 4))))
     assert hat.mask.area == 0 and hat.no_target == 1
+
+
+def test_a_text_of_very_many_masks_is_known_by_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mean_mask, "MASKS", 2)
+    first, later = ("hat", (0, 0, 16, 16)), ("hat", (16, 16, 16, 16))
+    floor = MeanMask([record((32, 32), x) for x in (first, first, later, later, later)])
+    for sentence in ("hat", "of no other text"):
+        (answer,) = answers(floor, record((32, 32), (sentence, (0, 0, 1, 1))))
+        np.testing.assert_array_equal(
+            answer.mask.pixels(), rectangle((32, 32), 0, 0, 16, 16)
+        )

@@ -18,6 +18,7 @@ from unires_jax.pixels.masks import RunMask
 
 GRID = 64  # cells along both sides of a picture, whatever its shape
 THRESHOLDS = np.linspace(0.1, 0.9, 17)
+MASKS = 10_000  # of a text, the first, that its mean is of; ours
 
 
 class _Mean(NamedTuple):
@@ -36,17 +37,20 @@ class MeanMask:
     """
 
     def __init__(self, records: Iterable[Record]):
-        masks: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+        masks: dict[str, list[bytes]] = collections.defaultdict(list)
+        every: list[bytes] = []
         nothing: dict[str, int] = collections.Counter()
         for record in records:
             for x in record.expressions:
                 if x.no_target:
                     nothing[x.sent.lower()] += 1
                 else:
-                    cells = target_mask(record, x).squash(GRID)
-                    masks[x.sent.lower()].append(cells.pixels())
-        everything = [m for group in masks.values() for m in group]
-        self._other = _mean(everything, sum(nothing.values()))
+                    cells = target_mask(record, x).squash(GRID).pixels()
+                    packed = np.packbits(cells).tobytes()
+                    for group in (masks[x.sent.lower()], every):
+                        if len(group) < MASKS:
+                            group.append(packed)
+        self._other = _mean(every, sum(nothing.values()))
         self._means = {
             text: _mean(masks.get(text, []), nothing.get(text, 0))
             for text in masks.keys() | nothing.keys()
@@ -66,11 +70,13 @@ class MeanMask:
         return Prediction(mask, None, mean.empty)
 
 
-def _mean(masks: list[np.ndarray], nothing: int) -> _Mean:
+def _mean(masks: list[bytes], nothing: int) -> _Mean:
+    """The mean of packed masks; `nothing` expressions of the text have none."""
     empty = nothing / max(len(masks) + nothing, 1)
     if not masks:
         return _Mean(np.zeros((GRID, GRID), np.float32), 0.5, empty)
-    stack = np.stack(masks)
+    packed = np.frombuffer(b"".join(masks), np.uint8).reshape(len(masks), -1)
+    stack = np.unpackbits(packed, axis=1).reshape(-1, GRID, GRID).astype(bool)
     share = stack.mean(0).astype(np.float32)
     scores = []
     for threshold in THRESHOLDS:
