@@ -1,5 +1,6 @@
 """Records come back from disk as they were written."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,3 +76,18 @@ def test_another_schema_is_told() -> None:
     example.features.feature["image"].bytes_list.value.append(b"x")
     with pytest.raises(DataError, match="another version wrote it"):
         parse(example.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("partworld", "unires build partworld --data_dir {}"),
+        ("refcoco/refcoco_unc", "unires build refcoco --config refcoco_unc "),
+        ("people/mres32m/1.0.0", "unires build mres32m --data_dir {}/people"),
+    ],
+)
+def test_what_is_not_there_can_be_built_as_the_message_says(
+    name: str, remedy: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=re.escape(remedy.format(tmp_path))):
+        prepared.open_split(f"{name}:train", str(tmp_path))

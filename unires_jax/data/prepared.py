@@ -209,12 +209,20 @@ def _find_folder(name: str, data_dir: Location) -> Location:
         full = deeper[0].parents[1].relative_to(data_dir)
         raise DataError(f"no prepared data set {name!r} under {data_dir}; write {full}")
     parts = [part for part in name.split("/") if part and not part[0].isdigit()]
-    builder, *configs = parts or [name]
+    # What stands before a builder's name is a folder that somebody chose.
+    first = next((i for i, part in enumerate(parts) if part in _builders()), 0)
+    builder, *configs = parts[first:] or [name]
     options = f" --config {configs[0]}" if configs else ""
+    folder = data_dir.joinpath(*parts[:first])
     raise DataError(
         f"no prepared data set {name!r} under {data_dir}; build it with: unires build "
-        f"{builder}{options} --data_dir {data_dir}"
+        f"{builder}{options} --data_dir {folder}"
     )
+
+
+def _builders() -> set[str]:
+    """The names of the package's data sets."""
+    return {path.name for path in (Path(__file__).parents[1] / "datasets").iterdir()}
 
 
 def is_unfinished(name: str) -> bool:
