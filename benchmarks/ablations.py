@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -143,12 +143,13 @@ def table(results: Path) -> str:
     lines = ["| ablation | seeds | " + " | ".join(heads) + " |"]
     lines.append("|---" * (2 + len(heads)) + "|")
     for name, each in rows.items():
-        cells = [_cell(column) for column in zip(*each, strict=True)]
+        cells = [cell(column) for column in zip(*each, strict=True)]
         lines.append(f"| {name} | {len(each)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(values: tuple[float, ...]) -> str:
+def cell(values: Sequence[float]) -> str:
+    """The mean of some runs, and their range."""
     mean = f"{statistics.mean(values):.1f}"
     if len(values) == 1:
         return mean

@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ablations import cell
+
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "quickstart.py"
 SPLITS = ("partworld:val", "partworld:val_novel")
@@ -53,11 +55,22 @@ _DEEP = {
     name: _BEFORE[name]
     for name in ("model.vision.depth", "model.text.depth", "model.stage_layers")
 }
+
+
+def _without(name: str) -> dict[str, str]:
+    """`deep` but for one setting, which is the quickstart's."""
+    deep = _DEEP | {"optim.scratch_rate": "3e-3"}
+    return {key: value for key, value in deep.items() if key != name}
+
+
 CHANGES: dict[str, dict[str, str]] = {
     "quickstart": {},
     "before": _BEFORE,
     "deep": _DEEP | {"optim.scratch_rate": "3e-3"},
     "deep_5e-3": _DEEP,
+    "deep_but_tower_4": _without("model.vision.depth"),
+    "deep_but_text_1": _without("model.text.depth"),
+    "deep_but_stages_of_1": _without("model.stage_layers"),
     "tower_6": {"model.vision.depth": "6"},
     "text_3": {"model.text.depth": "3"},
     "stages_of_2": {"model.stage_layers": "2"},
@@ -71,6 +84,11 @@ CHANGES: dict[str, dict[str, str]] = {
     "muon_3_steps": {"optim.muon_steps": "3"},
     "rate_3e-3": {"optim.scratch_rate": "3e-3"},
     "rate_8e-3": {"optim.scratch_rate": "8e-3"},
+    "rate_8e-3_short": {
+        "optim.scratch_rate": "8e-3",
+        "optim.muon_steps": "3",
+        "optim.warmup": "50",
+    },
     "no_average": {"optim.ema": "0.0"},
     "half_batch": {"train.batch": "8"},
     "4_expressions": {"data.expressions": "4"},
@@ -281,7 +299,7 @@ def table(results: Path, of: int) -> str:
         columns = [[x["mIoU"][s][n] for x in runs] for s in SPLITS for n in LEVELS]
         columns += [[x[name] for x in runs] for name in accuracies]
         cells = [change, str(len(runs)), f"{runs[0]['cost']:.1f}"]
-        cells += [str(runs[0]["steps"]), *map(_cell, columns)]
+        cells += [str(runs[0]["steps"]), *map(cell, columns)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -293,13 +311,6 @@ def _runs(lines: list[Line], change: str, of: int) -> Iterator[Line]:
         line = find(lines, change=change, seed=seed, of=of)
         if line:
             yield line
-
-
-def _cell(values: list[float]) -> str:
-    mean = f"{statistics.mean(values):.1f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
 def main() -> None:
