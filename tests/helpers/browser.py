@@ -24,6 +24,17 @@ const whole = (image) => image.complete && image.naturalWidth > 0;
 return sheet && !sheet.matches(".loading")
   && [...sheet.querySelectorAll("img")].every(whole);
 """
+STATE = """
+const all = (css, of) => [...document.querySelectorAll(css)].map(of);
+return {
+  sentences: all("#sentences textarea", (x) => x.value.slice(0, 60)),
+  answers: all(".answers", (x) => x.dataset.key + " " + x.dataset.threshold),
+  sheets: all("#answers .sheet", (x) => x.className),
+  images: all("#answers .sheet img", (x) => [x.src.slice(-50), x.naturalWidth]),
+  progress: all(".progress-text", (x) => x.textContent),
+  messages: all(".toast-body, .picker .alert", (x) => x.textContent),
+};
+"""
 FREE = """
 const box = arguments[0].getBoundingClientRect();
 const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
@@ -123,7 +134,8 @@ class Browser:
             except StaleElementReferenceException:
                 pass
             time.sleep(0.05)
-        raise AssertionError(f"not within {PATIENCE} s: {what}")
+        state = self.driver.execute_script(STATE)
+        raise AssertionError(f"not within {PATIENCE} s: {what}; the page: {state}")
 
     def upload(self, path: Path) -> None:
         """Choose a file as the picture."""

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers import axe
-from helpers.browser import PATIENCE, Browser, missing
+from helpers.browser import PATIENCE, DRAWN, Browser, missing
 from helpers.page_site import given, page_of, site_of
 from helpers.pictures import noise
 from helpers.predictors import Counting, Slow
@@ -39,6 +39,18 @@ TYPED = """
 const [box, text] = arguments;
 box.value = text;
 box.dispatchEvent(new Event("input"));
+"""
+HURRIED = """
+const [box, find, texts, done] = arguments;
+(async () => {
+  for (const text of texts) {
+    box.value = text;
+    box.dispatchEvent(new Event("input"));
+    await new Promise((later) => setTimeout(later, 20));
+    find.click();
+  }
+  done();
+})();
 """
 UNLIKE = "looks unlike those that the model was trained on"
 NEEDED = (  # to ask, and to see what was answered
@@ -268,6 +280,23 @@ def test_on_a_phone_the_result_comes_first_and_into_view(visit: Visit) -> None:
         browser.resize(1280, 800)
 
 
+def test_the_last_of_hurried_questions_is_answered(visit: Visit) -> None:
+    browser, address, _ = visit
+    browser.open(address)
+    box, find = browser.one("#sentences textarea"), browser.one("#find")
+    for _ in range(3):
+        for last in ("blue", "red"):
+            texts = [*(f"the {x} car" for x in range(5)), last]
+            browser.driver.execute_async_script(HURRIED, box, find, texts)
+            browser.until(
+                lambda last=last: (
+                    [x.text for x in browser.all("#answers .alone")] == [last]
+                ),
+                "the last answer",
+            )
+            browser.until(lambda: browser.driver.execute_script(DRAWN), "its masks")
+
+
 def test_what_a_person_should_know_is_beside_the_answers(
     visit: Visit, tmp_path: Path
 ) -> None:
@@ -277,7 +306,8 @@ def test_what_a_person_should_know_is_beside_the_answers(
     browser.upload(tmp_path / "odd.png")
     before = browser.answered(before)
     assert UNLIKE in browser.one("#answers .warning").text  # before anything is asked
-    browser.type(f"{WORDS[0]}\n{'red ' * 60}car")
+    box, long = browser.one("#sentences textarea"), f"{WORDS[0]}\n{'red ' * 60}car"
+    browser.driver.execute_script(TYPED, box, long)
     browser.one("#find").click()
     browser.answered(before)
     warnings = [x.text for x in browser.all("#answers .warning")]

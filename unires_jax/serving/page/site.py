@@ -107,10 +107,15 @@ class Page:
         hidden: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
         question = [self._picture, self._text, self._threshold, *self._chosen]
         everything = [self._picture, self._text, self._answers]
-        self._find.click(self.ask, question, self._answers, api_name="find", **asking)
-        self._text.submit(self.ask, question, self._answers, **(asking | hidden))
-        for choice in self._chosen:
-            choice.input(self.ask, question, self._answers, **(asking | hidden))
+        gr.on(
+            [self._find.click, self._text.submit, *(x.input for x in self._chosen)],
+            self.ask,
+            question,
+            self._answers,
+            api_name="find",
+            trigger_mode="always_last",  # what is asked meanwhile is answered next
+            **asking,
+        )
         self._picker.upload(
             self.take, [self._text, *self._chosen], everything, **(asking | hidden)
         )

@@ -1,4 +1,4 @@
-"""What the page keeps of each visitor: one picture, looked at, and its last answers."""
+"""What the page keeps of each visitor: pictures, looked at, and the last answers."""
 
 import collections
 import dataclasses
@@ -7,6 +7,10 @@ import threading
 
 from unires_jax.inference.segment import Segment
 from unires_jax.serving.predictor import EncodedImage
+
+# Visits kept of a session (ours): answers may overtake one another on the way to a
+# page, and those that show then must still have their masks.
+LAST = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,26 +24,26 @@ class Visit:
     key: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(18))
 
     @property
-    def nbytes(self) -> int:
-        """What keeping it takes, in bytes."""
-        return self.image.nbytes + sum(x.logits.nbytes for x in self.answers)
+    def answers_nbytes(self) -> int:
+        """What keeping the answers takes beside the picture, in bytes."""
+        return sum(x.logits.nbytes for x in self.answers)
 
 
 class Visits:
-    """The last visit of each session; the least recently used ones make room.
+    """The last visits of each session; the least recently used ones make room.
 
-    At most `count` visits and `nbytes` bytes, but always the newest. Threads may share
-    it.
+    Of at most `count` sessions, and at most `nbytes` bytes, but always the newest.
+    Threads may share it.
     """
 
     def __init__(self, count: int, nbytes: int):
         self._count, self._nbytes = count, nbytes
-        self._visits: collections.OrderedDict[str, Visit] = collections.OrderedDict()
-        self._sessions: dict[str, str] = {}  # by key
+        self._kept: collections.OrderedDict[str, tuple[Visit, ...]]
+        self._kept = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._visits)
+        return len(self._kept)
 
     @property
     def nbytes(self) -> int:
@@ -48,38 +52,43 @@ class Visits:
             return self._total()
 
     def of(self, session: str) -> Visit | None:
-        """The visit of a session, now the most recently used one."""
+        """The newest visit of a session, now the most recently used one."""
         with self._lock:
-            if session in self._visits:
-                self._visits.move_to_end(session)
-            return self._visits.get(session)
+            if session not in self._kept:
+                return None
+            self._kept.move_to_end(session)
+            return self._kept[session][-1]
 
     def by_key(self, key: str) -> Visit | None:
-        """The visit with this key, while it is the last one of its session."""
+        """The visit with this key, while it is one of the last of its session."""
         with self._lock:
-            session = self._sessions.get(key)
-        return None if session is None else self.of(session)
+            for session, visits in self._kept.items():
+                for visit in visits:
+                    if visit.key == key:
+                        self._kept.move_to_end(session)
+                        return visit
+        return None
 
     def put(self, session: str, visit: Visit) -> None:
-        """Replace what is kept of a session."""
+        """Keep a session's newest visit; its LAST newest stay."""
         with self._lock:
-            self._remove(session)
-            self._visits[session] = visit
-            self._sessions[visit.key] = session
-            while len(self._visits) > 1 and (
-                len(self._visits) > self._count or self._total() > self._nbytes
-            ):
-                self._remove(next(iter(self._visits)))
+            older = self._kept.pop(session, ())
+            self._kept[session] = (*older, visit)[-LAST:]
+            while len(self._kept) > self._count or self._total() > self._nbytes:
+                first, visits = next(iter(self._kept.items()))
+                if len(visits) > 1:
+                    self._kept[first] = visits[1:]
+                elif len(self._kept) > 1:
+                    del self._kept[first]
+                else:
+                    break
 
     def drop(self, session: str) -> None:
         """Forget a session."""
         with self._lock:
-            self._remove(session)
-
-    def _remove(self, session: str) -> None:
-        visit = self._visits.pop(session, None)
-        if visit:
-            del self._sessions[visit.key]
+            self._kept.pop(session, None)
 
     def _total(self) -> int:
-        return sum(visit.nbytes for visit in self._visits.values())
+        visits = [visit for kept in self._kept.values() for visit in kept]
+        images = {id(x.image): x.image.nbytes for x in visits}  # visits share them
+        return sum(images.values()) + sum(x.answers_nbytes for x in visits)
