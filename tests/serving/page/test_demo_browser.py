@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers import axe
-from helpers.browser import PATIENCE, DRAWN, Browser, missing
+from helpers.browser import DRAWN, PATIENCE, Browser, missing
 from helpers.page_site import given, page_of, site_of
 from helpers.pictures import noise
 from helpers.predictors import Counting, Slow
