@@ -19,6 +19,7 @@ from unires_jax.errors import UserError
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare import build
 from unires_jax.prepare.doctor.command import examine
+from unires_jax.prepare.notes import Notes
 
 CAR, LEFT, RIGHT = (box for _, box in OBJECTS)
 Writer = Callable[[Path], Path]
@@ -273,7 +274,27 @@ def test_folders_and_pictures_that_are_links_out_are_refused(tmp_path: Path) -> 
     ],
 )
 def test_sentences_of_a_cell(cell: str, expected: tuple[str, ...]) -> None:
-    assert cells.texts(cell) == expected
+    notes = Notes()
+    assert cells.texts(cell, notes) == expected and not list(notes)
+
+
+@pytest.mark.parametrize("odd", ["long " * 4000, "the\x1b[2J dog", "?!"])
+def test_a_text_that_is_no_sentence_is_told(odd: str) -> None:
+    notes = Notes()
+    assert cells.texts([odd, "the dog", "", None], notes) == ("the dog",)
+    (note,) = notes
+    assert note.count == 1 and "more than 16,384 letters" in note.text
+
+
+def test_captions_that_are_no_sentences_are_told_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tool_exports.write_lisa(tmp_path / "lisa")
+    path = next(source.rglob("*.json"))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"text": [*content["text"], "x" * 20_000]}))
+    imported(source, "lisa", tmp_path / "out")
+    assert "note: texts that are no sentences" in capsys.readouterr().out
 
 
 def test_rows_of_parquet_that_cannot_be_used(tmp_path: Path) -> None:

@@ -368,6 +368,15 @@ def test_wrong_questions_get_words(
             422,
             "Too many fields",
         ),
+        (
+            {
+                "content": b'--b\r\nContent-Disposition: form-data; name="sentences"'
+                b"\r\n\r\nla cl\xe9\r\n--b--\r\n",
+                "headers": {"content-type": "multipart/form-data; boundary=b"},
+            },
+            422,
+            "sentences: the text is no UTF-8",
+        ),
         ({"data": {"sentences": "a"}}, 415, "expected application/json"),
         ({"content": b"a"}, 415, "expected application/json"),
         (

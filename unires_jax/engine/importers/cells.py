@@ -17,6 +17,7 @@ from unires_jax.engine.part_sources.coco_file import sentences
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import decode_png_mask, image_size
 from unires_jax.pixels.masks import RunMask
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.sources import coco
 from unires_jax.prepare.sources.fields import parse_json, short
 
@@ -25,7 +26,7 @@ _Size = tuple[int, int]  # height, width in pixels
 _DEPTH = 4  # of lists within lists; ours
 
 
-def texts(value: Any) -> tuple[str, ...]:
+def texts(value: Any, notes: Notes) -> tuple[str, ...]:
     """The sentences of a cell: a text, a list of texts, or of objects that hold one.
 
     A list may also stand as JSON text, as in a CSV.
@@ -34,7 +35,7 @@ def texts(value: Any) -> tuple[str, ...]:
         with contextlib.suppress(DataError):  # "[sic] a dog" is a sentence
             value = parse_json(value, "text")
     values = value if isinstance(value, list) else [value]
-    return sentences([_words(one) for one in values[: limits.EXPRESSIONS]])
+    return sentences([_words(one) for one in values[: limits.EXPRESSIONS]], notes)
 
 
 def _words(value: Any) -> Any:

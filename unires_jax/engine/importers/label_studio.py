@@ -96,7 +96,8 @@ def read_task(
     annotations = []
     for key, group in outlined.items():
         try:
-            annotations.append(_annotation(key, group, outlined, height, width))
+            region = _annotation(key, group, outlined, (height, width), rejects.notes)
+            annotations.append(region)
         except DataError as error:
             rejects.note(f"{place}: region {key}", error)
     names = picture_names(_reference(get(task, "data", dict, "")))
@@ -143,8 +144,8 @@ def _annotation(
     key: str,
     group: list[Result],
     regions: dict[str, list[Result]],
-    height: int,
-    width: int,
+    size: tuple[int, int],
+    notes: Notes,
 ) -> Annotation:
     result = _outline(group)
     assert result is not None
@@ -161,11 +162,11 @@ def _annotation(
         category, part = split_name(_label(regions[parent])).category, label
     return Annotation(
         key=key,
-        mask=_mask(result["value"], height, width),
+        mask=_mask(result["value"], *size),
         category=category,
         part=part,
         parent=parent,
-        captions=_captions(group),
+        captions=_captions(group, notes),
     )
 
 
@@ -178,14 +179,14 @@ def _label(group: list[Result]) -> str:
     raise DataError("has no label; label it")
 
 
-def _captions(group: list[Result]) -> tuple[str, ...]:
+def _captions(group: list[Result], notes: Notes) -> tuple[str, ...]:
     """What was written for a region, else what was chosen."""
     for name in ("text", "choices"):
         words: list[Any] = []
         for result in group:
             value = result["value"].get(name)
             words += value if isinstance(value, list) else [value]
-        if said := sentences(words):
+        if said := sentences(words, notes):
             return said
     return ()
 

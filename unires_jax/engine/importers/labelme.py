@@ -153,7 +153,7 @@ def _annotation(
         category=named.category,
         part=named.part,
         parent=whole,
-        captions=sentences([shape.get("description")]),
+        captions=sentences([shape.get("description")], notes),
     )
 
 

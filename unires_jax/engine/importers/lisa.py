@@ -26,6 +26,7 @@ from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError, Kind
 from unires_jax.pixels.images import image_size
 from unires_jax.pixels.masks import RunMask
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
 from unires_jax.prepare.sources.fields import get, numbers, read_json
@@ -59,15 +60,17 @@ def _pictures(
 ) -> Iterator[AnnotatedPicture]:
     for number, path in enumerate(files):
         try:
-            yield read_picture(source, path, number)
+            yield read_picture(source, path, number, rejects.notes)
         except DataError as error:
             rejects.note(str(path), error)
 
 
-def read_picture(source: SourceFiles, path: Path, number: int) -> AnnotatedPicture:
+def read_picture(
+    source: SourceFiles, path: Path, number: int, notes: Notes
+) -> AnnotatedPicture:
     """The picture of a file; `number` is its id. Raises DataError."""
     content = read_json(source.checked(path))
-    said = sentences(get(content, "text", list, ""))
+    said = sentences(get(content, "text", list, ""), notes)
     shapes = get(content, "shapes", list, "")
     if not said:
         raise DataError("holds no sentence", place="text", kind=Kind.SENTENCE_EMPTY)

@@ -43,7 +43,7 @@ class Captions:
         if named:
             text = "sentences are taken from the names of masks"
             self._notes.add(text, f"{named!r} of {shorten(mask)}")
-        return cells.texts(named)
+        return cells.texts(named, self._notes)
 
     def _of_file(self, name: str) -> tuple[str, ...]:
         """The lines of a text file of that name. Raises DataError naming it."""
@@ -55,7 +55,7 @@ class Captions:
                 own = SourceFiles(folder, self._source.follow_links)
                 data = (self._source if inside else own).read(path, _BYTES)
                 try:
-                    if said := cells.texts(decoded(data).splitlines()):
+                    if said := cells.texts(decoded(data).splitlines(), self._notes):
                         return said
                 except DataError as error:
                     raise error.at(str(path)) from None
@@ -76,7 +76,7 @@ def _of_table(source: SourceFiles, rejects: Rejects) -> dict[str, tuple[str, ...
             continue
         for _, row in tables.rows(path):
             if isinstance(name := row.get(column), str):
-                words = cells.texts(row.get(chosen[TEXT]))
+                words = cells.texts(row.get(chosen[TEXT]), rejects.notes)
                 rejects.hold(_EACH + sum(map(len, words)))
                 said.setdefault(mask_layout.plain(name), []).extend(words)
         break

@@ -130,7 +130,7 @@ class _Folder:
                 self._refuse(place, "names no picture")
                 continue
             masks = row.get(chosen[MASK])
-            said = cells.texts(row.get(chosen.get(TEXT, "")))
+            said = cells.texts(row.get(chosen.get(TEXT, "")), self._rejects.notes)
             self._rejects.hold(_EACH + 4 * len(str(row)))
             word = label.strip() if isinstance(label, str) else ""
             rows.setdefault(name, []).append(Row(place, masks, said, word))

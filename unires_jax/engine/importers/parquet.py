@@ -28,6 +28,7 @@ from unires_jax.engine.part_sources.form import (
 from unires_jax.engine.part_sources.regions import AnnotatedPicture
 from unires_jax.errors import DataError
 from unires_jax.pixels.images import image_size
+from unires_jax.prepare.notes import Notes
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources import parquet
 from unires_jax.prepare.sources.coco import Image
@@ -150,7 +151,7 @@ def _pictures(
             name, data = "", b""
             try:
                 name, data = cells.picture(row.get(IMAGE), table.find)
-                _add(things, row, data, table)
+                _add(things, row, data, table, rejects.notes)
             except DataError as error:
                 rejects.note(place, error)
             held += things.bytes
@@ -172,11 +173,13 @@ def _require_room(held: int, path: Path) -> None:
         )
 
 
-def _add(things: Things, row: dict[str, Any], data: bytes, table: _Table) -> None:
+def _add(
+    things: Things, row: dict[str, Any], data: bytes, table: _Table, notes: Notes
+) -> None:
     label = row.get(LABEL)
     things.add(
         cells.masks(row.get(MASK), image_size(data), table.find),
-        cells.texts(row.get(TEXT)),
+        cells.texts(row.get(TEXT), notes),
         label.strip() if isinstance(label, str) else "",
     )
 

@@ -32,6 +32,10 @@ LISTS = ("images", "annotations", "categories")
 PARENTS = ("obj_ann_id", "parent_id", "parent", "parent_ann_id", "part_of")
 CAPTIONS = ("caption", "captions", "sentence", "sentences", "description")
 _SECONDS = 2  # of reading before a bar shows it
+NO_SENTENCE = (
+    "texts that are no sentences are passed over: without a word, unprintable, or of "
+    f"more than {limits.SENTENCE:,} letters"
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -201,7 +205,9 @@ class CocoFile:
                     raise DataError(f"more than {limits.MASKS} masks of one picture")
                 key = get(value, "id", int, "", -1 - entry.start)  # some have none
                 mask = read_mask(value, image.height, image.width, self._rejects.notes)
-                annotations.append(annotation(value, key, mask, names, parent))
+                annotations.append(
+                    annotation(value, key, mask, names, self._rejects.notes, parent)
+                )
             except DataError as error:
                 self._rejects.note(place, error)
         partial = {names[i].category for i in listed.partial if i in names}
@@ -215,7 +221,12 @@ class CocoFile:
 
 
 def annotation(
-    value: Any, key: int, mask: RunMask, names: dict[int, Names], parent: str = ""
+    value: Any,
+    key: int,
+    mask: RunMask,
+    names: dict[int, Names],
+    notes: Notes,
+    parent: str = "",
 ) -> Annotation:
     """An entry of the list of annotations. Raises DataError for no known category."""
     category_id = get(value, "category_id", int, "")
@@ -229,7 +240,7 @@ def annotation(
         part=named.part,
         parent=_parent(value, key, parent) if named.part else None,
         crowd=_is_crowd(value),
-        captions=captions(value),
+        captions=captions(value, notes),
     )
 
 
@@ -277,7 +288,7 @@ def _parent(value: Any, key: int, field: str) -> int | None:
     return None
 
 
-def captions(value: Any) -> tuple[str, ...]:
+def captions(value: Any, notes: Notes) -> tuple[str, ...]:
     """What a person wrote of an annotation: in a field or an attribute of CAPTIONS."""
     attributes = value.get("attributes")
     found: list[Any] = []
@@ -285,13 +296,19 @@ def captions(value: Any) -> tuple[str, ...]:
         for name in CAPTIONS if isinstance(holder, dict) else ():
             text = holder.get(name)
             found += text if isinstance(text, list) else [text]
-    return sentences(found)
+    return sentences(found, notes)
 
 
-def sentences(values: list[Any]) -> tuple[str, ...]:
-    """Those of some values that are texts with words, each once, spaces made one."""
+def sentences(values: list[Any], notes: Notes) -> tuple[str, ...]:
+    """Those of some values that are texts with words, each once, spaces made one.
+
+    Other texts are noted, unless they are empty.
+    """
     texts = [_SPACE.sub(" ", v).strip() for v in values if isinstance(v, str)]
-    return tuple(dict.fromkeys(filter(_is_sentence, texts)))
+    good = list(filter(_is_sentence, texts))
+    if refused := sum(map(bool, texts)) - len(good):
+        notes.add(NO_SENTENCE, count=refused)
+    return tuple(dict.fromkeys(good))
 
 
 def _is_sentence(text: str) -> bool:

@@ -34,6 +34,17 @@ class MemoryParser(MultiPartParser):
 
     spool_max_size = 1 << 62
 
+    def on_part_end(self) -> None:
+        """Refuse a text that is no UTF-8; starlette's takes it for Latin-1."""
+        part = self._current_part
+        try:
+            if part.file is None:
+                part.data.decode("utf-8")
+        except UnicodeDecodeError:
+            name = shorten(part.field_name, 80)
+            raise MultiPartException(f"{name}: the text is no UTF-8") from None
+        super().on_part_end()
+
 
 async def read(
     request: Request, kind: type[Asked], settings: Settings, take: Callable[[int], None]
