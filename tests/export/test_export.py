@@ -82,6 +82,28 @@ def test_parameters_come_back_exactly(
         np.testing.assert_array_equal(ours.logits, theirs.logits)
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "orbax"])
+def test_a_network_as_stem_is_handed_on(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parameters come back, without the package that the training read it from."""
+    monkeypatch.setitem(SHAPES, "efficientnet_lite0", NARROW)
+    config = tiny_config(
+        stem="a-package-that-is-not-here",
+        **{"model__stem": "efficientnet_lite0", "model__stem_to_patches": True},
+    )
+    loaded = make_loaded(tmp_path, config)
+    folder = export(write_run(tmp_path / "run", loaded), kind, tmp_path / kind)
+    back = exported.read(folder)
+    assert "tower" in str(jax.tree.structure(back.params))
+    jax.tree.map(np.testing.assert_array_equal, back.params, loaded.params)
+    model, live_model = unires_jax.load(folder), Predictor(loaded)
+    for ours, theirs in zip(
+        model.segment(noise(0), WORDS), live_model.segment(noise(0), WORDS), strict=True
+    ):
+        np.testing.assert_array_equal(ours.logits, theirs.logits)
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "orbax", "stablehlo"])
 def test_bfloat16_rounds_the_parameters_once(
     kind: Any, tmp_path: Path, loaded: Loaded, run: Path
