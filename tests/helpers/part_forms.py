@@ -133,6 +133,16 @@ def write_pascal_json(folder: Path) -> Path:
     return write_json(folder, coco_json(lambda t, p: f"{t}'s {p}", objects=False))
 
 
+def structs(values: list[dict[str, Any]]) -> np.ndarray:
+    """As scipy writes MATLAB's array of structs; of none, its empty array."""
+    if not values:
+        return np.zeros((0, 0))
+    array = np.zeros((1, len(values)), [(name, object) for name in values[0]])
+    for i, value in enumerate(values):
+        array[0, i] = tuple(value.values())
+    return array
+
+
 def write_pascal_mat(folder: Path) -> Path:
     from scipy.io import savemat
 
@@ -148,13 +158,12 @@ def write_pascal_mat(folder: Path) -> Path:
                 for j, (p, b, of) in enumerate(PARTS)
                 if of == i
             ]
-            objects.append(
-                {"class": name, "class_ind": i, "mask": pixels(box), "parts": parts}
-            )
+            thing = {"class": name, "class_ind": i, "mask": pixels(box)}
+            objects.append(thing | {"parts": structs(parts)})
         stem = f"2008_{number:06}"
         write_picture(folder / "photos" / f"{stem}.jpg", number)
         (folder / "Annotations_Part").mkdir(exist_ok=True)
-        anno = {"anno": {"imname": stem, "objects": objects}}
+        anno = {"anno": {"imname": stem, "objects": structs(objects)}}
         savemat(folder / "Annotations_Part" / f"{stem}.mat", anno, do_compression=True)
     return folder / "Annotations_Part"
 

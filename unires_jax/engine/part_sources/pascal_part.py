@@ -6,16 +6,14 @@ object: a part is then named only where the picture has one of it.
 """
 
 import contextlib
-import importlib
-import io
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unires_jax.engine.part_sources import mat5
 from unires_jax.engine.part_sources.coco import split_name
 from unires_jax.engine.part_sources.coco_file import CocoFile
 from unires_jax.engine.part_sources.form import (
@@ -29,9 +27,11 @@ from unires_jax.engine.part_sources.json_lists import JsonLists
 from unires_jax.engine.part_sources.mat_names import full_name
 from unires_jax.engine.part_sources.regions import AnnotatedPicture, Annotation
 from unires_jax.errors import DataError
+from unires_jax.limits import plausible
 from unires_jax.pixels.masks import RunMask
 from unires_jax.prepare.rejects import Rejects
 from unires_jax.prepare.sources.coco import Image
+from unires_jax.prepare.sources.fields import get
 
 _THINGS = """
 aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike
@@ -39,7 +39,7 @@ person pottedplant sheep sofa train tvmonitor
 """
 THINGS = frozenset(_THINGS.split())
 MAT_BYTES = 1 << 28  # of one file, unpacked; the largest has some 30 MB
-_HEADER, _COMPRESSED = 128, 15  # bytes before the first element; its type
+Struct = dict[str, Any]  # of a .mat file, by field
 
 
 def matches(file: CocoFile) -> bool:
@@ -84,61 +84,26 @@ def _mats(
 def read_mat(name: str, content: bytes) -> AnnotatedPicture:
     """The picture of a .mat file; VOC's number in its name is its id (2008_000002).
 
-    Raises DataError for another file, or where scipy is not installed.
+    Raises DataError for another file.
     """
-    try:
-        loadmat = importlib.import_module("scipy.io").loadmat
-    except ImportError:
-        raise DataError(
-            "Pascal-Part's .mat files are read by scipy: pip install scipy, or name "
-            "VLPart's JSON made of them"
-        ) from None
     number = re.sub(r"\D", "", name)
     if not number or len(number) > 18:
         raise DataError("expected a name as 2008_000002.mat")
-    data = _bounded(content)
-    try:
-        anno = loadmat(io.BytesIO(data), simplify_cells=True)["anno"]
-        return _picture(anno, int(number), name)
-    except DataError:
-        raise
-    except Exception as error:  # on damaged bytes scipy raises almost anything
-        raise DataError(
-            f"is no annotation of Pascal-Part ({type(error).__name__}); fetch it again"
-        ) from None
+    variables = mat5.read(content, MAT_BYTES)
+    if len(anno := _structs(variables.get("anno"), "anno")) != 1:
+        raise DataError(f"{len(anno)} of them, expected one", place="anno")
+    return _picture(anno[0], int(number), name)
 
 
-def _bounded(data: bytes) -> bytes:
-    """The file, if what it unpacks to is not too much. Raises DataError otherwise."""
-    at, size = _HEADER, 0
-    while at + 8 <= len(data):
-        kind, count = np.frombuffer(data, "<u4", 2, at).tolist()
-        at += 8
-        if kind == _COMPRESSED:
-            unpack = zlib.decompressobj()
-            try:
-                piece = data[at : at + count]
-                while piece and size <= MAT_BYTES:
-                    size += len(unpack.decompress(piece, 1 << 20))
-                    piece = unpack.unconsumed_tail
-            except zlib.error as error:
-                raise DataError(f"damaged: {error}; fetch it again") from None
-        if size > MAT_BYTES:
-            raise DataError(f"unpacks to more than {MAT_BYTES} bytes, refused")
-        at += count
-    return data
-
-
-def _picture(anno: Any, number: int, name: str) -> AnnotatedPicture:
-    objects = _structs(anno["objects"])
+def _picture(anno: Struct, number: int, name: str) -> AnnotatedPicture:
     annotations: list[Annotation] = []
-    for i, thing in enumerate(objects):
-        category = str(thing["class"])
-        whole = RunMask.from_pixels(np.asarray(thing["mask"]))
+    for i, thing in enumerate(_structs(anno.get("objects"), "objects")):
+        category = get(thing, "class", str, "objects")
+        whole = _mask(thing, "objects")
         annotations.append(Annotation(f"o{i}", whole, category))
-        for j, part in enumerate(_structs(thing["parts"])):
-            mask = RunMask.from_pixels(np.asarray(part["mask"]))
-            named = full_name(str(part["part_name"]))
+        for j, part in enumerate(_structs(thing.get("parts"), "parts")):
+            mask = _mask(part, "parts")
+            named = full_name(get(part, "part_name", str, "parts"))
             if mask.area:
                 annotations.append(
                     Annotation(f"o{i}p{j}", mask, category, named, f"o{i}")
@@ -152,11 +117,26 @@ def _picture(anno: Any, number: int, name: str) -> AnnotatedPicture:
     return AnnotatedPicture(image, tuple(annotations))
 
 
-def _structs(value: Any) -> list[Any]:
-    """The structs of a field, which is one alone, a list of them, or empty."""
-    if isinstance(value, dict):
-        return [value]
-    return [v for v in np.ravel(np.asarray(value, object)) if isinstance(v, dict)]
+def _structs(value: Any, field: str) -> list[Struct]:
+    """The structs of a field: an array of them, cells of one each, or nothing."""
+    if isinstance(value, np.ndarray) and not value.size:
+        return []
+    structs: list[Struct] = []
+    for cell in value if isinstance(value, list) else [value]:
+        for one in cell if isinstance(cell, list) else [cell]:
+            if not isinstance(one, dict):
+                raise DataError("expected structs; is it of Pascal-Part?", place=field)
+            structs.append(one)
+    return structs
+
+
+def _mask(thing: Struct, field: str) -> RunMask:
+    pixels = thing.get("mask")
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2:
+        raise DataError("expected a mask of height and width", place=field)
+    if not plausible(*pixels.shape):
+        raise DataError(f"a mask of {pixels.shape} is none of a picture", place=field)
+    return RunMask.from_pixels(pixels != 0)
 
 
 FORM = Form(
