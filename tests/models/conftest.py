@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from unires_jax.config import ModelConfig
+from unires_jax.models.keys import Keys
 
 TINY_VISION = {
     "hidden_size": 48,
@@ -84,8 +85,8 @@ def _load_towers(
     text_config.context = context or text_config.context
     vision, text = nnx.eval_shape(
         lambda: (
-            towers.vision(vision_config, image_size, rngs=nnx.Rngs(0), **options),
-            towers.text(text_config, rngs=nnx.Rngs(0), **options),
+            towers.vision(vision_config, image_size, keys=Keys(0), **options),
+            towers.text(text_config, keys=Keys(0), **options),
         )
     )
     (v_graph, v_state), (t_graph, t_state) = nnx.split(vision), nnx.split(text)

@@ -19,6 +19,7 @@ from unires_jax.models import depthwise
 from unires_jax.models import efficientnet_weights as weights
 from unires_jax.models.efficientnet import SHAPES, EfficientNetLite
 from unires_jax.models.efficientnet_weights import load_efficientnet, read_torch
+from unires_jax.models.keys import Keys
 
 NAME = "efficientnet_lite0"
 
@@ -47,7 +48,7 @@ def tensors() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def network() -> EfficientNetLite:
-    return nnx.eval_shape(lambda: EfficientNetLite(NAME, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: EfficientNetLite(NAME, keys=Keys(0)))
 
 
 def like(network: EfficientNetLite) -> dict[Any, Any]:

@@ -13,6 +13,7 @@ from jax.extend import core
 from unires_jax.config import VisionConfig
 from unires_jax.models import layers
 from unires_jax.models.forms import FAST, PLAIN, use
+from unires_jax.models.keys import Keys
 
 
 def _random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -26,7 +27,7 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 
 def test_attention_reads_keys() -> None:
     """And gives the weights of what it reads on request."""
-    module = layers.Attention(8, 2, rngs=nnx.Rngs(0))
+    module = layers.Attention(8, 2, keys=Keys(0))
     queries, keys = _random(2, 5, 8), _random(2, 3, 8)
     q, k, v = (
         (x @ getattr(module, name).kernel[...]).reshape(2, -1, 2, 4).swapaxes(1, 2)
@@ -46,7 +47,7 @@ def test_attention_reads_keys() -> None:
 
 def test_layer_norm_applies_its_parameters_and_eps() -> None:
     x, scale, bias = _random(4, 6, 32), _random(32, seed=1), _random(32, seed=2)
-    module = layers.LayerNorm(32, eps=0.5, rngs=nnx.Rngs(0))
+    module = layers.LayerNorm(32, eps=0.5, keys=Keys(0))
     module.scale[...], module.bias[...] = scale, bias
     centred = x - x.mean(-1, keepdims=True)
     expected = centred / np.sqrt(x.var(-1, keepdims=True) + 0.5) * scale + bias
@@ -54,9 +55,9 @@ def test_layer_norm_applies_its_parameters_and_eps() -> None:
 
 
 def test_gradients_are_the_same_on_a_batch_split_over_devices() -> None:
-    block = layers.FeedForward(16, 32, activation="quick_gelu", rngs=nnx.Rngs(0))
-    attention = layers.Attention(16, 4, rngs=nnx.Rngs(1))
-    norm = layers.LayerNorm(16, rngs=nnx.Rngs(2))
+    block = layers.FeedForward(16, 32, activation="quick_gelu", keys=Keys(0))
+    attention = layers.Attention(16, 4, keys=Keys(1))
+    norm = layers.LayerNorm(16, keys=Keys(2))
     graph, state = nnx.split((block, attention, norm))
 
     def total(arguments: Any) -> Any:
@@ -83,14 +84,14 @@ def test_gradients_are_the_same_on_a_batch_split_over_devices() -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda rngs: layers.Attention(8, 2, zero_init_out=True, rngs=rngs),
-        lambda rngs: layers.FeedForward(8, 16, zero_init_out=True, rngs=rngs),
+        lambda keys: layers.Attention(8, 2, zero_init_out=True, keys=keys),
+        lambda keys: layers.FeedForward(8, 16, zero_init_out=True, keys=keys),
     ],
 )
 def test_zero_initialised_branches_start_silent_but_learn(
-    build: Callable[[nnx.Rngs], Any],
+    build: Callable[[Keys], Any],
 ) -> None:
-    module = build(nnx.Rngs(0))
+    module = build(Keys(0))
     x = jnp.asarray(_random(1, 3, 8))
     graph, state = nnx.split(module)
 
@@ -104,13 +105,13 @@ def test_zero_initialised_branches_start_silent_but_learn(
 
 
 def test_bfloat16_computes_in_bfloat16_over_float32_parameters() -> None:
-    module = layers.Attention(16, 4, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    module = layers.Attention(16, 4, dtype=jnp.bfloat16, keys=Keys(0))
     x = jnp.asarray(_random(2, 5, 16))
     mixed, weights = module(x, x, return_weights=True)
     assert mixed.dtype == jnp.bfloat16 and weights.dtype == jnp.float32
     leaves = jax.tree.leaves(nnx.state(module, nnx.Param))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
-    exact, _ = layers.Attention(16, 4, rngs=nnx.Rngs(0))(x, x)
+    exact, _ = layers.Attention(16, 4, keys=Keys(0))(x, x)
     # bfloat16 keeps 8 bits: outputs of unit size agree to a few 1/256.
     np.testing.assert_allclose(mixed.astype(jnp.float32), exact, atol=0.03)
 
@@ -119,9 +120,9 @@ def test_bfloat16_computes_in_bfloat16_over_float32_parameters() -> None:
 def test_layers_are_traced_in_the_form_in_use(groups: int) -> None:
     """And are the same in each: 1e-5 of values of some units."""
     x, mask = jnp.asarray(_random(2, 6, 8)), jnp.asarray(_random(2, 6, 6) > -1)
-    rngs = nnx.Rngs(0)
-    norm, mix = layers.LayerNorm(8, rngs=rngs), layers.Attention(8, 2, rngs=rngs)
-    mlp = layers.FeedForward(8, 16, rngs=rngs)
+    keys = Keys(0)
+    norm, mix = layers.LayerNorm(8, keys=keys), layers.Attention(8, 2, keys=keys)
+    mlp = layers.FeedForward(8, 16, keys=keys)
     norm.scale[...] = jnp.asarray(_random(8, seed=3))
     bias = jnp.array([0.5, -2.0]) if groups else None
 
@@ -152,7 +153,7 @@ def products(remat: str) -> int:
         return below + sum(e.primitive.name == "dot_general" for e in jaxpr.eqns)
 
     config = VisionConfig(width=16, heads=2, mlp=32)
-    block = layers.Block(config, eps=1e-5, rngs=nnx.Rngs(0))
+    block = layers.Block(config, eps=1e-5, keys=Keys(0))
     grad = jax.grad(lambda x: layers.run_layer(block, x, remat)[0].sum())
     return count(jax.make_jaxpr(grad)(jnp.zeros((2, 8, 16))).jaxpr)
 

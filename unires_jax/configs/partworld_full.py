@@ -3,8 +3,8 @@
 unires build partworld --data_dir data/full --scenes 24000
 python train.py --config=configs/partworld_full.py --workdir=runs/partworld_full
 
-About 90 minutes on one shared core. Native mIoU object / part, beside the ceilings of the
-mask grid: val 87.0 / 83.3 (97.5 / 95.3), testA 86.3 / 82.8, testB 87.7 / 84.1,
+About 90 minutes on one shared core. Native mIoU object / part, beside the ceilings of
+the mask grid: val 87.0 / 83.3 (97.5 / 95.3), testA 86.3 / 82.8, testB 87.7 / 84.1,
 val_novel 86.6 / 72.3 (97.4 / 95.9). N-acc: val 97.7, testA 97.4, testB 98.2; T-acc 99.9
 and more, val_novel 94.0. Before masks were products (stride 4, 55 minutes on 2 shared
 cores): val 77.7 / 70.4, val_novel 70.9 / 60.4.

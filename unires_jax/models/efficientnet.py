@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from unires_jax.models.forms import forms
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Conv3x3, Dense
 
 # What the published weights expect of pictures: ImageNet's statistics, RGB in [0, 1].
@@ -75,9 +76,9 @@ def _last_of_stride(blocks: list[BlockShape]) -> list[int]:
 class Depthwise(nnx.Module):
     """A depthwise convolution with its bias."""
 
-    def __init__(self, shape: BlockShape, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, shape: BlockShape, *, dtype: DTypeLike, keys: Keys):
         k, c = shape.kernel, shape.hidden
-        draw = jax.random.normal(rngs.params(), (k, k, c))
+        draw = jax.random.normal(keys(), (k, k, c))
         self.kernel = nnx.Param(draw * (2 / k**2) ** 0.5)
         self.bias = nnx.Param(jnp.zeros(c))
         self.stride, self.dtype = shape.stride, dtype
@@ -90,14 +91,14 @@ class Depthwise(nnx.Module):
 class Bottleneck(nnx.Module):
     """Widened, convolved by channel, narrowed; the input added where it fits."""
 
-    def __init__(self, shape: BlockShape, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, shape: BlockShape, *, dtype: DTypeLike, keys: Keys):
         hidden = shape.hidden
         widens = shape.expansion > 1
         self.expand = (
-            Dense(shape.inputs, hidden, dtype=dtype, rngs=rngs) if widens else None
+            Dense(shape.inputs, hidden, dtype=dtype, keys=keys) if widens else None
         )
-        self.depthwise = Depthwise(shape, dtype=dtype, rngs=rngs)
-        self.project = Dense(hidden, shape.outputs, dtype=dtype, rngs=rngs)
+        self.depthwise = Depthwise(shape, dtype=dtype, keys=keys)
+        self.project = Dense(hidden, shape.outputs, dtype=dtype, keys=keys)
         self.adds = shape.stride == 1 and shape.inputs == shape.outputs
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
@@ -109,11 +110,11 @@ class Bottleneck(nnx.Module):
 class EfficientNetLite(nnx.Module):
     """The network up to its last bottleneck; what classifies is left out."""
 
-    def __init__(self, name: str, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, name: str, *, dtype: DTypeLike = jnp.float32, keys: Keys):
         """`name` is a row of SHAPES."""
-        self.first = Conv3x3(3, STEM, stride=2, padding="SAME", dtype=dtype, rngs=rngs)
+        self.first = Conv3x3(3, STEM, stride=2, padding="SAME", dtype=dtype, keys=keys)
         self.blocks = nnx.List(
-            [Bottleneck(shape, dtype=dtype, rngs=rngs) for shape in SHAPES[name]]
+            [Bottleneck(shape, dtype=dtype, keys=keys) for shape in SHAPES[name]]
         )
         self.last_of_stride = tuple(_last_of_stride(SHAPES[name]))
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import ModelConfig
 from unires_jax.mesh import constrain_batch
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Attention, Dense, FeedForward, LayerNorm, run_layer
 
 
@@ -20,14 +21,14 @@ class FusionLayer(nnx.Module):
     identity (ours). Keys arrive normalised.
     """
 
-    def __init__(self, config: ModelConfig, *, attend: bool = True, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, attend: bool = True, keys: Keys):
         """`attend=False` puts feed-forward of equal size in attention's place."""
         d, dtype = config.width, jnp.dtype(config.dtype)
-        zeros: dict[str, Any] = {"zero_init_out": True, "dtype": dtype, "rngs": rngs}
-        self.ln1 = LayerNorm(d, dtype=dtype, rngs=rngs)
+        zeros: dict[str, Any] = {"zero_init_out": True, "dtype": dtype, "keys": keys}
+        self.ln1 = LayerNorm(d, dtype=dtype, keys=keys)
         kind, size = (Attention, config.heads) if attend else (FeedForward, 2 * d)
         self.mix = kind(d, size, **zeros)
-        self.ln2 = LayerNorm(d, dtype=dtype, rngs=rngs)
+        self.ln2 = LayerNorm(d, dtype=dtype, keys=keys)
         self.mlp = FeedForward(d, config.mlp_ratio * d, **zeros)
 
     def __call__(
@@ -59,11 +60,11 @@ class FusionLayer(nnx.Module):
 class Filter(nnx.Module):
     """LRF: the group tokens of one level, filtered by the words [figure]."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, keys: Keys):
         dtype = jnp.dtype(config.dtype)
-        self.project = Dense(config.vision.width, config.width, dtype=dtype, rngs=rngs)
-        self.ln_words = LayerNorm(config.width, dtype=dtype, rngs=rngs)
-        self.layer = FusionLayer(config, attend=config.filters == "lrf", rngs=rngs)
+        self.project = Dense(config.vision.width, config.width, dtype=dtype, keys=keys)
+        self.ln_words = LayerNorm(config.width, dtype=dtype, keys=keys)
+        self.layer = FusionLayer(config, attend=config.filters == "lrf", keys=keys)
 
     def __call__(
         self,
@@ -81,11 +82,11 @@ class Filter(nnx.Module):
 class Stage(nnx.Module):
     """A decoder stage: patches query words (stage 1) or filtered groups (stage 2)."""
 
-    def __init__(self, config: ModelConfig, depth: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, depth: int, *, keys: Keys):
         """`depth` layers, each recomputed as `config.remat` says."""
         dtype = jnp.dtype(config.dtype)
-        self.ln_keys = LayerNorm(config.width, dtype=dtype, rngs=rngs)
-        self.layers = nnx.List([FusionLayer(config, rngs=rngs) for _ in range(depth)])
+        self.ln_keys = LayerNorm(config.width, dtype=dtype, keys=keys)
+        self.layers = nnx.List([FusionLayer(config, keys=keys) for _ in range(depth)])
         self.remat = config.remat
 
     def __call__(

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from unires_jax.config import ModelConfig, mask_grid, patch_cells
 from unires_jax.mesh import constrain_batch
 from unires_jax.models.features import each
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Conv3x3, Dense, LayerNorm, quick_gelu
 from unires_jax.models.pixel_features import (
     PixelFeatures,
@@ -38,10 +39,10 @@ class ProductHead(nnx.Module):
         stem_channels: int,
         *,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`stem_channels=0` without a stem."""
-        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         width = config.width
         self.pixels = PixelFeatures(config, stem_channels, **kw)
         self.norm = LayerNorm(width, **kw)
@@ -118,10 +119,10 @@ class UpsampleHead(nnx.Module):
         stem_channels: int,
         *,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`stem_channels=0` without a stem."""
-        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         width, c = config.width, config.mask_channels
         self.ratio, self.grid = patch_cells(config), mask_grid(config)
         self.norm = LayerNorm(width, **kw)
@@ -173,10 +174,10 @@ class NoTargetHead(nnx.Module):
         *,
         sees_mask: bool,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`sees_mask`: how sure the mask is and how large counts too."""
-        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         self.norm = LayerNorm(width, **kw)
         self.hidden = Dense(2 * width, width, **kw)
         self.evidence = Dense(EVIDENCE, width, **kw) if sees_mask else None

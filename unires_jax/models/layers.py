@@ -19,6 +19,7 @@ from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.mesh import constrain_batch, gather, gathers_in_blocks
 from unires_jax.models.fast import KEPT, PRODUCT
 from unires_jax.models.forms import forms
+from unires_jax.models.keys import Keys
 from unires_jax.models.plain import attention_weights, gelu, gelu_tanh
 
 _kernel_init = nnx.initializers.xavier_uniform()
@@ -48,10 +49,10 @@ class Dense(nnx.Module):
         use_bias: bool = True,
         zero_init: bool = False,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         init = nnx.initializers.zeros if zero_init else _kernel_init
-        self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs), jnp.float32))
+        self.kernel = nnx.Param(init(keys(), (inputs, outputs), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs)) if use_bias else None
         self.dtype = dtype
 
@@ -72,11 +73,11 @@ class Conv3x3(nnx.Module):
         stride: int = 1,
         padding: Sequence[tuple[int, int]] | str = ((1, 1), (1, 1)),
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`padding` as jax's, where it is another: "SAME" is TensorFlow's."""
         init = nnx.initializers.he_normal()
-        self.kernel = nnx.Param(init(rngs.params(), (3, 3, inputs, outputs)))
+        self.kernel = nnx.Param(init(keys(), (3, 3, inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs))
         self.stride, self.padding, self.dtype = stride, padding, dtype
 
@@ -100,9 +101,9 @@ class LayerNorm(nnx.Module):
         *,
         eps: float = 1e-5,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
-        del rngs  # nothing is drawn; taken so that all layers are built alike
+        del keys  # nothing is drawn; taken so that all layers are built alike
         self.scale = nnx.Param(jnp.ones(width))
         self.bias = nnx.Param(jnp.zeros(width))
         self.eps, self.dtype = eps, dtype
@@ -122,12 +123,12 @@ class Attention(nnx.Module):
         *,
         zero_init_out: bool = False,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
-        self.query = Dense(width, width, dtype=dtype, rngs=rngs)
-        self.key = Dense(width, width, dtype=dtype, rngs=rngs)
-        self.value = Dense(width, width, dtype=dtype, rngs=rngs)
-        self.out = Dense(width, width, zero_init=zero_init_out, dtype=dtype, rngs=rngs)
+        self.query = Dense(width, width, dtype=dtype, keys=keys)
+        self.key = Dense(width, width, dtype=dtype, keys=keys)
+        self.value = Dense(width, width, dtype=dtype, keys=keys)
+        self.out = Dense(width, width, zero_init=zero_init_out, dtype=dtype, keys=keys)
         self.heads = heads
 
     def __call__(
@@ -170,12 +171,12 @@ class FeedForward(nnx.Module):
         activation: str = "quick_gelu",
         zero_init_out: bool = False,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`activation` names one of ACTIVATIONS."""
-        self.up = Dense(width, hidden, dtype=dtype, rngs=rngs)
+        self.up = Dense(width, hidden, dtype=dtype, keys=keys)
         self.down = Dense(
-            hidden, width, zero_init=zero_init_out, dtype=dtype, rngs=rngs
+            hidden, width, zero_init=zero_init_out, dtype=dtype, keys=keys
         )
         self.activation = ACTIVATIONS[activation]
 
@@ -195,15 +196,15 @@ class Block(nnx.Module):
         *,
         eps: float,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`eps` is that of both norms."""
         width = config.width
-        self.ln1 = LayerNorm(width, eps=eps, dtype=dtype, rngs=rngs)
-        self.attention = Attention(width, config.heads, dtype=dtype, rngs=rngs)
-        self.ln2 = LayerNorm(width, eps=eps, dtype=dtype, rngs=rngs)
+        self.ln1 = LayerNorm(width, eps=eps, dtype=dtype, keys=keys)
+        self.attention = Attention(width, config.heads, dtype=dtype, keys=keys)
+        self.ln2 = LayerNorm(width, eps=eps, dtype=dtype, keys=keys)
         self.mlp = FeedForward(
-            width, config.mlp, activation=config.activation, dtype=dtype, rngs=rngs
+            width, config.mlp, activation=config.activation, dtype=dtype, keys=keys
         )
 
     def __call__(

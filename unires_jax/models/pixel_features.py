@@ -21,6 +21,7 @@ from unires_jax.models.efficientnet import (
     EfficientNetLite,
     map_channels,
 )
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Conv3x3, Dense, LayerNorm, quick_gelu
 
 
@@ -40,12 +41,10 @@ class StemFeatures(NamedTuple):
 class Stem(nnx.Module):
     """Image detail at strides 2 and 4."""
 
-    def __init__(
-        self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
-    ):
-        self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, rngs=rngs)
-        self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs)
-        self.conv3 = Conv3x3(channels, channels, dtype=dtype, rngs=rngs)
+    def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, keys: Keys):
+        self.conv1 = Conv3x3(3, channels, stride=2, dtype=dtype, keys=keys)
+        self.conv2 = Conv3x3(channels, channels, stride=2, dtype=dtype, keys=keys)
+        self.conv3 = Conv3x3(channels, channels, dtype=dtype, keys=keys)
 
     def __call__(self, images: Float[Array, "b s s 3"]) -> StemFeatures:
         """Features of normalised images."""
@@ -67,10 +66,10 @@ class NetworkStem(nnx.Module):
         channels: int,
         *,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`name` is one of `efficientnet.SHAPES`."""
-        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         self.tower = EfficientNetLite(name, **kw)
         widths = map_channels(name)
         self.norms = nnx.List([LayerNorm(c, **kw) for c in widths])
@@ -143,10 +142,10 @@ class PixelFeatures(nnx.Module):
         stem_channels: int,
         *,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`stem_channels=0` without a stem."""
-        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         width, tower, c = config.width, config.vision.width, config.mask_channels
 
         def of_stem() -> Dense | None:

@@ -26,6 +26,7 @@ from unires_jax.models.efficientnet import map_channels
 from unires_jax.models.features import ImageFeatures
 from unires_jax.models.fusion import Filter, FusionLayer, Stage, grid_positions
 from unires_jax.models.heads import NoTargetHead, ProductHead, UpsampleHead
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Dense, quick_gelu
 from unires_jax.models.pixel_features import (
     NetworkStem,
@@ -41,17 +42,17 @@ from unires_jax.models.pixel_features import (
 class UniRES(nnx.Module):
     """The model. All switches are `ModelConfig`'s."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, keys: Keys):
         d, dtype = config.width, jnp.dtype(config.dtype)
-        kw: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         self.config, towers = config, towers_of(config)
         self.vision = towers.vision(
             config.vision, config.image_size, remat=config.remat, **kw
         )
         self.text = towers.text(config.text, remat=config.remat, **kw)
-        self.low, self.high = _group_tokens(config, dtype, rngs)
-        self.low_filter = Filter(config, rngs=rngs) if self.low else None
-        self.high_filter = Filter(config, rngs=rngs) if self.high else None
+        self.low, self.high = _group_tokens(config, dtype, keys)
+        self.low_filter = Filter(config, keys=keys) if self.low else None
+        self.high_filter = Filter(config, keys=keys) if self.high else None
 
         self.patch_project = Dense(config.vision.width, d, **kw)
         self.word_project = Dense(config.text.width, d, **kw)
@@ -60,17 +61,17 @@ class UniRES(nnx.Module):
         gated = config.gate and not config.figure_only
         self.patch_gate = Dense(d, d, zero_init=True, **kw) if gated else None
         mixers = 0 if config.figure_only else config.mixer_layers
-        self.mixers = nnx.List([FusionLayer(config, rngs=rngs) for _ in range(mixers)])
+        self.mixers = nnx.List([FusionLayer(config, keys=keys) for _ in range(mixers)])
 
         two = config.stages == 2 and config.groups != "none"
         depth = config.stage_layers if two else 2 * config.stage_layers
-        self.stage1 = Stage(config, depth, rngs=rngs)
-        self.stage2 = Stage(config, depth, rngs=rngs) if two else None
+        self.stage1 = Stage(config, depth, keys=keys)
+        self.stage2 = Stage(config, depth, keys=keys) if two else None
 
         self.grid = mask_grid(config)
         stem = 0 if config.figure_only else config.stem_channels
         self.stem = _stem(config, stem, kw)
-        self.stem_project = _stem_project(config, stem, dtype, rngs)
+        self.stem_project = _stem_project(config, stem, dtype, keys)
         head = ProductHead if has_product_head(config) else UpsampleHead
         self.head = head(config, stem, **kw)
         self.no_target_head = NoTargetHead(d, sees_mask=config.no_target_mask, **kw)
@@ -229,13 +230,13 @@ class Apply:
 
     def __init__(self, config: ModelConfig):
         self.config = config
-        model = nnx.eval_shape(lambda: UniRES(config, rngs=nnx.Rngs(0)))
+        model = nnx.eval_shape(lambda: UniRES(config, keys=Keys(0)))
         self._graph, state = nnx.split(model)
         self.abstract: dict[str, Any] = nnx.to_pure_dict(state)  # ShapeDtypeStructs
 
     def init(self, key: Array) -> dict[str, Any]:
         """Fresh float32 parameters from a PRNG key."""
-        return nnx.to_pure_dict(nnx.state(UniRES(self.config, rngs=nnx.Rngs(key))))
+        return nnx.to_pure_dict(nnx.state(UniRES(self.config, keys=Keys(key))))
 
     def bind(self, params: dict[str, Any]) -> UniRES:
         """The module with these parameters."""
@@ -261,7 +262,7 @@ class Apply:
 
 
 def _group_tokens(
-    config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs
+    config: ModelConfig, dtype: jnp.dtype, keys: Keys
 ) -> tuple[GroupTokens | None, GroupTokens | None]:
     """Low and high tokens; ablations move the absent level's count to the other."""
     split, depth = split_layer(config), config.vision.depth
@@ -278,7 +279,7 @@ def _group_tokens(
         if not count:
             return None
         return GroupTokens(
-            count, blocks, config.vision, bias=bias, dtype=dtype, rngs=rngs
+            count, blocks, config.vision, bias=bias, dtype=dtype, keys=keys
         )
 
     return tokens(low, split), tokens(high, depth - split)
@@ -296,7 +297,7 @@ def _stem(
 
 
 def _stem_project(
-    config: ModelConfig, stem: int, dtype: jnp.dtype, rngs: nnx.Rngs
+    config: ModelConfig, stem: int, dtype: jnp.dtype, keys: Keys
 ) -> Dense | None:
     """The stem's way into the patches; zero, so that they start as pretrained."""
     if not (config.stem_to_patches and stem):
@@ -305,7 +306,7 @@ def _stem_project(
         inputs = stem_cells(config.vision.patch) ** 2 * stem
     else:
         inputs = sum(map_channels(config.stem)[3:])
-    return Dense(inputs, config.vision.width, zero_init=True, dtype=dtype, rngs=rngs)
+    return Dense(inputs, config.vision.width, zero_init=True, dtype=dtype, keys=keys)
 
 
 def _project(filter_: Filter | None, groups: Array | None) -> Array | None:

@@ -12,6 +12,7 @@ from flax import nnx
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.models.backbones.clip import TextTower, VisionTower
 from unires_jax.models.backbones.image_tower import GroupTokens
+from unires_jax.models.keys import Keys
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 VISION = VisionConfig(patch=16, width=48, depth=4, heads=4, mlp=96)
@@ -159,16 +160,16 @@ def _filled(build, seed=0):
 
 
 def _vision(config=VISION, **options):
-    return _filled(lambda: VisionTower(config, 64, rngs=nnx.Rngs(0), **options))
+    return _filled(lambda: VisionTower(config, 64, keys=Keys(0), **options))
 
 
 def _text(**options):
-    return _filled(lambda: TextTower(TEXT, rngs=nnx.Rngs(0), **options))
+    return _filled(lambda: TextTower(TEXT, keys=Keys(0), **options))
 
 
 def _groups(count, bias=0.0, seed=0, blocks=2):
     groups = _filled(
-        lambda: GroupTokens(count, blocks, VISION, bias=bias, rngs=nnx.Rngs(0)), seed
+        lambda: GroupTokens(count, blocks, VISION, bias=bias, keys=Keys(0)), seed
     )
     if groups.bias is not None:
         groups.bias[...] = jnp.full((blocks, VISION.heads), bias)
@@ -193,7 +194,7 @@ def test_groups_hardly_move_the_patches_at_the_start(make_clip, load_towers, tmp
     make_clip(_tower(32, 768, 12, 12)).save_pretrained(tmp_path)
     tower, _ = load_towers(tmp_path, 480)
     config = VisionConfig(patch=32)
-    low, high = (GroupTokens(n, 6, config, rngs=nnx.Rngs(n)) for n in (64, 8))
+    low, high = (GroupTokens(n, 6, config, keys=Keys(n)) for n in (64, 8))
     tower, images = _jit(tower), _images(1, 480)
     clip, grouped = tower(images), tower(images, low, high)
     np.testing.assert_allclose(grouped.patches, clip.patches, atol=1e-3)
@@ -241,7 +242,7 @@ def test_bias_does_not_keep_groups_from_one_another():
 
 
 def test_groups_enter_at_the_scale_of_the_stream():
-    groups = GroupTokens(50, 2, VISION, rngs=nnx.Rngs(0))
+    groups = GroupTokens(50, 2, VISION, keys=Keys(0))
     stream = jnp.asarray(np.random.default_rng(0).normal(size=(2, 17, 48)))
     stream = 3 + stream * jnp.array([0.5, 40.0])[:, None, None]
     spread = np.asarray(groups.enter(stream)).std(axis=(1, 2))
@@ -294,7 +295,7 @@ def test_words_do_not_see_what_follows():
 
 def test_bfloat16_towers_keep_float32_parameters():
     tower, text = _vision(dtype=jnp.bfloat16), _text(dtype=jnp.bfloat16)
-    low = GroupTokens(5, 2, VISION, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    low = GroupTokens(5, 2, VISION, dtype=jnp.bfloat16, keys=Keys(0))
     output = _jit(tower)(_images(), low)
     words = _jit(text)(jnp.zeros((2, 8), int), jnp.array([8, 8]))
     assert {x.dtype for x in (output.patches, output.low, words)} == {

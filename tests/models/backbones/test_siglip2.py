@@ -17,6 +17,7 @@ from unires_jax.models.backbones.image_tower import GroupTokens
 from unires_jax.models.backbones.published import check_config, read_config
 from unires_jax.models.backbones.published import load_towers as load_weights
 from unires_jax.models.backbones.siglip2 import PAD, TOWERS
+from unires_jax.models.keys import Keys
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 EOS, CONTEXT = 1, 64
@@ -190,8 +191,8 @@ def see(tower, *groups):
 def groups(seed, bias=-np.inf):
     """Low and high ones, each for half of the four blocks."""
     vision = VisionConfig(patch=16, width=48, depth=4, heads=4, mlp=96)
-    rngs = nnx.Rngs(seed)
-    return tuple(GroupTokens(n, 2, vision, bias=bias, rngs=rngs) for n in (5, 3))
+    keys = Keys(seed)
+    return tuple(GroupTokens(n, 2, vision, bias=bias, keys=keys) for n in (5, 3))
 
 
 def test_shut_groups_leave_the_patches_to_the_tower(towers):

@@ -1,7 +1,6 @@
 """CLIP (Radford et al. 2021, arXiv 2103.00020): OpenAI's and LAION's ViTs."""
 
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
@@ -10,6 +9,7 @@ from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.models.backbones import Published, Towers, image_tower, text_tower
 from unires_jax.models.backbones.text_tower import word_places
 from unires_jax.models.backbones.weights import keep, norm, two_towers
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import LayerNorm
 
 
@@ -28,10 +28,10 @@ class VisionTower(image_tower.ImageTower):
         *,
         dtype: DTypeLike = jnp.float32,
         remat: str = "none",
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
-        super().__init__(config, image_size, dtype=dtype, remat=remat, rngs=rngs)
-        self.ln_pre = LayerNorm(config.width, eps=self.eps, dtype=dtype, rngs=rngs)
+        super().__init__(config, image_size, dtype=dtype, remat=remat, keys=keys)
+        self.ln_pre = LayerNorm(config.width, eps=self.eps, dtype=dtype, keys=keys)
 
     def embed(
         self,

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from unires_jax.config import VisionConfig
 from unires_jax.mesh import constrain_batch
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Block, Dense, LayerNorm, run_layer
 
 
@@ -39,10 +40,10 @@ class GroupTokens(nnx.Module):
         *,
         bias: float | None = -10.0,
         dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
-        self.tokens = nnx.Param(jax.random.normal(rngs.params(), (count, config.width)))
-        self.norm = LayerNorm(config.width, dtype=dtype, rngs=rngs)
+        self.tokens = nnx.Param(jax.random.normal(keys(), (count, config.width)))
+        self.norm = LayerNorm(config.width, dtype=dtype, keys=keys)
         self.bias = (
             None
             if bias is None
@@ -96,22 +97,22 @@ class ImageTower(nnx.Module):
         *,
         dtype: DTypeLike = jnp.float32,
         remat: str = "none",
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`image_size`, a multiple of the patch, in pixels; `remat`: `ModelConfig`."""
         width, side = config.width, image_size // config.patch
         self.patch_embed = Dense(
-            3 * config.patch**2, width, use_bias=self.patch_bias, dtype=dtype, rngs=rngs
+            3 * config.patch**2, width, use_bias=self.patch_bias, dtype=dtype, keys=keys
         )
         init = nnx.initializers.normal(width**-0.5)
-        self.cls = nnx.Param(init(rngs.params(), (width,))) if self.prefix else None
+        self.cls = nnx.Param(init(keys(), (width,))) if self.prefix else None
         places = self.prefix + side**2
-        self.positions = nnx.Param(init(rngs.params(), (places, width)))
+        self.positions = nnx.Param(init(keys(), (places, width)))
         blocks = range(config.depth)
         self.blocks = nnx.List(
-            [Block(config, eps=self.eps, dtype=dtype, rngs=rngs) for _ in blocks]
+            [Block(config, eps=self.eps, dtype=dtype, keys=keys) for _ in blocks]
         )
-        self.ln_post = LayerNorm(width, eps=self.eps, dtype=dtype, rngs=rngs)
+        self.ln_post = LayerNorm(width, eps=self.eps, dtype=dtype, keys=keys)
         self.patch, self.dtype, self.remat = config.patch, dtype, remat
 
     def embed(

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from unires_jax.config import TextConfig
 from unires_jax.mesh import constrain_batch, look_up
+from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Block, LayerNorm, run_layer
 
 
@@ -32,17 +33,17 @@ class TextTower(nnx.Module):
         *,
         dtype: DTypeLike = jnp.float32,
         remat: str = "none",
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         """`remat` as in `ModelConfig`."""
         init, width = nnx.initializers.normal, config.width
-        self.embedding = nnx.Param(init(0.02)(rngs.params(), (config.vocab, width)))
-        self.positions = nnx.Param(init(0.01)(rngs.params(), (config.context, width)))
+        self.embedding = nnx.Param(init(0.02)(keys(), (config.vocab, width)))
+        self.positions = nnx.Param(init(0.01)(keys(), (config.context, width)))
         blocks = range(config.depth)
         self.blocks = nnx.List(
-            [Block(config, eps=self.eps, dtype=dtype, rngs=rngs) for _ in blocks]
+            [Block(config, eps=self.eps, dtype=dtype, keys=keys) for _ in blocks]
         )
-        self.ln_final = LayerNorm(width, eps=self.eps, dtype=dtype, rngs=rngs)
+        self.ln_final = LayerNorm(width, eps=self.eps, dtype=dtype, keys=keys)
         self.dtype, self.remat = dtype, remat
 
     def mask(self, tokens: Int[Array, "e l"]) -> Bool[Array, "1 l l"] | None:
