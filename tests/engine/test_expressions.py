@@ -265,7 +265,10 @@ def test_several_of_one_colour_are_named_together():
 def test_a_wider_word_is_said_of_what_it_alone_fits():
     picture = blocks(LEFT, ("cat", *MIDDLE[1:]), ("vase", *RIGHT[1:]))
     after = advance(picture, blank(picture), context(negatives=0.0))
-    animals = [t for t in texts(after) if "animal" in t.text and " and " not in t.text]
+    heard = [t for t in texts(after) if "animal" in t.text and " and " not in t.text]
+    both = [t for t in heard if "animals" in t.text]
+    assert both and all(set(t.targets) == {"o0", "o1"} for t in both)
+    animals = [t for t in heard if t not in both]
     assert animals and all(len(t.targets) == 1 for t in animals)
     sides = {"left": "o0", "right": "o1", "middle": "o1"}
     for text in animals:
@@ -308,7 +311,26 @@ def test_a_plural_leaves_no_other_kind_of_it_out():
         *(("car", *spot) for _, *spot in (LEFT, MIDDLE)), ("suv", *RIGHT[1:])
     )
     after = advance(picture, blank(picture), context(negatives=0.0))
-    assert not [t for t in texts(after, "plural") if "cars" in t.text]
+    heard = [t for t in texts(after, "plural") if "cars" in t.text]
+    assert {t.targets for t in heard} == {("o0", "o1", "o2")}  # a suv is one, too
+
+
+def test_several_of_many_kinds_are_named_by_a_wider_word():
+    picture = blocks(LEFT, ("cat", *MIDDLE[1:]), ("horse", *RIGHT[1:]))
+    pictures = [dataclasses.replace(picture, image_id=i) for i in range(20)]
+    image = painted(picture, RED, BLUE, RED)
+    heard = {
+        t.text: set(t.targets)
+        for p in pictures
+        for t in texts(advance(p, image, context(negatives=0.0)), "plural")
+        if "animals" in t.text
+    }
+    assert {"all animals", "both red animals"} <= set(heard)
+    for text, targets in heard.items():
+        assert targets == ({"o0", "o2"} if "red" in text else {"o0", "o1", "o2"})
+    alike = blocks(LEFT, MIDDLE)  # two dogs: "both dogs" says more
+    after = advance(alike, blank(alike), context(negatives=0.0))
+    assert not [t for t in texts(after, "plural") if "animals" in t.text]
 
 
 @pytest.mark.parametrize(

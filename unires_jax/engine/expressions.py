@@ -19,7 +19,13 @@ from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.lexemes import is_bare
 from unires_jax.engine.nouns import WIDER, also, part_name, spoken
-from unires_jax.engine.phrases import Phrase, groups, singling, singling_widely
+from unires_jax.engine.phrases import (
+    Phrase,
+    groups,
+    groups_widely,
+    singling,
+    singling_widely,
+)
 from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.roles import Image
 from unires_jax.engine.sayings import Name
@@ -198,17 +204,18 @@ def _plurals(
 ) -> Iterator[tuple[str, Text | None]]:
     """Texts about several objects, or one part of each, at the first one's region."""
     quantity = functools.partial(sayings.quantity, r=r)
-    for category in scene.categories:
-        for group in groups(scene, palette, category, quantity):
-            things = [scene.objects[i] for i in group[1]]
-            if any(t.mask is None for t in things):
-                continue
-            ids = [t.region.id for t in things]
-            yield ids[0], sayings.of_several(group, ids, category, r)
-            shared = _shared_parts(scene, ids)
-            for parts in r.sample(shared, min(TOGETHER, len(shared))):
-                said = sayings.of_several_parts(group, parts, category, r)
-                yield parts[0].region.id, said
+    called = [(c, groups(scene, palette, c, quantity)) for c in scene.categories]
+    called += [(w, groups_widely(scene, palette, w, quantity)) for w in WIDER]
+    for category, group in ((c, group) for c, those in called for group in those):
+        things = [scene.objects[i] for i in group[1]]
+        if any(t.mask is None for t in things):
+            continue
+        ids = [t.region.id for t in things]
+        yield ids[0], sayings.of_several(group, ids, category, r)
+        shared = _shared_parts(scene, ids)
+        for parts in r.sample(shared, min(TOGETHER, len(shared))):
+            said = sayings.of_several_parts(group, parts, category, r)
+            yield parts[0].region.id, said
     kinds = collections.defaultdict[str, list[int]](list)
     for i in names:
         kinds[scene.objects[i].region.category].append(i)

@@ -101,12 +101,7 @@ def singling_widely(
 
     {} where it says no more than the categories do, or others may be there unmarked.
     """
-    nouns = [spoken(o.region.category) for o in scene.objects]
-    among, known = scene.called(wide), scene.exhaustive and scene.clear(wide)
-    if not known or not 0 < len(among) <= MOST:
-        return {}
-    if {nouns[i] for i in among} == {wide}:
-        return {}
+    among = _called_widely(scene, wide)
     phrases: dict[int, list[Phrase]] = {i: [] for i in among}
     if len(among) == 1:
         phrases[among[0]].append(Phrase("template"))
@@ -118,6 +113,13 @@ def singling_widely(
     for i, phrase in _single(among, candidates):
         phrases[i].append(phrase)
     return phrases
+
+
+def _called_widely(scene: Scene, wide: str) -> list[int]:
+    """All that a word of WIDER means, of other names too; [] where it is not known."""
+    among, known = scene.called(wide), scene.exhaustive and scene.clear(wide)
+    nouns = {spoken(scene.objects[i].region.category) for i in among}
+    return list(among) if known and len(among) <= MOST and nouns != {wide} else []
 
 
 def _single(
@@ -359,7 +361,29 @@ def groups(
     """
     among, noun = scene.instances(category), spoken(category)
     countable = scene.exhaustive and scene.clear(noun) and scene.called(noun) == among
-    if not countable or not 2 <= len(among) <= MOST:
+    return _groups(scene, palette, category, among if countable else [], quantity)
+
+
+def groups_widely(
+    scene: Scene, palette: Palette, wide: str, quantity: Callable[[int, bool], str]
+) -> list[Group]:
+    """The same of all that a word of WIDER means: "both animals", "two red vehicles".
+
+    None where they are of one kind, whose own name then says as much.
+    """
+    among = _called_widely(scene, wide)
+    kinds = {scene.objects[i].region.category for i in among}
+    return _groups(scene, palette, wide, among if len(kinds) > 1 else [], quantity)
+
+
+def _groups(
+    scene: Scene,
+    palette: Palette,
+    category: str,
+    among: Sequence[int],
+    quantity: Callable[[int, bool], str],
+) -> list[Group]:
+    if not 2 <= len(among) <= MOST:
         return []
     spots = [scene.objects[i].whole for i in among]
     several: list[Group] = []

@@ -184,7 +184,8 @@ def quantity(count: int, everything: bool, r: Random) -> str:
     if everything and count == 2:
         return r.choice(("both", "both", "the two"))
     if everything:
-        return r.choice(("all", "all the", f"all {number(count)}"))
+        many = number(count)
+        return r.choice(("all", "all the", f"all {many}", f"the {many}"))
     return r.choice(("the", f"the {number(count)}")) if count <= 5 else "the"
 
 
