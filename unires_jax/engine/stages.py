@@ -60,7 +60,7 @@ STAGES = (
         "captions",
         ("vocabulary",),
         ("expressions", "seed", "thresholds.twin"),
-        edition=3,
+        edition=4,
     ),
     Stage("scores", "expressions", ("scorer", "grounder", "part_finder"), edition=2),
 )
