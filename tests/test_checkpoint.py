@@ -104,6 +104,15 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, "last").name == "12"
 
 
+@pytest.mark.parametrize("miou", [10**400, "0.9", True, None, float("inf")])
+def test_a_score_that_is_no_number_is_not_the_best(tmp_path: Path, miou: Any) -> None:
+    write(tmp_path, {2: 0.3, 4: 0.6})
+    file = tmp_path / "checkpoints" / "4" / "metrics" / "metrics"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({name: miou for name in content}))
+    assert find_checkpoint(tmp_path, "best").name == "2"
+
+
 def test_every_nth_is_kept_too(tmp_path: Path) -> None:
     every = TrainConfig(checkpoint_every=2, keep=1, keep_every=4)
     write(tmp_path, {2: 0.9, 4: 0.1, 6: None, 8: 0.3}, every)

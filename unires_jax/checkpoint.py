@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from unires_jax import documents, files, hosts, limits, orbax_s3
-from unires_jax.config import Config, TrainConfig, from_dict, to_dict, validate
+from unires_jax.config import Config, TrainConfig, fits, from_dict, to_dict, validate
 from unires_jax.errors import (
     CheckpointError,
     ConfigError,
@@ -242,7 +242,7 @@ def _saved_miou(folder: Location) -> float:
         miou = documents.read_object(file).get(MIOU, math.nan)
     except DataError as error:
         raise CheckpointError(f"{error}; take another step") from None
-    return _miou({MIOU: miou if isinstance(miou, (int, float)) else math.nan})
+    return _miou({MIOU: miou if fits(miou, float) else math.nan})
 
 
 def read_meta(folder: str | os.PathLike[str]) -> Meta:

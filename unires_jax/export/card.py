@@ -217,7 +217,13 @@ def _as_written(file: Location) -> Iterator[None]:
     """Raise CheckpointError where metrics.json is not evaluate.py's."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CheckpointError(
             f"{file}: not as evaluate.py writes it ({type(error).__name__}: {error}); "
             "evaluate again, or move it away"

@@ -21,4 +21,5 @@ def whole_pieces(pieces: list[Any]) -> dict[int, Any]:
 def _is_stray(piece: Any) -> bool:
     if not isinstance(piece, list) or len(piece) not in (0, 2, 4):
         return False
-    return all(type(v) in (int, float) and math.isfinite(v) for v in piece)
+    # Not math.isfinite: an integer may be too large for it.
+    return all(type(v) in (int, float) and abs(v) < math.inf for v in piece)

@@ -18,7 +18,7 @@ from unires_jax.errors import DataError
 from unires_jax.inference.loaded import Loaded
 from unires_jax.pixels.masks import RunMask
 from unires_jax.serving import overlay
-from unires_jax.serving.page.desk import Desk, Limits
+from unires_jax.serving.page.desk import Desk, Limits, threshold_of
 from unires_jax.serving.page.visits import LAST, Visit, Visits
 from unires_jax.serving.photo import encode_png
 from unires_jax.serving.predictor import Predictor
@@ -219,6 +219,13 @@ def test_a_sessions_visits_share_their_picture(predictor: Predictor) -> None:
     visits = [desk.ask("a", PICTURE, TEXT) for _ in range(LAST)]
     answers = sum(x.answers_nbytes for x in visits)
     assert answers > 0 and desk.visits.nbytes == visits[0].image.nbytes + answers
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 10**400, -1, "x", None, float("nan"), []])
+def test_a_threshold_that_is_none_gets_words(threshold: Any) -> None:
+    with pytest.raises(DataError, match="between 0 and 1"):
+        threshold_of(threshold)
+    assert threshold_of("0.4") == 0.4
 
 
 def test_limits(counting: Counting) -> None:

@@ -269,7 +269,7 @@ def threshold_of(value: Any) -> float:
     """The threshold that a request names. Raises DataError unless it is in (0, 1)."""
     try:
         threshold = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         threshold = 0.0
     if not 0 < threshold < 1:
         raise DataError("The threshold must be a number between 0 and 1.")
