@@ -95,10 +95,13 @@ FIELD = element(5, struct.pack("<i", 8)), element(1, b"a".ljust(8, b"\0"))
         (matrix(9, (1, 1), element(99, b"a")), "1 bytes of type 99"),
         (matrix(6, (1, 1), element(9, b"a")), "1 bytes of type 9"),
         (matrix(9, (1, 1)), "without its end"),
-        (matrix(1, (2**31 - 1, 2)), "arrays in one"),
+        (matrix(1, (2**31 - 1, 2)), "more than 65536 arrays"),
         (matrix(1, (1, 1), element(2, b"a")), "an element of type 2"),
         (matrix(2, (2**31 - 1, 9), *FIELD), "structs with names"),
-        (matrix(2, (2**14, 1), FIELD[0], element(1, b"a" * 80)), "arrays in one"),
+        (
+            matrix(2, (2**14, 1), FIELD[0], element(1, b"a" * 80)),
+            "more than 65536 arrays",
+        ),
         (matrix(2, (1, 1), element(5, b""), element(1, b"")), "structs with names"),
         (matrix(4, (1, 1), element(16, b"\xff")), "cannot be decoded"),
         (matrix(17, (1, 1)), "of class 17"),
@@ -115,6 +118,16 @@ FIELD = element(5, struct.pack("<i", 8)), element(1, b"a".ljust(8, b"\0"))
 def test_damage_gets_words(body: bytes, words: str) -> None:
     with pytest.raises(DataError, match=words):
         mat5.read(file_of(body), MOST)
+
+
+def test_arrays_are_counted_in_all() -> None:
+    """Eight bytes each, and some hundred in memory."""
+    inner = matrix(1, (2**14, 1), element(14, b"") * 2**14)
+    assert len(mat5.read(file_of(inner), MOST)["x"]) == 2**14
+    bare = matrix(2, (2**16, 1), FIELD[0], element(1, b""))  # structs without a field
+    assert mat5.read(file_of(bare), MOST)["x"] == []
+    with pytest.raises(DataError, match="more than 65536 arrays"):
+        mat5.read(file_of(matrix(1, (5, 1), inner * 5)), MOST)
 
 
 def test_many_small_streams_are_bounded_together() -> None:

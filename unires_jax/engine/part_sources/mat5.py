@@ -26,7 +26,7 @@ _TEXTS = {
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)
 _HEADER = 128  # bytes before the first element
-_DEPTH, _COUNT = 16, 1 << 16  # arrays within one another, and in one; ours
+_DEPTH, _COUNT = 16, 1 << 16  # arrays within one another, and in a file; ours
 
 
 class _Element(NamedTuple):
@@ -47,7 +47,7 @@ def read(content: bytes, most: int) -> dict[str, Any]:
     if len(content) < _HEADER or content[124:128] != b"\x00\x01IM":
         raise DataError("is no MATLAB file of version 5 in this byte order")
     variables: dict[str, Any] = {}
-    left = most
+    arrays, left = _Arrays(), most
     for element in _elements(memoryview(content)[_HEADER:]):
         inner = element
         if element.kind == _COMPRESSED:
@@ -56,7 +56,7 @@ def read(content: bytes, most: int) -> dict[str, Any]:
             inner = next(_elements(memoryview(data)), element)
         if inner.kind != _MATRIX:
             raise _damaged(f"an element of type {inner.kind}, expected an array")
-        name, value = _array(inner.data, 0)
+        name, value = arrays.array(inner.data, 0)
         variables[name] = value
     return variables
 
@@ -90,57 +90,70 @@ def _elements(data: memoryview) -> Iterator[_Element]:
         at = after
 
 
-def _array(data: memoryview, depth: int) -> tuple[str, Any]:
-    """The name and the value of an array, "" and no number for an empty element."""
-    if not len(data):
-        return "", np.zeros((0, 0))
-    if depth > _DEPTH:
-        raise _damaged(f"arrays nested more than {_DEPTH} deep")
-    parts = _elements(data)
-    flags = _numbers(parts, 6)
-    if len(flags) != 2:
-        raise _damaged("an array without its kind")
-    kind, dims = int(flags[0]) & 0xFF, _numbers(parts, 5).tolist()
-    if len(dims) < 2 or min(dims) < 0:
-        raise _damaged(f"an array of size {shorten(str(dims), 60)}")
-    count = math.prod(dims)
-    name = _text(_next(parts))
-    if kind in _NUMERIC:
-        return name, _numeric(_next(parts), dims, count)
-    if kind == _CHAR:
-        return name, _text(_next(parts, _Element(1, memoryview(b""))))
-    if kind == _CELL:
-        return name, [_array(x, depth + 1)[1] for x in _arrays(parts, count)]
-    if kind == _STRUCT:
-        return name, _structs(parts, count, depth)
-    raise DataError(
-        f"holds an array of class {kind}, expected numbers, text or structs"
-    )
+class _Arrays:
+    """The arrays of a file, counted: of eight bytes a dict of hundreds may be made."""
 
+    def __init__(self) -> None:
+        self._left = _COUNT
 
-def _structs(parts: Iterator[_Element], count: int, depth: int) -> list[dict[str, Any]]:
-    """The structs of an array; their fields lie one struct after the other."""
-    lengths, packed = _numbers(parts, 5).tolist(), bytes(_next(parts).data)
-    length = lengths[0] if len(lengths) == 1 else 0
-    if length < 1 or len(packed) % length or count > _COUNT:
-        raise _damaged(f"{count} structs with names of {shorten(str(lengths), 60)}")
-    names = [
-        packed[i : i + length].partition(b"\0")[0].decode("latin-1")
-        for i in range(0, len(packed), length)
-    ]
-    values = (_array(x, depth + 1)[1] for x in _arrays(parts, count * len(names)))
-    return [{name: next(values) for name in names} for _ in range(count)]
+    def array(self, data: memoryview, depth: int) -> tuple[str, Any]:
+        """The name and the value of an array, "" and no number for an empty element."""
+        if not len(data):
+            return "", np.zeros((0, 0))
+        if depth > _DEPTH:
+            raise _damaged(f"arrays nested more than {_DEPTH} deep")
+        parts = _elements(data)
+        flags = _numbers(parts, 6)
+        if len(flags) != 2:
+            raise _damaged("an array without its kind")
+        kind, dims = int(flags[0]) & 0xFF, _numbers(parts, 5).tolist()
+        if len(dims) < 2 or min(dims) < 0:
+            raise _damaged(f"an array of size {shorten(str(dims), 60)}")
+        count = math.prod(dims)
+        name = _text(_next(parts))
+        if kind in _NUMERIC:
+            return name, _numeric(_next(parts), dims, count)
+        if kind == _CHAR:
+            return name, _text(_next(parts, _Element(1, memoryview(b""))))
+        if kind == _CELL:
+            return name, [
+                self.array(x, depth + 1)[1] for x in self._arrays(parts, count)
+            ]
+        if kind == _STRUCT:
+            return name, self._structs(parts, count, depth)
+        raise DataError(
+            f"holds an array of class {kind}, expected numbers, text or structs"
+        )
 
+    def _structs(
+        self, parts: Iterator[_Element], count: int, depth: int
+    ) -> list[dict[str, Any]]:
+        """The structs of an array; their fields lie one struct after the other."""
+        lengths, packed = _numbers(parts, 5).tolist(), bytes(_next(parts).data)
+        length = lengths[0] if len(lengths) == 1 else 0
+        if length < 1 or len(packed) % length or count > _COUNT:
+            raise _damaged(f"{count} structs with names of {shorten(str(lengths), 60)}")
+        if not packed:
+            return []  # without a field
+        names = [
+            packed[i : i + length].partition(b"\0")[0].decode("latin-1")
+            for i in range(0, len(packed), length)
+        ]
+        values = (
+            self.array(x, depth + 1)[1] for x in self._arrays(parts, count * len(names))
+        )
+        return [{name: next(values) for name in names} for _ in range(count)]
 
-def _arrays(parts: Iterator[_Element], count: int) -> Iterator[memoryview]:
-    """The data of the next so many elements, arrays all."""
-    if count > _COUNT:
-        raise _damaged(f"{count} arrays in one, the limit is {_COUNT}")
-    for _ in range(count):
-        element = _next(parts)
-        if element.kind != _MATRIX:
-            raise _damaged(f"an element of type {element.kind}, expected an array")
-        yield element.data
+    def _arrays(self, parts: Iterator[_Element], count: int) -> Iterator[memoryview]:
+        """The data of the next so many elements, arrays all."""
+        self._left -= count
+        if self._left < 0:
+            raise DataError(f"holds more than {_COUNT} arrays, refused")
+        for _ in range(count):
+            element = _next(parts)
+            if element.kind != _MATRIX:
+                raise _damaged(f"an element of type {element.kind}, expected an array")
+            yield element.data
 
 
 def _numeric(element: _Element, dims: list[int], count: int) -> np.ndarray:
