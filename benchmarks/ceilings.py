@@ -33,7 +33,7 @@ from unires_jax.data import prepared, records
 from unires_jax.pixels.band import band_pair
 from unires_jax.pixels.canvas import Placement, place
 from unires_jax.pixels.cells import shares
-from unires_jax.pixels.grid import logits_to_mask
+from unires_jax.pixels.grid import logits_to_mask, through_grid
 from unires_jax.pixels.masks import RunMask
 from unires_jax.training.recipe import make_recipe
 
@@ -45,8 +45,7 @@ REPEATS = 7
 def dense(mask: RunMask, placement: Placement, stride: int) -> RunMask:
     """The mask after a grid of this stride."""
     grid = placement.canvas // stride
-    logits = shares(mask, placement, grid) - np.float32(0.5)
-    return RunMask.from_pixels(logits_to_mask(logits, placement))
+    return RunMask.from_pixels(through_grid(mask, placement, grid))
 
 
 def refined(mask: RunMask, placement: Placement, points: int) -> RunMask:
@@ -79,8 +78,7 @@ def ceilings(data_dir: str, name: str, size: int) -> None:
             if not expression.targets:
                 continue
             mask = records.target_mask(record, expression)
-            parts = [bool(record.masks[i].part) for i in expression.targets]
-            level = "part" if all(parts) else "object"
+            level = "part" if expression.level == records.PART else "object"
             for form, after in FORMS.items():
                 answer = after(mask, placement)
                 inside = _share(*answer.intersection_union(mask))

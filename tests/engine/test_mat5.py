@@ -58,6 +58,12 @@ def test_what_scipy_writes(compressed: bool) -> None:
     assert ours["one"][0]["of"] == "dog"
 
 
+def test_a_text_of_several_rows_is_refused() -> None:
+    """Its letters lie column by column."""
+    with pytest.raises(DataError, match="a text of several rows"):
+        mat5.read(saved({"x": np.array(["ab", "cd"])}, True), MOST)
+
+
 def test_one_struct_is_a_list_too() -> None:
     one = part_forms.structs([{"mask": np.ones((2, 2))}])
     (value,) = mat5.read(saved({"x": one}, True), MOST)["x"]

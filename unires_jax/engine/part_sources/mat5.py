@@ -40,7 +40,8 @@ def read(content: bytes, most: int) -> dict[str, Any]:
     A text is a str, an array of numbers a numpy array as it is stored, a cell array a
     list of values and an array of structs a list of dicts, both in MATLAB's order, also
     where there is only one. Raises DataError for another file, a damaged one, what is
-    none of these, and where it unpacks to more than `most` bytes.
+    none of these, a text of several rows, and where it unpacks to more than `most`
+    bytes.
     """
     if content[:8] == b"\x89HDF\r\n\x1a\n" or content.startswith(b"MATLAB 7.3"):
         raise DataError("is of MATLAB 7.3; save it with -v7")
@@ -113,6 +114,8 @@ class _Arrays:
         name = _text(_next(parts))
         if kind in _NUMERIC:
             return name, _numeric(_next(parts), dims, count)
+        if kind == _CHAR and count != dims[-1]:
+            raise DataError("holds a text of several rows, expected one")
         if kind == _CHAR:
             return name, _text(_next(parts, _Element(1, memoryview(b""))))
         if kind == _CELL:
