@@ -327,10 +327,12 @@ def test_the_card_tells_what_was_measured(tmp_path: Path, run: Path) -> None:
         assert "- grefcoco:val: N-acc 40.0, T-acc 90.0" in card
         assert "- refcoco:val:" not in card
         assert "partworld:train (f)" in card
-    file.write_text('{"refcoco:val": 1}')
-    with pytest.raises(CheckpointError, match=r"not as evaluate\.py"):
-        export(workdir, "safetensors", tmp_path / "third")
-    assert not (tmp_path / "third").exists()
+    huge = {"about": about, "object": measured | {"mIoU": 10**400}}
+    for wrong in (1, huge):
+        file.write_text(json.dumps({"refcoco:val": wrong}))
+        with pytest.raises(CheckpointError, match=r"not as evaluate\.py"):
+            export(workdir, "safetensors", tmp_path / "third")
+        assert not (tmp_path / "third").exists()
 
 
 def test_command_line_and_errors(

@@ -79,6 +79,17 @@ def test_it_is_of_its_parameters_alone(
         lambda x: x["likeness"].update(limit=0),
         lambda x: x["likeness"].update(rest=10**400),
         lambda x: x.update(trained_on=[1]),
+        *(
+            lambda x, row=row: x.update(checks={"a": row})
+            for row in (
+                *(1, [], {}, {"pictures": 1, "unlike": "0.1"}),
+                {"pictures": 10**400, "unlike": 0.1},
+                {"pictures": 1, "unlike": 0.1, "auroc": None},
+                {"pictures": 1, "unlike": 0.1, "error": 3},
+                {"pictures": 1, "unlike": 0.1, "error": {"score": {"after": 0.1}}},
+                {"pictures": 1, "unlike": 0.1, "error": {"score": [0.1, 0.2]}},
+            )
+        ),
     ],
 )
 def test_damaged_ones_are_named(

@@ -11,14 +11,16 @@ import math
 from typing import Any, NamedTuple
 
 from unires_jax import documents
-from unires_jax.config import ModelConfig
-from unires_jax.errors import CheckpointError, DataError
+from unires_jax.config import ModelConfig, fits
+from unires_jax.errors import CheckpointError, DataError, shorten
 from unires_jax.files import Location
 from unires_jax.inference import likeness
 from unires_jax.inference.likeness import Likeness
 
 FILE = "calibration.json"
 FORMAT = "unires_jax-calibration/1"
+# What reading a damaged one may raise.
+_DAMAGE = (AttributeError, DataError, LookupError, TypeError, ValueError, OverflowError)
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1 (ours)
 
 log = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ def read(
         return None
     try:
         calibration = _of(documents.read_object(file), model)
-    except (DataError, LookupError, TypeError, ValueError, OverflowError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(
             f"{file}: cannot be used ({type(error).__name__}: {error}); remove it, and "
             "make it anew with: unires calibrate"
@@ -107,8 +109,21 @@ def _of(values: dict[str, Any], model: ModelConfig) -> Calibration:
         nothing=None if nothing is None else _logistic(nothing),
         likeness=likeness.from_json(values["likeness"], likeness.pooled_size(model)),
         trained_on={str(k): int(v) for k, v in dict(values["trained_on"]).items()},
-        checks=dict(values["checks"]),
+        checks=_checks(values["checks"]),
     )
+
+
+def _checks(values: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, as a card prints it."""
+    checks = dict(values)
+    for name, row in checks.items():
+        numbers = [row["pictures"], row["unlike"], row.get("auroc", 0)]
+        for error in row.get("error", {}).values():
+            numbers += [error["after"], error["before"]] if error else []
+        # An error of no expression is not a number.
+        if not all(isinstance(x, float) or fits(x, float) for x in numbers):
+            raise ValueError(f"checks: {shorten(name)}: expected numbers")
+    return checks
 
 
 def _logistic(values: dict[str, Any]) -> Logistic:
