@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,7 @@ def config_of(size: str) -> Config:
             text=TextConfig(vocab=1024, context=32, width=32, depth=2, heads=2, mlp=64),
             width=32,
             heads=2,
+            pixel_layers=(2, 3),
         )
         config.data.lengths = (16, 32)
     config.model.dtype = "bfloat16"
@@ -204,11 +205,16 @@ def config_of(size: str) -> Config:
 
 
 def with_depth(config: Config, vision: int, text: int, batch: int) -> Config:
-    """A copy with so many blocks, and pictures in a batch."""
+    """A copy with so many blocks, and pictures in a batch.
+
+    Pixels take their features from its last block where it is shallower than theirs.
+    """
+    layers = sorted({min(i, vision - 1) for i in config.model.pixel_layers})
     model = dataclasses.replace(
         config.model,
         vision=dataclasses.replace(config.model.vision, depth=vision),
         text=dataclasses.replace(config.model.text, depth=text),
+        pixel_layers=tuple(layers),
     )
     train = dataclasses.replace(config.train, batch=batch, accumulation=1)
     return dataclasses.replace(config, model=model, train=train)
@@ -232,71 +238,43 @@ def noise(config: Config) -> Batch:
 
 
 def step(argument: str, _: Path) -> None:
-    """The training step at the largest batch that fits: seconds, MFU, memory."""
+    """The training step, at few pictures and then at as many as should fit.
+
+    A GPU's programs compile for minutes: the first figures come after one compilation.
+    """
     size, _, remat = argument.partition("_")
     config = config_of(size)
     config.model.remat = "full" if remat else "none"
     tell(matmul_tflops=matmul_rate())
-    for batch in batches(config):
+    batch = 2 if DRY else 16
+    figures = timed_step(with_batch(config, batch))
+    tell(at_first=figures)
+    gradients = 4e-9 * count_parameters(config)
+    picture = (figures["temporaries_gb"] - gradients) / batch
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", 2e9) / 1e9
+    # Beside the gradients stay parameters, their average and two moments.
+    most = 4 if DRY else int((0.85 * limit - 5 * gradients) / picture) // 8 * 8
+    tell(picture_gb=picture, estimated_batch=most)
+    while most > batch:
         try:
-            tell(**timed_step(with_depth(config, *depths(config), batch)))
+            tell(at_most=timed_step(with_batch(config, most)))
             return
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            tell(too_large=batch)
-    raise SystemExit("no batch fits")
+            tell(too_large=most)
+            most = int(most * 0.8) // 8 * 8
 
 
-def depths(config: Config) -> tuple[int, int]:
-    """Blocks of the image and of the text tower."""
-    return config.model.vision.depth, config.model.text.depth
-
-
-def batches(config: Config) -> Iterator[int]:
-    """Numbers of pictures to try, from the largest that should fit downwards.
-
-    Memory grows evenly with blocks and with pictures; two shallow compilations say how.
-    """
-    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", 2e9)
-    small, shallow = (2, (2, 1)) if DRY else (8, (2, 1))
-    first = temporaries(with_depth(config, *shallow, small))
-    second = temporaries(with_depth(config, 4, 2, small))
-    vision, text = depths(config)
-    assert vision >= 4 and text >= 2
-    picture = (first + (second - first) * (vision - 2) / 2) / small
-    state = 16 * count_parameters(config)  # parameters, average, two moments
-    grads = 4 * count_parameters(config)
-    most = int((0.9 * limit - state - grads) / picture)
-    tell(estimated_picture_gb=picture / 1e9, estimated_batch=most)
-    most = min(most, 4) if DRY else most
-    while most >= 1:
-        rounded = most // 8 * 8 if most >= 8 else most
-        yield rounded
-        most = int(rounded * 0.8)
+def with_batch(config: Config, batch: int) -> Config:
+    """A copy with so many pictures in a batch."""
+    vision, text = config.model.vision.depth, config.model.text.depth
+    return with_depth(config, vision, text, batch)
 
 
 def count_parameters(config: Config) -> int:
     """Numbers in a model."""
     return sum(x.size for x in jax.tree.leaves(Apply(config.model).abstract))
-
-
-def temporaries(config: Config) -> float:
-    """Bytes that a step takes beside its arguments, gradients left out."""
-    recipe = recipe_of(config)
-    with jax.set_mesh(recipe.mesh):
-        compiled = recipe.step.lower(recipe.state, abstract(config, recipe)).compile()
-    whole = compiled.memory_analysis().temp_size_in_bytes
-    return max(whole - 4 * count_parameters(config), whole / 10)
-
-
-def abstract(config: Config, recipe: Any) -> Any:
-    """The shapes of a batch on the recipe's mesh."""
-    sharding = mesh_lib.batch_sharding(recipe.mesh)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        noise(config),
-    )
 
 
 def recipe_of(config: Config) -> Any:
@@ -312,6 +290,7 @@ def timed_step(config: Config) -> dict[str, Any]:
     with jax.set_mesh(recipe.mesh):
         compiled = recipe.step.lower(recipe.state, batch).compile()
         compile_seconds = time.perf_counter() - start
+        tell(compile_s=compile_seconds)  # at once, as the rest may not be reached
         carried = [recipe.init()]
 
         def update() -> Any:
@@ -320,8 +299,10 @@ def timed_step(config: Config) -> dict[str, Any]:
 
         duration = seconds(update)
     rate, flops = matmul_rate(), train_step_flops(config, LENGTH)
+    memory = compiled.memory_analysis()
     return {
         "batch": config.train.batch,
+        "temporaries_gb": memory.temp_size_in_bytes / 1e9,
         "expressions": EXPRESSIONS,
         "remat": config.model.remat,
         "compile_s": compile_seconds,

@@ -24,6 +24,8 @@ SRC = "geometry"
 READY = ("caption", "given")  # forms of texts that are there before
 WORDS = (2, 20)  # of a text
 OWNERS = 2  # names of an object that a part's texts take
+OFTEN = ("colour", "relation")  # forms of which an object has up to two names: what
+# people say, and what a model is slowest to learn (measured on PartWorld)
 _SHORT = ("template", "colour", "place", "size")  # forms
 _COUNTED = ("both", "all", "two", "three", "four", "five")
 
@@ -72,7 +74,7 @@ def choose_names(
     given: str,
     r: Random,
 ) -> list[Name]:
-    """One name of each form, and the caption with a place behind it.
+    """A name of each form, two of those `OFTEN` said, and the caption with a place.
 
     `also` is another word for the noun, or "". What the source has `given` as the
     object's name is one as it stands.
@@ -82,8 +84,9 @@ def choose_names(
         usual = [p for p in phrases if p.form == form]
         # People say left and right before they say up and down.
         usual = [p for p in usual if Name(p, noun).has_side] or usual
-        word = r.choice((noun, also)) if also else noun
-        names.append(Name(r.choice(usual), word))
+        words = r.sample((noun, also), 2) if also else [noun]
+        named = [Name(p, w) for w in words for p in r.sample(usual, len(usual))]
+        names += named[: 2 if form in OFTEN else 1]
     dressed = is_dressed(caption)
     behind = [p for p in phrases if p.after and not (p.before or (p.worn and dressed))]
     if caption and behind:
