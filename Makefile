@@ -3,7 +3,7 @@
 # make chaos:      random kills over trainings and builds (20 minutes)
 # make fuzz:       5,000 mutated inputs for every reader, memory and time capped (hours)
 # make lint:       format, lint, types
-# make bundle:     the model that comes with the package, from the quickstart's run
+# make bundle:     the model that comes with the package (an hour or two)
 # Each takes PYTHON=python3.13, say: in an environment of its own, .venv-3.13
 
 PYTHON ?= python3.11
@@ -15,6 +15,7 @@ endif
 VENV ?= $(patsubst .venv-3.11,.venv,.venv-$(VERSION))
 DATA ?= data
 RUN ?= runs/quickstart
+FULL ?= runs/partworld_full
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
@@ -43,11 +44,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bundle: quickstart
-	$(BIN)/unires calibrate --checkpoint $(RUN) \
+bundle: $(VENV)/.core
+	$(BIN)/unires build partworld --data_dir $(DATA)/full --scenes 24000
+	$(BIN)/python train.py --config=configs/partworld_full.py --workdir=$(FULL) --config.data.dir=$(DATA)/full
+	$(BIN)/python evaluate.py --workdir=$(FULL)
+	$(BIN)/unires calibrate --checkpoint $(FULL) \
 		--check partworld:testA partworld:testB partworld:val_novel
-	$(BIN)/unires export --checkpoint $(RUN) --to safetensors --dtype bfloat16 \
-		--out unires_jax/serving/quickstart --overwrite
+	$(BIN)/unires export --checkpoint $(FULL) --to safetensors --dtype bfloat16 \
+		--out unires_jax/serving/bundled --overwrite
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

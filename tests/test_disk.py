@@ -129,14 +129,14 @@ def test_a_build_that_does_not_fit(tmp_path: Path) -> None:
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
-QUICKSTART = ROOT / "unires_jax" / "serving" / "quickstart"
+BUNDLED = ROOT / "unires_jax" / "serving" / "bundled"
 
 
 @pytest.mark.parametrize(
     "kind", ["safetensors", pytest.param("orbax", marks=pytest.mark.slow)]
 )
 def test_an_export_that_does_not_fit(kind: str, tmp_path: Path) -> None:
-    argv = ("--checkpoint", QUICKSTART, "--to", kind, "--out", tmp_path / "x")
+    argv = ("--checkpoint", BUNDLED, "--to", kind, "--out", tmp_path / "x")
     done = limited(200_000, "export", *argv)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert "Nothing of the export is kept" in done.stderr
@@ -157,7 +157,7 @@ def test_places_that_cannot_be_written(
     (tmp_path / "file").write_text("")
     place = str(tmp_path / out)
     (tmp_path / "raw").mkdir()
-    export = ["export", "--checkpoint", str(QUICKSTART), "--to", "orbax"]
+    export = ["export", "--checkpoint", str(BUNDLED), "--to", "orbax"]
     for argv in (
         ["build", "partworld", "--scenes", "2", "--data_dir", place],
         ["doctor", str(tmp_path / "raw"), "--json", place],

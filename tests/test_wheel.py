@@ -55,8 +55,8 @@ def test_it_holds_the_package_alone(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"unires_jax"}
     required = {
         "unires_jax/py.typed",
-        "unires_jax/serving/quickstart/model.safetensors",
-        "unires_jax/serving/quickstart/tokenizer.json",
+        "unires_jax/serving/bundled/model.safetensors",
+        "unires_jax/serving/bundled/tokenizer.json",
         "unires_jax/engine/vocabulary.json",
     }
     for folder in ("configs", "datasets"):
@@ -64,7 +64,7 @@ def test_it_holds_the_package_alone(wheel: Path) -> None:
         required |= {file.relative_to(ROOT).as_posix() for file in files}
     assert required <= set(names)
     sizes = {i.filename: i.file_size for i in zipfile.ZipFile(wheel).infolist()}
-    assert sizes["unires_jax/serving/quickstart/model.safetensors"] <= 8_000_000
+    assert sizes["unires_jax/serving/bundled/model.safetensors"] <= 8_000_000
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_drawn_scenes_are_known_and_others_are_told(bundled: Predictor) -> None:
 
 
 def test_it_says_what_it_was_trained_on(bundled: Predictor) -> None:
-    assert bundled.trained_on == "drawn scenes of PartWorld (8,000 pictures)"
+    assert bundled.trained_on == "drawn scenes of PartWorld (24,000 pictures)"
     assert bundled.about["calibrated_on"] == "partworld:val"
     assert bundled.trained_on in bundled.encode_image(stripes(0, 120, 160)).unlike
 

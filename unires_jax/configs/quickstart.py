@@ -47,10 +47,10 @@ def get_config(ablation: str = "full") -> Config:
         loss=LossConfig(no_target=0.3, no_target_weight=3.0, positive_cap=3.0),
         optim=OptimConfig(method="muon", scratch_rate=5e-3, warmup=100, ema=0.995),
         train=TrainConfig(
-            steps=1500,
+            steps=1900,
             batch=16,
-            eval_every=750,
-            picture_every=750,
+            eval_every=950,
+            picture_every=950,
             checkpoint_every=250,
         ),
         eval=EvalConfig(splits=splits, batch=16, expressions=128),

@@ -8,8 +8,8 @@ import unires_jax
 from unires_jax.errors import CheckpointError
 from unires_jax.files import locate
 
-# An export, remade by `make bundle`: the quickstart's model, of drawn scenes alone.
-BUNDLED = Path(unires_jax.__file__).parent / "serving" / "quickstart"
+# An export, remade by `make bundle` from configs/partworld_full.py: of drawn scenes alone.
+BUNDLED = Path(unires_jax.__file__).parent / "serving" / "bundled"
 BUNDLED_NAME = "bundled"
 # <owner>/<name>, and a branch, tag or commit: what the hub takes.
 HUB_ID = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})(?:@([\w./-]{1,96}))?", re.ASCII)

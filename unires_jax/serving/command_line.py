@@ -7,7 +7,7 @@ from unires_jax.serving.predictor import Predictor, load
 
 PLACES = (
     "a run's workdir, the folder of a step, an export, or a hub id; default: the "
-    "quickstart's model that comes with the package, which knows drawn scenes alone"
+    "model that comes with the package, which knows drawn scenes alone"
 )
 SEVERAL = (
     "; the page names it by its last part, or as NAME=PLACE says. Given several times, "

@@ -119,7 +119,7 @@ def test_its_steps_give_a_server_that_answers(tmp_path: Path) -> None:
                 assert server.poll() is None and time.monotonic() < end
                 time.sleep(1)
             about = httpx.get(f"http://127.0.0.1:{port}/v1/model", timeout=60).json()
-            assert about["model"]["name"] == "quickstart"
+            assert about["model"]["name"] == "partworld_full"
         finally:
             server.terminate()
             assert server.wait(60) == 0

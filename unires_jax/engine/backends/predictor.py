@@ -35,7 +35,7 @@ class PredictorGrounder:
     licence = "as its training data and pretrained towers have it"
 
     def __init__(self, checkpoint: str, device: str = "auto", dtype: str = "auto"):
-        """A run's folder, an export, or "": the quickstart's model, of the package.
+        """A run's folder, an export, or "": the model of the package.
 
         `device` says nothing here. Raises ModelError for a folder that holds no model.
         """

@@ -1,6 +1,6 @@
 """`unires serve`: a trained model over HTTP, for programs.
 
-    unires serve                                       # the quickstart's model
+    unires serve                                       # the model that comes along
     unires serve --checkpoint runs/finetune            # one's own
     curl -F image=@photo.jpg -F "sentences=the truck" http://127.0.0.1:8000/v1/segment
 

@@ -1,6 +1,6 @@
 """`unires demo`: a page in the browser that marks what sentences mean.
 
-    unires demo                                    # the quickstart's model
+    unires demo                                    # the model that comes along
     unires demo --checkpoint runs/finetune         # one's own; then open the address
     unires demo --checkpoint bundled --checkpoint photos=runs/people    # to compare
     unires demo --host 0.0.0.0 --max-mb 8          # for others too; see below
