@@ -8,7 +8,7 @@ import unires_jax
 from unires_jax.errors import CheckpointError
 from unires_jax.files import locate
 
-# An export, remade by `make bundle` from configs/partworld_full.py: of drawn scenes alone.
+# An export of configs/partworld_full.py's run, remade by `make bundle`.
 BUNDLED = Path(unires_jax.__file__).parent / "serving" / "bundled"
 BUNDLED_NAME = "bundled"
 # <owner>/<name>, and a branch, tag or commit: what the hub takes.

@@ -271,11 +271,10 @@ def load(
 ) -> Predictor:
     """The Predictor of a workdir, the folder of one step, an export, or a hub id.
 
-    Without a path: the model that comes with the package (configs/partworld_full.py's)
-    and knows the drawn scenes of PartWorld alone. `pick` says which step of a workdir; averaged
-    weights are taken where it has them. `dtype` is the type of the computation: "" is
-    float32 on CPU, which has no fast bfloat16, and the training's elsewhere. Raises
-    CheckpointError.
+    Without a path: the model that comes with the package and knows the drawn scenes of
+    PartWorld alone. `pick` says which step of a workdir; averaged weights are taken
+    where it has them. `dtype` is the type of the computation: "" is float32 on CPU,
+    which has no fast bfloat16, and the training's elsewhere. Raises CheckpointError.
     """
     import jax
 
