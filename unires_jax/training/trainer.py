@@ -126,6 +126,12 @@ def _compiled_for(
     """
     batch, fed = next(pairs)
     *rows, own = batch.tokens.shape
+    count = len({*lengths, own})
+    several = f", for {count} lengths of sentences" if count > 1 else ""
+    say(
+        f"compiling the training step{several}: minutes for a large model or on a GPU; "
+        "JAX_COMPILATION_CACHE_DIR names a folder that keeps it"
+    )
     recipe.compile(state, fed)
     for length in sorted({*lengths} - {own}):
         tokens = np.zeros((*rows, length), np.int32)
