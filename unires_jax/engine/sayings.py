@@ -82,8 +82,8 @@ def choose_names(
     names = []
     for form in dict.fromkeys(p.form for p in phrases):
         usual = [p for p in phrases if p.form == form]
-        # People say left and right before they say up and down.
-        usual = [p for p in usual if Name(p, noun).has_side] or usual
+        if form != "relation":  # people say left and right before up and down
+            usual = [p for p in usual if Name(p, noun).has_side] or usual
         words = r.sample((noun, also), 2) if also else [noun]
         named = [Name(p, w) for w in words for p in r.sample(usual, len(usual))]
         names += named[: 2 if form in OFTEN else 1]
