@@ -74,6 +74,8 @@ _SIZES = {  # of two, of more
 _LINKS = {
     "left of": ("to the left of", "left of"),
     "right of": ("to the right of", "right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
     "next to": ("next to", "beside"),
     "in front of": ("in front of",),
     "behind": ("behind",),
@@ -288,7 +290,7 @@ def _distance(scene: Scene, side: str, index: int) -> float:
 def _relations(
     scene: Scene, category: str, among: Sequence[int]
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
-    """Beside, before or behind a thing of another kind that is alone of its kind."""
+    """Where it is to a thing of another kind that is alone of its kind."""
     for other in scene.categories:
         noun = spoken(other)
         if is_called(noun, spoken(category)) or not scene.alone(other):
@@ -299,7 +301,7 @@ def _relations(
             truths = [
                 _worth_saying(scene, i, anchor, holds(scene, i, anchor)) for i in among
             ]
-            check = _lateral if name in ("left of", "right of") else _alike
+            check = _CHECKS.get(name, _alike)
             truths = [
                 check(scene, i, anchor, t) for i, t in zip(among, truths, strict=True)
             ]
@@ -335,6 +337,23 @@ def _alike(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
     """None for things of very different size: a knife in the hand is not behind it."""
     areas = [a * b for i in (subject, anchor) for a, b in [scene.objects[i].extent]]
     return None if truth and min(areas) < ALIKE * max(areas) else truth
+
+
+def _stacked(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
+    """None for things of which neither is wholly above the other, and over it."""
+    a, b = (scene.objects[i].whole.box for i in (subject, anchor))
+    across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    along = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    plain = across >= 0.5 * min(a[2], b[2]) and along <= 0.1 * min(a[3], b[3])
+    return truth if plain or not truth else None
+
+
+_CHECKS = {
+    "left of": _lateral,
+    "right of": _lateral,
+    "above": _stacked,
+    "below": _stacked,
+}
 
 
 def _said(
