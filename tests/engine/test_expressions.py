@@ -363,8 +363,8 @@ def test_above_and_below_are_said_of_what_is_wholly_so():
     def heard(*cars):
         return " ".join(said(blocks(*cars, vase), "o0", "relation"))
 
-    assert re.search("(below|under) the vase", heard(low, high))
-    assert not re.search("above|over", heard(low, high))
+    assert "below the vase" in heard(low, high)
+    assert not re.search("above|over|under", heard(low, high))
     # Half of it beside the vase, or one of two below it.
     for cars in ((beside, high), (low, lower)):
         assert not re.search("below|under", heard(*cars))

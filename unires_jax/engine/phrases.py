@@ -74,8 +74,8 @@ _SIZES = {  # of two, of more
 _LINKS = {
     "left of": ("to the left of", "left of"),
     "right of": ("to the right of", "right of"),
-    "above": ("above", "over"),
-    "below": ("below", "under"),
+    "above": ("above",),  # of the picture: what is "over" it may be behind on a table
+    "below": ("below",),
     "next to": ("next to", "beside"),
     "in front of": ("in front of",),
     "behind": ("behind",),

@@ -60,7 +60,7 @@ STAGES = (
         "captions",
         ("vocabulary",),
         ("expressions", "seed", "thresholds.twin"),
-        edition=6,
+        edition=7,
     ),
     Stage("scores", "expressions", ("scorer", "grounder", "part_finder"), edition=2),
 )
