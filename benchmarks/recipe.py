@@ -97,15 +97,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "no_groups": {"model.groups": "none"},
     "no_gate": {"model.gate": "False"},
     "no_mixer": {"model.mixer_layers": "0"},
-    "none_weight_3": {"loss.no_target_weight": "3.0"},
-    "none_sees_mask": {"model.no_target_mask": "True"},
-    "none_empty": {"loss.empty": "0.3"},
-    "none_empty_seen": {"loss.empty": "0.3", "model.no_target_mask": "True"},
-    "none_all": {
-        "loss.empty": "0.3",
-        "model.no_target_mask": "True",
-        "loss.no_target_weight": "3.0",
-    },
+    "none_weight_1": {"loss.no_target_weight": "1.0"},
 }
 
 Line = dict[str, Any]

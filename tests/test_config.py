@@ -88,6 +88,15 @@ def test_a_config_of_before_a_setting_means_what_held_then() -> None:
         config_lib.from_dict(values)
 
 
+def test_a_setting_that_is_gone_may_stand_as_it_was_never_used() -> None:
+    values = config_lib.to_dict(Config())
+    values["model"]["no_target_mask"], values["loss"]["empty"] = False, 0.0
+    assert config_lib.from_dict(values) == Config()
+    values["loss"]["empty"] = 0.3
+    with pytest.raises(ConfigError, match=r"unknown fields \['empty'\]"):
+        config_lib.from_dict(values)
+
+
 @pytest.mark.parametrize(("written", "name"), [(False, "none"), (True, "full")])
 def test_a_config_of_before_says_remat_by_yes_and_no(written: bool, name: str) -> None:
     values = json.loads(json.dumps(config_lib.to_dict(Config())))

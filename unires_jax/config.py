@@ -116,7 +116,6 @@ class ModelConfig:
     stem_channels: int = 32  # channels of the image stem of strides 2, 4; 0 removes it
     stem: str = "plain"  # three convolutions, or a network of STEMS that feeds it
     stem_to_patches: bool = False  # the stem also joins the patches before block 0
-    no_target_mask: bool = False  # the no-target head reads how sure the mask is
     share_eos: bool = True  # add the EOS feature to every word (CLIP's text is causal)
     gate: bool = True  # EOS scales channels of patches, and of cells if upsampled
     figure_only: bool = False  # drop what is ours beyond the drawing: docs/model.md
@@ -158,7 +157,6 @@ class LossConfig:
     dice: float = 1.0
     no_target: float = 0.1
     no_target_weight: float = 1.0  # in it, of an expression that denotes nothing
-    empty: float = 0.0  # cross-entropy of such a one's mask against an empty one
     positive_cap: float = 10.0  # largest weight of a positive cell in the BCE
     dice_eps: float = 1e-3
 
@@ -263,13 +261,18 @@ BEFORE: dict[type, dict[str, Any]] = {
         "mask_head": "upsample",
         "pixel_layers": (),
         "stem_to_patches": False,
-        "no_target_mask": False,
     },
     TrainConfig: {"keep_every": 0},
     DataConfig: {"cache": "", "whole_every": 1, "shrink": 0.0, "colour": 0.0},
-    LossConfig: {"no_target_weight": 1.0, "empty": 0.0},
+    LossConfig: {"no_target_weight": 1.0},
     OptimConfig: {"muon_steps": 5, "stem_rate": 2e-4},
     MeshConfig: {"gather_in_blocks": False},
+}
+
+# Fields of before, and the one value that still means something.
+DROPPED: dict[type, dict[str, Any]] = {
+    ModelConfig: {"no_target_mask": False},
+    LossConfig: {"empty": 0.0},
 }
 
 # Names for what files of before say by other values.
@@ -287,6 +290,8 @@ def from_dict(values: dict[str, Any], cls: type = Config) -> Any:
         found = shorten(repr(values))
         raise ConfigError(f"{cls.__name__}: expected its fields, found {found}")
     kinds = {f.name: f.type for f in dataclasses.fields(cls)}
+    dropped = DROPPED.get(cls, {}).items()
+    values = dict(x for x in values.items() if x not in dropped)
     values = BEFORE.get(cls, {}) | values
     unknown, missing = set(values) - set(kinds), set(kinds) - set(values)
     if unknown or missing:

@@ -155,7 +155,6 @@ def test_run_py_works_where_the_package_is_not(
         {
             **{"dtype": "bfloat16", "remat": "full", "mask_stride": 2, "stages": 1},
             **{"filters": "ffn", "pixel_layers": (1,), "stem_to_patches": True},
-            "no_target_mask": True,
         },
         {"stem": "efficientnet_lite0", "stem_to_patches": True},
     ],

@@ -11,7 +11,7 @@ from helpers.tiny import random_params, tiny_config
 
 from unires_jax.config import ModelConfig
 from unires_jax.models.fusion import grid_positions
-from unires_jax.models.heads import mask_evidence, products
+from unires_jax.models.heads import products
 from unires_jax.models.pixel_features import depth_to_space, resize, space_to_depth
 from unires_jax.models.unires import Apply, ImageFeatures
 
@@ -25,7 +25,6 @@ def tiny(**changes: Any) -> ModelConfig:
         "group_bias": 0.0,
         "pixel_layers": (1,),
         "stem_to_patches": True,
-        "no_target_mask": True,
     } | changes
     return tiny_config(**{f"model__{name}": x for name, x in values.items()}).model
 
@@ -169,19 +168,6 @@ def test_the_stem_reaches_the_patches_and_starts_without_a_word() -> None:
     drawn = np.random.default_rng(0).normal(0, 0.1, kernel.shape)
     params["stem_project"]["kernel"] = drawn.astype(np.float32)
     assert np.abs(patches(params) - before).max() > 1e-3
-
-
-def test_the_no_target_head_reads_the_mask_and_does_not_bend_it() -> None:
-    surest = mask_evidence(jnp.stack([jnp.full((4, 4), v) for v in (-9.0, 9.0)]))
-    assert (surest[0] < -0.9).all() and (surest[1] > -0.1).all()
-    apply = Apply(tiny())
-    params = jax.tree.map(jnp.asarray, perturbed(apply))
-    arrays = (Inputs.images, Inputs.extent, Inputs.tokens, LENGTHS, Inputs.index)
-    inputs = tuple(map(jnp.asarray, arrays))
-    loss = jax.jit(jax.grad(lambda p: _forward(apply, p, *inputs)[1].sum()))
-    gradients = loss(params)
-    assert np.abs(gradients["no_target_head"]["evidence"]["kernel"]).max() > 0
-    assert all(not x.any() for x in jax.tree.leaves(gradients["head"]))
 
 
 def test_a_new_model_is_language_blind_but_can_learn() -> None:

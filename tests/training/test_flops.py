@@ -62,7 +62,7 @@ def answer(config: Config) -> Any:
         {"model__mask_head": "upsample", "model__stem_to_patches": True},
         {
             **{"model__mask_stride": 2, "model__pixel_layers": (1,)},
-            **{"model__stem_to_patches": True, "model__no_target_mask": True},
+            "model__stem_to_patches": True,
         },
         {"model__gate": False, "model__mixer_layers": 2},
         {"model__share_eos": False, "model__stem_channels": 0},

@@ -136,18 +136,6 @@ def test_what_is_not_valid_or_has_no_target_teaches_no_mask() -> None:
     assert grads[0] != grads[1]
 
 
-def test_an_expression_of_nothing_teaches_an_empty_mask_if_asked() -> None:
-    batch = make_batch(0)
-    nothing = batch._replace(no_target=np.ones_like(batch.no_target))
-    for weight in (0.0, 0.5):
-        config = make_config(loss__empty=weight)
-        params = Apply(config.model).init(jax.random.key(0))
-        grads, metrics = loss_of(nothing, config, params)
-        assert ("empty" in metrics) == (weight > 0)
-        assert np.abs(grads["head"]["embed"]["bias"]).max() > 0 or not weight
-        assert (grads["head"]["embed"]["bias"][-1] > 0) == (weight > 0)
-
-
 def test_a_frozen_text_tower_does_not_move() -> None:
     config = make_config(optim__text_rate=0.0, clip="a pretrained start")
     mesh = mesh_lib.make_mesh(config.mesh, jax.devices()[:1])

@@ -172,43 +172,21 @@ class NoTargetHead(nnx.Module):
         self,
         width: int,
         *,
-        sees_mask: bool,
         dtype: DTypeLike = jnp.float32,
         keys: Keys,
     ):
-        """`sees_mask`: how sure the mask is and how large counts too."""
         kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         self.norm = LayerNorm(width, **kw)
         self.hidden = Dense(2 * width, width, **kw)
-        self.evidence = Dense(EVIDENCE, width, **kw) if sees_mask else None
         self.out = Dense(width, 1, zero_init=True, **kw)
 
     def __call__(
         self,
         x: Float[Array, "e n d"],
         eos: Float[Array, "e d"],
-        logits: Float[Array, "e g g"],
     ) -> Float[Array, "e"]:
-        """The logit; `logits` are the mask's, which its gradient does not reach."""
         # A smooth maximum: the hard one's gradient is 0/0 where a recomputed value
         # differs from the maximum in its last bit.
         best = jax.nn.logsumexp(self.norm(x).astype(jnp.float32), axis=1)
         pair = jnp.concatenate([best.astype(eos.dtype), eos], axis=-1)
-        hidden = self.hidden(pair)
-        if self.evidence is not None:
-            evidence = mask_evidence(jax.lax.stop_gradient(logits))
-            hidden = hidden + self.evidence(evidence)
-        return self.out(quick_gelu(hidden))[:, 0].astype(jnp.float32)
-
-
-EVIDENCE = 2  # numbers of `mask_evidence`
-
-
-def mask_evidence(logits: Float[Array, "e g g"]) -> Float[Array, "e 2"]:
-    """What a mask says of itself: its surest cell, and its share of the grid.
-
-    Both as logits, in units of 8: about -1 where nothing is masked.
-    """
-    surest = logits.max((1, 2))
-    share = jax.nn.sigmoid(logits).mean((1, 2))
-    return jnp.stack([surest, jnp.log(share + 1e-4)], axis=1) / 8
+        return self.out(quick_gelu(self.hidden(pair)))[:, 0].astype(jnp.float32)

@@ -74,7 +74,7 @@ class UniRES(nnx.Module):
         self.stem_project = _stem_project(config, stem, dtype, keys)
         head = ProductHead if has_product_head(config) else UpsampleHead
         self.head = head(config, stem, **kw)
-        self.no_target_head = NoTargetHead(d, sees_mask=config.no_target_mask, **kw)
+        self.no_target_head = NoTargetHead(d, **kw)
 
     def encode_image(
         self, images: UInt8[Array, "b s s 3"], extent: Int[Array, "b 2"]
@@ -174,7 +174,7 @@ class UniRES(nnx.Module):
             filtered, _ = self.filter_groups(f, words, mask)
             x = self.stage2(x, filtered, f.positions)
         logits = self.head(x, eos, features.detail, image_index)
-        return logits, self.no_target_head(x, eos, logits)
+        return logits, self.no_target_head(x, eos)
 
     def filter_groups(
         self,

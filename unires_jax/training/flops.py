@@ -18,7 +18,6 @@ from unires_jax.config import (
 )
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.efficientnet import SHAPES, STEM, map_channels
-from unires_jax.models.heads import EVIDENCE
 from unires_jax.models.pixel_features import pixel_steps, stem_cells
 
 BACKWARD = 2  # gradients of inputs and of weights, each as much as the forward pass
@@ -188,8 +187,7 @@ def _heads(model: ModelConfig, gated: bool) -> int:
     else:
         cells = mask_grid(model) ** 2
         mask = cells * (2 * d * c + 18 * c**2 + 2 * c) + 2 * d * c * gated
-    evidence = 2 * EVIDENCE * d * model.no_target_mask
-    return mask + evidence + 4 * d**2 + 2 * d
+    return mask + 4 * d**2 + 2 * d
 
 
 def _patches(model: ModelConfig) -> int:

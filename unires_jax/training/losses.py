@@ -61,11 +61,6 @@ def no_target_bce(
     return jnp.where(no_target, weight * loss, loss)
 
 
-def empty_bce(logits: Grid) -> Float[Array, "e"]:
-    """Cross-entropy against an empty mask; of the padding too, where nothing is."""
-    return jax.nn.softplus(logits).mean((1, 2))
-
-
 def row_losses(
     logits: Grid,
     no_target_logits: Float[Array, "e"],
@@ -80,5 +75,4 @@ def row_losses(
         "bce": mask_bce(logits, target, cells, config.positive_cap),
         "dice": mask_dice(logits, target, cells, config.dice_eps),
         "no_target": none,
-        "empty": empty_bce(logits),
     }

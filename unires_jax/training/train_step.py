@@ -137,10 +137,6 @@ def batch_loss(
     w = config.loss
     loss = w.bce * metrics["bce"] + w.dice * metrics["dice"]
     loss = loss + w.no_target * metrics["no_target"]
-    if w.empty:
-        denies = valid & no_target
-        metrics["empty"] = jnp.where(denies, per_row["empty"], 0).sum() / counts.rows
-        loss = loss + w.empty * metrics["empty"]
     iou = grid_iou(logits, target, cells)
     metrics["iou"] = jnp.where(targeted, iou, 0).sum() / counts.masks
     for name, groups in (("low", features.low), ("high", features.high)):
