@@ -124,7 +124,7 @@ def faults(name: str, names: set[str], text: str = "") -> list[str]:
 
 
 # Not imported: scripts of exports, which run where the package is not installed.
-SCRIPTS = ("templates", "quickstart")
+SCRIPTS = ("templates", "bundled")
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent.name not in SCRIPTS)
 
 
