@@ -23,7 +23,6 @@ from unires_jax.engine.scene import Thing, pieces
 SRC = "geometry"
 READY = ("caption", "given")  # forms of texts that are there before
 WORDS = (2, 20)  # of a text
-SAID = 4  # of its names that are said of an object
 OWNERS = 2  # names of an object that a part's texts take
 OFTEN = ("colour", "relation")  # forms of which an object has up to two names: what
 # people say, and what a model is slowest to learn (measured on PartWorld)
@@ -100,19 +99,10 @@ def choose_names(
 
 
 def of_object(thing: Thing, names: Sequence[Name], r: Random) -> Iterator[Text | None]:
-    """The texts of `SAID` of an object's names that are no texts already."""
-    new = [name for name in names if name.phrase.form not in READY]
-    for name in _some(new, SAID, r):
-        yield text(name.words, name.phrase.form, (thing.region.id,), name.of, r)
-
-
-def _some(names: Sequence[Name], count: int, r: Random) -> list[Name]:
-    """So many names at random, half of them of forms `OFTEN` said where there are."""
-    often = [n for n in names if n.phrase.form in OFTEN]
-    often = r.sample(often, min(count // 2, len(often)))
-    others = [n for n in names if n not in often]
-    some = often + r.sample(others, min(count - len(often), len(others)))
-    return r.sample(some, len(some))
+    """The texts of an object's names, but for those that are texts already."""
+    for name in names:
+        if name.phrase.form not in READY:
+            yield text(name.words, name.phrase.form, (thing.region.id,), name.of, r)
 
 
 def of_part(
@@ -138,7 +128,7 @@ def of_part(
     noun = noun_of(part, name)
     # "The coat of the person in the red coat" says too much.
     names = [n for n in names if name.noun not in n.words.split()]
-    owners = _some(names, OWNERS, r)
+    owners = r.sample(names, min(OWNERS, len(names)))
     if colour and owners:
         words = f"{colour} {noun} of {_the(owners[0].words)}"
         yield text(words, "colour", target, owners[0].of or owners[0].words, r)
