@@ -250,7 +250,8 @@ def step(argument: str, _: Path) -> None:
     figures = timed_step(with_batch(config, batch))
     tell(at_first=figures)
     gradients = 4e-9 * count_parameters(config)
-    picture = (figures["temporaries_gb"] - gradients) / batch
+    whole = figures["temporaries_gb"]  # gradients may lie elsewhere
+    picture = max(whole - gradients, whole / 10) / batch
     limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", 2e9) / 1e9
     # Beside the gradients stay parameters, their average and two moments.
     most = 4 if DRY else int((0.85 * limit - 5 * gradients) / picture) // 8 * 8

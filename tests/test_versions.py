@@ -1,5 +1,6 @@
 """Every Python of the metadata has constraints, within what the package asks for."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 
@@ -19,6 +20,12 @@ def test_pythons_are_those_of_the_metadata() -> None:
     assert PROJECT["classifiers"] == stated
     every = [f"3.{minor}" for minor in range(30)]
     assert list(SpecifierSet(PROJECT["requires-python"]).filter(every)) == PYTHONS
+
+
+def test_scripts_name_constraints_that_are_there() -> None:
+    for script in (ROOT / "benchmarks").glob("*.sh"):
+        for name in re.findall(r"\$root/(constraints\S*?\.txt)", script.read_text()):
+            assert (ROOT / name).is_file(), f"{script.name} names {name}"
 
 
 def asked(lines: Iterable[str], python: str) -> Iterator[Requirement]:

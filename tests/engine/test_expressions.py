@@ -354,6 +354,18 @@ def test_another_kind_is_absent_under_every_name(nouns, absent, denied):
     assert not heard & denied
 
 
+def test_of_two_relations_either_is_said_or_both():
+    """Not the left and right one alone, where it is one of them."""
+    picture = blocks(
+        ("car", 280, 100, 60, 60), ("vase", 280, 240, 60, 80), ("dog", 420, 100, 60, 60)
+    )
+    heard = set()
+    for i in range(9):
+        heard |= said(dataclasses.replace(picture, image_id=i), "o0", "relation")
+    assert any("above the vase" in text for text in heard), heard
+    assert any("left of" in text for text in heard), heard
+
+
 def test_above_and_below_are_said_of_what_is_wholly_so():
     vase, high = ("vase", 280, 100, 60, 80), ("car", 500, 20, 60, 60)
     low, beside, lower = (
@@ -368,6 +380,14 @@ def test_above_and_below_are_said_of_what_is_wholly_so():
     # Half of it beside the vase, or one of two below it.
     for cars in ((beside, high), (low, lower)):
         assert not re.search("below|under", heard(*cars))
+    # Lower, but not wholly so; wholly so, but not over it.
+    tall = ("vase", 280, 100, 60, 300)
+    for spot in ((300, 340, 60, 120), (345, 405, 60, 60)):
+        picture = blocks(("car", *spot), high, tall)
+        assert not [t for t in said(picture, "o0", "relation") if "below" in t], spot
+        assert not [t for t in said(picture, "o2", "relation") if "above" in t], spot
+    under = blocks(("car", 290, 405, 60, 60), high, tall)
+    assert [t for t in said(under, "o0", "relation") if "below" in t]
 
 
 @pytest.mark.parametrize(("kind", "absent"), [("bottle", True), ("van", False)])
