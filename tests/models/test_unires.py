@@ -210,10 +210,12 @@ def test_without_groups_nothing_of_them_is_left() -> None:
     assert len(params["stage1"]["layers"]) == 2  # double depth
 
 
-def test_one_stage_keeps_the_depth_and_the_groups() -> None:
-    _, params = features_of(tiny(stages=1))
-    assert "stage2" not in params and len(params["stage1"]["layers"]) == 2
-    assert "low" in params
+def test_one_stage_keeps_the_depth_and_the_groups_without_filters() -> None:
+    features, params = features_of(tiny(stages=1))
+    assert not {"stage2", "low_filter", "high_filter"} & set(params)
+    assert len(params["stage1"]["layers"]) == 2
+    assert {"low", "high"} <= set(params)
+    assert features.low is None and features.high is None
 
 
 @pytest.mark.parametrize("filters", ["lrf", "ffn"])

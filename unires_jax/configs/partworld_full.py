@@ -40,6 +40,7 @@ def get_config() -> Config:
             low_groups=24,
             high_groups=8,
             group_bias=0.0,  # nothing pretrained to protect
+            stages=1,  # as the quickstart
             stage_layers=1,
             mask_stride=2,
             stem_to_patches=True,

@@ -51,8 +51,9 @@ class UniRES(nnx.Module):
         )
         self.text = towers.text(config.text, remat=config.remat, **kw)
         self.low, self.high = _group_tokens(config, dtype, keys)
-        self.low_filter = Filter(config, keys=keys) if self.low else None
-        self.high_filter = Filter(config, keys=keys) if self.high else None
+        two = config.stages == 2 and config.groups != "none"
+        self.low_filter = Filter(config, keys=keys) if two and self.low else None
+        self.high_filter = Filter(config, keys=keys) if two and self.high else None
 
         self.patch_project = Dense(config.vision.width, d, **kw)
         self.word_project = Dense(config.text.width, d, **kw)
@@ -63,7 +64,6 @@ class UniRES(nnx.Module):
         mixers = 0 if config.figure_only else config.mixer_layers
         self.mixers = nnx.List([FusionLayer(config, keys=keys) for _ in range(mixers)])
 
-        two = config.stages == 2 and config.groups != "none"
         depth = config.stage_layers if two else 2 * config.stage_layers
         self.stage1 = Stage(config, depth, keys=keys)
         self.stage2 = Stage(config, depth, keys=keys) if two else None
@@ -212,13 +212,16 @@ class UniRES(nnx.Module):
         """Where the group tokens of each level look, one sentence per picture.
 
         Each token's weights on the patches in the last block it passes, and on the
-        words in its region filter: see `VisionOutput` and `filter_groups`.
+        words in its region filter: see `VisionOutput` and `filter_groups`. One stage
+        has no filters (ablation).
         """
         features, tower = self._encode_image(images, extent, return_attention=True)
         maps = {"low": tower.low_attention, "high": tower.high_attention}
         patches = {level: x for level, x in maps.items() if x is not None}
         if not patches:
             return {}, {}
+        if self.stage2 is None:
+            return patches, {}
         words = self.encode_text(tokens, lengths)
         mask = _word_mask(words, lengths)
         _, read = self.filter_groups(features, words, mask, return_weights=True)
