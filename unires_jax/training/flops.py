@@ -52,7 +52,8 @@ def image_flops(model: ModelConfig) -> int:
     work = 2 * n * 3 * vision.patch**2 * vision.width
     for blocks, groups in ((split, low), (vision.depth - split, high)):
         work += blocks * _block(prefix + n + groups, vision.width, vision.mlp)
-    work += 2 * (n + low + high) * vision.width * d  # to the decoder's width
+    kept = low + high if model.stages == 2 else 0
+    work += 2 * (n + kept) * vision.width * d  # to the decoder's width
     mixers = 0 if model.figure_only else model.mixer_layers
     work += mixers * _fusion(model, n, n) + _stem(model)
     return work + (_pixels if has_product_head(model) else _detail)(model)
