@@ -366,6 +366,31 @@ def test_of_two_relations_either_is_said_or_both():
     assert any("left of" in text for text in heard), heard
 
 
+def test_a_thing_is_beside_what_its_colour_singles_out():
+    """Of another kind, or of its own; never beside itself, or an uncertain colour."""
+    picture = blocks(
+        ("car", 280, 100, 60, 60), ("vase", 400, 100, 60, 60),
+        ("vase", 160, 320, 60, 60), ("car", 500, 100, 60, 60),
+    )  # fmt: skip
+
+    def heard(name, *colours):
+        image, relations = painted(picture, *colours), set()
+        for i in range(9):
+            one = dataclasses.replace(picture, image_id=i)
+            relations |= said(one, name, "relation", image=image)
+        return " ".join(relations)
+
+    first = heard("o0", RED, RED, BLUE, BLUE)
+    assert "left of the red vase" in first
+    assert "of the vase" not in first  # there are two
+    assert "the red car" not in first
+    last = heard("o3", RED, RED, VERMILION, BLUE)
+    assert "right of the red car" in last and "the blue car" not in last
+    assert "vase" not in last  # the other may be called red, too
+    picture = blocks(("car", 280, 100, 60, 60), ("car", 344, 100, 60, 60))
+    assert re.search("(next to|beside) the red car", heard("o1", RED, BLUE))
+
+
 def test_above_and_below_are_said_of_what_is_wholly_so():
     vase, high = ("vase", 280, 100, 60, 80), ("car", 500, 20, 60, 60)
     low, beside, lower = (

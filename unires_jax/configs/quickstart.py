@@ -21,7 +21,6 @@ from unires_jax.config import (
     VisionConfig,
 )
 
-
 BEST = "one_stage"  # at this size, for the same minutes: docs/model.md
 
 

@@ -141,7 +141,7 @@ def _candidates(
     yield from _sizes(scene, among)
     if scene.exhaustive:
         yield from _ordinals(scene, among)
-        yield from _relations(scene, category, among)
+        yield from _relations(scene, palette, category, among)
     if has_no_colour(category):
         yield from _clothes(scene, palette, among)
     else:
@@ -288,26 +288,42 @@ def _distance(scene: Scene, side: str, index: int) -> float:
 
 
 def _relations(
-    scene: Scene, category: str, among: Sequence[int]
+    scene: Scene, palette: Palette, category: str, among: Sequence[int]
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
-    """Where it is to a thing of another kind that is alone of its kind."""
+    """Where it is to another thing."""
+    for anchor, words in _anchors(scene, palette, category):
+        for name, links in _LINKS.items():
+            truths = [_related(name, scene, i, anchor) for i in among]
+            for link in links:
+                yield Phrase("relation", after=f"{link} the {words}"), truths
+
+
+def _anchors(
+    scene: Scene, palette: Palette, category: str
+) -> Iterator[tuple[int, str]]:
+    """Things that one name means, and it: alone of another kind, or of a colour."""
     for other in scene.categories:
         noun = spoken(other)
-        if is_called(noun, spoken(category)) or not scene.alone(other):
+        among = scene.called(noun)
+        if scene.alone(other) and not is_called(noun, spoken(category)):
+            yield among[0], noun
+        if has_no_colour(other) or not scene.clear(noun) or len(among) > MOST:
             continue
-        (anchor,) = scene.instances(other)
-        for name, links in _LINKS.items():
-            holds = RELATIONS[name]
-            truths = [
-                _worth_saying(scene, i, anchor, holds(scene, i, anchor)) for i in among
-            ]
-            check = _CHECKS.get(name, _alike)
-            truths = [
-                check(scene, i, anchor, t) for i, t in zip(among, truths, strict=True)
-            ]
-            for link in links:
-                after = f"{link} the {noun}"
-                yield Phrase("relation", after=after), truths
+        coloured = (
+            (Phrase("colour", before=colour), truths)
+            for colour, truths in _coloured(scene, palette, other, among)
+        )
+        for i, phrase in _single(among, coloured):
+            yield i, phrase.around(noun)
+
+
+def _related(name: str, scene: Scene, subject: int, anchor: int) -> Truth:
+    """Whether a relation holds and is worth saying; nothing is beside itself."""
+    if subject == anchor:
+        return False
+    truth = RELATIONS[name](scene, subject, anchor)
+    truth = _worth_saying(scene, subject, anchor, truth)
+    return _CHECKS.get(name, _alike)(scene, subject, anchor, truth)
 
 
 def _worth_saying(scene: Scene, subject: int, anchor: int, truth: Truth) -> Truth:
