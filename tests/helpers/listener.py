@@ -105,7 +105,11 @@ def listen(
     With the picture's pixels a garment's colour is its own; without, its wearer's.
     """
     if " and " in text:
-        return {t for half in text.split(" and ") for t in listen(half, objects, size)}
+        return {
+            t
+            for half in text.split(" and ")
+            for t in listen(half, objects, size, image)
+        }
     if image is not None and (match := GARMENT.search(text)):
         clause, colour, garment = match.group(0), *match.groups()
         alike = [
