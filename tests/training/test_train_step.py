@@ -110,13 +110,6 @@ def test_the_average_is_its_definition() -> None:
     assert train_step.average({}, params, jnp.int32(0), 0.0) == {}
 
 
-def loss_of(batch: Batch, config: Config, params: Any) -> tuple[Any, Any]:
-    apply = Apply(config.model)
-    return jax.jit(lambda p, b: train_step.accumulate(apply, config, p, b))(
-        params, jax.tree.map(jnp.asarray, batch)
-    )
-
-
 def test_what_is_not_valid_or_has_no_target_teaches_no_mask() -> None:
     config = make_config()
     params = Apply(config.model).init(jax.random.key(0))
@@ -125,13 +118,18 @@ def test_what_is_not_valid_or_has_no_target_teaches_no_mask() -> None:
     masks = np.where(empty[..., None, None], 255 - batch.masks, batch.masks)
     tokens = np.where(batch.valid[..., None], batch.tokens, 1)
     changed = batch._replace(masks=masks, tokens=tokens)
-    result, same = (loss_of(b, config, params) for b in (batch, changed))
+    other = batch._replace(no_target=~batch.no_target)
+    apply = Apply(config.model)
+    loss_of = jax.jit(lambda p, b: train_step.accumulate(apply, config, p, b))
+    result, same, other_loss = (
+        loss_of(params, jax.tree.map(jnp.asarray, b))
+        for b in (batch, changed, other)
+    )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
         result,
         same,
     )
-    other_loss = loss_of(batch._replace(no_target=~batch.no_target), config, params)
     grads = [g["no_target_head"]["out"]["bias"] for g, _ in (result, other_loss)]
     assert grads[0] != grads[1]
 
