@@ -28,7 +28,7 @@ quickstart: $(VENV)/.core
 	$(BIN)/unires calibrate --checkpoint $(RUN)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

@@ -1,8 +1,10 @@
 """Shared set-up: eight fake devices, and shapes checked at every annotated function."""
 
+import collections
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook  # does not import jax
@@ -34,6 +36,30 @@ def pytest_configure(config: pytest.Config) -> None:
     """Of gradio (6.31) alone: from Python 3.14 on, that call warns."""
     silent = "ignore:'asyncio.iscoroutinefunction':DeprecationWarning:gradio.utils"
     config.addinivalue_line("filterwarnings", silent)
+
+
+# The files that take longest, first: one that is begun last is waited for alone.
+LONGEST = (
+    "test_export.py",
+    "test_train_step.py",
+    "test_configs.py",
+    "test_trainer.py",
+    "test_unires.py",
+    "test_resume.py",
+    "test_wheel.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """File by file: LONGEST, then those with the most tests."""
+    tests = collections.Counter(item.path for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int, Path]:
+        name, rest = item.path.name, len(LONGEST)
+        rank = LONGEST.index(name) if name in LONGEST else rest
+        return rank, -tests[item.path], item.path
+
+    items.sort(key=place)
 
 
 def pytest_unconfigure() -> None:

@@ -122,8 +122,7 @@ def test_what_is_not_valid_or_has_no_target_teaches_no_mask() -> None:
     apply = Apply(config.model)
     loss_of = jax.jit(lambda p, b: train_step.accumulate(apply, config, p, b))
     result, same, other_loss = (
-        loss_of(params, jax.tree.map(jnp.asarray, b))
-        for b in (batch, changed, other)
+        loss_of(params, jax.tree.map(jnp.asarray, b)) for b in (batch, changed, other)
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
