@@ -70,6 +70,9 @@ def files(
     return tmp_path / "out"
 
 
+FILTER_WORDS = "which words filter them"
+
+
 def test_metrics_file(files: Path) -> None:
     metrics = json.loads((files / "metrics.json").read_text())
     assert list(metrics) == ["boxes:val", "boxes:testA"]
@@ -113,6 +116,31 @@ def test_report_stands_alone(files: Path) -> None:
     assert "<b>colours" not in html  # text from outside is escaped
     for word in ("the red car", "wheel", "worst", "Group tokens", "says none"):
         assert word in html
+    assert FILTER_WORDS in html and 'class="words"' in html
+
+
+def test_report_of_a_model_without_filters_says_nothing_of_words(
+    splits: dict[str, PreparedSplit],
+    segmenter: ColourSegmenter,
+    tokenizer: Tokenizer,
+    config: Config,
+    tmp_path: Path,
+) -> None:
+    def look(record: Record, sentence: str) -> page.Attention:
+        attention = attend(record, sentence)
+        levels = {
+            name: dataclasses.replace(level, words=None)
+            for name, level in attention.levels.items()
+        }
+        return page.Attention(attention.words, levels)
+
+    predict = ModelPredict(segmenter, tokenizer, config)
+    val = {"boxes:val": splits["boxes:val"]}
+    subject = command.Subject(config, predict, look, {"name": "x", "step": 7})
+    command.run(subject, val, tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "Group tokens" in html and "attention of group" in html
+    assert FILTER_WORDS not in html and 'class="words"' not in html
 
 
 def test_nothing_half_written_is_left(files: Path) -> None:

@@ -40,10 +40,9 @@ def make_attend(params: dict[str, Any], tokenizer: Tokenizer, config: Config) ->
         for level in ("low", "high"):
             if level in patches:
                 on_patches = patches[level].reshape(-1, side, side)
-                # An ablation's filter reads no words.
-                unread = np.zeros((len(on_patches), tokens.shape[1]))
-                on_words = words.get(level, unread)[:, : lengths[0]]
-                levels[level] = LevelAttention(on_patches, on_words)
+                # None where no filter reads words: one stage, or an ablation.
+                read = words[level][:, : lengths[0]] if level in words else None
+                levels[level] = LevelAttention(on_patches, read)
         return Attention(tokenizer.texts(tokens[0, : lengths[0]]), levels)
 
     return attend

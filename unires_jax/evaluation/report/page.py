@@ -29,7 +29,7 @@ class LevelAttention:
     """Where the group tokens of one level look."""
 
     patches: Float[np.ndarray, "g s s"]  # weights on the patches of the square canvas
-    words: Float[np.ndarray, "g l"]  # weights on the words in the region filter
+    words: Float[np.ndarray, "g l"] | None  # weights on the words in the region filter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +157,8 @@ def _attention(
             for name, level in attention.levels.items()
         }
         (case,) = _cards(split, [r])
-        cards.append({"case": case, "words": attention.words, "levels": levels})
+        filtered = any(x.words is not None for x in attention.levels.values())
+        cards.append({"case": case, "levels": levels, "filtered": filtered})
     return cards
 
 
@@ -174,14 +175,17 @@ def _group(
     group: int,
     words: Sequence[str],
 ) -> dict[str, Any]:
-    weights = level.words[group]
+    shares = []
+    if level.words is not None:
+        weights = level.words[group]
+        shares = [
+            {"text": word, "share": float(w / max(weights.max(), 1e-12))}
+            for word, w in zip(words, weights, strict=True)
+        ]
     return {
         "index": group,
         "image": jpeg(pictures.heat(image, level.patches[group])),
-        "words": [
-            {"text": word, "share": float(w / max(weights.max(), 1e-12))}
-            for word, w in zip(words, weights, strict=True)
-        ],
+        "words": shares,
     }
 
 
