@@ -46,7 +46,6 @@ LONGEST = (
     "test_trainer.py",
     "test_unires.py",
     "test_resume.py",
-    "test_wheel.py",
 )
 
 

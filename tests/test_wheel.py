@@ -109,6 +109,7 @@ def succeed(*argv: object, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_it_answers_in_an_empty_environment(python: Path, tmp_path: Path) -> None:
     picture = picture_in(tmp_path)
     succeed(python, "-c", USE, picture, cwd=tmp_path)
