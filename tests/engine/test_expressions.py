@@ -243,7 +243,8 @@ def painted(picture, *colours):
     ("colours", "words"),
     [
         ((RED, RED, BLUE), {"red vase on the left", "red vase on the left side",
-                            "left red vase"}),
+                            "left red vase", "leftmost red vase",
+                            "red vase furthest to the left"}),
         ((RED, RED, VERMILION), set()),  # the third is red to some
         ((RED, BLUE, BLUE), set()),  # one of the two words says it
         ((RED, RED, RED), set()),
@@ -364,6 +365,37 @@ def test_of_two_relations_either_is_said_or_both():
         heard |= said(dataclasses.replace(picture, image_id=i), "o0", "relation")
     assert any("above the vase" in text for text in heard), heard
     assert any("left of" in text for text in heard), heard
+
+
+def heard_of(picture, name, form):
+    """What is said of a dog over forty draws, by its own name."""
+    pictures = (dataclasses.replace(picture, image_id=i) for i in range(40))
+    texts = (text for p in pictures for text in said(p, name, form))
+    return {text.removeprefix("the ") for text in texts if "dog" in text}
+
+
+def test_what_is_clearly_small_is_called_so():
+    small, large = ("dog", 20, 200, 40, 40), ("dog", 290, 200, 120, 120)
+    words = {"smaller dog", "small dog", "little dog"}
+    assert heard_of(blocks(small, large), "o0", "size") == words
+    words = {"bigger dog", "larger dog", "big dog", "large dog"}
+    assert heard_of(blocks(small, large), "o1", "size") == words
+    middle = ("dog", 500, 200, 70, 70)
+    words = {"smallest dog", "small dog", "little dog"}
+    assert heard_of(blocks(small, middle, large), "o0", "size") == words
+    assert not heard_of(blocks(small, middle, large), "o1", "size")
+    assert not heard_of(blocks(small, ("dog", 500, 200, 44, 44)), "o0", "size")
+
+
+def test_order_is_said_before_the_noun_and_behind_it():
+    three = blocks(LEFT, MIDDLE, RIGHT)
+    words = {"first dog from the left", "dog first from the left"}
+    assert heard_of(three, "o0", "ordinal") == words
+    words = {"second dog from the left", "dog second from the left",
+             "second dog from the right", "dog second from the right"}  # fmt: skip
+    assert heard_of(three, "o1", "ordinal") == words
+    assert not heard_of(blocks(LEFT, RIGHT), "o0", "ordinal")
+    assert not heard_of(blocks(LEFT, MIDDLE, TIE), "o1", "ordinal")
 
 
 def test_a_thing_is_beside_what_its_colour_singles_out():

@@ -67,9 +67,9 @@ _OF_TWO = {
     "top": (("top", "upper"), ("at the top",)),
     "bottom": (("bottom", "lower"), ("at the bottom",)),
 }
-_SIZES = {  # of two, of more
-    "big": (("bigger", "larger"), ("biggest", "largest")),
-    "small": (("smaller",), ("smallest",)),
+_SIZES = {  # of two, of more, of any number: there the one that is clearly so
+    "big": (("bigger", "larger"), ("biggest", "largest"), ("big", "large")),
+    "small": (("smaller",), ("smallest",), ("small", "little")),
 }
 _LINKS = {
     "left of": ("to the left of", "left of"),
@@ -255,30 +255,29 @@ def _in_corner(scene: Scene, corner: str, box: Box) -> Truth:
 
 def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:
     things = [scene.objects[i] for i in among]
-    for size, (of_two, of_more) in _SIZES.items():
+    for size, (of_two, of_more, of_any) in _SIZES.items():
         words = of_two if len(among) == 2 else of_more
         truths = sized(size, things)
-        for word in words:
+        for word in words + of_any:
             yield Phrase("size", before=word), truths
 
 
 def _ordinals(
     scene: Scene, among: Sequence[int]
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
-    """The second to the FARTHEST from a side; what lies beyond it need not be clear."""
+    """The first to the FARTHEST from a side; what lies beyond it need not be clear."""
     for side in SIDES:
         order = sorted(among, key=lambda i: _distance(scene, side, i))
-        for position in range(2, min(FARTHEST, len(among) - 1) + 1):
-            near = order[: position + 1]
+        for position in range(1, min(FARTHEST, len(among) - 1) + 1):
+            near = order[: max(position + 1, 3)]
             spots = [scene.objects[i].whole for i in near]
             of_near = dict(
                 zip(near, counted(position, side, scene, spots), strict=True)
             )
-            words = ((), (f"from the {side}",))
             truths = [of_near.get(i, False) for i in among]
-            for phrase, _ in _said("ordinal", words, truths):
-                before = nth(position)
-                yield dataclasses.replace(phrase, before=before), truths
+            place, word = f"from the {side}", nth(position)
+            yield Phrase("ordinal", before=word, after=place), truths
+            yield Phrase("ordinal", after=f"{word} {place}"), truths
 
 
 def _distance(scene: Scene, side: str, index: int) -> float:
