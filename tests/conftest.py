@@ -42,10 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
 LONGEST = (
     "test_export.py",
     "test_train_step.py",
-    "test_configs.py",
-    "test_trainer.py",
     "test_unires.py",
+    "test_demo_browser.py",
+    "test_trainer.py",
+    "test_predictor.py",
+    "test_demo.py",
+    "test_command.py",
+    "test_configs.py",
     "test_resume.py",
+    "test_attention.py",
+    "test_processes.py",
+    "test_baseline.py",
+    "test_notebook.py",
 )
 
 
