@@ -374,6 +374,11 @@ def has_product_head(model: ModelConfig) -> bool:
     return model.mask_head == "product" and not model.figure_only
 
 
+def has_second_stage(model: ModelConfig) -> bool:
+    """Whether a second stage reads the groups, filtered by the words."""
+    return model.stages == 2 and model.groups != "none"
+
+
 def has_network(model: ModelConfig) -> bool:
     """Whether a network feeds the stem; the figure has no stem."""
     has_stem = model.stem_channels > 0 and not model.figure_only

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from unires_jax.config import (
     ModelConfig,
     has_product_head,
+    has_second_stage,
     mask_grid,
     preprocessing,
     split_layer,
@@ -51,7 +52,7 @@ class UniRES(nnx.Module):
         )
         self.text = towers.text(config.text, remat=config.remat, **kw)
         self.low, self.high = _group_tokens(config, dtype, keys)
-        two = config.stages == 2 and config.groups != "none"
+        two = has_second_stage(config)
         self.low_filter = Filter(config, keys=keys) if two and self.low else None
         self.high_filter = Filter(config, keys=keys) if two and self.high else None
 

@@ -11,6 +11,7 @@ from unires_jax.config import (
     ModelConfig,
     has_network,
     has_product_head,
+    has_second_stage,
     is_pretrained,
     mask_grid,
     patch_cells,
@@ -52,7 +53,7 @@ def image_flops(model: ModelConfig) -> int:
     work = 2 * n * 3 * vision.patch**2 * vision.width
     for blocks, groups in ((split, low), (vision.depth - split, high)):
         work += blocks * _block(prefix + n + groups, vision.width, vision.mlp)
-    kept = low + high if model.stages == 2 else 0
+    kept = low + high if has_second_stage(model) else 0
     work += 2 * (n + kept) * vision.width * d  # to the decoder's width
     mixers = 0 if model.figure_only else model.mixer_layers
     work += mixers * _fusion(model, n, n) + _stem(model)
@@ -73,8 +74,8 @@ def decode_flops(model: ModelConfig, length: int) -> int:
     ours = not model.figure_only
     shares, gated = ours and model.share_eos, ours and model.gate
     work = 2 * length * model.text.width * d + 2 * d**2 * (shares + gated)
-    two, words = model.stages == 2 and low + high, _fusion(model, n, length)
-    if two:
+    words = _fusion(model, n, length)
+    if has_second_stage(model):
         second = _fusion(model, n, low + high)
         work += _filter(model, low, length) + _filter(model, high, length)
     else:
