@@ -196,7 +196,13 @@ def test_the_furthest_of_several_on_a_side_is_not_the_one_on_it():
         words = set().union(*(said(seed, "o0", "place") for seed in seeds))
         return {w.removeprefix("the ") for w in words if "dog" in w}
 
-    assert heard(LEFT, second, RIGHT) == {"leftmost dog", "dog furthest to the left"}
+    furthest = {"leftmost dog", "dog furthest to the left"}
+    far = {"far left dog", "dog on the far left"}
+    assert heard(LEFT, second, RIGHT) == furthest | far
+    third = ("dog", 520, 20, 80, 80)
+    assert (
+        heard(("dog", 360, 200, 80, 80), RIGHT, third) == furthest
+    )  # beyond the middle
     assert "dog on the right" in heard(RIGHT, LEFT, second)
 
 
@@ -383,6 +389,40 @@ def test_what_is_clearly_small_is_called_so():
     assert over_draws(blocks(small, middle, large), "o0", "size") == words
     assert not over_draws(blocks(small, middle, large), "o1", "size")
     assert not over_draws(blocks(small, ("dog", 500, 200, 44, 44)), "o0", "size")
+
+
+GREEN = (40, 160, 60)
+
+
+@pytest.mark.parametrize(
+    ("hat", "coat", "legs", "marked", "colours"),
+    [
+        (BLUE, BLUE, BLUE, True, {"red"}),
+        (GREEN, GREEN, GREEN, True, {"red"}),  # a blue hat is too little for "in blue"
+        (BLUE, BLUE, RED, True, set()),  # nobody marked what is red there
+        (RED, BLUE, BLUE, True, set()),
+        (BLUE, BLUE, BLUE, False, set()),  # of whom no garment is marked
+    ],
+)
+def test_who_alone_wears_a_colour_is_in_it(hat, coat, legs, marked, colours):
+    """Beside somebody in a red coat, with a blue hat and blue legs."""
+    image = np.full((480, 640, 3), 128, np.uint8)
+    people = [("person", 60, 40, 160, 400), ("person", 400, 40, 160, 400)]
+    clothes = []
+    rows = {"hat": (40, 100), "coat": (100, 300), "legs": (300, 440)}
+    for i, (_, x, *_) in enumerate(people):
+        paints = (BLUE, RED, BLUE) if i == 0 else (hat, coat, legs)
+        for (top, bottom), colour in zip(rows.values(), paints, strict=True):
+            image[top:bottom, x : x + 160] = colour
+        for part in ("hat", "coat") if i == 0 or marked else ():
+            top, bottom = rows[part]
+            whose = {"level": "part", "parent": f"o{i}", "part": part}
+            whose["id"] = f"o{i}/{part}"
+            clothes.append(("person", x, top, 160, bottom - top, whose))
+    heard = over_draws(blocks(*people, *clothes), "o0", "colour", image)
+    short = {f"person {word} {c}" for c in colours for word in ("in", "wearing")}
+    assert {text for text in heard if " the " not in text} == short
+    assert ("person in the red coat" in heard) == marked
 
 
 def test_order_is_said_before_the_noun_and_behind_it():
@@ -636,9 +676,9 @@ def test_a_place_is_put_behind_a_caption():
 @pytest.mark.parametrize(
     ("caption", "words"),
     [
-        ("a tall person", {"person in the red coat", "tall person in the red coat"}),
-        ("the person in the foreground", {"person in the red coat"}),
-        ("a person wearing a hat", {"person in the red coat"}),
+        ("a tall person", {"person", "tall person"}),
+        ("the person in the foreground", {"person"}),
+        ("a person wearing a hat", {"person"}),
     ],
 )
 def test_a_garment_is_put_behind_no_place_and_no_garment(caption, words):
@@ -649,8 +689,9 @@ def test_a_garment_is_put_behind_no_place_and_no_garment(caption, words):
     person, part = picture.regions
     person = dataclasses.replace(person, texts=(Text(caption, "caption", ("o0",)),))
     picture = dataclasses.replace(picture, regions=(person, part), exhaustive=False)
-    heard = said(picture, "o0", "colour", image=image)
-    assert {w.removeprefix("the ") for w in heard} == words
+    heard = over_draws(picture, "o0", "colour", image)
+    clothes = ("in the red coat", "in red", "wearing red")
+    assert heard == {f"{w} {c}" for w in words for c in clothes}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from unires_jax.data.records import LEVELS, PART
+from unires_jax.engine.clothes import garments
 from unires_jax.engine.colours import Palette
 from unires_jax.engine.english import plural
 from unires_jax.engine.nouns import (
@@ -20,7 +21,6 @@ from unires_jax.engine.nouns import (
     spoken,
     taken_for,
 )
-from unires_jax.engine.phrases import garments
 from unires_jax.engine.record import Text
 from unires_jax.engine.sayings import Name, text
 from unires_jax.engine.scene import Scene, Thing

@@ -17,17 +17,17 @@ from unires_jax.data.predicates import (
     placed,
     sized,
 )
+from unires_jax.engine.clothes import CLOTHES, garments, wears
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import nth
 from unires_jax.engine.nouns import (
     has_no_colour,
     is_called,
-    part_name,
     shows_others,
     spoken,
 )
 from unires_jax.engine.relations import related
-from unires_jax.engine.scene import Box, Scene, Thing
+from unires_jax.engine.scene import Box, Scene
 
 MOST = 30  # of a category: more are not compared
 FARTHEST = 4  # counted up to the fourth
@@ -57,6 +57,10 @@ _EXTREMES = {
     "right": (("rightmost",), ("furthest to the right",)),
     "top": (("topmost", "highest"), ()),
     "bottom": (("lowest",), ()),
+}
+_FAR = {
+    "left": (("far left",), ("on the far left",)),
+    "right": (("far right",), ("on the far right",)),
 }
 _OF_TWO = {
     "left": (("left",), ("on the left", "on the left side")),
@@ -198,6 +202,9 @@ def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[T
         words = _OF_TWO[side] if len(among) == 2 else ((), _OF_TWO[side][1][:1])
         yield from _said("place", words, inside)
         yield from _said("place", _EXTREMES[side], extreme(side, scene, spots))
+        if side in _FAR and len(among) > 2:
+            furthest = placed(f"far {side}", False, scene, spots)
+            yield from _said("place", _FAR[side], furthest)
     for corner in CORNERS:
         truths = [
             _in_corner(scene, corner, spot.box) if truth else truth
@@ -219,17 +226,13 @@ def _clothes(
             truths = [palette.agree(colour, w[noun].mask) for w in wardrobes]
             after = f"in the {colour} {noun}"
             yield Phrase("colour", after=after, colour=colour, worn=noun), truths
-
-
-def garments(scene: Scene, wearer: str) -> dict[str, Thing]:
-    """What an object wears one of, by name."""
-    parts = [p for p in scene.parts if p.region.parent == wearer]
-    names = [part_name(p.region.part) for p in parts]
-    return {
-        n.noun: p
-        for n, p in zip(names, parts, strict=True)
-        if n.worn and not n.side and [o.noun for o in names].count(n.noun) == 1
-    }
+    for colour in COLOURS:
+        truths = [
+            wears(palette, colour, scene.objects[i].mask, w)
+            for i, w in zip(among, wardrobes, strict=True)
+        ]
+        for word in ("in", "wearing"):
+            yield Phrase("colour", after=f"{word} {colour}", worn=CLOTHES), truths
 
 
 def _aside(scene: Scene, side: str, box: Box) -> bool:
