@@ -138,7 +138,9 @@ class DataConfig:
     part_share: float = 0.5  # wanted share of part expressions among the drawn
     flip: float = 0.5  # probability of a mirrored picture
     crop: float = 0.3  # probability of a random crop
+    crop_side: float = 0.6  # a crop's sides, as shares of the picture's, at least
     crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
+    crop_drops: bool = False  # expressions that a crop may make untrue are left out
     shrink: float = 0.0  # the picture fills at least 1 - shrink of the canvas' side
     colour: float = 0.0  # light, contrast and saturation change by at most this share
     lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context
@@ -263,7 +265,14 @@ BEFORE: dict[type, dict[str, Any]] = {
         "stem_to_patches": False,
     },
     TrainConfig: {"keep_every": 0},
-    DataConfig: {"cache": "", "whole_every": 1, "shrink": 0.0, "colour": 0.0},
+    DataConfig: {
+        "cache": "",
+        "whole_every": 1,
+        "shrink": 0.0,
+        "colour": 0.0,
+        "crop_side": 0.6,
+        "crop_drops": False,
+    },
     LossConfig: {"no_target_weight": 1.0},
     OptimConfig: {"muon_steps": 5, "stem_rate": 2e-4},
     MeshConfig: {"gather_in_blocks": False},
@@ -462,12 +471,13 @@ def _data_checks(config: Config) -> list[Check]:
         value = getattr(d, field)
         return 0 <= value <= 1, f"data.{field}={value} must lie in [0, 1]"
 
+    shares = ("part_share", "flip", "crop", "crop_side", "crop_keep", "max_bad_share")
     rising = list(d.lengths) == sorted(d.lengths)
     return [
         (d.expressions > 0, "data.expressions must be at least 1"),
         (d.workers >= -1, "data.workers must be -1 (chosen), 0 (none) or more"),
         (d.whole_every > 0, f"data.whole_every={d.whole_every} must be positive"),
-        *map(share, ("part_share", "flip", "crop", "crop_keep", "max_bad_share")),
+        *map(share, shares),
         *((0 <= getattr(d, f) < 1, f"data.{f} must lie in [0, 1)") for f in JITTERS),
         (
             bool(d.lengths)

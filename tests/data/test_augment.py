@@ -131,11 +131,13 @@ def test_crop_fills_the_canvas() -> None:
     assert np.array_equal(drawn(image, 64, crop=box), alone)
 
 
-@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 1000))
-def test_random_crop_lies_inside(height: int, width: int, seed: int) -> None:
-    left, top, w, h = random_crop(height, width, np.random.default_rng(seed))
+@given(st.integers(1, 50), st.integers(1, 50), st.floats(0, 1), st.integers(0, 1000))
+def test_random_crop_lies_inside(
+    height: int, width: int, side: float, seed: int
+) -> None:
+    left, top, w, h = random_crop(height, width, side, np.random.default_rng(seed))
     assert left >= 0 and top >= 0 and left + w <= width and top + h <= height
-    assert w >= max(1, 0.6 * width - 0.5) and h >= max(1, 0.6 * height - 0.5)
+    assert w >= max(1, side * width - 0.5) and h >= max(1, side * height - 0.5)
 
 
 def encoded(kind: str, image: np.ndarray) -> bytes:

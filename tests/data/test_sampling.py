@@ -262,6 +262,34 @@ def test_crop_that_would_cut_a_target_does_not_happen(
         assert np.array_equal(row.images, prepare_image(record.image, 32, PAD)[0])
 
 
+def test_a_crop_may_leave_out_the_expressions_that_it_cuts(
+    config: Config, words: Tokenizer
+) -> None:
+    """Two targets at both sides: one, the other or both, never less than its share."""
+    data = config.data
+    data.crop, data.crop_side, data.crop_keep, data.crop_drops = 1.0, 0.3, 0.9, True
+    spots, masks, said = (2, 50), [], []
+    for i, x in enumerate(spots):
+        masks.append(mask_of(rectangle((40, 60), x, 10, 8, 20), i))
+        said.append(expression(i, sent="red dog", targets=(i,)))
+    said.append(expression(2, sent="blue dog", targets=(), no_target=True))
+    said.append(expression(3, sent="left dog", targets=(0,)))
+    record = replace(small_data.scene(0), masks=tuple(masks), expressions=tuple(said))
+    plain, left_out = prepare_image(record.image, 32, PAD)[0], 0
+    for seed in range(60):
+        row = one(config, words, record, seed)
+        cut = not np.array_equal(row.images, plain)
+        valid, named = row.valid[:4], ~row.no_target[:4]
+        assert valid[~named].all()
+        placed = [text == "left dog" for text in sentences(row, words)[:4]]
+        assert valid[placed].all() != cut  # its truth depends on the frame
+        assert valid[named].sum() >= (1 if cut else 3)
+        left_out += (~valid & ~np.array(placed)).sum()
+        for mask in row.masks[:4][valid & named]:
+            assert mask.sum() / 255 >= 0.9 * 160 / (60 / 8) ** 2 - 0.02
+    assert left_out > 10
+
+
 @pytest.mark.parametrize(("sentence", "cuts"), [("red dog", True), ("left dog", False)])
 def test_place_words_forbid_the_crop(
     config: Config, words: Tokenizer, sentence: str, cuts: bool

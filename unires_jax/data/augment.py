@@ -12,11 +12,14 @@ from jaxtyping import UInt8
 
 
 def random_crop(
-    height: int, width: int, rng: np.random.Generator
+    height: int, width: int, shortest: float, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """A box (left, top, width, height), each side 0.6 to 1 of the picture's; ours."""
-    crop_width = max(1, round(width * rng.uniform(0.6, 1)))
-    crop_height = max(1, round(height * rng.uniform(0.6, 1)))
+    """A box (left, top, width, height), each side `shortest` to 1 of the picture's.
+
+    Ours.
+    """
+    crop_width = max(1, round(width * rng.uniform(shortest, 1)))
+    crop_height = max(1, round(height * rng.uniform(shortest, 1)))
     left = int(rng.integers(0, width - crop_width + 1))
     top = int(rng.integers(0, height - crop_height + 1))
     return left, top, crop_width, crop_height

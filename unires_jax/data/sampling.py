@@ -1,7 +1,7 @@
 """Records to training batches: draw expressions, augment, rasterise, tokenise."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from unires_jax.data.records import PART, Expression, Record, decode_record_imag
 from unires_jax.data.tokenizer import Tokenizer
 from unires_jax.errors import DataError
 from unires_jax.pixels import cells
-from unires_jax.pixels.canvas import Placement, draw, place
+from unires_jax.pixels.canvas import Box, Placement, draw, place
 from unires_jax.pixels.masks import RunMask
 
 CROP_TRIES = 4  # ours
@@ -97,7 +97,7 @@ class Sampler:
         pixels = decode_record_image(record)
         targets = _targets(record, expressions)
         masks = [_denoted(record, x, targets) for x in expressions]
-        placement, sentences = self._augment(record, expressions, targets.values(), rng)
+        placement, sentences, kept = self._augment(record, expressions, targets, rng)
         ids = self.tokenizer.ids(sentences)
         read = [self.cuts or self._fits(x) for x in ids]
         if count := len(ids):
@@ -113,7 +113,8 @@ class Sampler:
             drawn[:] = augment.recoloured(drawn, data.colour, rng)
         for i, (x, mask) in enumerate(zip(expressions, masks, strict=True)):
             cells.quantize(mask, placement, row.masks[i])
-            row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, read[i]
+            row.no_target[i], row.level[i] = x.no_target, x.level
+            row.valid[i] = read[i] and kept[i]
 
     def _fits(self, ids: Sequence[int]) -> bool:
         return len(ids) + self.tokenizer.around <= self.length
@@ -122,31 +123,49 @@ class Sampler:
         self,
         record: Record,
         expressions: Sequence[Expression],
-        targets: Collection[RunMask],
+        targets: Mapping[int, RunMask],
         rng: np.random.Generator,
-    ) -> tuple[Placement, list[str]]:
+    ) -> tuple[Placement, list[str], list[bool]]:
+        """The place on the canvas, the sentences there, and which are still true."""
         data, size = self.config.data, self.config.model.image_size
         sentences = [x.sent for x in expressions]
         flip = rng.random() < data.flip and augment.may_flip(sentences)
-        crop = None
-        if rng.random() < data.crop and augment.may_crop(sentences):
-            crop = self._crop(record, targets, rng)
+        crop, kept = None, [True] * len(expressions)
+        if rng.random() < data.crop:
+            crop, kept = self._crop(record, expressions, targets, rng)
         if flip:
             sentences = [augment.mirrored(s) for s in sentences]
         height, width = record.height, record.width
         side = augment.shrunk(size, data.shrink, rng) if data.shrink else size
-        return place(height, width, size, crop, flip, side), sentences
+        return place(height, width, size, crop, flip, side), sentences, kept
 
     def _crop(
-        self, record: Record, targets: Collection[RunMask], rng: np.random.Generator
-    ) -> tuple[int, int, int, int] | None:
-        """A random box in which every drawn target keeps its share, or none."""
-        keep = self.config.data.crop_keep
+        self,
+        record: Record,
+        expressions: Sequence[Expression],
+        targets: Mapping[int, RunMask],
+        rng: np.random.Generator,
+    ) -> tuple[Box | None, list[bool]]:
+        """A random box, if one will do, and which expressions are true in it."""
+        data, every = self.config.data, [True] * len(expressions)
+        anywhere = [augment.may_crop([x.sent]) for x in expressions]
+        if not all(anywhere) and not data.crop_drops:
+            return None, every
+        height, width = record.height, record.width
         for _ in range(CROP_TRIES):
-            box = augment.random_crop(record.height, record.width, rng)
-            if all(cells.area_within(t, box) >= keep * t.area for t in targets):
-                return box
-        return None
+            box = augment.random_crop(height, width, data.crop_side, rng)
+            inside = {
+                i: cells.area_within(target, box) >= data.crop_keep * target.area
+                for i, target in targets.items()
+            }
+            kept = [
+                true and all(inside[t] for t in x.targets)
+                for true, x in zip(anywhere, expressions, strict=True)
+            ]
+            some = any(k for k, x in zip(kept, expressions, strict=True) if x.targets)
+            if all(kept) or (data.crop_drops and some):
+                return box, kept
+        return None, every
 
 
 def _targets(record: Record, expressions: Sequence[Expression]) -> dict[int, RunMask]:

@@ -14,6 +14,7 @@ from unires_jax.pixels.images import decode_image
 from unires_jax.pixels.resize import resize
 
 Colour = tuple[int, int, int]  # RGB
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def place(
     height: int,
     width: int,
     image_size: int,
-    crop: tuple[int, int, int, int] | None = None,
+    crop: Box | None = None,
     flip: bool = False,
     side: int | None = None,
 ) -> Placement:
