@@ -139,8 +139,8 @@ class DataConfig:
     flip: float = 0.5  # probability of a mirrored picture
     crop: float = 0.3  # probability of a random crop
     crop_side: float = 0.6  # a crop's sides, as shares of the picture's, at least
-    crop_keep: float = 0.9  # every drawn target keeps at least this share of its area
-    crop_drops: bool = False  # expressions that a crop may make untrue are left out
+    crop_keep: float = 0.9  # every target keeps at least this share of its area
+    crop_drops: bool = False  # cropped first: what is not true in it is not drawn
     shrink: float = 0.0  # the picture fills at least 1 - shrink of the canvas' side
     colour: float = 0.0  # light, contrast and saturation change by at most this share
     lengths: tuple[int, ...] = (16, 32, 77)  # token buckets; the last is the context

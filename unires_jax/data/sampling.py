@@ -1,7 +1,7 @@
 """Records to training batches: draw expressions, augment, rasterise, tokenise."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -91,13 +91,16 @@ class Sampler:
     def _fill(self, row: Batch, record: Record, rng: np.random.Generator) -> None:
         """Fill one row; all that can fail comes before the first `valid`."""
         data, model = self.config.data, self.config.model
-        expressions = draw_expressions(
-            record.expressions, data.expressions, data.part_share, rng
-        )
+        crop, true = None, record.expressions
+        if data.crop_drops and rng.random() < data.crop:
+            crop, true = self._close_up(record, rng)
+        expressions = draw_expressions(true, data.expressions, data.part_share, rng)
         pixels = decode_record_image(record)
         targets = _targets(record, expressions)
         masks = [_denoted(record, x, targets) for x in expressions]
-        placement, sentences, kept = self._augment(record, expressions, targets, rng)
+        placement, sentences = self._augment(
+            record, expressions, targets.values(), crop, rng
+        )
         ids = self.tokenizer.ids(sentences)
         read = [self.cuts or self._fits(x) for x in ids]
         if count := len(ids):
@@ -113,8 +116,7 @@ class Sampler:
             drawn[:] = augment.recoloured(drawn, data.colour, rng)
         for i, (x, mask) in enumerate(zip(expressions, masks, strict=True)):
             cells.quantize(mask, placement, row.masks[i])
-            row.no_target[i], row.level[i] = x.no_target, x.level
-            row.valid[i] = read[i] and kept[i]
+            row.no_target[i], row.level[i], row.valid[i] = x.no_target, x.level, read[i]
 
     def _fits(self, ids: Sequence[int]) -> bool:
         return len(ids) + self.tokenizer.around <= self.length
@@ -123,49 +125,60 @@ class Sampler:
         self,
         record: Record,
         expressions: Sequence[Expression],
-        targets: Mapping[int, RunMask],
+        targets: Collection[RunMask],
+        crop: Box | None,
         rng: np.random.Generator,
-    ) -> tuple[Placement, list[str], list[bool]]:
-        """The place on the canvas, the sentences there, and which are still true."""
+    ) -> tuple[Placement, list[str]]:
+        """The place on the canvas, and the sentences as they are true there."""
         data, size = self.config.data, self.config.model.image_size
         sentences = [x.sent for x in expressions]
         flip = rng.random() < data.flip and augment.may_flip(sentences)
-        crop, kept = None, [True] * len(expressions)
-        if rng.random() < data.crop:
-            crop, kept = self._crop(record, expressions, targets, rng)
+        crops = not data.crop_drops and rng.random() < data.crop
+        if crops and augment.may_crop(sentences):
+            crop = self._crop(record, targets, rng)
         if flip:
             sentences = [augment.mirrored(s) for s in sentences]
         height, width = record.height, record.width
         side = augment.shrunk(size, data.shrink, rng) if data.shrink else size
-        return place(height, width, size, crop, flip, side), sentences, kept
+        return place(height, width, size, crop, flip, side), sentences
 
     def _crop(
-        self,
-        record: Record,
-        expressions: Sequence[Expression],
-        targets: Mapping[int, RunMask],
-        rng: np.random.Generator,
-    ) -> tuple[Box | None, list[bool]]:
-        """A random box, if one will do, and which expressions are true in it."""
-        data, every = self.config.data, [True] * len(expressions)
-        anywhere = [augment.may_crop([x.sent]) for x in expressions]
-        if not all(anywhere) and not data.crop_drops:
-            return None, every
-        height, width = record.height, record.width
+        self, record: Record, targets: Collection[RunMask], rng: np.random.Generator
+    ) -> Box | None:
+        """A random box in which every drawn target keeps its share, or none."""
         for _ in range(CROP_TRIES):
-            box = augment.random_crop(height, width, data.crop_side, rng)
-            inside = {
-                i: cells.area_within(target, box) >= data.crop_keep * target.area
-                for i, target in targets.items()
-            }
-            kept = [
-                true and all(inside[t] for t in x.targets)
-                for true, x in zip(anywhere, expressions, strict=True)
-            ]
-            some = any(k for k, x in zip(kept, expressions, strict=True) if x.targets)
-            if all(kept) or (data.crop_drops and some):
-                return box, kept
-        return None, every
+            box = self._box(record, rng)
+            if all(self._keeps(target, box) for target in targets):
+                return box
+        return None
+
+    def _close_up(
+        self, record: Record, rng: np.random.Generator
+    ) -> tuple[Box | None, tuple[Expression, ...]]:
+        """A random box, and the expressions that are true in it; the whole, and all.
+
+        True are those that name no place and whose targets keep their share; some must.
+        """
+        stable = [x for x in record.expressions if augment.may_crop([x.sent])]
+        targets = _targets(record, stable)
+        for _ in range(CROP_TRIES):
+            box = self._box(record, rng)
+            kept = {i for i, target in targets.items() if self._keeps(target, box)}
+            true = tuple(x for x in stable if kept.issuperset(x.targets))
+            if any(x.targets for x in true):
+                return box, true
+        return None, record.expressions
+
+    def _box(self, record: Record, rng: np.random.Generator) -> Box:
+        return augment.random_crop(
+            record.height, record.width, self.config.data.crop_side, rng
+        )
+
+    def _keeps(self, target: RunMask, box: Box) -> bool:
+        """Whether a box shows enough of a target."""
+        return (
+            cells.area_within(target, box) >= self.config.data.crop_keep * target.area
+        )
 
 
 def _targets(record: Record, expressions: Sequence[Expression]) -> dict[int, RunMask]:
