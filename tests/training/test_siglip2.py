@@ -88,7 +88,7 @@ def workdir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_towers_start_from_the_weights(
     config: Config, weights: tuple[Path, dict[str, Any]]
 ) -> None:
-    params, tensors = start_lib.with_backbone(recipe_of(config)), weights[1]
+    (params, _), tensors = start_lib.published(recipe_of(config)), weights[1]
     name = "vision_model.embeddings.patch_embedding"
     kernel = params["vision"]["patch_embed"]["kernel"].reshape(8, 8, 3, 16)
     np.testing.assert_array_equal(
@@ -116,7 +116,7 @@ def test_every_parameter_has_its_rate_and_its_decay(config: Config) -> None:
 
 
 def test_training_moves_both_towers(config: Config, workdir: Path) -> None:
-    start, loaded = start_lib.with_backbone(recipe_of(config)), model.load(workdir)
+    (start, _), loaded = start_lib.published(recipe_of(config)), model.load(workdir)
     assert loaded.config == config and loaded.tokenizer.sos is None
     for tower in ("vision", "text"):
         moved = jax.tree.map(

@@ -541,7 +541,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Published:
 def test_clip_fills_the_towers_alone(data: Path, clip: Published) -> None:
     folder, weights = clip
     config = run_config(data, clip=str(folder))
-    params = start_lib.with_backbone(recipe_of(config))
+    params, _ = start_lib.published(recipe_of(config))
     fresh = jax.jit(Apply(config.model).init)(jax.random.key(config.seed))
     np.testing.assert_array_equal(
         params["text"]["embedding"],
@@ -570,7 +570,7 @@ def test_a_clip_of_other_heads_is_refused(
         model__vision__activation="gelu",
     )
     with pytest.raises(ConfigError) as caught:
-        start_lib.with_backbone(recipe_of(config))
+        start_lib.published(recipe_of(config))
     assert "model.vision.heads=4, CLIP has 2" in str(caught.value)
     assert "model.vision.activation='gelu', CLIP has 'quick_gelu'" in str(caught.value)
     assert "text" not in str(caught.value)
@@ -620,7 +620,7 @@ def test_weights_without_a_config_are_told(
     data: Path, clip: Published, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = shutil.copy(clip[0] / "model.safetensors", tmp_path)
-    start_lib.with_backbone(recipe_of(run_config(data, clip=str(file))))
+    start_lib.published(recipe_of(run_config(data, clip=str(file))))
     assert "has no config.json beside it" in caplog.text
     assert "model.vision (2 heads, quick_gelu)" in caplog.text
 

@@ -88,10 +88,9 @@ def start(
     # 2. The weights of another run, with a fresh optimizer.
     if config.init_from:
         return recipe.init(take_over(recipe)), Progress()
-    # 3. The backbone's published weights; the rest from the seed.
+    # 3. The published weights of backbone and stem; the rest from the seed.
     if config.clip or config.stem:
-        params = with_backbone(recipe) if config.clip else _fresh(recipe)
-        digest = fill_stem(config, params) if config.stem else ""
+        params, digest = published(recipe)
         return recipe.init(params), Progress(stem_sha256=digest)
     # 4. Scratch.
     return recipe.init(), Progress()
@@ -163,31 +162,30 @@ def _check_arithmetic(config: Config, saved: Config, folder: Location) -> None:
         )
 
 
-def with_backbone(recipe: Recipe) -> Tree:
-    """Fresh parameters with both towers from `config.clip`.
+def published(recipe: Recipe) -> tuple[Tree, str]:
+    """Fresh parameters, with the towers of `config.clip` and the stem of `config.stem`.
 
-    Raises ConfigError if its config.json disagrees with the model, WeightsError listing
-    every tensor that does not fit.
+    And the SHA-256 of the stem's file, "" without. Raises ConfigError if the backbone's
+    config.json disagrees with the model, WeightsError listing every tensor that does
+    not fit, or as `load_efficientnet` does; all before anything is compiled.
     """
-    config = recipe.config
-    towers, params = towers_of(config.model), _fresh(recipe)
-    check_config(towers, config.clip, config.model)
-    params["vision"], params["text"] = load_towers(
-        towers, config.clip, params["vision"], params["text"]
-    )
-    return params
-
-
-def fill_stem(config: Config, params: Tree) -> str:
-    """Put the weights of `config.stem` into the stem's network, in place.
-
-    Returns the SHA-256 of their file. Raises WeightsError as `load_efficientnet` does.
-    """
-    stem = params["stem"]
-    stem["tower"], digest = load_efficientnet(
-        config.model.stem, config.stem, stem["tower"]
-    )
-    return digest
+    config, like, digest = recipe.config, recipe.apply.abstract, ""
+    files: Tree = {}
+    if config.clip:
+        towers = towers_of(config.model)
+        check_config(towers, config.clip, config.model)
+        files["vision"], files["text"] = load_towers(
+            towers, config.clip, like["vision"], like["text"]
+        )
+    if config.stem:
+        tower, digest = load_efficientnet(
+            config.model.stem, config.stem, like["stem"]["tower"]
+        )
+        files["stem"] = {"tower": tower}
+    params = _fresh(recipe)
+    for name, tree in files.items():
+        params[name] = params[name] | tree
+    return params, digest
 
 
 def _fresh(recipe: Recipe) -> Tree:
