@@ -3,7 +3,8 @@
 # make chaos:      random kills over trainings and builds (20 minutes)
 # make fuzz:       5,000 mutated inputs for every reader, memory and time capped (hours)
 # make lint:       format, lint, types
-# make bundle:     the model that comes with the package (an hour or two)
+# make bundle:     the model that comes with the package (an hour or two); AGAINST=photographs
+#                  adds how surely it tells such a folder unlike its own
 # Each takes PYTHON=python3.13, say: in an environment of its own, .venv-3.13
 
 PYTHON ?= python3.11
@@ -49,7 +50,7 @@ bundle: $(VENV)/.core
 	$(BIN)/python train.py --config=configs/partworld_full.py --workdir=$(FULL) --config.data.dir=$(DATA)/full
 	$(BIN)/python evaluate.py --workdir=$(FULL)
 	$(BIN)/unires calibrate --checkpoint $(FULL) \
-		--check partworld:testA partworld:testB partworld:val_novel
+		--check partworld:testA partworld:testB partworld:val_novel $(if $(AGAINST),--against '$(AGAINST)')
 	$(BIN)/unires export --checkpoint $(FULL) --to safetensors --dtype bfloat16 \
 		--out unires_jax/serving/bundled --overwrite
 

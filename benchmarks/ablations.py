@@ -1,8 +1,8 @@
-"""What each part of the model adds: the quickstart with one part removed at a time.
+"""What each part of the model adds: one removed at a time from the whole model.
 
     python benchmarks/ablations.py --out runs/ablations     # 2 to 4 hours on 2 cores
 
-Trains and scores every ablation of configs/quickstart.py, the whole model and the one
+Trains and scores every ablation of configs/quickstart.py, the whole (`:full`) and that
 without group tokens with three seeds. Each run has one core: so many at a time get
 more done than one on all of them. Numbers go to docs/ablations.jsonl, a line a run;
 what is there is not run again, and a broken run goes on, so the command can be stopped

@@ -1,12 +1,12 @@
-"""PartWorld in full: a little more model than the quickstart's, more scenes, an hour.
+"""PartWorld in full: a little more model than the quickstart's, more scenes, more time.
 
 unires build partworld --data_dir data/full --scenes 24000
 python train.py --config=configs/partworld_full.py --workdir=runs/partworld_full
 
 An hour or two on one shared core. Native mIoU object / part, beside the ceilings of
 the mask grid: val 87.7 / 84.0 (97.5 / 95.3), testA 86.8 / 83.3, testB 88.6 / 84.6,
-val_novel 87.9 / 73.1 (97.4 / 95.9). N-acc: val 98.6, testA 98.3, testB 98.6; T-acc 99.9
-and more, val_novel 93.9. In bfloat16 it fits 8 MB: the model that comes along. With the
+val_novel 87.9 / 73.1 (97.4 / 95.9). N-acc: val 98.6, testA 98.3, testB 98.6; T-acc
+99.9, val_novel 93.9. In bfloat16 it fits 8 MB: the model that comes along. With the
 paper's two stages, 7,000 steps: val 87.8 / 84.2, val_novel 86.2 / 72.2.
 Before masks were products (stride 4, 55 minutes on 2 shared
 cores): val 77.7 / 70.4, val_novel 70.9 / 60.4.
