@@ -245,22 +245,42 @@ def painted(picture, *colours):
     return image
 
 
+OF_ALL = {
+    "leftmost red vase", "red vase furthest to the left",
+    "far left red vase", "red vase on the far left",
+}  # fmt: skip
+OF_TWO = {"left red vase", "red vase on the left", "red vase on the left side"}
+
+
 @pytest.mark.parametrize(
     ("colours", "words"),
     [
-        ((RED, RED, BLUE), {"red vase on the left", "red vase on the left side",
-                            "left red vase", "leftmost red vase",
-                            "red vase furthest to the left"}),
-        ((RED, RED, VERMILION), set()),  # the third is red to some
-        ((RED, BLUE, BLUE), set()),  # one of the two words says it
-        ((RED, RED, RED), set()),
+        ((RED, RED, BLUE), OF_ALL | OF_TWO),
+        ((RED, RED, VERMILION), OF_ALL),  # the third is red to some
+        ((RED, BLUE, BLUE), OF_ALL | {"red vase on the left"}),
+        ((RED, RED, RED), OF_ALL),
+        ((VERMILION, RED, RED), set()),
+        ((BLUE, RED, RED), set()),
     ],
-)  # fmt: skip
-def test_one_is_singled_out_among_those_of_its_colour(colours, words):
+)
+def test_one_is_singled_out_among_all_or_those_of_its_colour(colours, words):
     picture = blocks(*(("vase", *spot) for _, *spot in (LEFT, MIDDLE, RIGHT)))
-    heard = said(picture, "o0", "joint", image=painted(picture, *colours))
-    heard = {w.removeprefix("the ") for w in heard}
-    assert heard <= words and bool(heard) == bool(words)
+    heard = over_draws(picture, "o0", "joint", painted(picture, *colours))
+    assert {text for text in heard if "red" in text} == words
+
+
+def test_who_wears_a_colour_is_on_a_side_or_of_a_size():
+    people = [("man", 60, 40, 160, 400), ("man", 400, 240, 80, 200)]
+    worn = {"level": "part", "parent": "o1", "part": "coat", "id": "o1/coat"}
+    other = worn | {"parent": "o0", "id": "o0/coat"}
+    coats = ("man", 400, 250, 80, 150, worn), ("man", 60, 100, 160, 200, other)
+    picture = blocks(*people, *coats)
+    image = painted(picture, BLUE, BLUE, BLUE, BLUE)
+    heard = over_draws(picture, "o1", "joint", image)
+    assert any(re.fullmatch(r"right (man|guy) (in|wearing) blue", t) for t in heard)
+    assert any(re.match(r"small(er)? (man|guy) .*blue", t) for t in heard)
+    assert any(re.search(r"blue( coat)? on the right$", t) for t in heard)
+    assert not {text for text in heard if "left" in text or "big" in text}
 
 
 def test_several_of_one_colour_are_named_together():
@@ -378,14 +398,18 @@ def test_of_two_relations_either_is_said_or_both():
     assert any("left of" in text for text in heard), heard
 
 
+DOG = ("dog", "animal")
+
+
 def test_what_is_clearly_small_is_called_so():
     small, large = ("dog", 20, 200, 40, 40), ("dog", 290, 200, 120, 120)
-    words = {"smaller dog", "small dog", "little dog"}
+    words = {f"{size} {n}" for size in ("smaller", "small", "little") for n in DOG}
     assert over_draws(blocks(small, large), "o0", "size") == words
-    words = {"bigger dog", "larger dog", "big dog", "large dog"}
+    sizes = ("bigger", "larger", "big", "large")
+    words = {f"{size} {n}" for size in sizes for n in DOG}
     assert over_draws(blocks(small, large), "o1", "size") == words
     middle = ("dog", 500, 200, 70, 70)
-    words = {"smallest dog", "small dog", "little dog"}
+    words = {f"{size} {n}" for size in ("smallest", "small", "little") for n in DOG}
     assert over_draws(blocks(small, middle, large), "o0", "size") == words
     assert not over_draws(blocks(small, middle, large), "o1", "size")
     assert not over_draws(blocks(small, ("dog", 500, 200, 44, 44)), "o0", "size")

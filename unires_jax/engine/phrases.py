@@ -13,6 +13,7 @@ from unires_jax.data.predicates import (
     SIDES,
     Truth,
     counted,
+    every,
     extreme,
     placed,
     sized,
@@ -106,12 +107,15 @@ def singling_widely(
     """
     among = _called_widely(scene, wide)
     phrases: dict[int, list[Phrase]] = {i: [] for i in among}
+    if not among:
+        return phrases
     if len(among) == 1:
         phrases[among[0]].append(Phrase("template"))
     candidates = itertools.chain(
         _places(scene, among),
+        _sizes(scene, among),
         _ordinals(scene, among),
-        () if has_no_colour(wide) else _colours(scene, palette, wide, among),
+        _looks(scene, palette, wide, among),
     )
     for i, phrase in _single(among, candidates):
         phrases[i].append(phrase)
@@ -143,18 +147,24 @@ def _candidates(
     if scene.exhaustive:
         yield from _ordinals(scene, among)
         yield from _relations(scene, palette, category, among)
-    if has_no_colour(category):
-        yield from _clothes(scene, palette, among)
-    else:
-        yield from _colours(scene, palette, category, among)
+    yield from _looks(scene, palette, category, among)
 
 
-def _colours(
+def _looks(
     scene: Scene, palette: Palette, category: str, among: Sequence[int]
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
-    for colour, truths in _coloured(scene, palette, category, among):
-        yield Phrase("colour", before=colour, colour=colour), truths
-        yield from _joint(scene, colour, truths, among)
+    """Colours, or those of clothes, alone and with a place or a size."""
+    if has_no_colour(category):
+        looks = _clothes(scene, palette, among)
+    else:
+        looks = (
+            (Phrase("colour", before=colour, colour=colour), truths)
+            for colour, truths in _coloured(scene, palette, category, among)
+        )
+    spots = [*_places(scene, among), *_sizes(scene, among)]
+    for phrase, truths in looks:
+        yield phrase, truths
+        yield from _joint(scene, phrase, truths, among, spots)
 
 
 def _coloured(
@@ -169,22 +179,35 @@ def _coloured(
 
 
 def _joint(
-    scene: Scene, colour: str, coloured: Sequence[Truth], among: Sequence[int]
+    scene: Scene,
+    look: Phrase,
+    looks: Sequence[Truth],
+    among: Sequence[int],
+    spots: Sequence[tuple[Phrase, list[Truth]]],
 ) -> Iterator[tuple[Phrase, list[Truth]]]:
-    """ "left red car": what singles one out among those of a colour."""
-    alike = [i for i, truth in zip(among, coloured, strict=True) if truth]
-    if None in coloured or not 2 <= len(alike) < len(among):
-        return  # one of the two words would say it
+    """ "left red car": what singles one out among all, or among those of a colour."""
+    alike = [i for i, truth in zip(among, looks, strict=True) if truth]
+    if alike:
+        for phrase, truths in spots:
+            both = [every(pair) for pair in zip(truths, looks, strict=True)]
+            yield _together(phrase, look), both
+    if None in looks or not 2 <= len(alike) < len(among):
+        return
     ordinals = _ordinals(scene, alike) if scene.exhaustive else ()
     for phrase, truths in itertools.chain(
         _places(scene, alike), _sizes(scene, alike), ordinals
     ):
         of_alike = dict(zip(alike, truths, strict=True))
-        before = " ".join(w for w in (phrase.before, colour) if w)
-        joint = dataclasses.replace(
-            phrase, form="joint", before=before, colour=colour, side=""
-        )
-        yield joint, [of_alike.get(i, False) for i in among]
+        yield _together(phrase, look), [of_alike.get(i, False) for i in among]
+
+
+def _together(phrase: Phrase, look: Phrase) -> Phrase:
+    """A place, a size or an order, and how the thing looks."""
+    before, after = (
+        " ".join(filter(None, words))
+        for words in ((phrase.before, look.before), (look.after, phrase.after))
+    )
+    return dataclasses.replace(look, form="joint", before=before, after=after)
 
 
 def _places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:

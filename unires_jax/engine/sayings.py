@@ -15,7 +15,7 @@ from unires_jax.engine.english import (
     without_article,
 )
 from unires_jax.engine.mending import is_dressed
-from unires_jax.engine.nouns import PartName, part_name, spoken
+from unires_jax.engine.nouns import PartName, has_no_colour, part_name, spoken
 from unires_jax.engine.phrases import Group, Phrase
 from unires_jax.engine.record import Text
 from unires_jax.engine.scene import Thing, pieces
@@ -24,6 +24,8 @@ SRC = "geometry"
 READY = ("caption", "given")  # forms of texts that are there before
 WORDS = (2, 20)  # of a text
 OWNERS = 2  # names of an object that a part's texts take
+# How much oftener than another form its name stands before a part.
+WEIGHTS = {"colour": 3, "joint": 2, "place": 2}
 OFTEN = ("colour", "relation")  # forms of which an object has up to two names: what
 # people say, and what a model is slowest to learn (measured on PartWorld)
 _SHORT = ("template", "colour", "place", "size")  # forms
@@ -82,7 +84,7 @@ def choose_names(
     names = []
     for form in dict.fromkeys(p.form for p in phrases):
         usual = [p for p in phrases if p.form == form]
-        if form != "relation":  # people say left and right before up and down
+        if form in ("place", "ordinal"):  # left and right come before up and down
             usual = [p for p in usual if Name(p, noun).has_side] or usual
         words = r.sample((noun, also), 2) if also else [noun]
         named = [Name(p, w) for w in words for p in r.sample(usual, len(usual))]
@@ -128,7 +130,7 @@ def of_part(
     noun = noun_of(part, name)
     # "The coat of the person in the red coat" says too much.
     names = [n for n in names if name.noun not in n.words.split()]
-    owners = r.sample(names, min(OWNERS, len(names)))
+    owners = _drawn(names, OWNERS, r)
     if colour and owners:
         words = f"{colour} {noun} of {_the(owners[0].words)}"
         yield text(words, "colour", target, owners[0].of or owners[0].words, r)
@@ -138,6 +140,13 @@ def of_part(
         yield composed
         if composed and paraphrases and n is owners[0]:
             yield _paraphrase(noun, name, n, composed, r)
+
+
+def _drawn(names: Sequence[Name], count: int, r: Random) -> list[Name]:
+    """So many of the names, by the weights of their forms."""
+    weights = [WEIGHTS.get(n.phrase.form, 1) for n in names]
+    draws = sorted((-(r.random() ** (1 / w)), i) for i, w in enumerate(weights))
+    return [names[i] for _, i in draws[:count]]
 
 
 def is_ambiguous(name: PartName, siblings: Sequence[Thing]) -> bool:
@@ -164,6 +173,8 @@ def _paraphrase(
     orders = []
     if n.ends_with_noun:
         orders.append(f"{owner(n.words)} {noun}")
+        if not has_no_colour(n.noun):
+            orders.append(f"{n.words} {noun}")
     if not name.of_body:
         orders.append(f"{noun} on the {n.words}")
     if not orders:

@@ -60,7 +60,7 @@ STAGES = (
         "captions",
         ("vocabulary",),
         ("expressions", "seed", "thresholds.twin"),
-        edition=12,
+        edition=13,
     ),
     Stage("scores", "expressions", ("scorer", "grounder", "part_finder"), edition=2),
 )
