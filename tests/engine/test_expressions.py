@@ -413,6 +413,8 @@ def test_what_is_clearly_small_is_called_so():
     assert over_draws(blocks(small, middle, large), "o0", "size") == words
     assert not over_draws(blocks(small, middle, large), "o1", "size")
     assert not over_draws(blocks(small, ("dog", 500, 200, 44, 44)), "o0", "size")
+    for x, y in ((0, 200), (600, 200), (20, 0), (20, 440)):  # the rest is outside
+        assert not over_draws(blocks(("dog", x, y, 40, 40), large), "o0", "size")
 
 
 GREEN = (40, 160, 60)

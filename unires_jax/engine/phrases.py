@@ -281,8 +281,17 @@ def _sizes(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Tr
     for size, (of_two, of_more, of_any) in _SIZES.items():
         words = of_two if len(among) == 2 else of_more
         truths = sized(size, things)
+        if size == "small":  # what the frame cuts may be larger than it looks
+            cut = [_is_cut(scene, o.whole.box) for o in things]
+            truths = [None if t and c else t for t, c in zip(truths, cut, strict=True)]
         for word in words + of_any:
             yield Phrase("size", before=word), truths
+
+
+def _is_cut(scene: Scene, box: Box) -> bool:
+    """Whether a box ends at the picture's frame."""
+    (height, width), (x, y, w, h) = scene.size, box
+    return min(x, y, width - x - w, height - y - h) < 1
 
 
 def _ordinals(
