@@ -19,18 +19,18 @@ from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.lexemes import is_bare
 from unires_jax.engine.nouns import WIDER, also, part_name, spoken
-from unires_jax.engine.phrases import (
-    Phrase,
-    groups,
-    groups_widely,
-    singling,
-    singling_widely,
-)
+from unires_jax.engine.phrases import Phrase
 from unires_jax.engine.record import Picture, Region, Text, level_of
 from unires_jax.engine.roles import Image
 from unires_jax.engine.sayings import Name
 from unires_jax.engine.scene import Scene, Thing, arrange
 from unires_jax.engine.settings import ExpressionSettings
+from unires_jax.engine.singling import (
+    groups,
+    groups_widely,
+    singling,
+    singling_widely,
+)
 from unires_jax.engine.stages import Context
 
 DOUBLED, AMBIGUOUS = "T3", "T4"

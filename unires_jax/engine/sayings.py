@@ -16,9 +16,10 @@ from unires_jax.engine.english import (
 )
 from unires_jax.engine.mending import is_dressed
 from unires_jax.engine.nouns import PartName, has_no_colour, part_name, spoken
-from unires_jax.engine.phrases import Group, Phrase
+from unires_jax.engine.phrases import Phrase
 from unires_jax.engine.record import Text
 from unires_jax.engine.scene import Thing, pieces
+from unires_jax.engine.singling import Group
 
 SRC = "geometry"
 READY = ("caption", "given")  # forms of texts that are there before
