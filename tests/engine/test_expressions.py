@@ -632,6 +632,52 @@ def test_a_part_that_two_regions_could_be_has_no_text():
     }
 
 
+class Flags(KindVocabulary):
+    """Boats have flags, dogs have tails."""
+
+    def parts(self, category):
+        return {"boat": ["flag"], "dog": ["tail"]}.get(category, [])
+
+
+FLEET = (("boat", 20, 200, 120, 80), ("boat", 400, 200, 120, 80))
+
+
+def flag(i, x, **fields):
+    whose = {"level": "part", "parent": f"o{i}", "part": "flag", "id": f"o{i}/flag"}
+    return ("boat", x, 200, 30, 30, whose | fields)
+
+
+@pytest.mark.parametrize(
+    ("things", "exhaustive", "words"),
+    [
+        ((FLEET[0], flag(0, 30)), True, {"flag", "flag on the left"}),
+        ((FLEET[0], flag(0, 30), LEFT), True, {"flag", "flag on the left"}),
+        ((FLEET[0], flag(0, 30)), False, set()),  # a boat nobody marked may have one
+        ((*FLEET, flag(0, 30)), True, set()),  # the other's may be unmarked
+        ((FLEET[0], flag(0, 30), CROWD), True, set()),
+        ((FLEET[0], flag(0, 30), ("flag", 300, 20, 50, 50)), True, set()),
+        ((FLEET[0], flag(0, 30), ("cup", 300, 20, 50, 50)), True, set()),  # of a cup?
+        ((FLEET[0], flag(0, 30, part="left flag")), True, set()),
+        (
+            (*FLEET, flag(0, 30), flag(1, 410)),
+            True,
+            {"left flag", "flag on the left", "flag on the left side", "leftmost flag",
+             "flag furthest to the left"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_part_goes_without_its_object_where_no_other_is_meant(
+    things, exhaustive, words
+):
+    picture, heard = blocks(*things, exhaustive=exhaustive), set()
+    for i in range(60):
+        one = dataclasses.replace(picture, image_id=i)
+        after = advance(one, blank(one), context(Flags(), negatives=0.0))
+        heard |= {t.text for t in texts(after) if t.targets == ("o0/flag",)}
+    heard = {text.removeprefix("the ") for text in heard}
+    assert {t for t in heard if not re.search("boat|ship|vehicle|picture", t)} == words
+
+
 # Captions
 
 

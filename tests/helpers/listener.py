@@ -147,9 +147,13 @@ def listen(
         if (o.kind in kinds if kinds else part in o.parts)
         and (not colours or o.colour in colours)
     ]
-    chosen = _narrow(words, among, objects, size, bool(plural))
+    # Of a part without its object, where the part lies counts.
+    masks = {
+        i: (objects[i].whole if kinds else objects[i].parts[part]).mask for i in among
+    }
+    chosen = _narrow(words, masks, size, bool(plural))
     if extreme and among:
-        middles = {i: _middle(objects[i].whole.mask) for i in among}
+        middles = {i: _middle(masks[i]) for i in among}
         chosen &= {_ranked(extreme, middles)[0]}
     if holds:
         chosen = {i for i in among if i != base and holds(i)}
@@ -161,14 +165,10 @@ def listen(
 
 
 def _narrow(
-    words: set[str],
-    among: list[int],
-    objects: Sequence[Any],
-    size: tuple[int, int],
-    plural: bool,
+    words: set[str], masks: dict[int, Any], size: tuple[int, int], plural: bool
 ) -> set[int]:
-    """Those of `among` that size, ordinal and place words leave."""
-    boxes = {i: box(objects[i].whole.mask) for i in among}
+    """Those of the masks that size, ordinal and place words leave."""
+    among, boxes = list(masks), {i: box(mask) for i, mask in masks.items()}
     x = {i: (b[0] + b[2]) / 2 / size[1] for i, b in boxes.items()}
     y = {i: (b[1] + b[3]) / 2 / size[0] for i, b in boxes.items()}
     area = {i: (b[2] - b[0]) * (b[3] - b[1]) for i, b in boxes.items()}

@@ -15,6 +15,7 @@ from random import Random
 
 from unires_jax.data.predicates import extreme, placed
 from unires_jax.engine import mending, negatives, sayings, typos
+from unires_jax.engine.bare_parts import bare_parts
 from unires_jax.engine.colours import COLOURS, Palette
 from unires_jax.engine.english import ARTICLES
 from unires_jax.engine.lexemes import is_bare
@@ -93,6 +94,10 @@ def _said(
         if name.side or sayings.is_ambiguous(name, siblings):
             side = _side(scene, part)
             _add(texts, part.region.id, sayings.of_viewer(part, side, r))
+    for part, phrases in bare_parts(scene, vocabulary):
+        if phrases:
+            bare = sayings.of_bare_part(part, r.choice(phrases), r)
+            _add(texts, part.region.id, [bare])
     if settings.plurals:
         for region, text in _plurals(scene, palette, names, r):
             _add(texts, region, [text])

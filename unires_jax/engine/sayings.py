@@ -26,9 +26,10 @@ READY = ("caption", "given")  # forms of texts that are there before
 WORDS = (2, 20)  # of a text
 OWNERS = 2  # names of an object that a part's texts take
 # How much oftener than another form its name stands before a part.
-WEIGHTS = {"colour": 3, "joint": 2, "place": 2}
-OFTEN = ("colour", "relation")  # forms of which an object has up to two names: what
-# people say, and what a model is slowest to learn (measured on PartWorld)
+WEIGHTS = {"colour": 3, "joint": 2, "place": 2, "size": 2}
+# Forms of which an object has up to two names: what people say, and what a model is
+# slowest to learn (measured on PartWorld).
+OFTEN = ("colour", "relation", "size")
 _SHORT = ("template", "colour", "place", "size")  # forms
 _COUNTED = ("both", "all", "two", "three", "four", "five")
 
@@ -192,6 +193,12 @@ def of_viewer(part: Thing, side: str, r: Random) -> Iterator[Text | None]:
     if side:
         noun = part_name(part.region.part).noun
         yield text(f"{noun} {side}", "place", (part.region.id,), "", r)
+
+
+def of_bare_part(part: Thing, phrase: Phrase, r: Random) -> Text | None:
+    """A part without its object: "the left seat"."""
+    words = phrase.around(noun_of(part, part_name(part.region.part)))
+    return text(words, phrase.form, (part.region.id,), "", r)
 
 
 def quantity(count: int, everything: bool, r: Random) -> str:
