@@ -632,6 +632,14 @@ def test_a_part_that_two_regions_could_be_has_no_text():
     }
 
 
+@pytest.mark.parametrize(("owner", "said_so"), [("dog", True), ("man", False)])
+def test_a_parts_owner_stands_before_it_unless_it_is_a_person(owner, said_so):
+    leg = (owner, 60, 260, 20, 20, {"level": "part", "part": "leg", "parent": "o0"})
+    picture = blocks((owner, 20, 200, 80, 80), leg)
+    heard = over_draws(picture, "o1", "paraphrase")
+    assert (f"{owner} leg" in heard) == said_so and f"{owner}'s leg" in heard
+
+
 class Flags(KindVocabulary):
     """Boats have flags, dogs have tails."""
 
