@@ -641,10 +641,11 @@ def test_a_parts_owner_stands_before_it_unless_it_is_a_person(owner, said_so):
 
 
 class Flags(KindVocabulary):
-    """Boats have flags, dogs have tails."""
+    """Boats have flags, dogs have tails, flags have poles."""
 
     def parts(self, category):
-        return {"boat": ["flag"], "dog": ["tail"]}.get(category, [])
+        parts = {"boat": ["flag"], "dog": ["tail"], "flag": ["pole"]}
+        return parts.get(category, [])
 
 
 FLEET = (("boat", 20, 200, 120, 80), ("boat", 400, 200, 120, 80))
