@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from unires_jax.engine.nouns import is_called, part_name, spoken
-from unires_jax.engine.phrases import Phrase, places
+from unires_jax.engine.phrases import Phrase, places, single
 from unires_jax.engine.scene import Scene, Thing
 
 
@@ -37,9 +37,9 @@ def bare_parts(
         phrases: list[list[Phrase]] = [[] for _ in alike]
         if len(alike) == 1:
             phrases[0].append(Phrase("template"))
-        for phrase, truths in places(beside, range(len(alike))):
-            if truths.count(True) == 1 and None not in truths:
-                phrases[truths.index(True)].append(phrase)
+        every = range(len(alike))
+        for i, phrase in single(every, places(beside, every)):
+            phrases[i].append(phrase)
         yield from zip(alike, phrases, strict=True)
 
 

@@ -5,7 +5,7 @@ Source: ours.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from unires_jax.data.predicates import (
     CORNERS,
@@ -60,6 +60,15 @@ _SIZES = {  # of two, of more, of any number: there the one that is clearly so
     "big": (("bigger", "larger"), ("biggest", "largest"), ("big", "large")),
     "small": (("smaller",), ("smallest",), ("small", "little")),
 }
+
+
+def single(
+    among: Sequence[int], candidates: Iterable[tuple[Phrase, list[Truth]]]
+) -> Iterator[tuple[int, Phrase]]:
+    """Phrases that are true of one, and clearly false of every other, with that one."""
+    for phrase, truths in candidates:
+        if truths.count(True) == 1 and None not in truths:
+            yield among[truths.index(True)], phrase
 
 
 def places(scene: Scene, among: Sequence[int]) -> Iterator[tuple[Phrase, list[Truth]]]:

@@ -6,7 +6,7 @@ other of the category; a near tie says nothing.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from unires_jax.data.predicates import Truth, every, placed
 from unires_jax.engine.clothes import CLOTHES, garments, wears
@@ -17,7 +17,7 @@ from unires_jax.engine.nouns import (
     shows_others,
     spoken,
 )
-from unires_jax.engine.phrases import Phrase, ordinals, places, sizes
+from unires_jax.engine.phrases import Phrase, ordinals, places, single, sizes
 from unires_jax.engine.relations import related
 from unires_jax.engine.scene import Scene
 
@@ -42,7 +42,7 @@ def singling(scene: Scene, palette: Palette, category: str) -> dict[int, list[Ph
         return phrases
     if scene.alone(category):
         phrases[among[0]].append(Phrase("template"))
-    for i, phrase in _single(among, _candidates(scene, palette, category, among)):
+    for i, phrase in single(among, _candidates(scene, palette, category, among)):
         if i in phrases:
             phrases[i].append(phrase)
     return phrases
@@ -67,7 +67,7 @@ def singling_widely(
         ordinals(scene, among),
         _looks(scene, palette, wide, among),
     )
-    for i, phrase in _single(among, candidates):
+    for i, phrase in single(among, candidates):
         phrases[i].append(phrase)
     return phrases
 
@@ -77,15 +77,6 @@ def _called_widely(scene: Scene, wide: str) -> list[int]:
     among, known = scene.called(wide), scene.exhaustive and scene.clear(wide)
     nouns = {spoken(scene.objects[i].region.category) for i in among}
     return list(among) if known and len(among) <= MOST and nouns != {wide} else []
-
-
-def _single(
-    among: Sequence[int], candidates: Iterable[tuple[Phrase, list[Truth]]]
-) -> Iterator[tuple[int, Phrase]]:
-    """Phrases that are true of one, and clearly false of every other, with that one."""
-    for phrase, truths in candidates:
-        if truths.count(True) == 1 and None not in truths:
-            yield among[truths.index(True)], phrase
 
 
 def _candidates(
@@ -205,7 +196,7 @@ def _anchors(
             (Phrase("colour", before=colour), truths)
             for colour, truths in _coloured(scene, palette, other, among)
         )
-        for i, phrase in _single(among, coloured):
+        for i, phrase in single(among, coloured):
             yield i, phrase.around(noun)
 
 
