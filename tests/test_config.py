@@ -19,7 +19,7 @@ def test_defaults_are_valid() -> None:
 def test_all_faults_are_told_at_once() -> None:
     config = Config()
     config.model.image_size = 250
-    config.model.groups = "some"
+    config.model.groups, config.model.train_size = "some", -8
     config.train.accumulation = 3
     config.data.flip, config.data.max_bad_share = 1.5, float("nan")
     config.model.text.depth, config.model.vision.depth = 1500, -1000
@@ -27,7 +27,7 @@ def test_all_faults_are_told_at_once() -> None:
         config_lib.validate(config)
     for field in ("image_size=250", "groups='some'", "accumulation=3", "flip=1.5"):
         assert field in str(error.value)
-    for field in ("bad_share=nan", "-1000 blocks in a part"):
+    for field in ("bad_share=nan", "-1000 blocks in a part", "train_size=-8"):
         assert field in str(error.value)
 
 

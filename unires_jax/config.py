@@ -98,6 +98,7 @@ class ModelConfig:
 
     backbone: str = "clip"  # the pretrained towers: a name of BACKBONES
     image_size: int = 480  # side of the square the picture is letterboxed into, pixels
+    train_size: int = 0  # that side in training steps; 0: image_size
     vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
     text: TextConfig = dataclasses.field(default_factory=TextConfig)
     width: int = 256  # d: width of the filters and the decoder
@@ -259,6 +260,7 @@ BEFORE: dict[type, dict[str, Any]] = {
     Config: {"stem": ""},
     ModelConfig: {
         "stem": "plain",
+        "train_size": 0,
         "backbone": "clip",
         "mask_head": "upsample",
         "pixel_layers": (),
@@ -356,6 +358,12 @@ def is_pretrained(config: Config) -> bool:
     return bool(config.clip or config.init_from)
 
 
+def training_model(model: ModelConfig) -> ModelConfig:
+    """The model as its training steps see it, on pictures of their side."""
+    side = model.train_size or model.image_size
+    return dataclasses.replace(model, image_size=side, train_size=side)
+
+
 def split_layer(model: ModelConfig) -> int:
     """The block before which high-level group tokens replace the low-level ones."""
     return model.vision.depth // 2 if model.split_layer < 0 else model.split_layer
@@ -436,6 +444,8 @@ def _model_checks(m: ModelConfig) -> list[Check]:
         (m.stem_channels >= 0, f"model.stem_channels={m.stem_channels}, at least 0"),
         one_of("stem", m.stem, STEMS),
         divides("vision.patch", m.vision.patch, "image_size", m.image_size),
+        divides("vision.patch", m.vision.patch, "train_size", m.train_size),
+        (m.train_size >= 0, f"model.train_size={m.train_size}, at least 0"),
         divides("vision.heads", m.vision.heads, "vision.width", m.vision.width),
         divides("text.heads", m.text.heads, "text.width", m.text.width),
         divides("heads", m.heads, "width", m.width),

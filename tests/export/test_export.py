@@ -156,7 +156,7 @@ def test_run_py_works_where_the_package_is_not(
             **{"dtype": "bfloat16", "remat": "full", "mask_stride": 2, "stages": 1},
             **{"filters": "ffn", "pixel_layers": (1,), "stem_to_patches": True},
         },
-        {"stem": "efficientnet_lite0", "stem_to_patches": True},
+        {"stem": "efficientnet_lite0", "stem_to_patches": True, "train_size": 24},
     ],
     ids=str,
 )

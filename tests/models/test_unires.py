@@ -10,6 +10,7 @@ import pytest
 from helpers.tiny import random_params, tiny_config
 
 from unires_jax.config import ModelConfig
+from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.fusion import grid_positions
 from unires_jax.models.heads import products
 from unires_jax.models.pixel_features import depth_to_space, resize, space_to_depth
@@ -332,3 +333,36 @@ def test_positions_mean_a_place_in_the_picture_not_on_the_canvas() -> None:
     rows, columns = positions[0, ..., :8], positions[0, ..., 8:]
     np.testing.assert_array_equal(rows[:, 0], rows[:, 5])
     np.testing.assert_array_equal(columns[0], columns[5])
+
+
+SMALL = tuple(
+    np.ascontiguousarray(x)
+    for x in (Inputs.images[:, :24, :24], np.minimum(Inputs.extent, 24))
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"mask_head": "upsample"}, {"backbone": "siglip2"}, {"mask_stride": 2}],
+    ids=str,
+)
+def test_a_model_answers_at_the_side_it_was_trained_at_and_at_its_own(
+    changes: dict[str, Any],
+) -> None:
+    """Each as a model of that side does whose table is the interpolated one."""
+    apply = Apply(tiny(train_size=24, **changes))
+    params = perturbed(apply)
+    prefix = 0 if changes.get("backbone") else 1
+    assert len(params["vision"]["positions"]) == prefix + 3**2
+    for side, (images, extent) in (
+        (24, SMALL),
+        (32, (Inputs.images, Inputs.extent)),
+    ):
+        alone = Apply(tiny(image_size=side, **changes))
+        table = resize_positions(params["vision"]["positions"], side // 8, prefix)
+        fitted = params | {"vision": params["vision"] | {"positions": table}}
+        expected = run(alone, fitted, images=images, extent=extent)
+        for got, own in zip(
+            run(apply, params, images=images, extent=extent), expected, strict=True
+        ):
+            np.testing.assert_allclose(got, own, **TOLERANCE)

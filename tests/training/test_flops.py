@@ -104,6 +104,15 @@ def test_a_step_is_what_the_compiler_counts() -> None:
     assert flops.train_step_flops(config) == pytest.approx(compiled["flops"], rel=0.05)
 
 
+def test_a_step_is_counted_at_the_side_of_its_pictures() -> None:
+    small, larger = tiny_config(), tiny_config(model__image_size=64)
+    larger.model.train_size = small.model.image_size
+    assert flops.train_step_flops(larger) == flops.train_step_flops(small)
+    k, length = small.data.expressions, small.data.lengths[0]
+    answers = [flops.forward_flops(x.model, k, length) for x in (small, larger)]
+    assert answers[1] > 2 * answers[0]
+
+
 def test_a_frozen_text_tower_is_passed_once() -> None:
     config = tiny_config()
     trained = flops.train_step_flops(config)

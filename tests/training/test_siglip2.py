@@ -20,7 +20,7 @@ from unires_jax.errors import CheckpointError
 from unires_jax.export.command import export
 from unires_jax.inference import exported, model
 from unires_jax.mesh import make_mesh
-from unires_jax.models.backbones.weights import resize_positions
+from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
 from unires_jax.training import optim

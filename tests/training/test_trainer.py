@@ -37,7 +37,7 @@ from unires_jax.config import Config, MeshConfig, validate
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.errors import CheckpointError, ConfigError, TrainingError
 from unires_jax.export.command import export
-from unires_jax.models.backbones.weights import resize_positions
+from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.efficientnet import SHAPES
 from unires_jax.models.unires import Apply
 from unires_jax.parameters import flatten
@@ -470,13 +470,16 @@ def test_init_from_is_where_a_new_run_starts(
     assert int(states[0].step) == 0
 
 
-def test_init_from_at_another_size_and_context(data: Path, unbroken: Whole) -> None:
+@pytest.mark.parametrize("field", ["image_size", "train_size"])
+def test_init_from_at_another_size_and_context(
+    data: Path, unbroken: Whole, field: str
+) -> None:
     source = unbroken.hook.params[4]
     for size, context in [(32, 12), (24, 20)]:
         config = run_config(
             data,
             init_from=str(unbroken.workdir),
-            model__image_size=size,
+            **{f"model__{field}": size},
             model__text__context=context,
         )
         params = start_lib.take_over(recipe_of(config))
@@ -630,3 +633,13 @@ def test_no_parameter_is_weakly_typed() -> None:
     model = tiny_config().model
     params = jax.eval_shape(Apply(model).init, jax.random.key(0))
     assert [name for name, x in flatten(params).items() if x.weak_type] == []
+
+
+def test_steps_on_smaller_pictures_than_the_model_answers_at(
+    data: Path, unbroken: Whole, tmp_path: Path
+) -> None:
+    """They are those of a model of that side, to the last bit."""
+    config = run_config(data, model__image_size=32, model__train_size=16)
+    state = run(config, tmp_path)
+    assert_same(state.params, unbroken.state.params)
+    assert len(state.params["vision"]["positions"]) == 2**2 + 1

@@ -13,7 +13,7 @@ from typing import TypeVar
 from absl import flags
 
 from unires_jax import process
-from unires_jax.config import Config, mask_grid
+from unires_jax.config import Config, mask_grid, training_model
 from unires_jax.errors import ConfigError, TrainingError
 
 # Pictures per second that one core reads, 8 expressions each at 480 px
@@ -99,7 +99,8 @@ def check_shared_memory(
     reader when it first runs ahead.
     """
     free = _free_shared_memory() if free is None else free
-    side, grid = config.model.image_size, mask_grid(config.model)
+    model = training_model(config.model)
+    side, grid = model.image_size, mask_grid(model)
     batch = images * (3 * side**2 + config.data.expressions * grid**2)
     need = batch * (BATCHES_A_READER * workers + 1)
     if workers and need > free:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from unires_jax.config import Config, mask_grid, preprocessing
+from unires_jax.config import Config, mask_grid, preprocessing, training_model
 from unires_jax.data import augment, records
 from unires_jax.data.batch import Batch
 from unires_jax.data.records import PART, Expression, Record, decode_record_image
@@ -74,7 +74,7 @@ class Sampler:
         return batch, rejected
 
     def _blank(self, images: int) -> Batch:
-        model, k = self.config.model, self.config.data.expressions
+        model, k = training_model(self.config.model), self.config.data.expressions
         size, grid = model.image_size, mask_grid(model)
         tokens, lengths = self.tokenizer.pad([[]], self.length, (self.length,))
         return Batch(
@@ -130,7 +130,7 @@ class Sampler:
         rng: np.random.Generator,
     ) -> tuple[Placement, list[str]]:
         """The place on the canvas, and the sentences as they are true there."""
-        data, size = self.config.data, self.config.model.image_size
+        data, size = self.config.data, training_model(self.config.model).image_size
         sentences = [x.sent for x in expressions]
         flip = rng.random() < data.flip and augment.may_flip(sentences)
         crops = not data.crop_drops and rng.random() < data.crop

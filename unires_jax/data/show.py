@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from unires_jax.config import Config
+from unires_jax.config import Config, training_model
 from unires_jax.data.batch import Batch
 from unires_jax.data.pipeline import run_tokenizer, train_batches
 from unires_jax.data.records import LEVELS
@@ -35,7 +35,10 @@ def show(config: Config, out: str | os.PathLike[str], batches: int = 1) -> Locat
     stream = itertools.islice(train_batches(config, tokenizer), batches)
     images = [image for batch in stream for image in _describe(batch, tokenizer)]
     text = template(Path(__file__).with_name("show.html")).render(
-        images=images, data=config.data, model=config.model, colours=COLOURS
+        images=images,
+        data=config.data,
+        model=training_model(config.model),
+        colours=COLOURS,
     )
     for facts in itertools.chain(images, *(image["rows"] for image in images)):
         facts["picture"] = None

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from unires_jax.config import ModelConfig, mask_grid, patch_cells
+from unires_jax.config import ModelConfig, patch_cells
 from unires_jax.mesh import constrain_batch
 from unires_jax.models.features import each
 from unires_jax.models.keys import Keys
@@ -124,7 +124,7 @@ class UpsampleHead(nnx.Module):
         """`stem_channels=0` without a stem."""
         kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         width, c = config.width, config.mask_channels
-        self.ratio, self.grid = patch_cells(config), mask_grid(config)
+        self.ratio = patch_cells(config)
         self.norm = LayerNorm(width, **kw)
         self.expand = Dense(width, self.ratio**2 * c, **kw)
         self.stem = Dense(stem_channels, c, **kw) if stem_channels else None
@@ -140,10 +140,11 @@ class UpsampleHead(nnx.Module):
         stem: StemFeatures | None,
     ) -> Float[Array, "b g g c"] | None:
         """The stem in the head's channels, once per image."""
-        del patches, hidden  # those of each expression are upsampled
+        del hidden
         if self.stem is None or stem is None:
             return None
-        return self.stem(constrain_batch(resize(stem.quarter, self.grid)))
+        grid = round(patches.shape[1] ** 0.5) * self.ratio
+        return self.stem(constrain_batch(resize(stem.quarter, grid)))
 
     def __call__(
         self,

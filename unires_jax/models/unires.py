@@ -16,9 +16,9 @@ from unires_jax.config import (
     ModelConfig,
     has_product_head,
     has_second_stage,
-    mask_grid,
     preprocessing,
     split_layer,
+    training_model,
 )
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.backbones.image_tower import GroupTokens, VisionOutput
@@ -48,7 +48,7 @@ class UniRES(nnx.Module):
         kw: dict[str, Any] = {"dtype": dtype, "keys": keys}
         self.config, towers = config, towers_of(config)
         self.vision = towers.vision(
-            config.vision, config.image_size, remat=config.remat, **kw
+            config.vision, training_model(config).image_size, remat=config.remat, **kw
         )
         self.text = towers.text(config.text, remat=config.remat, **kw)
         self.low, self.high = _group_tokens(config, dtype, keys)
@@ -69,7 +69,6 @@ class UniRES(nnx.Module):
         self.stage1 = Stage(config, depth, keys=keys)
         self.stage2 = Stage(config, depth, keys=keys) if two else None
 
-        self.grid = mask_grid(config)
         stem = 0 if config.figure_only else config.stem_channels
         self.stem = _stem(config, stem, kw)
         self.stem_project = _stem_project(config, stem, dtype, keys)
@@ -96,13 +95,14 @@ class UniRES(nnx.Module):
             pixels,
             self.low,
             self.high,
-            detail=self._patch_detail(stem),
+            detail=self._patch_detail(stem, images.shape[1]),
             split_layer=split_layer(config),
             layers=config.pixel_layers if has_product_head(config) else (),
             return_attention=return_attention,
         )
-        side = config.image_size // config.vision.patch
-        positions = grid_positions(extent, config.image_size, side, config.width)
+        size = images.shape[1]
+        side = size // config.vision.patch
+        positions = grid_positions(extent, size, side, config.width)
         positions = positions.astype(config.dtype)
         patches = self.patch_project(tower_output.patches)
         for mixer in self.mixers:
@@ -124,11 +124,13 @@ class UniRES(nnx.Module):
             return self.stem(images)
         return None if self.stem is None else self.stem(pixels)
 
-    def _patch_detail(self, stem: StemFeatures | None) -> Float[Array, "b n d"] | None:
-        """What the stem adds to the embedded patches."""
+    def _patch_detail(
+        self, stem: StemFeatures | None, size: int
+    ) -> Float[Array, "b n d"] | None:
+        """What the stem adds to the embedded patches of pictures of side `size`."""
         if self.stem_project is None or stem is None:
             return None
-        patch, size = self.config.vision.patch, self.config.image_size
+        patch = self.config.vision.patch
         if stem.deep is not None:
             deep = resize(stem.deep, size // patch)
             b, grid, _, channels = deep.shape

@@ -16,6 +16,7 @@ from unires_jax.config import (
     mask_grid,
     patch_cells,
     split_layer,
+    training_model,
 )
 from unires_jax.models.backbones import towers_of
 from unires_jax.models.efficientnet import SHAPES, STEM, map_channels
@@ -30,7 +31,7 @@ def train_step_flops(config: Config, length: int | None = None) -> float:
     `length` is the tokens of each sentence as padded; None: the shortest bucket's. The
     backward pass counts twice the forward pass, a frozen text tower none.
     """
-    model, k = config.model, config.data.expressions
+    model, k = training_model(config.model), config.data.expressions
     length = config.data.lengths[0] if length is None else length
     frozen = config.optim.text_rate == 0 and is_pretrained(config)
     passes = 1 + BACKWARD

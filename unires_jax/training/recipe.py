@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from unires_jax import mesh as mesh_lib
-from unires_jax.config import Config, mask_grid
+from unires_jax.config import Config, mask_grid, training_model
 from unires_jax.data.batch import Batch
 from unires_jax.errors import ConfigError, TrainingError, shorten
 from unires_jax.models.unires import Apply
@@ -110,8 +110,10 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
 
 def abstract_batch(config: Config, mesh: Mesh, length: int) -> Batch:
     """Shapes, types and shardings of a global batch of sentences of `length` tokens."""
-    b, k, size = config.train.batch, config.data.expressions, config.model.image_size
-    grid, sharding = mask_grid(config.model), mesh_lib.batch_sharding(mesh)
+    b, k, model = config.train.batch, config.data.expressions, config.model
+    model = training_model(model)
+    size, grid = model.image_size, mask_grid(model)
+    sharding = mesh_lib.batch_sharding(mesh)
 
     def rows(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((b, *shape), dtype, sharding=sharding)

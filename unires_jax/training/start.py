@@ -6,13 +6,13 @@ import jax
 import numpy as np
 
 from unires_jax.checkpoint import Checkpoints, Meta, read_meta, saved_config
-from unires_jax.config import Config, has_product_head, settings
+from unires_jax.config import Config, has_product_head, settings, training_model
 from unires_jax.errors import ConfigError
 from unires_jax.files import Location
 from unires_jax.inference.model import load
 from unires_jax.models.backbones import towers_of
+from unires_jax.models.backbones.positions import resize_positions
 from unires_jax.models.backbones.published import check_config, load_towers
-from unires_jax.models.backbones.weights import resize_positions
 from unires_jax.models.efficientnet_weights import load_efficientnet
 from unires_jax.parameters import check_shapes
 from unires_jax.training.recipe import Recipe
@@ -129,7 +129,7 @@ def take_over(recipe: Recipe) -> Tree:
     params, folder = loaded.params, loaded.folder
     _check_arithmetic(config, loaded.config, folder)
     if "vision" in params and "text" in params:
-        side = model.image_size // model.vision.patch
+        side = training_model(model).image_size // model.vision.patch
         prefix = towers_of(model).vision.prefix
         table = resize_positions(params["vision"]["positions"], side, prefix)
         params["vision"]["positions"] = table

@@ -123,7 +123,8 @@ def batch_loss(
         logits, no_target_logits = model.decode(features, words, lengths)
 
     target = flat(batch.masks).astype(jnp.float32) / 255
-    cells = losses.valid_cells(batch.extent, config.model.image_size, model.grid)
+    side, grid = batch.images.shape[1], batch.masks.shape[-1]
+    cells = losses.valid_cells(batch.extent, side, grid)
     cells = jnp.repeat(cells, k, axis=0)
     per_row = losses.row_losses(
         logits, no_target_logits, target, cells, no_target, config.loss

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 from unires_jax.config import TextConfig, VisionConfig
 from unires_jax.errors import WeightsError
 from unires_jax.models.backbones.clip import TOWERS
+from unires_jax.models.backbones.positions import positions_at, resize_positions
 from unires_jax.models.backbones.published import load_towers, read_config
-from unires_jax.models.backbones.weights import resize_positions
 
 
 @pytest.fixture
@@ -213,3 +213,12 @@ def test_positions_of_the_same_grid_are_untouched():
     table = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     np.testing.assert_array_equal(resize_positions(table, 7, 1), table)
     assert resize_positions(table, 8, 1).shape == (65, 6)
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+@pytest.mark.parametrize("side", [4, 7, 9])
+def test_positions_within_a_program_are_those_of_the_host(prefix, side):
+    table = np.random.default_rng(0).normal(size=(prefix + 49, 6)).astype(np.float32)
+    got = jax.jit(positions_at, static_argnums=(1, 2))(table, side, prefix)
+    expected = resize_positions(table, side, prefix)
+    np.testing.assert_allclose(got, expected, atol=1e-6)

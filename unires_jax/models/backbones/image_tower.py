@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from unires_jax.config import VisionConfig
 from unires_jax.mesh import constrain_batch
+from unires_jax.models.backbones.positions import positions_at
 from unires_jax.models.keys import Keys
 from unires_jax.models.layers import Block, Dense, LayerNorm, run_layer
 
@@ -81,9 +82,10 @@ class VisionOutput(NamedTuple):
 
 
 class ImageTower(nnx.Module):
-    """An image tower for square images of one size.
+    """An image tower for square images.
 
-    As it stands: patches with positions, nothing before them.
+    As it stands: patches with positions, nothing before them. The positions are a table
+    for images of one side, and interpolated for those of another.
     """
 
     prefix = 0  # 1: CLS before the patches, and its row before theirs in `positions`
@@ -99,7 +101,7 @@ class ImageTower(nnx.Module):
         remat: str = "none",
         keys: Keys,
     ):
-        """`image_size`, a multiple of the patch, in pixels; `remat`: `ModelConfig`."""
+        """`image_size`: that of the table, pixels; `remat`: as in `ModelConfig`."""
         width, side = config.width, image_size // config.patch
         self.patch_embed = Dense(
             3 * config.patch**2, width, use_bias=self.patch_bias, dtype=dtype, keys=keys
@@ -125,13 +127,15 @@ class ImageTower(nnx.Module):
         `detail` is added to the patches.
         """
         x = self.patch_embed(self.cut(images))
+        side = images.shape[1] // self.patch
+        positions = positions_at(self.positions[...], side, self.prefix)
         if detail is not None:
             x = x + detail
         if self.cls is not None:
             cls = self.cls[...].astype(self.dtype)
             cls = jnp.broadcast_to(cls, (x.shape[0], 1, *cls.shape))
             x = jnp.concatenate([cls, x], axis=1)
-        return x + self.positions[...].astype(self.dtype)
+        return x + positions.astype(self.dtype)
 
     def __call__(
         self,
