@@ -26,6 +26,7 @@ from unires_jax import cli
 from unires_jax.checkpoint import save_arrays
 from unires_jax.errors import CheckpointError, ConfigError
 from unires_jax.export import command as export_module
+from unires_jax.export.card import model_card
 from unires_jax.export.command import KINDS, Kind, export
 from unires_jax.inference import exported
 from unires_jax.inference.loaded import Loaded
@@ -349,3 +350,11 @@ def test_command_line_and_errors(
     missing = ["--checkpoint", str(tmp_path / "no"), "--out", str(tmp_path / "x")]
     assert cli.main(["export", *missing, "--to", "orbax"]) == 1
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_the_card_tells_both_sides_of_pictures(tmp_path: Path) -> None:
+    for train_size, words in ((0, "32 x 32 pixels;"), (16, "in training to 16 x 16;")):
+        config = tiny_config(model__train_size=train_size)
+        card = model_card(make_loaded(tmp_path, config), "")
+        assert f"letterboxed to 32 x 32 pixels{', ' * bool(train_size)}" in card
+        assert words in card

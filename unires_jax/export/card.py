@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from unires_jax import __version__, documents
+from unires_jax.config import training_model
 from unires_jax.data.records import LEVELS
 from unires_jax.errors import CheckpointError
 from unires_jax.files import Location
@@ -34,7 +35,8 @@ def model_card(loaded: Loaded, needs: str) -> str:
     Raises CheckpointError for an evaluation/metrics.json that is none.
     """
     config, meta = loaded.config, loaded.meta
-    size = config.model.image_size
+    size, trained = config.model.image_size, training_model(config.model).image_size
+    smaller = f", in training to {trained} x {trained}" if trained != size else ""
     data = ", ".join(f"{name} ({v})" for name, v in meta.get("data", {}).items())
     head = loaded.no_target_trained
     title = towers_of(config.model).title
@@ -55,8 +57,8 @@ run.py needs no unires_jax: numpy, pillow, opencv-python-headless, tokenizers, \
 
 - Trained on: {loaded.trained_on or "not recorded"}, from {start}.
 - Splits, and what they held: {data or "not recorded"}.
-- Pictures are letterboxed to {size} x {size} pixels; a sentence has at most \
-{config.model.text.context} tokens.
+- Pictures are letterboxed to {size} x {size} pixels{smaller}; a sentence has at \
+most {config.model.text.context} tokens.
 - The decision that nothing is meant was {"" if head else "not "}trained.
 
 ## Measured
