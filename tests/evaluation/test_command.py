@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import small_data
-from helpers.coloured_boxes import ColourSegmenter, make_record
+from helpers.coloured_boxes import IMAGE_SIZE, ColourSegmenter, make_record
 from helpers.paths import ROOT
 from helpers.programs import check_in_two_processes, run
 from helpers.tiny import change, random_params
@@ -293,6 +293,27 @@ def test_evaluate_script(workdir: Path) -> None:
     metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())
     assert metrics["boxes:val"]["about"]["step"] == 3
     assert metrics["boxes:val"]["expressions"] == 18
+
+
+def test_a_model_is_scored_at_another_side_beside_its_own(workdir: Path) -> None:
+    side = 2 * IMAGE_SIZE
+    for flags in ((), (f"--image_size={side}",)):
+        done = start(f"--workdir={workdir}", "--images=2", *flags)
+        assert done.returncode == 0, done.stderr
+    own, other = (
+        json.loads((workdir / name / "metrics.json").read_text())["boxes:val"]
+        for name in ("evaluation", f"evaluation_{side}")
+    )
+    assert "image_size" not in own["about"] and other["about"]["image_size"] == side
+    ceilings = [x["object"]["ceiling_mIoU"] for x in (own, other)]
+    assert ceilings[0] < ceilings[1]  # the grid is finer
+    done = start(f"--workdir={workdir}", f"--image_size={side + 1}")
+    assert done.returncode == 1 and "must be a positive multiple" in done.stderr
+    out = f"--out={workdir / 'evaluation'}"
+    done = start(f"--workdir={workdir}", f"--image_size={side}", "--images=2", out)
+    assert done.returncode == 1 and "holds another evaluation" in done.stderr
+    done = start("--predict=empty", "--splits=boxes:val", f"--image_size={side}")
+    assert done.returncode == 1 and "--image_size is" in done.stderr
 
 
 def test_evaluate_script_names_what_is_wrong(data: Path, tmp_path: Path) -> None:

@@ -358,3 +358,27 @@ def test_the_card_tells_both_sides_of_pictures(tmp_path: Path) -> None:
         card = model_card(make_loaded(tmp_path, config), "")
         assert f"letterboxed to 32 x 32 pixels{', ' * bool(train_size)}" in card
         assert words in card
+
+
+def test_an_export_at_another_side_says_what_was_measured_there(
+    tmp_path: Path, run: Path
+) -> None:
+    workdir, side = tmp_path / "run", 48
+    shutil.copytree(run, workdir)
+    about = {"protocol": "native", "step": STEP}
+    for name, mean in (("evaluation", 0.5), (f"evaluation_{side}", 0.75)):
+        row = {"mIoU": mean, "oIoU": 0.25, "count": 9, "boundary_mIoU": 0.5}
+        (workdir / name).mkdir()
+        file = workdir / name / "metrics.json"
+        file.write_text(json.dumps({"a:val": {"about": about, "object": row}}))
+    own = export(workdir, "safetensors", tmp_path / "own")
+    larger = export(workdir, "safetensors", tmp_path / "larger", image_size=side)
+    again = export(own, "safetensors", tmp_path / "again", image_size=side)
+    cards = [(f / "README.md").read_text() for f in (own, larger, again)]
+    assert "| object | 50.0 |" in cards[0] and "| object | 75.0 |" in cards[1]
+    assert "Nothing was measured" in cards[2]
+    for folder, text in zip((larger, again), cards[1:], strict=True):
+        assert "to 48 x 48 pixels, in training to 32 x 32;" in text
+        rules = json.loads((folder / "preprocessor_config.json").read_text())
+        assert rules["image_size"] == side
+        assert exported.read(folder).config.model.image_size == side

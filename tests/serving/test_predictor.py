@@ -13,7 +13,7 @@ from helpers.tiny import WORDS, make_loaded, tiny_config
 
 import unires_jax
 from unires_jax import serving
-from unires_jax.errors import CheckpointError, DataError
+from unires_jax.errors import CheckpointError, ConfigError, DataError
 from unires_jax.inference import model as inference
 from unires_jax.inference import programs
 from unires_jax.inference.loaded import Loaded
@@ -209,9 +209,36 @@ def test_load_computes_in_float32_on_cpu(
 ) -> None:
     config = tiny_config(model__dtype="bfloat16")
     in_bfloat16 = Loaded(tmp_path, config, loaded.tokenizer, loaded.params, loaded.meta)
-    monkeypatch.setattr(inference, "load", lambda *_: in_bfloat16)
+    monkeypatch.setattr(inference, "load", lambda *_, **__: in_bfloat16)
     assert jax.default_backend() == "cpu"
     assert unires_jax.load(tmp_path).config.model.dtype == "float32"
     model = unires_jax.load(tmp_path, dtype="bfloat16")
     assert model.config.model.dtype == "bfloat16" == config.model.dtype
     assert np.isfinite(model.segment(noise(0), "a dog")[0].logits).all()
+
+
+def test_a_model_answers_at_another_side(tmp_path: Path) -> None:
+    """As one whose training was at its own side and whose answers are at that."""
+    loaded = make_loaded(tmp_path, tiny_config())
+    larger = loaded.answering_at(48)
+    assert (larger.other_side, loaded.answering_at(32)) == (48, loaded)
+    model = larger.config.model
+    assert (model.image_size, model.train_size) == (48, 32)
+    built = make_loaded(
+        tmp_path, tiny_config(model__image_size=48, model__train_size=32)
+    )
+    got, expected = (
+        logits(Predictor(x).segment(noise(0), WORDS)) for x in (larger, built)
+    )
+    np.testing.assert_allclose(got, expected, **TOLERANCE)
+    assert got.shape != logits(Predictor(loaded).segment(noise(0), WORDS)).shape
+    for side in (-8, 44):
+        with pytest.raises(ConfigError, match=f"image_size={side} must be a positive"):
+            loaded.answering_at(side)
+
+
+def test_load_takes_the_side_of_answers() -> None:
+    model = unires_jax.load(image_size=64)
+    assert model.config.model.image_size == 64
+    with pytest.raises(ConfigError, match="multiple of the model's patch, 16 pixels"):
+        unires_jax.load(image_size=100)

@@ -49,10 +49,16 @@ class Subject(NamedTuple):
 
 
 def trained_model(
-    path: str | os.PathLike[str], pick: Literal["best", "last"], protocol: Protocol
+    path: str | os.PathLike[str],
+    pick: Literal["best", "last"],
+    protocol: Protocol,
+    image_size: int = 0,
 ) -> Subject:
-    """A workdir's best or last checkpoint, the folder of one step, or an export."""
-    model = load(path, pick)
+    """A workdir's best or last checkpoint, the folder of one step, or an export.
+
+    `image_size`: as `inference.model.load`.
+    """
+    model = load(path, pick, image_size=image_size)
     predict = predictors.ModelPredict(
         Compiled(model.config).bind(model.params),
         model.tokenizer,

@@ -18,7 +18,9 @@ METRICS = "metrics.json"
 FILES = ("predictions.jsonl", METRICS, "report.html", "gallery.jpg")
 COMPARISON = "comparison.json"
 # What of `about` tells questions apart; versions and revisions are how it was answered.
-_ASKED = ("name", "step", "checkpoint", "predictions", "protocol", "images")
+_ASKED = (
+    *("name", "step", "checkpoint", "image_size", "predictions", "protocol", "images"),
+)
 # What reading a file of other content raises.
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
 

@@ -132,9 +132,10 @@ def _decided(numbers: dict[str, Any]) -> dict[str, float]:
 
 
 def _evaluation(loaded: Loaded) -> Location | None:
-    """What evaluate.py wrote in the run's folder."""
+    """What evaluate.py wrote in the run's folder, of answers at this side."""
+    name = "evaluation" + (f"_{loaded.other_side}" if loaded.other_side else "")
     for folder in (loaded.folder, *loaded.folder.parents[:2]):
-        file = folder / "evaluation" / "metrics.json"
+        file = folder / name / "metrics.json"
         if file.is_file():
             return file
     return None
@@ -144,8 +145,9 @@ def _metrics(loaded: Loaded) -> str:
     """What evaluate.py measured, or what an export's card says."""
     if file := _evaluation(loaded):
         return _table(file)
-    card = loaded.folder / "README.md"
-    text = card.read_text(encoding="utf-8") if exported.is_export(loaded.folder) else ""
+    card, text = loaded.folder / "README.md", ""
+    if exported.is_export(loaded.folder) and not loaded.other_side:
+        text = card.read_text(encoding="utf-8")
     _, heading, after = text.partition("## Measured\n\n")
     if heading:
         return after.partition("\n## ")[0]

@@ -59,17 +59,20 @@ def export(
     *,
     weights: Literal["ema", "params"] = "ema",
     dtype: Literal["float32", "bfloat16"] = "float32",
+    image_size: int = 0,
     overwrite: bool = False,
 ) -> Path:
     """Write the export of a workdir, a step or another export, and return its folder.
 
     `kind` is one of KINDS: orbax, safetensors, stablehlo, onnx.
     `weights` are the averaged ones (where the run has them) or the raw ones; `dtype` is
-    the type they are stored in. The folder gets its name when it is complete. Raises
+    the type they are stored in; `image_size` the side of the pictures it answers at, in
+    pixels, 0: the model's own. The folder gets its name when it is complete. Raises
     CheckpointError for a checkpoint that cannot be used, ConfigError for an `out` that
     exists (unless it is an export and `overwrite` is set), for raw weights of an export
-    that holds the averaged ones, and for ONNX in bfloat16, which onnxruntime does not
-    run on CPU; DiskFullError where there is no room.
+    that holds the averaged ones, for a side that is no multiple of the patch, and for
+    ONNX in bfloat16, which onnxruntime does not run on CPU; DiskFullError where there
+    is no room.
     """
     if kind == "onnx" and dtype != "float32":
         raise ConfigError("--to onnx takes --dtype float32: onnxruntime's CPU kernels")
@@ -77,7 +80,7 @@ def export(
     _check_free(out, overwrite)
     with _making(out) as temporary:
         _check_free(out, overwrite)
-        loaded = load(checkpoint, weights=weights)
+        loaded = load(checkpoint, weights=weights, image_size=image_size)
         flat = {n: x.astype(DTYPES[dtype]) for n, x in flatten(loaded.params).items()}
         disk.require_room(out, sum(x.nbytes for x in flat.values()), ROOM)
         _write_about(temporary, loaded, kind)
@@ -291,6 +294,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--dtype", default="float32", choices=DTYPES, help="of the stored weights"
+    )
+    parser.add_argument(
+        "--image_size",
+        default=0,
+        type=int,
+        help="side of the pictures it answers at, pixels, a multiple of the patch; "
+        "default: the model's own",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an export")
     args = parser.parse_args(argv)

@@ -4,9 +4,9 @@ import dataclasses
 import re
 from typing import Any
 
-from unires_jax.config import Config
+from unires_jax.config import Config, training_model
 from unires_jax.data.tokenizer import Tokenizer
-from unires_jax.errors import shorten
+from unires_jax.errors import ConfigError, shorten
 from unires_jax.files import Location
 from unires_jax.inference.calibration import Calibration
 
@@ -26,6 +26,7 @@ class Loaded:
     params: dict[str, Any]  # numpy; averaged weights where it has them
     meta: Meta  # what the checkpoint, or the export's manifest, says of itself
     calibration: Calibration | None = None  # of these parameters
+    other_side: int = 0  # of the pictures it answers at, pixels; 0: its own
 
     @property
     def step(self) -> int | None:
@@ -49,6 +50,29 @@ class Loaded:
             for split in self.meta.get("data", {})
         )
 
+    def answering_at(self, side: int) -> "Loaded":
+        """The same model for pictures letterboxed to another side, in pixels.
+
+        Without its calibration, which was measured at its own. Raises ConfigError for a
+        side that is no multiple of its patch.
+        """
+        model = self.config.model
+        if side == model.image_size:
+            return self
+        if side < 1 or side % model.vision.patch:
+            raise ConfigError(
+                f"image_size={side} must be a positive multiple of the model's patch, "
+                f"{model.vision.patch} pixels"
+            )
+        table = training_model(model).image_size
+        model = dataclasses.replace(model, image_size=side, train_size=table)
+        return dataclasses.replace(
+            self,
+            config=dataclasses.replace(self.config, model=model),
+            calibration=None,
+            other_side=side,
+        )
+
     @property
     def about(self) -> dict[str, Any]:
         """What answers and reports say of it."""
@@ -57,6 +81,7 @@ class Loaded:
             "step": self.step,
             "checkpoint": str(self.folder),
             "revision": self.meta.get("revision", ""),
+            **({"image_size": self.other_side} if self.other_side else {}),
             "no_target_trained": self.no_target_trained,
             "trained_on": self.trained_on,
             "calibrated_on": ", ".join(

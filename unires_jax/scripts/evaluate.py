@@ -105,7 +105,8 @@ OUT = flags.DEFINE_string(
     "out",
     "",
     "where to write; default: <workdir>/evaluation (<workdir>/evaluation_<protocol> of "
-    "another than native), baselines/<name>_<model>/evaluation, "
+    "another than native; both with _<side> of an --image_size), "
+    "baselines/<name>_<model>/evaluation, "
     "<predictions>_<protocol> beside that file, or comparison",
 )
 OVERWRITE = flags.DEFINE_bool(
@@ -121,6 +122,13 @@ PREDICT = flags.DEFINE_enum(
 IMAGES = flags.DEFINE_integer(
     "images", None, "only the first pictures of each split", lower_bound=1
 )
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    None,
+    "side of the pictures a model of ours answers at, pixels, a multiple of its patch; "
+    "default: its own",
+    lower_bound=1,
+)
 DERANGE = flags.DEFINE_bool(
     "derange", False, "reading check: score again with each picture's sentences swapped"
 )
@@ -131,6 +139,8 @@ def main() -> None:
     protocol = get(PROTOCOL.value or "native")
     if DERANGE.value and (protocol.name != "native" or COMPARE.present):
         raise ConfigError("--derange is a check of the native protocol, of one model")
+    if IMAGE_SIZE.present and (COMPARE.present or not _asks_a_model()):
+        raise ConfigError("--image_size is a model's of ours, asked by this command")
     if BASELINE.value:
         _baseline(protocol)
     elif DEVICE.present or DTYPE.present:
@@ -141,6 +151,11 @@ def main() -> None:
         _file(protocol)
     else:
         _subject(protocol)
+
+
+def _asks_a_model() -> bool:
+    """Whether one of ours answers."""
+    return not (BASELINE.value or PREDICTIONS.value or PREDICT.value != "model")
 
 
 def _subject(protocol: Protocol) -> None:
@@ -156,7 +171,7 @@ def _subject(protocol: Protocol) -> None:
         return
     if PREDICT.value == "model":
         path, pick = _checkpoint()
-        subject = command.trained_model(path, pick, protocol)
+        subject = command.trained_model(path, pick, protocol, IMAGE_SIZE.value or 0)
     else:
         name: Any = PREDICT.value
         subject = command.without_model(name, WORKDIR.value, protocol)
@@ -214,7 +229,9 @@ def _run(
 
 def _folder(protocol: Protocol) -> str:
     """What its folder in a workdir is called."""
-    return "evaluation" if protocol.name == "native" else f"evaluation_{protocol.name}"
+    name = "" if protocol.name == "native" else f"_{protocol.name}"
+    side = f"_{IMAGE_SIZE.value}" if IMAGE_SIZE.present else ""
+    return f"evaluation{name}{side}"
 
 
 def _checkpoint() -> tuple[str, Any]:

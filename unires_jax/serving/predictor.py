@@ -268,19 +268,23 @@ def load(
     pick: Literal["best", "last"] = "best",
     *,
     dtype: Literal["", "float32", "bfloat16"] = "",
+    image_size: int = 0,
 ) -> Predictor:
     """The Predictor of a workdir, the folder of one step, an export, or a hub id.
 
     Without a path: the model that comes with the package and knows the drawn scenes of
     PartWorld alone. `pick` says which step of a workdir; averaged weights are taken
     where it has them. `dtype` is the type of the computation: "" is float32 on CPU,
-    which has no fast bfloat16, and the training's elsewhere. Raises CheckpointError.
+    which has no fast bfloat16, and the training's elsewhere. `image_size` is the side
+    of the square that pictures are letterboxed into, in pixels; 0: the model's own. A
+    larger one costs its area, and may find smaller things. Raises CheckpointError, and
+    ConfigError for a side that is no multiple of the model's patch.
     """
     import jax
 
     from unires_jax.inference import model
 
-    loaded = model.load(path or BUNDLED, pick)
+    loaded = model.load(path or BUNDLED, pick, image_size=image_size)
     if not dtype and jax.default_backend() == "cpu":
         dtype = "float32"
     if dtype:
