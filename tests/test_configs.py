@@ -49,6 +49,8 @@ def arguments() -> list[str]:
     settings = runpy.run_path(str(folder / "finetune.py"))["SETTINGS"]
     names += [f"finetune.py:{name}" for name in settings]
     names += [f"finetune.py:{name},siglip2_b16" for name in settings]
+    photographs = ("people", "things", "both", "mine", "people_full")
+    names += [f"photographs.py:{name}" for name in photographs]
     return names + [f"{f}.py:{name}" for f in ("unires", "zero_shot") for name in sizes]
 
 
