@@ -113,7 +113,7 @@ def test_descriptions_are_checked(
 
 
 def test_records_of_other_types_are_refused() -> None:
-    record = stored._example()()
+    record = stored.example_message()()
     features = record.features.feature
     for name in stored._COLUMNS:
         features[name].bytes_list.value.append(b"1")

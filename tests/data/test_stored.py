@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from helpers import small_data
+from helpers.programs import run
 
 from unires_jax.data import prepared
 from unires_jax.data.records import Record
@@ -91,3 +92,18 @@ def test_what_is_not_there_can_be_built_as_the_message_says(
 ) -> None:
     with pytest.raises(DataError, match=re.escape(remedy.format(tmp_path))):
         prepared.open_split(f"{name}:train", str(tmp_path))
+
+
+def test_reading_a_record_imports_nothing_under_lazy_imports(tmp_path: Path) -> None:
+    """Importing TFDS beside a checkpoint's thread ended a training, rarely."""
+    folder = small_data.write(tmp_path, train=odd_records())
+    read = f"""
+import sys
+from unires_jax.data.prepared import open_split
+split = open_split("{folder}:train")
+before = {{*sys.modules}}
+split[0]
+print(sorted(n for n in {{*sys.modules}} - before if n.startswith(("tensor", "etils"))))
+"""
+    done = run("-c", read)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr

@@ -193,6 +193,7 @@ def open_split(
             f"{folder} has no split {split!r}; it has {sorted(splits)}",
             place=repr(spec),
         )
+    stored.example_message()
     return PreparedSplit(str(folder), split, cache)
 
 

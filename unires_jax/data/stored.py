@@ -150,7 +150,7 @@ def coco_id(data: bytes) -> int:
 def _features(data: bytes) -> Any:
     """The fields of a stored example by name."""
     try:
-        return _example().FromString(data).features.feature
+        return example_message().FromString(data).features.feature
     except DecodeError:
         raise DataError(
             f"{len(data)} bytes that are no tf.train.Example; build the data again",
@@ -159,8 +159,13 @@ def _features(data: bytes) -> Any:
 
 
 @functools.cache
-def _example() -> Any:
-    """The message `tf.train.Example`; TFDS, which has it, imports much."""
+def example_message() -> Any:
+    """The message `tf.train.Example`; TFDS, which has it, imports much.
+
+    While TFDS is imported, `import` is another for all threads (etils' lazy imports):
+    what a checkpoint's thread then imports is no module. So a split that is opened
+    calls this, before any such thread runs.
+    """
     from tensorflow_datasets.proto import tf_example_pb2
 
     return tf_example_pb2.Example
