@@ -193,7 +193,7 @@ def open_split(
             f"{folder} has no split {split!r}; it has {sorted(splits)}",
             place=repr(spec),
         )
-    stored.example_message()
+    stored.example_message()  # imported now: see there
     return PreparedSplit(str(folder), split, cache)
 
 

@@ -139,7 +139,7 @@ def main() -> None:
     protocol = get(PROTOCOL.value or "native")
     if DERANGE.value and (protocol.name != "native" or COMPARE.present):
         raise ConfigError("--derange is a check of the native protocol, of one model")
-    if IMAGE_SIZE.present and (COMPARE.present or not _asks_a_model()):
+    if IMAGE_SIZE.present and not _asks_a_model():
         raise ConfigError("--image_size is a model's of ours, asked by this command")
     if BASELINE.value:
         _baseline(protocol)
@@ -155,7 +155,8 @@ def main() -> None:
 
 def _asks_a_model() -> bool:
     """Whether one of ours answers."""
-    return not (BASELINE.value or PREDICTIONS.value or PREDICT.value != "model")
+    others = BASELINE.value or PREDICTIONS.value or COMPARE.present
+    return PREDICT.value == "model" and not others
 
 
 def _subject(protocol: Protocol) -> None:

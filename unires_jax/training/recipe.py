@@ -110,8 +110,11 @@ def make_recipe(config: Config, mesh: Mesh) -> Recipe:
 
 def abstract_batch(config: Config, mesh: Mesh, length: int) -> Batch:
     """Shapes, types and shardings of a global batch of sentences of `length` tokens."""
-    b, k, model = config.train.batch, config.data.expressions, config.model
-    model = training_model(model)
+    b, k, model = (
+        config.train.batch,
+        config.data.expressions,
+        training_model(config.model),
+    )
     size, grid = model.image_size, mask_grid(model)
     sharding = mesh_lib.batch_sharding(mesh)
 
